@@ -1,0 +1,13 @@
+"""Assets: what money is counted in, and how many decimals each has."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from ledger import schema
+
+
+def load_scales(connection: Connection) -> dict[str, int]:
+    """All assets as {code: number of decimals}. An asset's scale never changes."""
+    table = schema.assets
+    return {code: scale for code, scale in connection.execute(select(table.c.code, table.c.scale))}

@@ -1,0 +1,81 @@
+"""Clients: who may call, and with which key.
+
+Guarantees that a key can be checked but not read back: only its SHA-256 is stored. The
+keys are 256 random bits, so a slow password hash would protect nothing and cost much.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Literal, cast
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from ledger import schema
+from ledger.ids import new_id
+
+Scope = Literal["client", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A caller. Its id is the namespace of its idempotency keys."""
+
+    id: UUID
+    name: str
+    scope: Scope
+    rate_limit: str | None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.scope == "admin"
+
+
+def create_client(
+    connection: Connection, *, name: str, scope: Scope, rate_limit: str | None
+) -> tuple[Client, str]:
+    """Make a client and its API key.
+
+    rate_limit: such as "1000/minute", "none", or None for the default.
+    Returns: the client, and the key in clear, which cannot be had again.
+    """
+    api_key = f"tp_{secrets.token_urlsafe(32)}"
+    client = Client(new_id(), name, scope, rate_limit)
+    connection.execute(insert(schema.clients).values(_row(client, api_key)))
+    return client, api_key
+
+
+def ensure_admin(connection: Connection, api_key: str) -> None:
+    """Make sure that an admin client with this key exists; harmless when it does."""
+    client = Client(new_id(), "admin", "admin", "none")
+    connection.execute(
+        upsert(schema.clients).values(_row(client, api_key)).on_conflict_do_nothing()
+    )
+
+
+def find_client(connection: Connection, api_key: str) -> Client | None:
+    """The client whose key this is, if any."""
+    table = schema.clients
+    query = select(table.c.id, table.c.name, table.c.scope, table.c.rate_limit).where(
+        table.c.key_hash == hash_key(api_key)
+    )
+    row = connection.execute(query).one_or_none()
+    return row and Client(row.id, row.name, cast(Scope, row.scope), row.rate_limit)
+
+
+def hash_key(api_key: str) -> bytes:
+    return hashlib.sha256(api_key.encode()).digest()
+
+
+def _row(client: Client, api_key: str) -> dict[str, object]:
+    return {
+        "id": client.id,
+        "name": client.name,
+        "scope": client.scope,
+        "rate_limit": client.rate_limit,
+        "key_hash": hash_key(api_key),
+    }

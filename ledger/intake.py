@@ -1,0 +1,286 @@
+"""Accepting transfers: from a checked request to a row that will not be lost.
+
+Guarantees that one (client, idempotency key) is accepted once, whoever asks, however
+often and however many at once; and that a request which is refused here leaves either
+nothing behind (it was wrong) or a recorded refusal (it was decided).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    LargeBinary,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from ledger import schema
+from ledger.clients import Client
+from ledger.errors import (
+    AssetMismatch,
+    Forbidden,
+    IdempotencyKeyReused,
+    Invalid,
+    Refusal,
+    SameWallet,
+    WalletNotFound,
+)
+from ledger.ids import transfer_id
+from ledger.refusals import Terms, refusal
+from ledger.rows import rows_argument, rows_parameter
+from ledger.schema import MinorUnits
+from ledger.transfers import Failure, Transfer, find_transfers
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequest:
+    """What a client asks for, its fields checked one by one but not against the database."""
+
+    client: Client
+    idempotency_key: str
+    source_id: UUID
+    destination_id: UUID
+    asset: str
+    scale: int
+    amount: int
+    """In minor units of the asset, above zero."""
+    reference: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The one transfer that this key stands for, as it was when asked."""
+
+    transfer: Transfer
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A request that may become a row: what it is checked against, and the verdict."""
+
+    id: UUID
+    request: TransferRequest
+    fingerprint: bytes
+    source_owner_id: UUID | None
+    destination_owner_id: UUID | None
+    refusal: Refusal | None
+
+
+def accept(connection: Connection, requests: list[TransferRequest]) -> list[Answer | Invalid]:
+    """Record each request, or find the transfer that its key stands for already.
+
+    Returns: per request, in order, an Answer (whose transfer may be `rejected`: a
+    decided refusal) or the Invalid error that kept it from being recorded.
+    A second call with the same requests changes nothing and answers replays.
+    """
+    wallets = _wallets_of(connection, requests)
+    judged = [_judge(request, wallets) for request in requests]
+    candidates: dict[UUID, _Candidate] = {}
+    for verdict in judged:
+        if isinstance(verdict, _Candidate):
+            candidates.setdefault(verdict.id, verdict)
+    recorded = _record(connection, list(candidates.values()))
+    known = find_transfers(connection, [id for id in candidates if id not in recorded])
+    answers: list[Answer | Invalid] = []
+    for verdict in judged:
+        if isinstance(verdict, Invalid):
+            answers.append(verdict)
+        elif candidates[verdict.id] is verdict and verdict.id in recorded:
+            answers.append(Answer(_new_transfer(verdict, recorded[verdict.id]), replayed=False))
+        else:
+            first = known.get(verdict.id) or _new_transfer(
+                candidates[verdict.id], recorded[verdict.id]
+            )
+            answers.append(_replay(verdict, first))
+    return answers
+
+
+def fingerprint(request: TransferRequest) -> bytes:
+    """What makes two requests with one key the same request: SHA-256 over its content."""
+    content = [
+        str(request.source_id),
+        str(request.destination_id),
+        request.asset,
+        request.amount,
+        "auto",
+        request.reference,
+        request.metadata or {},
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def _wallets_of(connection: Connection, requests: list[TransferRequest]) -> dict[UUID, Any]:
+    table = schema.wallets.c
+    ids = {request.source_id for request in requests}
+    ids |= {request.destination_id for request in requests}
+    query = select(
+        table.id,
+        table.owner_id,
+        table.asset,
+        table.kind,
+        table.status,
+        (table.balance - table.reserved - table.incoming).label("available"),
+    ).where(table.id == func.any(bindparam("ids", type_=ARRAY(Uuid))))
+    return {row.id: row for row in connection.execute(query, {"ids": list(ids)})}
+
+
+def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate | Invalid:
+    """Check a request against its wallets. Errors come in the order of the checks below."""
+    source = wallets.get(request.source_id)
+    destination = wallets.get(request.destination_id)
+    client = request.client
+    if request.source_id == request.destination_id:
+        return SameWallet()
+    if source is None or source.kind == "transit":
+        return WalletNotFound("There is no such source wallet, or it is not yours.")
+    if not client.is_admin and source.owner_id != client.id:
+        return WalletNotFound("There is no such source wallet, or it is not yours.")
+    if destination is None or destination.kind == "transit":
+        return WalletNotFound("There is no such destination wallet.")
+    if not client.is_admin and source.kind == "external":
+        return Forbidden("Only an admin moves money in from an external wallet.")
+    if not request.asset == source.asset == destination.asset:
+        return AssetMismatch()
+    return _Candidate(
+        id=transfer_id(client.id, request.idempotency_key),
+        request=request,
+        fingerprint=fingerprint(request),
+        source_owner_id=source.owner_id,
+        destination_owner_id=destination.owner_id,
+        refusal=_refusal(request, source, destination),
+    )
+
+
+def _refusal(request: TransferRequest, source: Any, destination: Any) -> Refusal | None:
+    terms = Terms(request.amount, source.kind, source.status, destination.status)
+    return refusal(terms, available=int(source.available))
+
+
+_INPUT = {
+    "id": Uuid(),
+    "client_id": Uuid(),
+    "idempotency_key": Text(),
+    "fingerprint": LargeBinary(),
+    "source_id": Uuid(),
+    "destination_id": Uuid(),
+    "source_owner_id": Uuid(),
+    "destination_owner_id": Uuid(),
+    "asset": Text(),
+    "amount": MinorUnits,
+    "reference": Text(),
+    "metadata": Text(),
+    "failure_code": Text(),
+    "failure_detail": Text(),
+}
+
+
+def _build_record() -> Any:
+    """One statement: the new transfers, and for each either its place in line or its refusal."""
+    given = rows_parameter("given", _INPUT)
+    copied = [name for name in _INPUT if name not in ("metadata", "failure_code", "failure_detail")]
+    # In id order, so that two calls with the same keys wait for each other, never deadlock.
+    new = (
+        insert(schema.transfers)
+        .from_select(
+            [*copied, "metadata"],
+            select(*(given.c[name] for name in copied), cast(given.c.metadata, JSONB)).order_by(
+                given.c.id
+            ),
+        )
+        .on_conflict_do_nothing()
+        .returning(schema.transfers.c.id, schema.transfers.c.created_at)
+        .cte("new")
+    )
+    joined = new.join(given, given.c.id == new.c.id)
+    # In the order given, since `seq` is the order in which they will be reserved.
+    in_line = insert(schema.unfinished).from_select(
+        ["transfer_id"],
+        select(new.c.id)
+        .select_from(joined)
+        .where(given.c.failure_code.is_(None))
+        .order_by(given.c.position),
+    )
+    refused = insert(schema.outcomes).from_select(
+        ["transfer_id", "state", "failure_code", "failure_detail"],
+        select(new.c.id, literal("rejected"), given.c.failure_code, given.c.failure_detail)
+        .select_from(joined)
+        .where(given.c.failure_code.is_not(None)),
+    )
+    return select(new.c.id, new.c.created_at).add_cte(in_line.cte("in_line"), refused.cte("refused"))
+
+
+_RECORD = _build_record()
+
+
+def _record(connection: Connection, candidates: list[_Candidate]) -> dict[UUID, datetime]:
+    """Write those that are new. Returns: when each of them was written, by id."""
+    if not candidates:
+        return {}
+    argument = rows_argument(_INPUT, map(_row, candidates))
+    return {row.id: row.created_at for row in connection.execute(_RECORD, argument)}
+
+
+def _row(candidate: _Candidate) -> tuple[Any, ...]:
+    request, refused = candidate.request, candidate.refusal
+    return (
+        candidate.id,
+        request.client.id,
+        request.idempotency_key,
+        candidate.fingerprint,
+        request.source_id,
+        request.destination_id,
+        candidate.source_owner_id,
+        candidate.destination_owner_id,
+        request.asset,
+        request.amount,
+        request.reference,
+        json.dumps(request.metadata or {}),
+        refused and refused.code,
+        refused and refused.detail,
+    )
+
+
+def _replay(verdict: _Candidate, first: Transfer) -> Answer | Invalid:
+    if first.fingerprint != verdict.fingerprint:
+        return IdempotencyKeyReused()
+    return Answer(first, replayed=True)
+
+
+def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
+    request, refused = candidate.request, candidate.refusal
+    return Transfer(
+        id=candidate.id,
+        source_id=request.source_id,
+        destination_id=request.destination_id,
+        asset=request.asset,
+        scale=request.scale,
+        amount=request.amount,
+        state="rejected" if refused else "accepted",
+        capture="auto",
+        expires_at=None,
+        reference=request.reference,
+        metadata=request.metadata or {},
+        failure=Failure(refused.code, refused.detail) if refused else None,
+        refund_of=None,
+        refunded=0,
+        group_id=None,
+        created_at=created_at,
+        updated_at=created_at,
+        fingerprint=candidate.fingerprint,
+    )

@@ -1,0 +1,155 @@
+"""The tables, as SQLAlchemy Core sees them.
+
+The rules (CHECK, UNIQUE, foreign keys, triggers) are made by the migrations; a test
+compares the two, so neither drifts. Three tables tell one transfer's life:
+
+    transfers    what was asked for; written once, never changed
+    unfinished   where it stands while it is under way; small and hot, one row each
+    outcomes     how it ended; written once, never changed
+
+A transfer has a row in exactly one of the last two. Keeping the moving part out of the
+large table makes a step an update in place (HOT) of a table that fits in memory.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+Time = DateTime(timezone=True)
+MinorUnits = Numeric(38, 0)
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("scale", SmallInteger, nullable=False),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("rate_limit", Text),
+    Column("created_at", Time, nullable=False, server_default=text("now()")),
+)
+
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid),
+    Column("asset", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text),
+    Column("status", Text, nullable=False, server_default=text("'active'")),
+    Column("balance", MinorUnits, nullable=False, server_default=text("0")),
+    Column("reserved", MinorUnits, nullable=False, server_default=text("0")),
+    Column("incoming", MinorUnits, nullable=False, server_default=text("0")),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("created_at", Time, nullable=False, server_default=text("now()")),
+    # The time of the newest posting. No later one may be stamped before it, whatever a
+    # clock does, so that "the balance at a time" has one answer.
+    Column("posted_at", Time, nullable=False, server_default=text("now()")),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("client_id", Uuid, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("source_id", Uuid, nullable=False),
+    Column("destination_id", Uuid, nullable=False),
+    # Who may see the transfer. Wallets never change hands, so this never goes stale.
+    Column("source_owner_id", Uuid),
+    Column("destination_owner_id", Uuid),
+    Column("asset", Text, nullable=False),
+    Column("amount", MinorUnits, nullable=False),
+    Column("capture", Text, nullable=False, server_default=text("'auto'")),
+    Column("expires_at", Time),
+    Column("reference", Text),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("refund_of", Uuid),
+    Column("group_id", Uuid),
+    Column("created_at", Time, nullable=False, server_default=text("now()")),
+)
+
+unfinished = Table(
+    "unfinished",
+    metadata,
+    Column("transfer_id", Uuid, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'accepted'")),
+    # The batch that drives it; null until a reserve has claimed it.
+    Column("batch_id", Uuid),
+    # A decided failure: no step moves it on any more, only rollback.
+    Column("failure_code", Text),
+    Column("failure_detail", Text),
+    Column("redrives", Integer, nullable=False, server_default=text("0")),
+    Column("reserved_at", Time),
+    Column("deducted_at", Time),
+    Column("credited_at", Time),
+    # When it last moved or was last driven; what the recovery scan goes by.
+    Column("moved_at", Time, nullable=False, server_default=text("now()")),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("transfer_id", Uuid, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("failure_code", Text),
+    Column("failure_detail", Text),
+    Column("batch_id", Uuid),
+    Column("reserved_at", Time),
+    Column("deducted_at", Time),
+    Column("credited_at", Time),
+    Column("finished_at", Time, nullable=False, server_default=text("now()")),
+)
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("transfer_id", Uuid, primary_key=True),
+    Column("leg", Text, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("debit_wallet_id", Uuid, nullable=False),
+    Column("credit_wallet_id", Uuid, nullable=False),
+    Column("amount", MinorUnits, nullable=False),
+    Column("debit_balance_after", MinorUnits, nullable=False),
+    Column("credit_balance_after", MinorUnits, nullable=False),
+    Column("created_at", Time, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("transfer_id", Uuid, nullable=False),
+    Column("at", Time, nullable=False, server_default=text("clock_timestamp()")),
+    Column("event", Text, nullable=False),
+    Column("worker", Text),
+    Column("attempt", Integer),
+    Column("detail", Text),
+)

@@ -1,0 +1,148 @@
+"""The steps of a transfer, each over a whole batch in one database transaction.
+
+A step holds the batch, locks its transfers, checks their state, locks the wallets in
+sorted id order, moves, posts, and writes the new state. It moves a transfer only from the
+state before it, so a step that runs twice, late or out of order finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from uuid import UUID
+
+from sqlalchemy import Connection, Executable, bindparam, insert, literal, select, update
+
+from ledger import batches, schema
+from ledger.errors import RolledBack
+from ledger.movements import Movement, Part, lock_wallets, move
+from ledger.reserving import CLAIM_LIMIT, claim, fail_what_does_not_fit
+from ledger.states import STEPS, UNFINISHED, State, StepName
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one run of a step did to its batch, counted in transfers."""
+
+    moved: int = 0
+    failed: int = 0
+    """No step moves these any more: they wait for `roll_back`."""
+    left: bool = False
+    """Whether the batch has transfers that can still be moved forward."""
+    more: bool = False
+    """Whether a reserve filled its limit, so that there is likely more to claim."""
+
+
+def run_step(
+    connection: Connection, step: StepName, batch_id: UUID, *, worker: str, attempt: int = 0
+) -> Progress:
+    """Move the batch's transfers by one step. Harmless on transfers in any other state.
+
+    worker: who does it, for the timeline. attempt: 0, or which retry of the step this is.
+    Raises: Unavailable: when it should be tried again · anything else: when one of the
+    transfers cannot be moved; nothing has changed then, see `ledger.isolation`.
+    """
+    start, end = _ROUTE[step]
+    part = Part((start,))
+    batches.hold(connection, batch_id)
+    found, claimed = batches.lock_transfers(connection, batch_id, part), 0
+    if step == "reserve" and not found:
+        found = claimed = claim(connection, batch_id)
+    if not found:
+        return Progress(left=batches.has_movable(connection, batch_id))
+    if attempt:
+        batches.note(connection, "retried", batch_id, part, worker=worker, attempt=attempt)
+    now = lock_wallets(connection, batch_id, part, (step,))
+    if step == "reserve":
+        refused, failed = _refuse(connection, batch_id, part, now), 0
+    else:
+        refused, failed = 0, _fail_undeliverable(connection, batch_id, part, worker)
+    moved = found - refused - failed
+    if moved:
+        move(connection, step, batch_id, part, now)
+        _enter(connection, batch_id, part, end, now)
+    left = batches.has_movable(connection, batch_id) if step != "commit" else False
+    return Progress(moved, failed, left=left, more=claimed == CLAIM_LIMIT)
+
+
+def roll_back(connection: Connection, batch_id: UUID) -> int:
+    """Undo exactly what was done for each failed transfer of the batch, and end it.
+
+    Only a failure decided in the database is rolled back, whatever a message claims.
+    Harmless when there is none. Returns: how many transfers were ended.
+    """
+    batches.hold(connection, batch_id)
+    failed = Part(UNFINISHED, failed=True)
+    found = batches.lock_transfers(connection, batch_id, failed)
+    if found:
+        now = lock_wallets(connection, batch_id, failed, tuple(name for name, _ in _WAY_BACK))
+        for movement, states in _WAY_BACK:
+            move(connection, movement, batch_id, Part(states, failed=True), now)
+        batches.finish(connection, batch_id, failed, now)
+    return found
+
+
+_ROUTE: dict[StepName, tuple[State, State]] = {step: (start, end) for step, start, end in STEPS}
+
+_WAY_BACK: tuple[tuple[Movement, tuple[State, ...]], ...] = (
+    ("uncredit", ("credited",)),
+    ("refund", ("credited", "deducted")),
+    ("release", ("reserved",)),
+)
+"""(movement, the states that it is needed from), in the order in which they are done."""
+
+
+def _refuse(connection: Connection, batch_id: UUID, part: Part, now: datetime) -> int:
+    refused = fail_what_does_not_fit(connection, batch_id)
+    if refused:
+        batches.finish(connection, batch_id, Part(part.states, failed=True), now)
+    return refused
+
+
+def _enter(
+    connection: Connection, batch_id: UUID, part: Part, state: State, now: datetime
+) -> None:
+    if state == "committed":
+        batches.finish(connection, batch_id, part, now)
+    else:
+        connection.execute(_advance(part, state), {"batch": batch_id, "now": now})
+
+
+def _fail_undeliverable(connection: Connection, batch_id: UUID, part: Part, worker: str) -> int:
+    argument = {"batch": batch_id, "noticed_by": worker}
+    return connection.execute(_undeliverable(part), argument).rowcount
+
+
+@cache
+def _advance(part: Part, state: State) -> Executable:
+    now = bindparam("now", type_=schema.Time)
+    return (
+        update(schema.unfinished)
+        .where(part.condition())
+        .values({"state": state, f"{state}_at": now, "moved_at": now})
+    )
+
+
+@cache
+def _undeliverable(part: Part) -> Executable:
+    """Decide the failure of each transfer whose destination takes no money any more."""
+    unfinished, transfers, destination = schema.unfinished, schema.transfers, schema.wallets
+    reason = literal("The destination wallet is ").concat(destination.c.status).concat(".")
+    failed = (
+        update(unfinished)
+        .where(part.condition())
+        .where(transfers.c.id == unfinished.c.transfer_id)
+        .where(destination.c.id == transfers.c.destination_id)
+        .where(destination.c.status != "active")
+        .values(failure_code=RolledBack.code, failure_detail=reason)
+        .returning(unfinished.c.transfer_id, unfinished.c.failure_detail)
+        .cte("failed")
+    )
+    rows = select(
+        failed.c.transfer_id,
+        literal("failed"),
+        bindparam("noticed_by", type_=schema.events.c.worker.type),
+        failed.c.failure_detail,
+    )
+    return insert(schema.events).from_select(["transfer_id", "event", "worker", "detail"], rows)

@@ -1,0 +1,246 @@
+"""Reading transfers: one, many, and the timeline of one.
+
+Guarantees that a client sees only transfers that touch its own wallets. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+)
+
+from ledger import schema
+from ledger.clients import Client
+from ledger.errors import NotFound
+from ledger.states import UNFINISHED, State
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a transfer ended otherwise than committed. The code is one of the HTTP contract's."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer as it stands. Amounts in minor units of its asset."""
+
+    id: UUID
+    source_id: UUID
+    destination_id: UUID
+    asset: str
+    scale: int
+    amount: int
+    state: State
+    capture: str
+    expires_at: datetime | None
+    reference: str | None
+    metadata: dict[str, Any]
+    failure: Failure | None
+    refund_of: UUID | None
+    refunded: int
+    group_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    fingerprint: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One moment of a transfer's life: a step, or something unusual."""
+
+    event: str
+    at: datetime
+    worker: str | None = None
+    attempt: int | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFilter:
+    """What a list of transfers is narrowed to; None leaves a field open."""
+
+    wallet_id: UUID | None = None
+    state: State | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def get_transfer(connection: Connection, transfer_id: UUID, *, caller: Client) -> Transfer:
+    """Raises: NotFound: when there is none, or it touches no wallet of the caller."""
+    query = _transfers().where(_t.id == transfer_id)
+    if not caller.is_admin:
+        query = query.where(
+            or_(_t.source_owner_id == caller.id, _t.destination_owner_id == caller.id)
+        )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound
+    return _transfer(row)
+
+
+def find_transfers(connection: Connection, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
+    """Those of the transfers that exist, by id, whoever may see them."""
+    rows = connection.execute(_transfers().where(_t.id == func.any(transfer_ids)))
+    return {row.id: _transfer(row) for row in rows}
+
+
+def finished_among(connection: Connection, transfer_ids: list[UUID]) -> set[UUID]:
+    """Those of the transfers that have ended."""
+    query = select(_o.transfer_id).where(_o.transfer_id == func.any(transfer_ids))
+    return set(connection.scalars(query))
+
+
+def list_transfers(
+    connection: Connection,
+    *,
+    caller: Client,
+    limit: int,
+    after: tuple[datetime, UUID] | None,
+    narrow: TransferFilter,
+) -> list[Transfer]:
+    """The transfers that touch the caller's wallets (an admin's: all), newest first.
+
+    after: (created_at, id) of the last one already seen.
+    """
+    wanted = [
+        _newest(side, after=after, narrow=narrow).limit(limit).subquery().select()
+        for side in _sides(caller, narrow)
+    ]
+    ids = union(*wanted).subquery() if len(wanted) > 1 else wanted[0].subquery()
+    newest = (
+        select(ids.c.id).order_by(ids.c.created_at.desc(), ids.c.id.desc()).limit(limit).subquery()
+    )
+    query = _transfers().where(_t.id.in_(select(newest.c.id)))
+    rows = connection.execute(query.order_by(_t.created_at.desc(), _t.id.desc()))
+    return [_transfer(row) for row in rows]
+
+
+def timeline(connection: Connection, transfer_id: UUID) -> list[TimelineEntry]:
+    """Every step with its time, and what was unusual, in order of time."""
+    times = connection.execute(
+        select(
+            _t.created_at,
+            func.coalesce(_o.batch_id, _u.batch_id).label("batch_id"),
+            *(
+                func.coalesce(getattr(_o, name), getattr(_u, name)).label(name)
+                for name in ("reserved_at", "deducted_at", "credited_at")
+            ),
+            _o.finished_at,
+            _o.state,
+            _o.failure_detail,
+        )
+        .select_from(_JOINED)
+        .where(_t.id == transfer_id)
+    ).one()
+    batch = times.batch_id and f"batch {times.batch_id}"
+    steps = [
+        TimelineEntry("accepted", times.created_at),
+        TimelineEntry("reserved", times.reserved_at, detail=batch),
+        TimelineEntry("deducted", times.deducted_at),
+        TimelineEntry("credited", times.credited_at),
+        TimelineEntry(times.state or "", times.finished_at, detail=times.failure_detail),
+    ]
+    table = schema.events
+    query = (
+        select(table.c.event, table.c.at, table.c.worker, table.c.attempt, table.c.detail)
+        .where(table.c.transfer_id == transfer_id)
+        .order_by(table.c.id)
+        .limit(MAX_EVENTS)
+    )
+    unusual = [TimelineEntry(*row) for row in connection.execute(query)]
+    taken = [step for step in steps if step.at is not None]
+    # A stable sort: at the same time, a step comes after what led to it.
+    return sorted(unusual + taken, key=lambda entry: entry.at)
+
+
+MAX_EVENTS = 500
+
+_t, _u, _o = schema.transfers.c, schema.unfinished.c, schema.outcomes.c
+_JOINED = (
+    schema.transfers.join(schema.assets, schema.assets.c.code == _t.asset)
+    .outerjoin(schema.unfinished, _u.transfer_id == _t.id)
+    .outerjoin(schema.outcomes, _o.transfer_id == _t.id)
+)
+
+
+def _transfers() -> Select[Any]:
+    return select(
+        *(column for column in schema.transfers.c if column.name not in _NOT_READ),
+        schema.assets.c.scale,
+        func.coalesce(_o.state, _u.state).label("state"),
+        _o.failure_code,
+        _o.failure_detail,
+        func.coalesce(_o.finished_at, _u.moved_at).label("updated_at"),
+    ).select_from(_JOINED)
+
+
+_NOT_READ = {"client_id", "idempotency_key", "source_owner_id", "destination_owner_id"}
+
+
+def _sides(caller: Client, narrow: TransferFilter) -> list[ColumnElement[bool]]:
+    """What each index is asked for: it knows either sources or destinations."""
+    mine = (_t.source_owner_id == caller.id, _t.destination_owner_id == caller.id)
+    if narrow.wallet_id is not None:
+        sides = [_t.source_id == narrow.wallet_id, _t.destination_id == narrow.wallet_id]
+        return sides if caller.is_admin else [and_(side, or_(*mine)) for side in sides]
+    return [literal(True)] if caller.is_admin else list(mine)
+
+
+def _newest(
+    side: ColumnElement[bool], *, after: tuple[datetime, UUID] | None, narrow: TransferFilter
+) -> Select[Any]:
+    query = select(_t.id, _t.created_at).where(side)
+    if narrow.state is not None:
+        query = query.where(_in_state(narrow.state))
+    if narrow.created_after is not None:
+        query = query.where(_t.created_at > narrow.created_after)
+    if narrow.created_before is not None:
+        query = query.where(_t.created_at < narrow.created_before)
+    if after is not None:
+        query = query.where(tuple_(_t.created_at, _t.id) < tuple_(*map(literal, after)))
+    return query.order_by(_t.created_at.desc(), _t.id.desc())
+
+
+def _in_state(state: State) -> ColumnElement[bool]:
+    table = schema.unfinished if state in UNFINISHED else schema.outcomes
+    return _t.id.in_(select(table.c.transfer_id).where(table.c.state == state))
+
+
+def _transfer(row: Any) -> Transfer:
+    return Transfer(
+        id=row.id,
+        source_id=row.source_id,
+        destination_id=row.destination_id,
+        asset=row.asset,
+        scale=row.scale,
+        amount=int(row.amount),
+        state=cast(State, row.state),
+        capture=row.capture,
+        expires_at=row.expires_at,
+        reference=row.reference,
+        metadata=row.metadata,
+        failure=Failure(row.failure_code, row.failure_detail) if row.failure_code else None,
+        refund_of=row.refund_of,
+        refunded=0,
+        group_id=row.group_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        fingerprint=bytes(row.fingerprint),
+    )

@@ -1,0 +1,294 @@
+"""Wallets: making them, reading them, their statements, and freezing and closing them.
+
+Guarantees that a client sees only its own wallets: every read takes the caller and says
+NotFound for what is not theirs. Balances are moved by `ledger.steps` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    exists,
+    insert,
+    literal,
+    select,
+    true,
+    tuple_,
+    union_all,
+    update,
+)
+
+from ledger import schema
+from ledger.clients import Client
+from ledger.errors import Forbidden, InvalidField, InvalidState, NotFound
+from ledger.ids import new_id
+
+Kind = Literal["customer", "house", "external", "transit"]
+Status = Literal["active", "frozen", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """A wallet as it stands. All amounts in minor units of its asset."""
+
+    id: UUID
+    owner_id: UUID | None
+    asset: str
+    scale: int
+    kind: Kind
+    name: str | None
+    status: Status
+    balance: int
+    reserved: int
+    incoming: int
+    metadata: dict[str, Any]
+    created_at: datetime
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.reserved - self.incoming
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """One posting as seen from one wallet: what came in is positive, what went out negative."""
+
+    transfer_id: UUID
+    leg: str
+    amount: int
+    balance_after: int
+    counterparty_id: UUID
+    created_at: datetime
+    seq: int
+
+
+def create_wallet(
+    connection: Connection,
+    *,
+    caller: Client,
+    asset: str,
+    name: str | None,
+    kind: Kind,
+    owner_id: UUID | None,
+    metadata: dict[str, Any],
+) -> Wallet:
+    """Make an empty wallet.
+
+    owner_id: None for the caller itself.
+    Raises: Forbidden: when a client that is no admin names another owner or kind.
+    InvalidField: when the asset or the owner does not exist, or the kind is transit.
+    """
+    if not caller.is_admin and (kind != "customer" or owner_id not in (None, caller.id)):
+        raise Forbidden
+    if kind == "transit":
+        raise InvalidField("/kind", "transit wallets are made with their asset")
+    if not connection.scalar(select(exists().where(schema.assets.c.code == asset))):
+        raise InvalidField("/asset", "there is no such asset")
+    owner_id = owner_id or caller.id
+    if not connection.scalar(select(exists().where(schema.clients.c.id == owner_id))):
+        raise InvalidField("/owner", "there is no such client")
+    wallet_id = new_id()
+    connection.execute(
+        insert(schema.wallets).values(
+            id=wallet_id, owner_id=owner_id, asset=asset, kind=kind, name=name, metadata=metadata
+        )
+    )
+    return get_wallet(connection, wallet_id, caller=caller)
+
+
+def get_wallet(connection: Connection, wallet_id: UUID, *, caller: Client) -> Wallet:
+    """Raises: NotFound: when there is none, or the caller may not see it."""
+    row = connection.execute(_visible(caller).where(schema.wallets.c.id == wallet_id)).one_or_none()
+    if row is None:
+        raise NotFound
+    return _wallet(row)
+
+
+def list_wallets(
+    connection: Connection, *, caller: Client, limit: int, after: tuple[datetime, UUID] | None
+) -> list[Wallet]:
+    """The caller's wallets (an admin's: all), oldest first.
+
+    after: (created_at, id) of the last one already seen.
+    """
+    table = schema.wallets
+    query = _visible(caller).order_by(table.c.created_at, table.c.id).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(table.c.created_at, table.c.id) > tuple_(*map(literal, after)))
+    return [_wallet(row) for row in connection.execute(query)]
+
+
+def statement(
+    connection: Connection,
+    wallet_id: UUID,
+    *,
+    caller: Client,
+    limit: int,
+    before: tuple[datetime, int] | None,
+) -> list[StatementLine]:
+    """The wallet's postings, newest first.
+
+    before: (created_at, seq) of the last one already seen.
+    Raises: NotFound: when there is no such wallet, or the caller may not see it.
+    """
+    get_wallet(connection, wallet_id, caller=caller)
+    return _lines(connection, wallet_id, limit=limit, before=before, until=None)
+
+
+def balance_at(
+    connection: Connection, wallet_id: UUID, at: datetime, *, caller: Client
+) -> tuple[Wallet, int]:
+    """The wallet, and its balance in minor units after the last posting stamped up to `at`.
+
+    Raises: NotFound: when there is no such wallet, or the caller may not see it.
+    """
+    wallet = get_wallet(connection, wallet_id, caller=caller)
+    lines = _lines(connection, wallet_id, limit=1, before=None, until=at)
+    return wallet, lines[0].balance_after if lines else 0
+
+
+def freeze(connection: Connection, wallet_id: UUID) -> Wallet:
+    """Stop money from being reserved from the wallet and from arriving in it.
+
+    What is already reserved goes on: it was promised. A transfer towards the wallet that
+    has not committed is rolled back. Harmless when frozen already.
+    Raises: NotFound · InvalidState: when the wallet is closed.
+    """
+    return _change_status(connection, wallet_id, "frozen")
+
+
+def unfreeze(connection: Connection, wallet_id: UUID) -> Wallet:
+    """Undo `freeze`. Harmless when active. Raises: NotFound · InvalidState: when closed."""
+    return _change_status(connection, wallet_id, "active")
+
+
+def close(connection: Connection, wallet_id: UUID) -> Wallet:
+    """Close an empty wallet for good. Harmless when closed.
+
+    Raises: NotFound · InvalidState: when there is money in it, or on its way out of it,
+    which a rollback would have to bring back.
+    """
+    wallet = _lock(connection, wallet_id)
+    if wallet.status == "closed":
+        return wallet
+    if wallet.balance or wallet.reserved or wallet.incoming:
+        raise InvalidState("The wallet is not empty.")
+    # The lock on the wallet keeps any further reserve from getting past its status.
+    under_way = schema.unfinished.join(
+        schema.transfers, schema.transfers.c.id == schema.unfinished.c.transfer_id
+    )
+    leaving = (
+        select(true())
+        .select_from(under_way)
+        .where(schema.unfinished.c.state != "accepted", schema.transfers.c.source_id == wallet_id)
+        .limit(1)
+    )
+    if connection.scalar(leaving):
+        raise InvalidState("A transfer from the wallet is still under way.")
+    return _set_status(connection, wallet_id, "closed")
+
+
+def _change_status(connection: Connection, wallet_id: UUID, status: Status) -> Wallet:
+    wallet = _lock(connection, wallet_id)
+    if wallet.kind == "transit":
+        raise InvalidState("A transit wallet is never frozen.")
+    if wallet.status == "closed":
+        raise InvalidState("The wallet is closed.")
+    return wallet if wallet.status == status else _set_status(connection, wallet_id, status)
+
+
+def _lock(connection: Connection, wallet_id: UUID) -> Wallet:
+    query = _wallets().where(schema.wallets.c.id == wallet_id)
+    row = connection.execute(
+        query.with_for_update(key_share=True, of=schema.wallets)
+    ).one_or_none()
+    if row is None:
+        raise NotFound
+    return _wallet(row)
+
+
+def _set_status(connection: Connection, wallet_id: UUID, status: Status) -> Wallet:
+    table = schema.wallets
+    connection.execute(update(table).where(table.c.id == wallet_id).values(status=status))
+    return _wallet(connection.execute(_wallets().where(table.c.id == wallet_id)).one())
+
+
+def _lines(
+    connection: Connection,
+    wallet_id: UUID,
+    *,
+    limit: int,
+    before: tuple[datetime, int] | None,
+    until: datetime | None,
+) -> list[StatementLine]:
+    table = schema.postings
+    # One index serves debits and another credits: ask each for its newest, then merge.
+    sides = []
+    for own, other, sign, balance in (
+        (table.c.debit_wallet_id, table.c.credit_wallet_id, -1, table.c.debit_balance_after),
+        (table.c.credit_wallet_id, table.c.debit_wallet_id, 1, table.c.credit_balance_after),
+    ):
+        side = select(
+            table.c.transfer_id,
+            table.c.leg,
+            (table.c.amount * sign).label("amount"),
+            balance.label("balance_after"),
+            other.label("counterparty_id"),
+            table.c.created_at,
+            table.c.seq,
+        ).where(own == wallet_id)
+        if before is not None:
+            seen = tuple_(*map(literal, before))
+            side = side.where(tuple_(table.c.created_at, table.c.seq) < seen)
+        if until is not None:
+            side = side.where(table.c.created_at <= until)
+        side = side.order_by(table.c.created_at.desc(), table.c.seq.desc()).limit(limit)
+        sides.append(side.subquery().select())
+    both = union_all(*sides).subquery()
+    query = select(both).order_by(both.c.created_at.desc(), both.c.seq.desc()).limit(limit)
+    return [
+        StatementLine(
+            row.transfer_id,
+            row.leg,
+            int(row.amount),
+            int(row.balance_after),
+            row.counterparty_id,
+            row.created_at,
+            row.seq,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _wallets() -> Select[Any]:
+    table = schema.wallets
+    joined = table.join(schema.assets, schema.assets.c.code == table.c.asset)
+    return select(table, schema.assets.c.scale).select_from(joined)
+
+
+def _visible(caller: Client) -> Select[Any]:
+    query = _wallets()
+    return query if caller.is_admin else query.where(schema.wallets.c.owner_id == caller.id)
+
+
+def _wallet(row: Any) -> Wallet:
+    return Wallet(
+        id=row.id,
+        owner_id=row.owner_id,
+        asset=row.asset,
+        scale=row.scale,
+        kind=cast(Kind, row.kind),
+        name=row.name,
+        status=cast(Status, row.status),
+        balance=int(row.balance),
+        reserved=int(row.reserved),
+        incoming=int(row.incoming),
+        metadata=row.metadata,
+        created_at=row.created_at,
+    )

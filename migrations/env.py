@@ -1,0 +1,28 @@
+"""Runs the migrations on a connection that the caller brings, see migrations/__main__.py."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from ledger.database import build_engine
+from ledger.schema import metadata
+from settings import Settings
+
+
+def run() -> None:
+    connection = context.config.attributes.get("connection")
+    if connection is not None:
+        _migrate(connection)
+        return
+    engine = build_engine(Settings.from_environment().database_url, application_name="migrations")
+    with engine.begin() as own:
+        _migrate(own)
+
+
+def _migrate(connection: object) -> None:
+    context.configure(connection=connection, target_metadata=metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()
