@@ -1,0 +1,32 @@
+# Two commands on a bare machine: `make up` runs everything, `make test` proves it.
+# They need make and Python 3.11 or newer; the rest they fetch, pinned and hashed.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help up test check venv deps
+
+COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## run everything here; Ctrl-C stops it, a second run finds its data again
+	@sh stack/python.sh stack/environment.py requirements.txt && exec .venv/bin/python -m stack
+
+test: venv ## run the tests on real servers (ARGS="-k name" for some of them)
+	@exec .venv/bin/python -m pytest $(ARGS)
+
+check: venv ## format, lint, types and tests
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy .
+	.venv/bin/python -m pytest $(ARGS)
+
+venv: ## the virtual environment alone, with what tests need
+	@sh stack/python.sh stack/environment.py requirements-dev.txt
+
+deps: venv ## compile requirements*.in into the pinned, hashed files (ARGS="--upgrade" for newer)
+	$(COMPILE) $(ARGS) requirements.in -o requirements.txt
+	$(COMPILE) $(ARGS) requirements-fast.in -o requirements-fast.txt
+	$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
