@@ -209,10 +209,14 @@ def _build_record() -> Any:
     )
     joined = new.join(given, given.c.id == new.c.id)
     # In the order given, since `seq` is the order in which they will be reserved.
+    transit = schema.wallets.alias("transit")
+    of_asset = (transit.c.asset == given.c.asset) & (transit.c.kind == "transit")
     in_line = insert(schema.unfinished).from_select(
-        ["transfer_id"],
-        select(new.c.id)
-        .select_from(joined)
+        ["transfer_id", "source_id", "transit_id", "destination_id", "amount"],
+        select(
+            new.c.id, given.c.source_id, transit.c.id, given.c.destination_id, given.c.amount
+        )
+        .select_from(joined.join(transit, of_asset))
         .where(given.c.failure_code.is_(None))
         .order_by(given.c.position),
     )

@@ -184,20 +184,15 @@ def _update_wallets(effects: tuple[Effect, ...], part: Part, *, posts: bool) -> 
 
 def _moving(part: Part) -> CTE:
     """The part's transfers, each with its three wallets in columns named after their roles."""
-    transfers, transit = schema.transfers, schema.wallets.alias("transit_wallet")
+    table = schema.unfinished.c
     return (
         select(
-            schema.unfinished.c.transfer_id,
-            schema.unfinished.c.seq,
-            transfers.c.amount,
-            transfers.c.source_id.label("source"),
-            transfers.c.destination_id.label("destination"),
-            transit.c.id.label("transit"),
-        )
-        .select_from(
-            schema.unfinished.join(
-                transfers, transfers.c.id == schema.unfinished.c.transfer_id
-            ).join(transit, (transit.c.asset == transfers.c.asset) & (transit.c.kind == "transit"))
+            table.transfer_id,
+            table.seq,
+            table.amount,
+            table.source_id.label("source"),
+            table.transit_id.label("transit"),
+            table.destination_id.label("destination"),
         )
         .where(part.condition())
         .cte("moving")

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    exists,
     func,
     or_,
     select,
@@ -28,16 +29,36 @@ CLAIM_LIMIT = 1_000
 def claim(connection: Connection, batch_id: UUID) -> int:
     """Put the transfers that waited longest, and nobody else is claiming, into the batch.
 
+    A batch is filled only once: one that has transfers already is left as it is.
     Returns: how many, at most CLAIM_LIMIT.
     """
-    return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
+    argument = {"batch": batch_id}
+    if connection.execute(_IS_FILLED, argument).scalar_one():
+        return 0
+    return connection.execute(_CLAIM, argument).rowcount
+
+
+def take(connection: Connection, batch_id: UUID) -> int:
+    """Write down the batch's accepted transfers as reserved; of an empty batch, claim some.
+
+    One update does both, and comes first, because it is the larger part of a reserve's
+    cost. Nobody sees it before the transaction ends. All the batch's reserved transfers
+    are then those taken here: a batch in which any were reserved before is not taken.
+    Returns: how many, at most CLAIM_LIMIT.
+    """
+    argument = {"batch": batch_id}
+    if not connection.execute(_IS_FILLED, argument).scalar_one():
+        return connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
+    if connection.execute(_IS_RESERVED, argument).scalar_one():
+        return 0
+    return connection.execute(_TAKE, argument).rowcount
 
 
 def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
-    """Decide, in order of acceptance, which of the batch's accepted transfers are refused.
+    """Decide, in order of acceptance, which of the transfers just taken are refused.
 
-    The source wallets must be locked. The refused ones carry their failure afterwards.
-    Returns: how many were refused.
+    The source wallets must be locked. The refused ones are `accepted` again afterwards,
+    and carry their failure. Returns: how many were refused.
     """
     rows = connection.execute(_CONTESTED, {"batch": batch_id})
     refused = decide(
@@ -57,7 +78,11 @@ def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
     return len(refused)
 
 
-_u, _t = schema.unfinished.c, schema.transfers.c
+_u = schema.unfinished.c
+_in_batch = _u.batch_id == bindparam("batch")
+
+_IS_FILLED = select(exists().where(_in_batch))
+_IS_RESERVED = select(exists().where(_in_batch, _u.state != "accepted"))
 
 _LONGEST_WAITING = (
     select(_u.transfer_id)
@@ -66,52 +91,64 @@ _LONGEST_WAITING = (
     .limit(CLAIM_LIMIT)
     .with_for_update(skip_locked=True)
 )
+_RESERVED = {
+    "state": "reserved",
+    "reserved_at": func.clock_timestamp(),
+    "moved_at": func.clock_timestamp(),
+}
 _CLAIM = (
     update(schema.unfinished)
     .where(_u.transfer_id.in_(_LONGEST_WAITING))
-    .values(batch_id=bindparam("batch"))
+    .values(batch_id=bindparam("batch"), moved_at=func.clock_timestamp())
 )
+_CLAIM_AS_RESERVED = _CLAIM.values(_RESERVED)
+_TAKE = update(schema.unfinished).where(_in_batch, _u.failure_code.is_(None)).values(_RESERVED)
 
 
 def _build_contested() -> Select[Any]:
-    """The accepted transfers that may have to be refused.
+    """The taken transfers that may have to be refused, in order of acceptance.
 
     Those of a source that has enough for all it is asked for are settled by the sum
     alone, which is nearly always all of them; only the rest is looked at one by one.
     """
-    source, destination = schema.wallets.alias("source"), schema.wallets.alias("destination")
+    taken = _in_batch & (_u.state == "reserved")
+    wallet = schema.wallets.c
     asked = (
+        select(_u.source_id, func.sum(_u.amount).label("total"))
+        .where(taken)
+        .group_by(_u.source_id)
+        .subquery()
+    )
+    short = (
+        select(asked.c.source_id)
+        .join(schema.wallets, wallet.id == asked.c.source_id)
+        .where(wallet.kind != "external")
+        .where(asked.c.total > wallet.balance - wallet.reserved - wallet.incoming)
+    )
+    inactive = select(wallet.id).where(wallet.status != "active")
+    source, destination = schema.wallets.alias("source"), schema.wallets.alias("destination")
+    return (
         select(
             _u.transfer_id,
-            _u.seq,
-            _t.source_id,
-            _t.amount,
+            _u.source_id,
+            _u.amount,
             source.c.kind.label("source_kind"),
             source.c.status.label("source_status"),
             (source.c.balance - source.c.reserved - source.c.incoming).label("source_available"),
             destination.c.status.label("destination_status"),
-            func.sum(_t.amount).over(partition_by=_t.source_id).label("asked_of_source"),
         )
         .select_from(
-            schema.unfinished.join(schema.transfers, _t.id == _u.transfer_id)
-            .join(source, source.c.id == _t.source_id)
-            .join(destination, destination.c.id == _t.destination_id)
-        )
-        .where(_u.batch_id == bindparam("batch"), _u.state == "accepted")
-        .where(_u.failure_code.is_(None))
-        .subquery()
-    )
-    return (
-        select(asked)
-        .where(
-            or_(
-                asked.c.source_status != "active",
-                asked.c.destination_status != "active",
-                (asked.c.source_kind != "external")
-                & (asked.c.asked_of_source > asked.c.source_available),
+            schema.unfinished.join(source, source.c.id == _u.source_id).join(
+                destination, destination.c.id == _u.destination_id
             )
         )
-        .order_by(asked.c.seq)
+        .where(taken)
+        .where(
+            or_(
+                _u.source_id.in_(short), _u.source_id.in_(inactive), _u.destination_id.in_(inactive)
+            )
+        )
+        .order_by(_u.seq)
     )
 
 
@@ -122,5 +159,10 @@ _given = rows_parameter("given", _FAILURE)
 _FAIL = (
     update(schema.unfinished)
     .where(_u.transfer_id == _given.c.transfer_id)
-    .values(failure_code=_given.c.failure_code, failure_detail=_given.c.failure_detail)
+    .values(
+        state="accepted",
+        reserved_at=None,
+        failure_code=_given.c.failure_code,
+        failure_detail=_given.c.failure_detail,
+    )
 )

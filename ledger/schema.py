@@ -8,7 +8,8 @@ compares the two, so neither drifts. Three tables tell one transfer's life:
     outcomes     how it ended; written once, never changed
 
 A transfer has a row in exactly one of the last two. Keeping the moving part out of the
-large table makes a step an update in place (HOT) of a table that fits in memory.
+large table makes a step an update in place (HOT) of a table that fits in memory; it
+repeats the four columns that the steps need, so that they read nothing else.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ unfinished = Table(
     metadata,
     Column("transfer_id", Uuid, primary_key=True),
     Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("source_id", Uuid, nullable=False),
+    Column("transit_id", Uuid, nullable=False),
+    Column("destination_id", Uuid, nullable=False),
+    Column("amount", MinorUnits, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'accepted'")),
     # The batch that drives it; null until a reserve has claimed it.
     Column("batch_id", Uuid),

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Executable, bindparam, insert, literal, selec
 from ledger import batches, schema
 from ledger.errors import RolledBack
 from ledger.movements import Movement, Part, lock_wallets, move
-from ledger.reserving import CLAIM_LIMIT, claim, fail_what_does_not_fit
+from ledger.reserving import CLAIM_LIMIT, fail_what_does_not_fit, take
 from ledger.states import STEPS, UNFINISHED, State, StepName
 
 
@@ -43,27 +43,15 @@ def run_step(
     Raises: Unavailable: when it should be tried again · anything else: when one of the
     transfers cannot be moved; nothing has changed then, see `ledger.isolation`.
     """
-    start, end = _ROUTE[step]
-    part = Part((start,))
     batches.hold(connection, batch_id)
-    found, claimed = batches.lock_transfers(connection, batch_id, part), 0
-    if step == "reserve" and not found:
-        found = claimed = claim(connection, batch_id)
-    if not found:
-        return Progress(left=batches.has_movable(connection, batch_id))
-    if attempt:
-        batches.note(connection, "retried", batch_id, part, worker=worker, attempt=attempt)
-    now = lock_wallets(connection, batch_id, part, (step,))
     if step == "reserve":
-        refused, failed = _refuse(connection, batch_id, part, now), 0
+        progress = _reserve(connection, batch_id)
     else:
-        refused, failed = 0, _fail_undeliverable(connection, batch_id, part, worker)
-    moved = found - refused - failed
-    if moved:
-        move(connection, step, batch_id, part, now)
-        _enter(connection, batch_id, part, end, now)
-    left = batches.has_movable(connection, batch_id) if step != "commit" else False
-    return Progress(moved, failed, left=left, more=claimed == CLAIM_LIMIT)
+        progress = _forward(connection, step, batch_id, worker=worker)
+    if attempt and progress.moved:
+        after = Part((_ROUTE[step][1],))
+        batches.note(connection, "retried", batch_id, after, worker=worker, attempt=attempt)
+    return progress
 
 
 def roll_back(connection: Connection, batch_id: UUID) -> int:
@@ -93,11 +81,34 @@ _WAY_BACK: tuple[tuple[Movement, tuple[State, ...]], ...] = (
 """(movement, the states that it is needed from), in the order in which they are done."""
 
 
-def _refuse(connection: Connection, batch_id: UUID, part: Part, now: datetime) -> int:
+def _reserve(connection: Connection, batch_id: UUID) -> Progress:
+    found = take(connection, batch_id)
+    if not found:
+        return Progress(left=batches.has_movable(connection, batch_id))
+    reserved = Part(("reserved",))
+    now = lock_wallets(connection, batch_id, reserved, ("reserve",))
     refused = fail_what_does_not_fit(connection, batch_id)
     if refused:
-        batches.finish(connection, batch_id, Part(part.states, failed=True), now)
-    return refused
+        batches.finish(connection, batch_id, Part(("accepted",), failed=True), now)
+    if found > refused:
+        move(connection, "reserve", batch_id, reserved, now)
+    return Progress(found - refused, left=found > refused, more=found == CLAIM_LIMIT)
+
+
+def _forward(
+    connection: Connection, step: StepName, batch_id: UUID, *, worker: str
+) -> Progress:
+    start, end = _ROUTE[step]
+    part = Part((start,))
+    found = batches.lock_transfers(connection, batch_id, part)
+    if not found:
+        return Progress(left=batches.has_movable(connection, batch_id))
+    now = lock_wallets(connection, batch_id, part, (step,))
+    failed = _fail_undeliverable(connection, batch_id, part, worker)
+    if found > failed:
+        move(connection, step, batch_id, part, now)
+        _enter(connection, batch_id, part, end, now)
+    return Progress(found - failed, failed, left=found > failed)
 
 
 def _enter(
@@ -127,13 +138,12 @@ def _advance(part: Part, state: State) -> Executable:
 @cache
 def _undeliverable(part: Part) -> Executable:
     """Decide the failure of each transfer whose destination takes no money any more."""
-    unfinished, transfers, destination = schema.unfinished, schema.transfers, schema.wallets
+    unfinished, destination = schema.unfinished, schema.wallets
     reason = literal("The destination wallet is ").concat(destination.c.status).concat(".")
     failed = (
         update(unfinished)
         .where(part.condition())
-        .where(transfers.c.id == unfinished.c.transfer_id)
-        .where(destination.c.id == transfers.c.destination_id)
+        .where(destination.c.id == unfinished.c.destination_id)
         .where(destination.c.status != "active")
         .values(failure_code=RolledBack.code, failure_detail=reason)
         .returning(unfinished.c.transfer_id, unfinished.c.failure_detail)

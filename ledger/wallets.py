@@ -18,7 +18,6 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    true,
     tuple_,
     union_all,
     update,
@@ -180,15 +179,8 @@ def close(connection: Connection, wallet_id: UUID) -> Wallet:
     if wallet.balance or wallet.reserved or wallet.incoming:
         raise InvalidState("The wallet is not empty.")
     # The lock on the wallet keeps any further reserve from getting past its status.
-    under_way = schema.unfinished.join(
-        schema.transfers, schema.transfers.c.id == schema.unfinished.c.transfer_id
-    )
-    leaving = (
-        select(true())
-        .select_from(under_way)
-        .where(schema.unfinished.c.state != "accepted", schema.transfers.c.source_id == wallet_id)
-        .limit(1)
-    )
+    table = schema.unfinished.c
+    leaving = select(exists().where(table.source_id == wallet_id, table.state != "accepted"))
     if connection.scalar(leaving):
         raise InvalidState("A transfer from the wallet is still under way.")
     return _set_status(connection, wallet_id, "closed")

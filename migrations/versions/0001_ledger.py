@@ -48,6 +48,7 @@ CREATE TABLE wallets (
 CREATE UNIQUE INDEX wallets_one_transit_per_asset ON wallets (asset) WHERE kind = 'transit';
 CREATE INDEX wallets_by_owner ON wallets (owner_id, created_at, id);
 CREATE INDEX wallets_by_age ON wallets (created_at, id);
+CREATE INDEX wallets_inactive ON wallets (id) WHERE status <> 'active';
 
 -- No foreign key to wallets here and in postings: the statements that write these rows
 -- take them from a join with wallets, wallets are never deleted (trigger below), and the
@@ -80,10 +81,16 @@ CREATE INDEX transfers_by_source_owner ON transfers (source_owner_id, created_at
 CREATE INDEX transfers_by_destination_owner ON transfers (destination_owner_id, created_at);
 CREATE INDEX transfers_by_age ON transfers (created_at);
 
--- Small and hot: vacuumed by count, not by share of its size.
+-- Small and hot: vacuumed by count, not by share of its size, and with room on each page
+-- for the versions that a row goes through. It repeats what the steps need of a transfer,
+-- which never changes, so that they do not touch the large table at all.
 CREATE TABLE unfinished (
     transfer_id    uuid PRIMARY KEY,
     seq            bigint GENERATED ALWAYS AS IDENTITY,
+    source_id      uuid NOT NULL,
+    transit_id     uuid NOT NULL,
+    destination_id uuid NOT NULL,
+    amount         numeric(38, 0) NOT NULL,
     state          text NOT NULL DEFAULT 'accepted' CONSTRAINT unfinished_state
                    CHECK (state IN ('accepted', 'reserved', 'deducted', 'credited')),
     batch_id       uuid,
@@ -100,7 +107,7 @@ CREATE TABLE unfinished (
         (state = 'accepted') = (reserved_at IS NULL)
         AND (state IN ('accepted', 'reserved')) = (deducted_at IS NULL)
         AND (state <> 'credited') = (credited_at IS NULL))
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX unfinished_unclaimed ON unfinished (seq) WHERE batch_id IS NULL;
 CREATE INDEX unfinished_by_batch ON unfinished (batch_id);
 
