@@ -1,0 +1,1 @@
+"""The schedule: what is looked after, and how often."""

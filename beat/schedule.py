@@ -1,0 +1,23 @@
+"""What beat sends, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from settings import Settings
+from tasks import queues, recovery
+
+SCANS_PER_STUCK_TIME = 5
+"""A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
+
+
+def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The entries for Celery's `beat_schedule`; schedules in seconds."""
+    interval_s = max(settings.stuck_after_s / SCANS_PER_STUCK_TIME, 0.2)
+    return {
+        "recovery scan": {
+            "task": recovery.TASK_NAME,
+            "schedule": interval_s,
+            "options": {"queue": queues.SCANS},
+        },
+    }

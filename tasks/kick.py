@@ -1,0 +1,64 @@
+"""Telling the workers that something was accepted, without making a request wait for it.
+
+Guarantees at most one kick in the queue at a time from each process: a kick that waits
+there will claim everything accepted before it runs, so a second one would say nothing new.
+Under load the batches grow by themselves, like a group commit; an idle system answers at once.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from monitoring.logs import EventLogger
+from tasks import chain, queues
+
+log = EventLogger(__name__)
+
+PAUSE_AFTER_FAILURE_S = 1.0
+ACQUIRE_TIMEOUT_S = 2.0
+
+
+class Kicker:
+    """Publishes kicks from a thread of its own. Make it before or after a fork, either works.
+
+    The kick is a hint. When it is lost, with the broker or with this process, the recovery
+    scan finds what was accepted.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._wanted = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def kick(self) -> None:
+        """Ask for a kick, after the commit. Returns at once and never raises."""
+        self._wanted.set()
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="kicker", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while self._wanted.wait():
+            self._wanted.clear()
+            try:
+                self._kick_unless_one_waits()
+            except (OperationalError, OSError) as error:
+                log.warning("kick_failed", error=type(error).__name__)
+                pause.wait(PAUSE_AFTER_FAILURE_S)
+
+    def _kick_unless_one_waits(self) -> None:
+        queue = self._app.amqp.queues[queues.RESERVE]
+        with self._app.pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
+            waiting = queue.bind(connection.default_channel).queue_declare().message_count
+        if not waiting:
+            chain.kick()

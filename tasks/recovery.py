@@ -1,0 +1,46 @@
+"""The recovery scan as a task: finds what stands still and drives it on from its state."""
+
+from __future__ import annotations
+
+from celery import Task, shared_task
+
+from ledger import recovery
+from ledger.database import transaction
+from monitoring.logs import EventLogger
+from settings import Settings
+from tasks import queues
+from tasks.chain import kick, links_from, rollback
+from tasks.engine import engine
+
+log = EventLogger(__name__)
+
+TASK_NAME = "scans.recover"
+
+
+@shared_task(bind=True, name=TASK_NAME, queue=queues.SCANS)
+def recover(self: Task[..., None]) -> None:
+    """Drive on every transfer that has not moved for STUCK_AFTER_S, at most a bounded number.
+
+    Safe beside live workers and beside a second scan. Published after the commit: what is
+    lost in between is stuck again, and found again.
+    """
+    stuck_after_s = Settings.from_environment().stuck_after_s
+    with transaction(engine()) as connection:
+        redrives = recovery.redrive_stuck(
+            connection, stuck_after_s=stuck_after_s, worker=self.request.hostname or "unknown"
+        )
+        waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
+    for redrive in redrives:
+        log.warning(
+            "redriven",
+            batch_id=str(redrive.batch_id),
+            state=redrive.state,
+            failed=redrive.failed,
+            transfers=redrive.count,
+        )
+        if redrive.failed:
+            rollback.si(str(redrive.batch_id)).apply_async()
+        else:
+            links_from(redrive.state, redrive.batch_id).apply_async()
+    if waiting:
+        kick()

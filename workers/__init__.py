@@ -1,0 +1,1 @@
+"""The Celery application: its queues, its configuration, and the life of its processes."""

@@ -1,0 +1,101 @@
+"""Builds the Celery application, for the workers, beat, Flower and whoever publishes to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from beat.schedule import beat_schedule
+from settings import Settings
+from tasks import queues
+
+SOFT_TIME_LIMIT_S = 45
+TIME_LIMIT_S = 60
+VISIBILITY_TIMEOUT_S = 120
+"""After this long the Redis broker hands out again what a dead worker had taken. Longer than
+any task may run, or the same task would run twice at once."""
+BROKER_TIMEOUT_S = 2.0
+
+
+def make_celery(settings: Settings) -> Celery:
+    """Build the application. Connects to nothing until something is published or consumed."""
+    app = Celery("truepenny", broker=settings.broker_url, include=["tasks.chain", "tasks.recovery"])
+    app.conf.update(
+        task_queues=[_queue(name, settings) for name in _ALL_QUEUES],
+        task_default_queue=queues.SCANS,
+        task_create_missing_queues=False,
+        beat_schedule=beat_schedule(settings),
+        beat_scheduler="beat.scheduler:BoundedScheduler",
+        **_TASKS,
+        **_WORKERS,
+        **_broker(settings),
+    )
+    # Tasks are published from threads, too, where only a default application is seen.
+    app.set_default()
+    return app
+
+
+_ALL_QUEUES = (queues.RESERVE, queues.STEPS, queues.SCANS)
+
+_TASKS: dict[str, Any] = {
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "task_acks_late": True,
+    # A child that dies takes its message with it. The recovery scan drives the batch on a
+    # little later; handing the message out again at once would let one that kills its
+    # worker kill all of them in turn.
+    "task_reject_on_worker_lost": False,
+    "task_soft_time_limit": SOFT_TIME_LIMIT_S,
+    "task_time_limit": TIME_LIMIT_S,
+    "task_send_sent_event": True,
+}
+
+_WORKERS: dict[str, Any] = {
+    "worker_prefetch_multiplier": 1,
+    "worker_send_task_events": True,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "enable_utc": True,
+    "timezone": "UTC",
+}
+
+
+def _queue(name: str, settings: Settings) -> Queue:
+    arguments = {"x-queue-type": "quorum"} if _is_amqp(settings) else {}
+    return Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments)
+
+
+def _broker(settings: Settings) -> dict[str, Any]:
+    visibility = {"visibility_timeout": VISIBILITY_TIMEOUT_S}
+    if _is_amqp(settings):
+        options: dict[str, Any] = {"confirm_publish": True}
+    else:
+        options = {
+            **visibility,
+            "socket_timeout": BROKER_TIMEOUT_S,
+            "socket_connect_timeout": BROKER_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        }
+    return {
+        "broker_transport_options": options,
+        # Celery reads the visibility timeout in three places.
+        "result_backend_transport_options": visibility,
+        **visibility,
+        "broker_connection_timeout": BROKER_TIMEOUT_S,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_publish_retry": True,
+        "task_publish_retry_policy": {
+            "max_retries": 2,
+            "interval_start": 0.1,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+        },
+    }
+
+
+def _is_amqp(settings: Settings) -> bool:
+    return settings.broker_url.startswith("amqp")
