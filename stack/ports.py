@@ -1,0 +1,40 @@
+"""TCP ports: which are free, and which are taken by somebody else."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+# Below the ports the kernel lends to outgoing connections (from 32768): one of those could
+# take a server's port in the second in which the server is being restarted.
+_OURS = range(20_000, 32_000)
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now. A port in TIME_WAIT counts as free.
+
+    Raises: OSError: when `host` is no address of this machine.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def free_port() -> int:
+    """A free loopback port, at random so that two stacks started together rarely collide."""
+    for port in random.sample(_OURS, len(_OURS)):
+        if is_free(LOOPBACK, port):
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port from {_OURS.start} to {_OURS.stop - 1}")
