@@ -1,0 +1,116 @@
+"""What the ledger's objects look like in answers.
+
+Plain dictionaries, made in one pass: they are on the hot path. `api/answer_models.py`
+describes the same shapes for the documentation, and tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from ledger.clients import Client
+from ledger.money import format_amount
+from ledger.transfers import TimelineEntry, Transfer
+from ledger.wallets import StatementLine, Wallet
+
+Json = dict[str, Any]
+
+
+def time_text(at: datetime) -> str:
+    """Print a time as RFC 3339 in UTC, with microseconds: 2026-01-31T12:00:00.000000Z."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def client_json(client: Client, api_key: str) -> Json:
+    """Describe a new client, with the key that is shown this once."""
+    return {
+        "id": str(client.id),
+        "name": client.name,
+        "scope": client.scope,
+        "rate_limit": client.rate_limit,
+        "api_key": api_key,
+    }
+
+
+def wallet_json(wallet: Wallet) -> Json:
+    """Describe a wallet."""
+    scale = wallet.scale
+    return {
+        "id": str(wallet.id),
+        "owner": _text_or_none(wallet.owner_id),
+        "asset": wallet.asset,
+        "kind": wallet.kind,
+        "name": wallet.name,
+        "status": wallet.status,
+        "balance": format_amount(wallet.balance, scale=scale),
+        "reserved": format_amount(wallet.reserved, scale=scale),
+        "incoming": format_amount(wallet.incoming, scale=scale),
+        "available": format_amount(wallet.available, scale=scale),
+        "metadata": wallet.metadata,
+        "created_at": time_text(wallet.created_at),
+    }
+
+
+def posting_json(line: StatementLine, *, scale: int) -> Json:
+    """Describe a posting as its wallet sees it."""
+    return {
+        "transfer_id": str(line.transfer_id),
+        "leg": line.leg,
+        "amount": format_amount(line.amount, scale=scale),
+        "balance_after": format_amount(line.balance_after, scale=scale),
+        "counterparty": str(line.counterparty_id),
+        "created_at": time_text(line.created_at),
+    }
+
+
+def balance_json(wallet: Wallet, balance: int, at: datetime) -> Json:
+    """Describe a balance as it stood."""
+    return {
+        "wallet_id": str(wallet.id),
+        "asset": wallet.asset,
+        "at": time_text(at),
+        "balance": format_amount(balance, scale=wallet.scale),
+    }
+
+
+def transfer_json(transfer: Transfer) -> Json:
+    """Describe a transfer, without its timeline."""
+    failure = transfer.failure
+    return {
+        "id": str(transfer.id),
+        "source": str(transfer.source_id),
+        "destination": str(transfer.destination_id),
+        "asset": transfer.asset,
+        "amount": format_amount(transfer.amount, scale=transfer.scale),
+        "state": transfer.state,
+        "capture": transfer.capture,
+        "expires_at": transfer.expires_at and time_text(transfer.expires_at),
+        "reference": transfer.reference,
+        "metadata": transfer.metadata,
+        "failure": failure and {"code": failure.code, "detail": failure.detail},
+        "refund_of": _text_or_none(transfer.refund_of),
+        "refunded": format_amount(transfer.refunded, scale=transfer.scale),
+        "group": _text_or_none(transfer.group_id),
+        "created_at": time_text(transfer.created_at),
+        "updated_at": time_text(transfer.updated_at),
+    }
+
+
+def timeline_json(entries: list[TimelineEntry]) -> list[Json]:
+    """Describe a transfer's life; what a moment has nothing to say about is left out."""
+    return [
+        {
+            "event": entry.event,
+            "at": time_text(entry.at),
+            **({} if entry.worker is None else {"worker": entry.worker}),
+            **({} if entry.attempt is None else {"attempt": entry.attempt}),
+            **({} if entry.detail is None else {"detail": entry.detail}),
+        }
+        for entry in entries
+    ]
+
+
+def _text_or_none(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

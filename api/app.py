@@ -1,0 +1,43 @@
+"""The Flask application: its routes, and what happens around each of them."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+from api.authentication import authenticate
+from api.error_handlers import register_error_handlers
+from api.negotiation import require_json_accepted
+from api.request_ids import HEADER, request_id
+from api.routes import all_blueprints
+from api.services import EXTENSION, Services
+
+PREFIX = "/v1"
+
+
+def create_app(services: Services) -> Flask:
+    """Build the application around its services. Connects to nothing."""
+    app = Flask("truepenny", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Allow on a 405 says it all
+    app.url_map.merge_slashes = False  # a wrong address is an error, not a redirect
+    app.extensions[EXTENSION] = services
+
+    @app.before_request
+    def check_at_the_door() -> None:
+        # Also for addresses that do not exist: strangers learn nothing about them.
+        if request.path.startswith(PREFIX + "/"):
+            authenticate(services.keys)
+            require_json_accepted(request)
+
+    app.after_request(_finish)
+    register_error_handlers(app)
+    for blueprint in all_blueprints(PREFIX):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers[HEADER] = request_id()
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+    return response

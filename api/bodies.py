@@ -1,0 +1,77 @@
+"""The bodies of requests, as the contract has them: unknown fields are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.fields import Amount, AssetCode, Id, IdempotencyKey, Metadata, Name, RateLimit, Reference
+
+MAX_BATCH_LENGTH = 5_000
+
+
+class Body(BaseModel):
+    """A JSON object with exactly these fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class NewClient(Body):
+    """A caller to be let in."""
+
+    name: Name
+    scope: Annotated[
+        Literal["client", "admin"], Field(description="What it may do; admin may do all.")
+    ] = "client"
+    rate_limit: Annotated[
+        RateLimit | None, Field(description="Its own limit; null for the default.")
+    ] = None
+
+
+class NewWallet(Body):
+    """A wallet to be made."""
+
+    asset: AssetCode
+    name: Name | None = None
+    kind: Annotated[
+        Literal["customer", "house", "external"],
+        Field(description="Other than customer needs the scope admin."),
+    ] = "customer"
+    owner: Annotated[
+        Id | None, Field(description="The client it belongs to; another needs the scope admin.")
+    ] = None
+    metadata: Metadata | None = None
+
+
+class NewTransfer(Body):
+    """Money to be moved from one wallet to another."""
+
+    source: Id
+    destination: Id
+    amount: Amount
+    asset: AssetCode
+    capture: Annotated[
+        Literal["auto", "manual"], Field(description="manual is not available yet.")
+    ] = "auto"
+    expires_in_s: Annotated[int | None, Field(description="Not available yet.")] = None
+    reference: Reference | None = None
+    metadata: Metadata | None = None
+
+
+class NewBatchItem(NewTransfer):
+    """A transfer within a batch, with its own key."""
+
+    idempotency_key: IdempotencyKey
+
+
+class NewBatch(Body):
+    """Transfers to be submitted in one go. Each stands or falls by itself."""
+
+    atomic: Annotated[bool, Field(description="true is not available yet.")] = False
+    # Items are checked one by one: a wrong one is its own result, not the batch's.
+    transfers: Annotated[list[Any], Field(min_length=1, max_length=MAX_BATCH_LENGTH)]
+
+
+class Nothing(Body):
+    """An empty object, which stands for an empty body too."""

@@ -1,0 +1,49 @@
+"""Reading bodies: never more than the limit, and never half of one.
+
+Guarantees that an endless or oversized body costs at most its limit in memory. How long
+a body may take is the server's concern (`api/server.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.problems import Problem
+
+BODY_LIMIT = 1024 * 1024
+BATCH_BODY_LIMIT = 4 * 1024 * 1024
+
+
+def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
+    """Read the whole body of a request.
+
+    limit: how many bytes it may have at most.
+    Raises: Problem too_large: when it has more, by its own word or in fact.
+    Problem invalid_request: when it ends before its end.
+    """
+    declared = _declared_length(environ)
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    try:
+        # One byte more than is allowed tells an oversized chunked body from a full one.
+        body: bytes = environ["wsgi.input"].read(limit + 1 if declared is None else declared)
+    except OSError as error:  # broken chunks, or a connection that ended in their midst
+        raise Problem("invalid_request", "The body could not be read to its end.") from error
+    if len(body) > limit:
+        raise _too_large(limit)
+    if declared is not None and len(body) < declared:
+        raise Problem("invalid_request", "The body is shorter than its Content-Length.")
+    return body
+
+
+def _declared_length(environ: dict[str, Any]) -> int | None:
+    text = environ.get("CONTENT_LENGTH") or ""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise Problem("invalid_request", "Content-Length is not a number.")
+    return int(text)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("too_large", f"The body may have at most {limit} bytes.")

@@ -1,0 +1,35 @@
+# ruff: noqa: N999 - the name by which gunicorn is told apart from a module of ours
+"""How gunicorn serves the API: `gunicorn -c api/gunicorn.conf.py wsgi:app`."""
+
+from pathlib import Path
+
+from api.server import BoundedThreadWorker
+from monitoring.logs import logging_config
+from settings import Settings
+
+_settings = Settings.from_environment()
+_shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats cost no disk
+
+bind = f"{_settings.host}:{_settings.port}"
+
+# Two processes, for two cores. Threads wait: for the database, and for transfers to end
+# (WAITING_PLACES of them at most, in api/services.py).
+worker_class = BoundedThreadWorker
+workers = 2
+threads = 24
+worker_connections = 1000
+backlog = 1024
+
+keepalive = 15
+timeout = 30
+graceful_timeout = 25  # longer than the longest wait that a client may prefer
+
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 4096
+
+worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
+control_socket_disable = True  # it would open a socket in the home folder
+
+accesslog = None  # what goes wrong is logged by the application, with its request id
+logconfig_dict = logging_config(_settings.log_level)

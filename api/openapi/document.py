@@ -1,0 +1,244 @@
+"""Puts the document together from the operations, the models and the table of problems."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cache
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from api.answer_models import AnswerModel, ProblemDocument
+from api.bodies import NewBatchItem
+from api.fields import MAX_KEY_LENGTH
+from api.negotiation import JSON, PROBLEM_JSON
+from api.openapi.examples import KEY, TRANSFER
+from api.openapi.operations import Answer, Operation
+from api.openapi.paths import FAILURES, OPERATIONS
+from api.preferences import MAX_WAIT_S
+from api.problems import TABLE, Problem
+from api.queries import Query
+
+Json = dict[str, Any]
+_SCHEMAS: Final = "#/components/schemas/"
+
+DESCRIPTION: Final = """\
+Moves money between wallets and never loses a penny.
+
+**Amounts** are decimal strings with at most as many decimals as the asset has; answers print
+all of them. **Times** are RFC 3339 in UTC. **Lists** take `limit` and the `cursor` that the
+page before gave. **Unknown** fields and parameters are errors. **Errors** are RFC 9457
+problems; look at `code`. Nothing in a 4xx or 5xx has moved money. Every answer carries
+`X-Request-Id`: yours, if you sent one.
+"""
+
+PARAMETERS: Final[dict[str, Json]] = {
+    "Idempotency-Key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": True,
+        "description": "What makes a repeat harmless: one key, one transfer. Printable, UTF-8.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+        "example": KEY,
+    },
+    "Prefer": {
+        "name": "Prefer",
+        "in": "header",
+        "description": f"`wait=N`: answer once it has ended, or after N seconds, at most "
+        f"{MAX_WAIT_S} (RFC 7240). Not applied when too many are waiting.",
+        "schema": {"type": "string"},
+        "example": "wait=10",
+    },
+    "X-Request-Id": {
+        "name": "X-Request-Id",
+        "in": "header",
+        "description": "An id of yours, to find the request again: up to 128 ASCII characters.",
+        "schema": {"type": "string", "maxLength": 128},
+    },
+}
+
+HEADERS: Final[dict[str, Json]] = {
+    "X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}},
+    "Location": {
+        "description": "Where to read it.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Retry-After": {
+        "description": "After how many seconds to ask again.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Idempotent-Replayed": {
+        "description": "On a repeat only.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Preference-Applied": {
+        "description": "When we waited as you preferred.",
+        "schema": {"type": "string", "const": "wait"},
+    },
+    "WWW-Authenticate": {
+        "description": "How to send a key.",
+        "schema": {"type": "string", "const": "Bearer"},
+    },
+}
+
+
+@cache
+def build_document() -> Json:
+    """Return the document. Callers share it and leave it as it is."""
+    paths: defaultdict[str, Json] = defaultdict(dict)
+    for operation in OPERATIONS:
+        paths[operation.path][operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Truepenny", "version": "1.0.0", "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}],
+        "paths": dict(paths),
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _operation(operation: Operation) -> Json:
+    described: Json = {
+        "operationId": _operation_id(operation),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": _parameters(operation),
+        "responses": _responses(operation),
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.body:
+        content = {"schema": _reference(operation.body), "example": operation.example}
+        described["requestBody"] = {"required": True, "content": {JSON: content}}
+    if operation.is_open:
+        described["security"] = []
+    return described
+
+
+def _operation_id(operation: Operation) -> str:
+    words = operation.path.removeprefix("/v1").replace("{", "").replace("}", "").split("/")
+    return "_".join([operation.method, *filter(None, words)])
+
+
+def _parameters(operation: Operation) -> list[Json]:
+    in_path = [
+        {
+            "name": step.strip("{}"),
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"},
+        }
+        for step in operation.path.split("/")
+        if step.startswith("{")
+    ]
+    in_query = _query_parameters(operation.query) if operation.query else []
+    headers = (*operation.headers, "X-Request-Id")
+    return [*in_path, *in_query, *({"$ref": f"#/components/parameters/{it}"} for it in headers)]
+
+
+def _query_parameters(query: type[Query]) -> list[Json]:
+    schema = query.model_json_schema(schema_generator=_Plain)
+    required = schema.get("required", ())
+    return [
+        _query_parameter(name, dict(described), required=name in required)
+        for name, described in schema["properties"].items()
+    ]
+
+
+def _query_parameter(name: str, schema: Json, *, required: bool) -> Json:
+    description = schema.pop("description", "")
+    # An optional parameter is left out, never null.
+    for alternative in schema.pop("anyOf", ()):
+        if alternative != {"type": "null"}:
+            schema = {**schema, **alternative}
+            schema.pop("default", None)
+    schema.pop("description", None)
+    return {
+        "name": name,
+        "in": "query",
+        "required": required,
+        "description": description,
+        "schema": schema,
+    }
+
+
+def _responses(operation: Operation) -> Json:
+    responses = {str(status): _answer(it) for status, it in operation.answers.items()}
+    by_status: defaultdict[int, list[str]] = defaultdict(list)
+    for code in operation.all_problems:
+        by_status[TABLE[code][0]].append(code)
+    for status, codes in sorted(by_status.items()):
+        responses[str(status)] = _problem(status, codes)
+    return responses
+
+
+def _answer(answer: Answer) -> Json:
+    return {
+        "description": answer.description,
+        "headers": _headers(*answer.headers),
+        "content": {JSON: {"schema": _reference(answer.model), "example": answer.example}},
+    }
+
+
+def _problem(status: int, codes: list[str]) -> Json:
+    extra = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}.get(status, ())
+    return {
+        "description": " · ".join(f"`{code}`" for code in codes),
+        "headers": _headers(*extra),
+        "content": {
+            PROBLEM_JSON: {
+                "schema": _reference(ProblemDocument),
+                "examples": {code: {"value": _example(code)} for code in codes},
+            }
+        },
+    }
+
+
+def _example(code: str) -> Json:
+    title = TABLE[code][1]
+    transfer_id = TRANSFER if code in FAILURES else None
+    return Problem(code, f"{title}.", transfer_id=transfer_id).as_json(request_id="0f8e")
+
+
+def _headers(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *names)}
+
+
+def _reference(model: type[BaseModel]) -> Json:
+    return {"$ref": _SCHEMAS + model.__name__}
+
+
+def _schemas() -> Json:
+    models: list[type[BaseModel]] = [ProblemDocument, NewBatchItem]
+    for operation in OPERATIONS:
+        models += [operation.body] if operation.body else []
+        models += [answer.model for answer in operation.answers.values()]
+    _, found = models_json_schema(
+        [(model, "validation") for model in dict.fromkeys(models)],
+        ref_template=_SCHEMAS + "{model}",
+        schema_generator=_Plain,
+    )
+    schemas: Json = found["$defs"]
+    schemas["NewBatch"]["properties"]["transfers"]["items"] = _reference(NewBatchItem)
+    for name in _names_of(AnswerModel):
+        for member in schemas.get(name, {}).get("properties", {}).values():
+            member.pop("default", None)  # it only says that the member may be left out
+    return schemas
+
+
+def _names_of(kind: type[BaseModel]) -> list[str]:
+    return [name for sub in kind.__subclasses__() for name in (sub.__name__, *_names_of(sub))]
+
+
+class _Plain(GenerateJsonSchema):
+    """Leaves out the titles that would only repeat the fields' names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - overrides
+        return False

@@ -1,0 +1,126 @@
+"""One story told by all examples: Alice pays Bob 12.50 dollars for order 1001."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.problems import Problem
+
+ALICE = "0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57"
+BOB = "0199a3c2-6b14-7d02-8f3a-91c7e5b2d460"
+OWNER = "0199a3c1-90ab-7c55-b1de-40f2a6c8e913"
+TRANSFER = "5a0c2f0e-7f0e-5f54-9a2e-b6f1d2c3a4e5"
+KEY = "order-1001"
+
+NEW_CLIENT = {"name": "shop", "scope": "client", "rate_limit": "1000/minute"}
+CLIENT = {
+    "id": OWNER,
+    "name": "shop",
+    "scope": "client",
+    "rate_limit": "1000/minute",
+    "api_key": "tp_(shown this once)",
+}
+
+NEW_WALLET = {"asset": "USD", "name": "Alice", "metadata": {"customer": "A-17"}}
+WALLET: dict[str, Any] = {
+    "id": ALICE,
+    "owner": OWNER,
+    "asset": "USD",
+    "kind": "customer",
+    "name": "Alice",
+    "status": "active",
+    "balance": "100.00",
+    "reserved": "12.50",
+    "incoming": "0.00",
+    "available": "87.50",
+    "metadata": {"customer": "A-17"},
+    "created_at": "2026-01-31T12:00:00.000000Z",
+}
+FROZEN_WALLET = WALLET | {"status": "frozen"}
+EMPTY_WALLET = WALLET | {"balance": "0.00", "reserved": "0.00", "available": "0.00"}
+CLOSED_WALLET = EMPTY_WALLET | {"status": "closed"}
+WALLETS = {"data": [WALLET], "next_cursor": None}
+POSTINGS = {
+    "data": [
+        {
+            "transfer_id": TRANSFER,
+            "leg": "deduct",
+            "amount": "-12.50",
+            "balance_after": "87.50",
+            "counterparty": "0199a3c0-1111-7000-8000-000000000001",
+            "created_at": "2026-01-31T12:00:01.031000Z",
+        }
+    ],
+    "next_cursor": "cG9zdGluZ3M6MTc2OTg2MDgwMTAzMTAwMDo0Mg",
+}
+BALANCE = {
+    "wallet_id": ALICE,
+    "asset": "USD",
+    "at": "2026-01-31T12:00:02.000000Z",
+    "balance": "87.50",
+}
+
+NEW_TRANSFER = {
+    "source": ALICE,
+    "destination": BOB,
+    "amount": "12.50",
+    "asset": "USD",
+    "reference": "order 1001",
+}
+ACCEPTED: dict[str, Any] = {
+    "id": TRANSFER,
+    "source": ALICE,
+    "destination": BOB,
+    "asset": "USD",
+    "amount": "12.50",
+    "state": "accepted",
+    "capture": "auto",
+    "expires_at": None,
+    "reference": "order 1001",
+    "metadata": {},
+    "failure": None,
+    "refund_of": None,
+    "refunded": "0.00",
+    "group": None,
+    "created_at": "2026-01-31T12:00:01.000000Z",
+    "updated_at": "2026-01-31T12:00:01.000000Z",
+}
+COMMITTED = ACCEPTED | {"state": "committed", "updated_at": "2026-01-31T12:00:01.052000Z"}
+DETAIL = COMMITTED | {
+    "timeline": [
+        {"event": "accepted", "at": "2026-01-31T12:00:01.000000Z"},
+        {"event": "reserved", "at": "2026-01-31T12:00:01.020000Z"},
+        {"event": "deducted", "at": "2026-01-31T12:00:01.031000Z"},
+        {"event": "credited", "at": "2026-01-31T12:00:01.042000Z"},
+        {"event": "committed", "at": "2026-01-31T12:00:01.052000Z"},
+    ]
+}
+TRANSFERS = {"data": [COMMITTED], "next_cursor": None}
+NEW_BATCH = {"transfers": [{"idempotency_key": KEY} | NEW_TRANSFER]}
+BATCH = {
+    "results": [
+        {"id": TRANSFER, "state": "accepted"},
+        {
+            "error": Problem(
+                "insufficient_funds",
+                "The source wallet does not have this much available.",
+                transfer_id="0d4c6a1e-2b3f-5c7d-8e9f-a0b1c2d3e4f5",
+            ).as_json(request_id="0f8e")
+        },
+    ]
+}
+
+_ANSWERS = {"status": "ok", "detail": "answers"}
+_COMPONENTS = {
+    "database": _ANSWERS,
+    "broker": _ANSWERS,
+    "cache": _ANSWERS,
+    "prices": {"status": "ok", "detail": "not served yet"},
+    "workers": {"status": "ok", "detail": "2 alive"},
+}
+HEALTH = {"status": "ok", "components": _COMPONENTS}
+DOWN = {
+    "status": "down",
+    "components": _COMPONENTS
+    | {"database": {"status": "down", "detail": "no answer within 0.9 s"}},
+}

@@ -1,0 +1,19 @@
+"""The routes: one module per kind of object, each view parse, call, answer."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from api.routes import batches, clients, documentation, health, transfers, wallets
+
+
+def all_blueprints(prefix: str) -> list[Blueprint]:
+    """Return every blueprint, made anew. prefix: where the versioned contract starts."""
+    return [
+        clients.blueprint(prefix),
+        wallets.blueprint(prefix),
+        transfers.blueprint(prefix),
+        batches.blueprint(prefix),
+        health.blueprint(),
+        documentation.blueprint(),
+    ]

@@ -1,0 +1,82 @@
+"""Batches: thousands of transfers in one request, each with a result of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from api.authentication import caller
+from api.bodies import NewBatch, NewBatchItem
+from api.body_reading import BATCH_BODY_LIMIT
+from api.idempotency import missing_key
+from api.problems import Problem, from_failed, from_ledger, invalid_fields
+from api.request_ids import request_id
+from api.responses import json_response
+from api.services import Services, services
+from api.transfer_requests import transfer_request
+from api.validation import check, parse_body
+from ledger.clients import Client
+from ledger.errors import Invalid, InvalidField
+from ledger.intake import Answer, TransferRequest
+
+Result = dict[str, Any]
+
+
+def blueprint(prefix: str) -> Blueprint:
+    """Return the route of batches."""
+    routes = Blueprint("batches", __name__, url_prefix=f"{prefix}/transfers/batch")
+    routes.post("")(create)
+    return routes
+
+
+def create() -> Response:
+    """Submit transfers; results come in the order of the requests."""
+    body = parse_body(NewBatch, limit=BATCH_BODY_LIMIT)
+    if body.atomic:
+        raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
+    checked = _check_all(body.transfers, client=caller(), used=services())
+    usable = [each for each in checked if isinstance(each, TransferRequest)]
+    answers = iter(services().intake.submit(usable) if usable else ())
+    request = request_id()
+    results = [
+        _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)
+        for each in checked
+    ]
+    return json_response({"results": results}, 202)
+
+
+def _check_all(
+    items: list[Any], *, client: Client, used: Services
+) -> list[TransferRequest | Problem]:
+    checked: list[TransferRequest | Problem] = []
+    for position, item in enumerate(items):
+        prefix = f"/transfers/{position}"
+        try:
+            checked.append(_check_one(item, prefix, client=client, used=used))
+        except InvalidField as error:
+            checked.append(from_ledger(error, prefix=prefix))
+        except Problem as problem:
+            checked.append(problem)
+    return checked
+
+
+def _check_one(item: Any, prefix: str, *, client: Client, used: Services) -> TransferRequest:
+    if isinstance(item, dict) and item.get("idempotency_key") in (None, ""):
+        raise missing_key(f"{prefix}/idempotency_key")
+    body = check(NewBatchItem, item, prefix=prefix)
+    return transfer_request(
+        body, client=client, idempotency_key=body.idempotency_key, scales=used.scales
+    )
+
+
+def _result(answer: Answer | Invalid, request: str) -> Result:
+    if isinstance(answer, Invalid):
+        return _error(from_ledger(answer), request)
+    if answer.transfer.failure is not None:
+        return _error(from_failed(answer.transfer), request)
+    return {"id": str(answer.transfer.id), "state": answer.transfer.state}
+
+
+def _error(problem: Problem, request: str) -> Result:
+    return {"error": problem.as_json(request_id=request)}

@@ -1,0 +1,32 @@
+"""Clients: an admin lets callers in."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from api.answers import client_json
+from api.authentication import admin
+from api.bodies import NewClient
+from api.responses import json_response
+from api.services import services
+from api.validation import parse_body
+from ledger.clients import create_client
+from ledger.database import transaction
+
+
+def blueprint(prefix: str) -> Blueprint:
+    """Return the routes below /clients."""
+    routes = Blueprint("clients", __name__, url_prefix=f"{prefix}/clients")
+    routes.post("")(create)
+    return routes
+
+
+def create() -> Response:
+    """Make a client and show its key, this once."""
+    admin()
+    body = parse_body(NewClient)
+    with transaction(services().engine) as connection:
+        client, api_key = create_client(
+            connection, name=body.name, scope=body.scope, rate_limit=body.rate_limit
+        )
+    return json_response(client_json(client, api_key), 201)

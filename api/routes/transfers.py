@@ -1,0 +1,101 @@
+"""Transfers: submitting one, reading one, listing them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Blueprint, Response, request
+
+from api.answers import timeline_json, transfer_json
+from api.authentication import caller
+from api.bodies import NewTransfer
+from api.cursors import make_cursor, read_id_cursor
+from api.idempotency import idempotency_key
+from api.preferences import wait_seconds
+from api.problems import Problem
+from api.queries import TransferPage
+from api.responses import json_response, list_response
+from api.services import services
+from api.transfer_requests import transfer_request
+from api.transfer_responses import submitted_response
+from api.validation import parse_body, parse_query, require_no_query
+from api.waiting import Waited
+from ledger.database import autocommit
+from ledger.errors import Invalid
+from ledger.states import FINISHED
+from ledger.transfers import Transfer, TransferFilter, get_transfer, list_transfers, timeline
+
+
+def blueprint(prefix: str) -> Blueprint:
+    """Return the routes below /transfers, but for the batches."""
+    routes = Blueprint("transfers", __name__, url_prefix=f"{prefix}/transfers")
+    routes.post("")(create)
+    routes.get("")(index)
+    routes.get("/<uuid:transfer_id>")(show)
+    for action in ("capture", "void", "refund"):
+        routes.post(f"/<uuid:transfer_id>/{action}", endpoint=action)(not_available_yet)
+    return routes
+
+
+def create() -> Response:
+    """Submit a transfer; with Prefer: wait, also wait for its end."""
+    key = idempotency_key()
+    body = parse_body(NewTransfer)
+    submitted = transfer_request(
+        body, client=caller(), idempotency_key=key, scales=services().scales
+    )
+    [answer] = services().intake.submit([submitted])
+    if isinstance(answer, Invalid):
+        raise answer
+    waited = _wait_for(answer.transfer)
+    return submitted_response(
+        waited.transfer or answer.transfer, replayed=answer.replayed, waited=waited.applied
+    )
+
+
+def index() -> Response:
+    """List the transfers that touch the caller's wallets, newest first."""
+    page = parse_query(TransferPage)
+    narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
+    after = read_id_cursor("transfers", page.cursor)
+    with autocommit(services().engine) as connection:
+        # One more than asked for tells whether there is a next page.
+        found = list_transfers(
+            connection, caller=caller(), limit=page.limit + 1, after=after, narrow=narrow
+        )
+    data = found[: page.limit]
+    more = len(found) > page.limit
+    cursor = make_cursor("transfers", data[-1].created_at, data[-1].id) if more else None
+    return list_response([transfer_json(transfer) for transfer in data], cursor)
+
+
+def show(transfer_id: UUID) -> Response:
+    """Show one transfer with its timeline; with Prefer: wait, once it has ended."""
+    require_no_query()
+    document, transfer = _read(transfer_id)
+    waited = _wait_for(transfer)
+    if waited.transfer is not None:
+        document, _ = _read(transfer_id)
+    return json_response(document, 200, {"Preference-Applied": "wait"} if waited.applied else None)
+
+
+def not_available_yet(transfer_id: UUID) -> Response:  # noqa: ARG001 - the route's argument
+    """Refuse what the contract names and this version does not do."""
+    raise Problem("invalid_request", "This is not available yet.")
+
+
+def _read(transfer_id: UUID) -> tuple[dict[str, object], Transfer]:
+    with autocommit(services().engine) as connection:
+        transfer = get_transfer(connection, transfer_id, caller=caller())
+        entries = timeline(connection, transfer_id)
+    return transfer_json(transfer) | {"timeline": timeline_json(entries)}, transfer
+
+
+def _wait_for(transfer: Transfer) -> Waited:
+    """Wait for the end of a transfer as long as the client prefers, if there is a place to."""
+    seconds = wait_seconds(request.headers.get("Prefer"))
+    if not seconds:
+        return Waited(applied=False)
+    if transfer.state in FINISHED:
+        return Waited(applied=True, transfer=transfer)
+    return services().waiting.wait(transfer.id, timeout_s=seconds)

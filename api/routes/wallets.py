@@ -1,0 +1,122 @@
+"""Wallets: making them, reading them and their statements, freezing and closing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from flask import Blueprint, Response
+from sqlalchemy import Connection
+
+from api.answers import balance_json, posting_json, wallet_json
+from api.authentication import admin, caller
+from api.bodies import NewWallet
+from api.cursors import make_cursor, read_id_cursor, read_seq_cursor
+from api.problems import Problem
+from api.queries import BalanceAt, Page
+from api.responses import json_response, list_response
+from api.services import services
+from api.validation import parse_body, parse_query, require_no_body, require_no_query
+from ledger import wallets
+from ledger.database import autocommit, transaction
+from ledger.wallets import Wallet
+
+
+def blueprint(prefix: str) -> Blueprint:
+    """Return the routes below /wallets."""
+    routes = Blueprint("wallets", __name__, url_prefix=f"{prefix}/wallets")
+    routes.post("")(create)
+    routes.get("")(index)
+    routes.get("/<uuid:wallet_id>")(show)
+    routes.get("/<uuid:wallet_id>/postings")(postings)
+    routes.get("/<uuid:wallet_id>/balance")(balance)
+    routes.post("/<uuid:wallet_id>/freeze")(freeze)
+    routes.post("/<uuid:wallet_id>/unfreeze")(unfreeze)
+    routes.post("/<uuid:wallet_id>/close")(close)
+    return routes
+
+
+def create() -> Response:
+    """Make an empty wallet."""
+    body = parse_body(NewWallet)
+    with transaction(services().engine) as connection:
+        wallet = wallets.create_wallet(
+            connection,
+            caller=caller(),
+            asset=body.asset,
+            name=body.name,
+            kind=body.kind,
+            owner_id=body.owner,
+            metadata=body.metadata or {},
+        )
+    return json_response(wallet_json(wallet), 201, {"Location": f"/v1/wallets/{wallet.id}"})
+
+
+def index() -> Response:
+    """List the caller's wallets, oldest first."""
+    page = parse_query(Page)
+    after = read_id_cursor("wallets", page.cursor)
+    with autocommit(services().engine) as connection:
+        # One more than asked for tells whether there is a next page.
+        found = wallets.list_wallets(connection, caller=caller(), limit=page.limit + 1, after=after)
+    data = found[: page.limit]
+    more = len(found) > page.limit
+    cursor = make_cursor("wallets", data[-1].created_at, data[-1].id) if more else None
+    return list_response([wallet_json(wallet) for wallet in data], cursor)
+
+
+def show(wallet_id: UUID) -> Response:
+    """Show one wallet."""
+    require_no_query()
+    with autocommit(services().engine) as connection:
+        wallet = wallets.get_wallet(connection, wallet_id, caller=caller())
+    return json_response(wallet_json(wallet))
+
+
+def postings(wallet_id: UUID) -> Response:
+    """List a wallet's postings, newest first."""
+    page = parse_query(Page)
+    before = read_seq_cursor("postings", page.cursor)
+    with autocommit(services().engine) as connection:
+        wallet = wallets.get_wallet(connection, wallet_id, caller=caller())
+        found = wallets.statement(
+            connection, wallet_id, caller=caller(), limit=page.limit + 1, before=before
+        )
+    data = found[: page.limit]
+    more = len(found) > page.limit
+    cursor = make_cursor("postings", data[-1].created_at, data[-1].seq) if more else None
+    return list_response([posting_json(line, scale=wallet.scale) for line in data], cursor)
+
+
+def balance(wallet_id: UUID) -> Response:
+    """Show the balance as it stood at a time."""
+    at = parse_query(BalanceAt).at
+    if at > datetime.now(UTC):
+        raise Problem("invalid_request", "at is in the future.")
+    with autocommit(services().engine) as connection:
+        wallet, then = wallets.balance_at(connection, wallet_id, at, caller=caller())
+    return json_response(balance_json(wallet, then, at))
+
+
+def freeze(wallet_id: UUID) -> Response:
+    """Freeze a wallet."""
+    return _change(wallets.freeze, wallet_id)
+
+
+def unfreeze(wallet_id: UUID) -> Response:
+    """Unfreeze a wallet."""
+    return _change(wallets.unfreeze, wallet_id)
+
+
+def close(wallet_id: UUID) -> Response:
+    """Close an empty wallet."""
+    return _change(wallets.close, wallet_id)
+
+
+def _change(change: Callable[[Connection, UUID], Wallet], wallet_id: UUID) -> Response:
+    admin()
+    require_no_body()
+    with transaction(services().engine) as connection:
+        wallet = change(connection, wallet_id)
+    return json_response(wallet_json(wallet))

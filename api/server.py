@@ -1,0 +1,89 @@
+"""gunicorn's threaded worker, with two manners it lacks.
+
+Guarantees that a client who sends its request slowly gives its thread back in bounded
+time, and that what gunicorn refuses by itself (a malformed request line, huge headers) is
+answered as a problem like everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from api.negotiation import PROBLEM_JSON
+from api.problems import Problem, internal_error
+
+REQUEST_LIMIT_S = 30.0
+"""How long a request may take, from its first byte to its answer. More than the longest
+wait that a client may prefer, and a body of 4 MiB fits at 150 KiB/s."""
+
+
+class BoundedThreadWorker(ThreadWorker):
+    """Serves requests in threads, each for a bounded time."""
+
+    def init_process(self) -> None:
+        """Start, after the fork."""
+        self._begun_at_s: dict[TConn, float] = {}
+        super().init_process()
+
+    def handle(self, conn: TConn) -> Any:
+        """Serve one request of a connection, in a thread."""
+        self._begun_at_s[conn] = time.monotonic()
+        try:
+            return super().handle(conn)
+        finally:
+            del self._begun_at_s[conn]
+
+    def murder_pending(self) -> None:
+        """Give up on idle connections, as every second, and on those that send too slowly."""
+        super().murder_pending()
+        overdue = time.monotonic() - REQUEST_LIMIT_S
+        for conn, begun_at_s in self._begun_at_s.copy().items():
+            if begun_at_s < overdue:
+                # The blocked read ends as if the client had hung up. The answer to a
+                # request that is complete can still be sent.
+                with suppress(OSError):  # it may have closed just now
+                    conn.sock.shutdown(socket.SHUT_RD)
+
+    def handle_error(
+        self,
+        req: Any,  # noqa: ARG002 - the signature is gunicorn's
+        client: socket.socket,
+        addr: Any,  # noqa: ARG002
+        exc: BaseException,
+    ) -> None:
+        """Answer what gunicorn could not make sense of, and what broke on the way."""
+        malformed = isinstance(exc, ParseException)
+        # Its message quotes the request, which may hold a key: name the kind alone.
+        self.log.warning("request_refused %s", type(exc).__name__, exc_info=not malformed)
+        problem = _refusal_of(exc) if malformed else internal_error()
+        with suppress(OSError):  # the client may not be there to hear it
+            util.write_nonblock(client, raw_response(problem))
+
+
+def raw_response(problem: Problem) -> bytes:
+    """Return a whole HTTP response that says the problem and closes the connection."""
+    request_id = os.urandom(16).hex()
+    body = json.dumps(problem.as_json(request_id=request_id)).encode()
+    head = (
+        f"HTTP/1.1 {problem.status} {problem.title}\r\n"
+        f"Content-Type: {PROBLEM_JSON}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"X-Request-Id: {request_id}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _refusal_of(error: BaseException) -> Problem:
+    if isinstance(error, LimitRequestLine | LimitRequestHeaders):
+        return Problem("invalid_request", "The address or the headers are too long.")
+    return Problem("invalid_request", "This is not an HTTP request that can be understood.")

@@ -1,0 +1,84 @@
+"""What the views call: the ledger's functions, bound to this process's connections.
+
+Guarantees that building connects to nothing: engines and clients open their connections
+when first used, which is after the server has forked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from flask import current_app
+from sqlalchemy import Engine
+
+from api.authentication import KeyRing
+from api.intake import Intake
+from api.scales import Scales
+from api.waiting import WaitingRoom
+from ledger.assets import load_scales
+from ledger.clients import Client, find_client
+from ledger.database import autocommit, build_engine
+from ledger.transfers import Transfer, find_transfers, finished_among
+from monitoring.checks import all_checks
+from monitoring.health import Health
+from settings import Settings
+
+EXTENSION = "truepenny"
+WAITING_PLACES = 16
+"""Below the server's threads per process (`api/gunicorn.conf.py`): the rest keep answering."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a view may use."""
+
+    engine: Engine
+    keys: KeyRing
+    scales: Scales
+    intake: Intake
+    waiting: WaitingRoom
+    health: Health
+
+
+def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
+    """Wire the services of one process.
+
+    kick: tells the workers that there is work; never blocks, never raises.
+    """
+    engine = build_engine(settings.database_url, application_name="truepenny-api")
+    own_engine = build_engine(
+        settings.database_url, application_name="truepenny-health", pool_size=1
+    )
+
+    def find(api_key: str) -> Client | None:
+        with autocommit(engine) as connection:
+            return find_client(connection, api_key)
+
+    def load() -> dict[str, int]:
+        with autocommit(engine) as connection:
+            return load_scales(connection)
+
+    def look(transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
+        with autocommit(engine) as connection:
+            finished = finished_among(connection, transfer_ids)
+            return find_transfers(connection, list(finished)) if finished else {}
+
+    checks = all_checks(
+        engine=own_engine, broker_url=settings.broker_url, cache_url=settings.cache_url
+    )
+    return Services(
+        engine=engine,
+        keys=KeyRing(find),
+        scales=Scales(load),
+        intake=Intake(engine, kick),
+        waiting=WaitingRoom(look, places=WAITING_PLACES),
+        health=Health(checks),
+    )
+
+
+def services() -> Services:
+    """Return the services of the application that answers the current request."""
+    return cast(Services, current_app.extensions[EXTENSION])

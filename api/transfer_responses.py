@@ -1,0 +1,42 @@
+"""Which status answers for a transfer: the contract's table, in one place."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from api.answers import transfer_json
+from api.problems import from_failed
+from api.responses import json_response, problem_response
+from ledger.transfers import Transfer
+
+RETRY_AFTER_S = 1
+
+
+def submitted_response(transfer: Transfer, *, replayed: bool, waited: bool) -> Response:
+    """Answer a POST of a transfer, or a repeat of it.
+
+    replayed: the key was used before, for this same transfer.
+    waited: the client asked us to wait, and we did.
+    """
+    headers = _headers(replayed=replayed, waited=waited)
+    if transfer.state == "committed":
+        headers["Location"] = location(transfer)
+        return json_response(transfer_json(transfer), 200 if replayed else 201, headers)
+    if transfer.failure is not None:
+        return problem_response(from_failed(transfer), headers)
+    headers |= {"Location": location(transfer), "Retry-After": str(RETRY_AFTER_S)}
+    return json_response(transfer_json(transfer), 202, headers)
+
+
+def location(transfer: Transfer) -> str:
+    """Return the address at which the transfer can be read."""
+    return f"/v1/transfers/{transfer.id}"
+
+
+def _headers(*, replayed: bool, waited: bool) -> dict[str, str]:
+    headers = {}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if waited:
+        headers["Preference-Applied"] = "wait"
+    return headers

@@ -1,0 +1,118 @@
+"""Health: what answers and what does not, within one second whatever hangs.
+
+Guarantees that a report is bounded in time and in cost: each component is checked in a
+thread of its own, and at most one check of a component is under way at a time, so that
+asking often while something hangs piles nothing up. Details are sentences of our own:
+an error's text may hold an address or a password.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from monitoring.logs import EventLogger
+
+Status = Literal["ok", "degraded", "down"]
+
+BOUND_S = 0.9
+
+events = EventLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """How one part is doing, in a word and in a sentence."""
+
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the whole is doing."""
+
+    status: Status
+    components: dict[str, Component]
+
+
+Check = Callable[[], Component]
+
+
+class Health:
+    """Runs all checks side by side and sums them up."""
+
+    def __init__(self, checks: Mapping[str, Check], *, bound_s: float = BOUND_S) -> None:
+        self._probes = {name: _Probe(name, check) for name, check in checks.items()}
+        self._bound_s = bound_s
+
+    def report(self) -> Report:
+        """Check everything. Takes at most the bound, and a little."""
+        deadline = time.monotonic() + self._bound_s
+        runs = {name: probe.start() for name, probe in self._probes.items()}
+        components = {
+            name: run.result(deadline - time.monotonic()) or self._no_answer()
+            for name, run in runs.items()
+        }
+        return Report(overall(components), components)
+
+    def _no_answer(self) -> Component:
+        return Component("down", f"no answer within {self._bound_s:g} s")
+
+
+def overall(components: Mapping[str, Component]) -> Status:
+    """Sum up: down when nothing can be stored, degraded when anything else is amiss."""
+    if components["database"].status == "down":
+        return "down"
+    return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
+
+
+class _Run:
+    """One check under way, which several reports may wait for."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._component: Component | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self._done.is_set()
+
+    def finish(self, component: Component) -> None:
+        self._component = component
+        self._done.set()
+
+    def result(self, timeout_s: float) -> Component | None:
+        self._done.wait(max(timeout_s, 0))
+        return self._component
+
+
+class _Probe:
+    """Starts a component's check, or joins the one that is under way."""
+
+    def __init__(self, name: str, check: Check) -> None:
+        self._name = name
+        self._check = check
+        self._lock = threading.Lock()
+        self._run: _Run | None = None
+
+    def start(self) -> _Run:
+        with self._lock:
+            if self._run is None or self._run.finished:
+                self._run = _Run()
+                # A daemon: a check that hangs must not keep the process from ending.
+                threading.Thread(
+                    target=self._work, args=(self._run,), name=f"health-{self._name}", daemon=True
+                ).start()
+            return self._run
+
+    def _work(self, run: _Run) -> None:
+        try:
+            component = self._check()
+        except Exception as error:  # noqa: BLE001 - whatever a check meets, its component is down
+            events.warning("health_check_failed", component=self._name, error=type(error).__name__)
+            component = Component("down", "does not answer")
+        run.finish(component)

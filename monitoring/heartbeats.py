@@ -1,0 +1,42 @@
+"""Heartbeats: which workers are alive, as a sorted set in the cache.
+
+Guarantees that ages are measured by one clock, the cache server's, whatever the clocks
+of the machines say. The cache may lose the set: the next beat brings a worker back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from redis import Redis
+
+FRESH_S = 15
+_FORGET_AFTER_S = 3600
+_KEY = "truepenny:heartbeats"
+
+
+def beat(cache: Redis, name: str) -> None:
+    """Say that `name` is alive. Call it every 5 s or so; a second call is harmless.
+
+    Raises: redis.RedisError: when the cache does not answer; the next beat makes up for it.
+    """
+    now_s = _server_time_s(cache)
+    with cache.pipeline(transaction=False) as pipeline:
+        pipeline.zadd(_KEY, {name: now_s})
+        pipeline.zremrangebyscore(_KEY, "-inf", now_s - _FORGET_AFTER_S)
+        pipeline.execute()
+
+
+def alive(cache: Redis) -> list[str]:
+    """Return the names that have beaten within the last FRESH_S seconds, in order.
+
+    Raises: redis.RedisError: when the cache does not answer.
+    """
+    fresh_since_s = _server_time_s(cache) - FRESH_S
+    names = cast(list[Any], cache.zrangebyscore(_KEY, fresh_since_s, "+inf"))
+    return sorted(name.decode() if isinstance(name, bytes) else name for name in names)
+
+
+def _server_time_s(cache: Redis) -> int:
+    seconds, _microseconds = cache.time()
+    return seconds

@@ -1,0 +1,17 @@
+"""The composition root of the HTTP API: what gunicorn serves as `wsgi:app`.
+
+Nothing connects here: each process of the server imports this module after its fork, and
+opens its connections with its first request.
+"""
+
+from __future__ import annotations
+
+from api.app import create_app
+from api.services import build_services
+from settings import Settings
+from tasks.kick import Kicker
+from workers.celery_app import make_celery
+
+_settings = Settings.from_environment()
+
+app = create_app(build_services(_settings, kick=Kicker(make_celery(_settings)).kick))
