@@ -14,8 +14,6 @@ from sqlalchemy import (
     Connection,
     Executable,
     bindparam,
-    case,
-    delete,
     exists,
     func,
     insert,
@@ -23,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from ledger import schema
+from ledger import movements, schema
 from ledger.movements import Part
 
 
@@ -93,17 +91,4 @@ def _note(part: Part) -> Executable:
     return insert(schema.events).from_select(["transfer_id", *names], rows)
 
 
-@cache
-def _finish(part: Part) -> Executable:
-    done = delete(schema.unfinished).where(part.condition()).returning(schema.unfinished).cte("done")
-    state = case(
-        (done.c.failure_code.is_(None), "committed"),
-        (done.c.state == "accepted", "rejected"),
-        else_="rolled_back",
-    )
-    made = {"state", "finished_at"}
-    kept = [column.name for column in schema.outcomes.c if column.name not in made]
-    rows = select(
-        *(done.c[name] for name in kept), state, bindparam("now", type_=schema.Time)
-    ).select_from(done)
-    return insert(schema.outcomes).from_select([*kept, "state", "finished_at"], rows)
+_finish = cache(movements.finish)

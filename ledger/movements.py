@@ -18,7 +18,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Insert,
+    Update,
     bindparam,
+    case,
+    delete,
     func,
     insert,
     literal,
@@ -78,27 +82,42 @@ class Part:
         return (table.batch_id == bindparam("batch")) & table.state.in_(self.states) & failed
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What was found when the wallets were locked."""
+
+    now: datetime
+    """The time to stamp on what follows: the database's clock, but never before the last
+    posting of any of these wallets."""
+    all_active: bool
+
+
 def lock_wallets(
     connection: Connection, batch_id: UUID, part: Part, movements: tuple[Movement, ...]
-) -> datetime:
+) -> Locked:
     """Lock every wallet that these movements touch, in id order, until the transaction ends.
 
     All lockers use that order, so two batches wait for each other but never deadlock.
-    Returns: the time to stamp on what follows: the database's clock, but never before the
-    last posting of any of these wallets.
     """
     roles = tuple(sorted({effect.role for name in movements for effect in MOVEMENTS[name]}))
-    now: datetime = connection.execute(_lock(part, roles), {"batch": batch_id}).scalar_one()
-    return now
+    row = connection.execute(_lock(part, roles), {"batch": batch_id}).one()
+    return Locked(row.now, row.all_active)
 
 
 def move(
-    connection: Connection, movement: Movement, batch_id: UUID, part: Part, now: datetime
+    connection: Connection,
+    movement: Movement,
+    batch_id: UUID,
+    part: Part,
+    now: datetime,
+    *,
+    enter: State | None = None,
 ) -> None:
-    """Apply a movement to every transfer of the part. Its wallets must be locked already."""
-    argument = {"batch": batch_id, "now": now}
-    for statement in _statements(movement, part):
-        connection.execute(statement, argument)
+    """Apply a movement to every transfer of the part, in one statement.
+
+    The wallets must be locked already. enter: the state that the transfers are in then.
+    """
+    connection.execute(_move(movement, part, enter), {"batch": batch_id, "now": now})
 
 
 @cache
@@ -107,25 +126,61 @@ def _lock(part: Part, roles: tuple[Role, ...]) -> Executable:
     touched = union(*(select(moving.c[role].label("id")) for role in roles)).subquery()
     # NO KEY UPDATE: the rows' identity stays, so nobody who merely refers to them waits.
     locked = (
-        select(wallets.c.posted_at)
+        select(wallets.c.posted_at, wallets.c.status)
         .where(wallets.c.id.in_(select(touched.c.id)))
         .order_by(wallets.c.id)
         .with_for_update(key_share=True)
         .subquery()
     )
-    return select(func.greatest(func.clock_timestamp(), func.max(locked.c.posted_at)))
+    return select(
+        func.greatest(func.clock_timestamp(), func.max(locked.c.posted_at)).label("now"),
+        func.bool_and(locked.c.status == "active").label("all_active"),
+    )
+
+
+_NOW = bindparam("now", type_=schema.Time)
 
 
 @cache
-def _statements(movement: Movement, part: Part) -> tuple[Executable, ...]:
-    effects = MOVEMENTS[movement]
-    if any(effect.balance for effect in effects):
-        return (_post(movement, part), _update_wallets(effects, part, posts=True))
-    return (_update_wallets(effects, part, posts=False),)
-
-
-def _post(movement: Movement, part: Part) -> Executable:
+def _move(movement: Movement, part: Part, enter: State | None) -> Executable:
     moving = _moving(part)
+    statement = _update_wallets(movement, moving)
+    if _posts(movement):
+        statement = statement.add_cte(_post(movement, moving).cte("posted"))
+    if enter == "committed":
+        statement = statement.add_cte(finish(part).cte("finished"))
+    elif enter is not None:
+        statement = statement.add_cte(_advance(part, enter).cte("advanced"))
+    return statement
+
+
+def finish(part: Part) -> Insert:
+    """End the part's transfers, whose movements are done: committed, or as they failed."""
+    done = delete(schema.unfinished).where(part.condition()).returning(schema.unfinished).cte("done")
+    state = case(
+        (done.c.failure_code.is_(None), "committed"),
+        (done.c.state == "accepted", "rejected"),
+        else_="rolled_back",
+    )
+    made = {"state", "finished_at"}
+    kept = [column.name for column in schema.outcomes.c if column.name not in made]
+    rows = select(*(done.c[name] for name in kept), state, _NOW).select_from(done)
+    return insert(schema.outcomes).from_select([*kept, "state", "finished_at"], rows)
+
+
+def _advance(part: Part, state: State) -> Update:
+    return (
+        update(schema.unfinished)
+        .where(part.condition())
+        .values({"state": state, f"{state}_at": _NOW, "moved_at": _NOW})
+    )
+
+
+def _posts(movement: Movement) -> bool:
+    return any(effect.balance for effect in MOVEMENTS[movement])
+
+
+def _post(movement: Movement, moving: CTE) -> Insert:
     debit, credit = schema.wallets.alias("debit"), schema.wallets.alias("credit")
     signs = {effect.balance: moving.c[effect.role] for effect in MOVEMENTS[movement]}
     debit_id, credit_id = signs[-1], signs[+1]
@@ -138,7 +193,7 @@ def _post(movement: Movement, part: Part) -> Executable:
             moving.c.amount,
             debit.c.balance - _running_total(moving, debit_id),
             credit.c.balance + _running_total(moving, credit_id),
-            bindparam("now", type_=schema.Time),
+            _NOW,
         )
         .select_from(
             moving.join(debit, debit.c.id == debit_id).join(credit, credit.c.id == credit_id)
@@ -155,8 +210,8 @@ def _running_total(moving: CTE, wallet_id: ColumnElement[UUID]) -> ColumnElement
     )
 
 
-def _update_wallets(effects: tuple[Effect, ...], part: Part, *, posts: bool) -> Executable:
-    moving, wallets = _moving(part), schema.wallets
+def _update_wallets(movement: Movement, moving: CTE) -> Update:
+    effects, wallets = MOVEMENTS[movement], schema.wallets
     fields = [
         name
         for name in ("balance", "reserved", "incoming")
@@ -177,8 +232,8 @@ def _update_wallets(effects: tuple[Effect, ...], part: Part, *, posts: bool) -> 
         .subquery()
     )
     values: dict[str, Any] = {name: wallets.c[name] + change.c[name] for name in fields}
-    if posts:
-        values["posted_at"] = bindparam("now", type_=schema.Time)
+    if _posts(movement):
+        values["posted_at"] = _NOW
     return update(wallets).where(wallets.c.id == change.c.wallet_id).values(values)
 
 

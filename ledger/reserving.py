@@ -32,10 +32,7 @@ def claim(connection: Connection, batch_id: UUID) -> int:
     A batch is filled only once: one that has transfers already is left as it is.
     Returns: how many, at most CLAIM_LIMIT.
     """
-    argument = {"batch": batch_id}
-    if connection.execute(_IS_FILLED, argument).scalar_one():
-        return 0
-    return connection.execute(_CLAIM, argument).rowcount
+    return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
 
 
 def take(connection: Connection, batch_id: UUID) -> int:
@@ -47,11 +44,8 @@ def take(connection: Connection, batch_id: UUID) -> int:
     Returns: how many, at most CLAIM_LIMIT.
     """
     argument = {"batch": batch_id}
-    if not connection.execute(_IS_FILLED, argument).scalar_one():
-        return connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
-    if connection.execute(_IS_RESERVED, argument).scalar_one():
-        return 0
-    return connection.execute(_TAKE, argument).rowcount
+    claimed = connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
+    return claimed or connection.execute(_TAKE, argument).rowcount
 
 
 def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
@@ -81,8 +75,8 @@ def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
 _u = schema.unfinished.c
 _in_batch = _u.batch_id == bindparam("batch")
 
-_IS_FILLED = select(exists().where(_in_batch))
-_IS_RESERVED = select(exists().where(_in_batch, _u.state != "accepted"))
+_batch_mate = schema.unfinished.alias("batch_mate")
+_mates = exists().where(_batch_mate.c.batch_id == bindparam("batch"))
 
 _LONGEST_WAITING = (
     select(_u.transfer_id)
@@ -98,11 +92,16 @@ _RESERVED = {
 }
 _CLAIM = (
     update(schema.unfinished)
-    .where(_u.transfer_id.in_(_LONGEST_WAITING))
+    .where(_u.transfer_id.in_(_LONGEST_WAITING), ~_mates)
     .values(batch_id=bindparam("batch"), moved_at=func.clock_timestamp())
 )
 _CLAIM_AS_RESERVED = _CLAIM.values(_RESERVED)
-_TAKE = update(schema.unfinished).where(_in_batch, _u.failure_code.is_(None)).values(_RESERVED)
+_TAKE = (
+    update(schema.unfinished)
+    .where(_in_batch, _u.failure_code.is_(None))
+    .where(~_mates.where(_batch_mate.c.state != "accepted"))
+    .values(_RESERVED)
+)
 
 
 def _build_contested() -> Select[Any]:

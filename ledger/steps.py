@@ -8,7 +8,6 @@ state before it, so a step that runs twice, late or out of order finds nothing t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from uuid import UUID
 
@@ -64,7 +63,8 @@ def roll_back(connection: Connection, batch_id: UUID) -> int:
     failed = Part(UNFINISHED, failed=True)
     found = batches.lock_transfers(connection, batch_id, failed)
     if found:
-        now = lock_wallets(connection, batch_id, failed, tuple(name for name, _ in _WAY_BACK))
+        way_back = tuple(movement for movement, _ in _WAY_BACK)
+        now = lock_wallets(connection, batch_id, failed, way_back).now
         for movement, states in _WAY_BACK:
             move(connection, movement, batch_id, Part(states, failed=True), now)
         batches.finish(connection, batch_id, failed, now)
@@ -86,53 +86,32 @@ def _reserve(connection: Connection, batch_id: UUID) -> Progress:
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
     reserved = Part(("reserved",))
-    now = lock_wallets(connection, batch_id, reserved, ("reserve",))
+    locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
     refused = fail_what_does_not_fit(connection, batch_id)
     if refused:
-        batches.finish(connection, batch_id, Part(("accepted",), failed=True), now)
+        batches.finish(connection, batch_id, Part(("accepted",), failed=True), locked.now)
     if found > refused:
-        move(connection, "reserve", batch_id, reserved, now)
+        move(connection, "reserve", batch_id, reserved, locked.now)
     return Progress(found - refused, left=found > refused, more=found == CLAIM_LIMIT)
 
 
-def _forward(
-    connection: Connection, step: StepName, batch_id: UUID, *, worker: str
-) -> Progress:
+def _forward(connection: Connection, step: StepName, batch_id: UUID, *, worker: str) -> Progress:
     start, end = _ROUTE[step]
     part = Part((start,))
-    found = batches.lock_transfers(connection, batch_id, part)
+    found, failed = batches.lock_transfers(connection, batch_id, part), 0
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
-    now = lock_wallets(connection, batch_id, part, (step,))
-    failed = _fail_undeliverable(connection, batch_id, part, worker)
+    locked = lock_wallets(connection, batch_id, part, (step,))
+    if step != "deduct" and not locked.all_active:
+        failed = _fail_undeliverable(connection, batch_id, part, worker)
     if found > failed:
-        move(connection, step, batch_id, part, now)
-        _enter(connection, batch_id, part, end, now)
+        move(connection, step, batch_id, part, locked.now, enter=end)
     return Progress(found - failed, failed, left=found > failed)
-
-
-def _enter(
-    connection: Connection, batch_id: UUID, part: Part, state: State, now: datetime
-) -> None:
-    if state == "committed":
-        batches.finish(connection, batch_id, part, now)
-    else:
-        connection.execute(_advance(part, state), {"batch": batch_id, "now": now})
 
 
 def _fail_undeliverable(connection: Connection, batch_id: UUID, part: Part, worker: str) -> int:
     argument = {"batch": batch_id, "noticed_by": worker}
     return connection.execute(_undeliverable(part), argument).rowcount
-
-
-@cache
-def _advance(part: Part, state: State) -> Executable:
-    now = bindparam("now", type_=schema.Time)
-    return (
-        update(schema.unfinished)
-        .where(part.condition())
-        .values({"state": state, f"{state}_at": now, "moved_at": now})
-    )
 
 
 @cache
