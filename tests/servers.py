@@ -13,9 +13,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
+from psycopg2 import sql
+from sqlalchemy.engine import make_url
 
 from stack.keep import Keep
 from stack.place import find_place
@@ -49,6 +53,7 @@ def database_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
         return
     postgres = servers.postgres()
     with running(postgres, log=servers_folder / "postgres.log"):
+        _allow_databases(postgres.superuser_url, postgres.url)
         migrate(postgres.url)
         yield postgres.url
 
@@ -61,6 +66,14 @@ def broker_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def cache_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
     yield from _url_of("TEST_CACHE_URL", servers.cache(), servers_folder)
+
+
+def _allow_databases(superuser_url: str, url: str) -> None:
+    """Let the ledger's role make databases, so that a test can have one of its own."""
+    role = make_url(url).username or ""
+    with closing(psycopg2.connect(superuser_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)))
+        connection.commit()
 
 
 def migrate(database_url: str) -> None:
