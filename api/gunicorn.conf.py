@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from api.server import BoundedThreadWorker
+from api.server import BoundedThreadWorker, QuietLogger
 from monitoring.logs import logging_config
 from settings import Settings
 
@@ -31,5 +31,5 @@ limit_request_field_size = 4096
 worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 control_socket_disable = True  # it would open a socket in the home folder
 
-accesslog = None  # what goes wrong is logged by the application, with its request id
+logger_class = QuietLogger
 logconfig_dict = logging_config(_settings.log_level)

@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, with two manners it lacks.
+"""gunicorn's threaded worker and its logger, with the manners they lack.
 
 Guarantees that a client who sends its request slowly gives its thread back in bounded
 time, and that what gunicorn refuses by itself (a malformed request line, huge headers) is
@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from gunicorn import util
+from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -67,6 +68,13 @@ class BoundedThreadWorker(ThreadWorker):
         problem = _refusal_of(exc) if malformed else internal_error()
         with suppress(OSError):  # the client may not be there to hear it
             util.write_nonblock(client, raw_response(problem))
+
+
+class QuietLogger(Logger):
+    """Logs no line per request: what goes wrong is logged where it does, with its request id."""
+
+    def access(self, *_args: Any) -> None:
+        """Do nothing, before anything is formatted."""
 
 
 def raw_response(problem: Problem) -> bytes:

@@ -71,14 +71,14 @@ class JsonFormatter(logging.Formatter):
 def logging_config(level: str) -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`, or gunicorn's own setting."""
     # gunicorn gives its loggers handlers and no propagation unless told otherwise.
-    gunicorn = {"level": level, "handlers": [], "propagate": True}
+    gunicorn = {"handlers": [], "propagate": True}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {"gunicorn.error": gunicorn, "gunicorn.access": gunicorn},
+        "loggers": {"gunicorn.error": gunicorn},
     }
 
 

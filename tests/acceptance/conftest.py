@@ -1,0 +1,130 @@
+"""A running API: gunicorn over a real database, with an admin, a client and funded wallets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from ledger.clients import create_client, find_client
+from ledger.database import autocommit, build_engine, transaction
+from ledger.wallets import Wallet
+from tests.acceptance.http_client import Caller, serving
+from tests.bank import Bank
+
+Unchanged = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def api_engine(database_url: str) -> Iterator[Engine]:
+    engine = build_engine(database_url, application_name="test")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def api_port(
+    database_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
+    with serving(
+        log=tmp_path_factory.mktemp("api") / "gunicorn.log",
+        DATABASE_URL=database_url,
+        BROKER_URL=broker_url,
+        CACHE_URL=cache_url,
+    ) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def api_bank(api_engine: Engine) -> Bank:
+    """The bank behind the API; its `settle` stands in for the workers."""
+    return Bank(api_engine)
+
+
+@pytest.fixture(scope="session")
+def new_caller(api_port: int, api_engine: Engine) -> Callable[[str], Caller]:
+    def make(scope: str) -> Caller:
+        with transaction(api_engine) as connection:
+            _, api_key = create_client(
+                connection,
+                name=f"test {scope}",
+                scope="admin" if scope == "admin" else "client",
+                rate_limit="none",
+            )
+        return Caller(api_port, api_key)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def admin(new_caller: Callable[[str], Caller]) -> Caller:
+    return new_caller("admin")
+
+
+@pytest.fixture(scope="session")
+def client(new_caller: Callable[[str], Caller]) -> Caller:
+    return new_caller("client")
+
+
+@pytest.fixture(scope="session")
+def stranger(new_caller: Callable[[str], Caller]) -> Caller:
+    """Another client, whose wallets are none of `client`'s business."""
+    return new_caller("client")
+
+
+@dataclass(frozen=True)
+class Purse:
+    """A client's two wallets, of which the first has 100.00 dollars."""
+
+    source: Wallet
+    destination: Wallet
+
+    def transfer(self, amount: Any = "12.50", **changes: Any) -> dict[str, Any]:
+        """The body of a transfer between them."""
+        body = {
+            "source": str(self.source.id),
+            "destination": str(self.destination.id),
+            "amount": amount,
+            "asset": "USD",
+        }
+        return body | changes
+
+
+@pytest.fixture
+def purse(api_bank: Bank, api_engine: Engine, client: Caller) -> Purse:
+    assert client.api_key is not None
+    with autocommit(api_engine) as connection:
+        owner = find_client(connection, client.api_key)
+    return Purse(api_bank.wallet(100_00, owner=owner), api_bank.wallet(owner=owner))
+
+
+@pytest.fixture
+def unchanged(api_engine: Engine) -> Unchanged:
+    """Asserts that what happens within leaves every row and every balance as it was."""
+
+    def snapshot() -> Any:
+        with autocommit(api_engine) as connection:
+            return connection.execute(text(_SNAPSHOT)).one()
+
+    @contextmanager
+    def check() -> Iterator[None]:
+        before = snapshot()
+        yield
+        assert snapshot() == before
+
+    return check
+
+
+_SNAPSHOT = """
+SELECT (SELECT count(*) FROM transfers) AS transfers,
+       (SELECT count(*) FROM unfinished) AS unfinished,
+       (SELECT count(*) FROM outcomes) AS outcomes,
+       (SELECT count(*) FROM postings) AS postings,
+       (SELECT count(*) FROM events) AS events,
+       (SELECT count(*) FROM clients) AS clients,
+       (SELECT md5(string_agg(wallets::text, ' ' ORDER BY id)) FROM wallets) AS wallets
+"""
