@@ -67,16 +67,18 @@ class Intake:
             ticket.writes_next = not self._writing
             self._writing = True
         if not ticket.writes_next and not ticket.called.wait(PATIENCE_S):
-            raise Unavailable
+            self._leave(ticket)
         if ticket.writes_next:
             self._write_group()
-        match ticket.result:
-            case None:
-                raise Unavailable
-            case Exception() as error if not isinstance(error, Invalid):
-                raise error
-            case answer:
-                return answer
+        if isinstance(ticket.result, Answer | Invalid):
+            return ticket.result
+        raise ticket.result or Unavailable
+
+    def _leave(self, ticket: _Ticket) -> None:
+        """Give up waiting, unless this thread has just been chosen to write."""
+        with self._lock:
+            if ticket in self._gathering and not ticket.writes_next:
+                self._gathering.remove(ticket)
 
     def _write_group(self) -> None:
         """Write what has gathered, then let the first of those who came meanwhile go on."""
@@ -89,9 +91,9 @@ class Intake:
             with self._lock:
                 heir = self._gathering[0] if self._gathering else None
                 self._writing = heir is not None
-            if heir is not None:
-                heir.writes_next = True
-                heir.called.set()
+                if heir is not None:
+                    heir.writes_next = True
+                    heir.called.set()
             for ticket in group:
                 ticket.called.set()
 

@@ -7,8 +7,9 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 
 from monitoring.logs import EventLogger
+from tasks import queues
 
-log = EventLogger(__name__)
+events = EventLogger(__name__)
 
 MAX_WAITING = 5
 
@@ -21,9 +22,9 @@ class BoundedScheduler(Scheduler):
     """
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
-        queue = self.app.amqp.queues[entry.options["queue"]]
-        waiting = queue.bind(self.producer.channel).queue_declare().message_count
+        queue = self.app.amqp.queues[(entry.options or {})["queue"]]
+        waiting = queues.count_waiting(self.connection, queue)
         if waiting >= MAX_WAITING:
-            log.warning("schedule_skipped", entry=entry.name, waiting=waiting)
+            events.warning("schedule_skipped", entry=entry.name, waiting=waiting)
             return
         super().apply_entry(entry, producer)

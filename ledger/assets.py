@@ -10,4 +10,5 @@ from ledger import schema
 def load_scales(connection: Connection) -> dict[str, int]:
     """All assets as {code: number of decimals}. An asset's scale never changes."""
     table = schema.assets
-    return {code: scale for code, scale in connection.execute(select(table.c.code, table.c.scale))}
+    rows = connection.execute(select(table.c.code, table.c.scale))
+    return {row.code: row.scale for row in rows}

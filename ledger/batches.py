@@ -36,7 +36,8 @@ def hold(connection: Connection, batch_id: UUID) -> None:
 
 def lock_transfers(connection: Connection, batch_id: UUID, part: Part) -> int:
     """Lock the part's transfers against a re-drive. Returns: how many there are."""
-    return connection.execute(_lock(part), {"batch": batch_id}).scalar_one()
+    count: int = connection.execute(_lock(part), {"batch": batch_id}).scalar_one()
+    return count
 
 
 def has_movable(connection: Connection, batch_id: UUID) -> bool:

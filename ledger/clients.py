@@ -68,6 +68,7 @@ def find_client(connection: Connection, api_key: str) -> Client | None:
 
 
 def hash_key(api_key: str) -> bytes:
+    """What is stored of a key."""
     return hashlib.sha256(api_key.encode()).digest()
 
 

@@ -41,7 +41,7 @@ from ledger.errors import (
 )
 from ledger.ids import transfer_id
 from ledger.refusals import Terms, refusal
-from ledger.rows import rows_argument, rows_parameter
+from ledger.rows import Columns, rows_argument, rows_parameter
 from ledger.schema import MinorUnits
 from ledger.transfers import Failure, Transfer, find_transfers
 
@@ -172,7 +172,7 @@ def _refusal(request: TransferRequest, source: Any, destination: Any) -> Refusal
     return refusal(terms, available=int(source.available))
 
 
-_INPUT = {
+_INPUT: Columns = {
     "id": Uuid(),
     "client_id": Uuid(),
     "idempotency_key": Text(),
@@ -213,9 +213,7 @@ def _build_record() -> Any:
     of_asset = (transit.c.asset == given.c.asset) & (transit.c.kind == "transit")
     in_line = insert(schema.unfinished).from_select(
         ["transfer_id", "source_id", "transit_id", "destination_id", "amount"],
-        select(
-            new.c.id, given.c.source_id, transit.c.id, given.c.destination_id, given.c.amount
-        )
+        select(new.c.id, given.c.source_id, transit.c.id, given.c.destination_id, given.c.amount)
         .select_from(joined.join(transit, of_asset))
         .where(given.c.failure_code.is_(None))
         .order_by(given.c.position),
@@ -226,7 +224,8 @@ def _build_record() -> Any:
         .select_from(joined)
         .where(given.c.failure_code.is_not(None)),
     )
-    return select(new.c.id, new.c.created_at).add_cte(in_line.cte("in_line"), refused.cte("refused"))
+    written = select(new.c.id, new.c.created_at)
+    return written.add_cte(in_line.cte("in_line"), refused.cte("refused"))
 
 
 _RECORD = _build_record()

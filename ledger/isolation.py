@@ -55,9 +55,7 @@ def isolate_roll_back(
     halves = _cut(connection, batch_id, part)
     if len(halves) == 1:
         detail = _describe(error)
-        batches.note(
-            connection, "rollback_failed", batch_id, part, worker=worker, detail=detail
-        )
+        batches.note(connection, "rollback_failed", batch_id, part, worker=worker, detail=detail)
         return []
     return halves
 
@@ -69,10 +67,7 @@ def _cut(connection: Connection, batch_id: UUID, part: Part) -> list[UUID]:
         return [batch_id] * found
     table = schema.unfinished
     half = (
-        select(table.c.transfer_id)
-        .where(part.condition())
-        .order_by(table.c.seq)
-        .offset(found // 2)
+        select(table.c.transfer_id).where(part.condition()).order_by(table.c.seq).offset(found // 2)
     )
     other = new_id()
     moved = update(table).where(table.c.transfer_id.in_(half))

@@ -156,7 +156,8 @@ def _move(movement: Movement, part: Part, enter: State | None) -> Executable:
 
 def finish(part: Part) -> Insert:
     """End the part's transfers, whose movements are done: committed, or as they failed."""
-    done = delete(schema.unfinished).where(part.condition()).returning(schema.unfinished).cte("done")
+    ended = delete(schema.unfinished).where(part.condition())
+    done = ended.returning(schema.unfinished).cte("done")
     state = case(
         (done.c.failure_code.is_(None), "committed"),
         (done.c.state == "accepted", "rejected"),

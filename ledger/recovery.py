@@ -12,13 +12,24 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, Interval, Text, Uuid, bindparam, exists, func, insert, literal
-from sqlalchemy import select, update
+from sqlalchemy import (
+    Connection,
+    Interval,
+    Text,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from ledger import schema
 from ledger.ids import new_id
 from ledger.reserving import CLAIM_LIMIT
-from ledger.rows import rows_argument, rows_parameter
+from ledger.rows import Columns, rows_argument, rows_parameter
 from ledger.states import State
 
 REDRIVE_LIMIT = 10_000
@@ -86,12 +97,10 @@ _first = (
     .subquery()
 )
 _WAITING = select(
-    exists().where(
-        _first.c.moved_at < func.clock_timestamp() - bindparam("age", type_=Interval())
-    )
+    exists().where(_first.c.moved_at < func.clock_timestamp() - bindparam("age", type_=Interval()))
 )
 
-_BATCHED = {"transfer_id": Uuid(), "batch_id": Uuid(), "worker": Text()}
+_BATCHED: Columns = {"transfer_id": Uuid(), "batch_id": Uuid(), "worker": Text()}
 
 
 def _build_rebatch() -> Any:

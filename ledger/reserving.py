@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from ledger import schema
 from ledger.refusals import Claim, Terms, decide
-from ledger.rows import rows_argument, rows_parameter
+from ledger.rows import Columns, rows_argument, rows_parameter
 
 CLAIM_LIMIT = 1_000
 """The most transfers that one reserve claims: the size of a batch."""
@@ -153,7 +153,7 @@ def _build_contested() -> Select[Any]:
 
 _CONTESTED = _build_contested()
 
-_FAILURE = {"transfer_id": Uuid(), "failure_code": Text(), "failure_detail": Text()}
+_FAILURE: Columns = {"transfer_id": Uuid(), "failure_code": Text(), "failure_detail": Text()}
 _given = rows_parameter("given", _FAILURE)
 _FAIL = (
     update(schema.unfinished)

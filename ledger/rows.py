@@ -13,8 +13,10 @@ from typing import Any
 from sqlalchemy import ARRAY, CTE, Text, bindparam, cast, column, func, select
 from sqlalchemy.types import TypeEngine
 
+Columns = Mapping[str, TypeEngine[Any]]
 
-def rows_parameter(name: str, columns: Mapping[str, TypeEngine[Any]]) -> CTE:
+
+def rows_parameter(name: str, columns: Columns) -> CTE:
     """A common table expression over rows given at execution, see `rows_argument`.
 
     It has the given columns and `position`, which counts the rows from 1 in their order.
@@ -28,9 +30,7 @@ def rows_parameter(name: str, columns: Mapping[str, TypeEngine[Any]]) -> CTE:
     return select(alias.render_derived()).cte(name)
 
 
-def rows_argument(
-    columns: Mapping[str, TypeEngine[Any]], rows: Iterable[tuple[object, ...]]
-) -> dict[str, str]:
+def rows_argument(columns: Columns, rows: Iterable[tuple[object, ...]]) -> dict[str, str]:
     """The argument for a `rows_parameter` with these columns: tuples in the columns' order."""
     values = list(zip(*rows, strict=True)) or [()] * len(columns)
     return {_array(key): array_literal(value) for key, value in zip(columns, values, strict=True)}

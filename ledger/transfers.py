@@ -151,11 +151,11 @@ def timeline(connection: Connection, transfer_id: UUID) -> list[TimelineEntry]:
     ).one()
     batch = times.batch_id and f"batch {times.batch_id}"
     steps = [
-        TimelineEntry("accepted", times.created_at),
-        TimelineEntry("reserved", times.reserved_at, detail=batch),
-        TimelineEntry("deducted", times.deducted_at),
-        TimelineEntry("credited", times.credited_at),
-        TimelineEntry(times.state or "", times.finished_at, detail=times.failure_detail),
+        ("accepted", times.created_at, None),
+        ("reserved", times.reserved_at, batch),
+        ("deducted", times.deducted_at, None),
+        ("credited", times.credited_at, None),
+        (times.state, times.finished_at, times.failure_detail),
     ]
     table = schema.events
     query = (
@@ -165,7 +165,7 @@ def timeline(connection: Connection, transfer_id: UUID) -> list[TimelineEntry]:
         .limit(MAX_EVENTS)
     )
     unusual = [TimelineEntry(*row) for row in connection.execute(query)]
-    taken = [step for step in steps if step.at is not None]
+    taken = [TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at]
     # A stable sort: at the same time, a step comes after what led to it.
     return sorted(unusual + taken, key=lambda entry: entry.at)
 

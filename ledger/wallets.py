@@ -197,9 +197,7 @@ def _change_status(connection: Connection, wallet_id: UUID, status: Status) -> W
 
 def _lock(connection: Connection, wallet_id: UUID) -> Wallet:
     query = _wallets().where(schema.wallets.c.id == wallet_id)
-    row = connection.execute(
-        query.with_for_update(key_share=True, of=schema.wallets)
-    ).one_or_none()
+    row = connection.execute(query.with_for_update(key_share=True, of=schema.wallets)).one_or_none()
     if row is None:
         raise NotFound
     return _wallet(row)

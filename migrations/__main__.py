@@ -35,6 +35,7 @@ def upgrade(engine: Engine, *, admin_api_key: str | None) -> None:
 
 
 def main() -> int:
+    """Migrate as the settings say. Returns: the exit code."""
     try:
         settings = Settings.from_environment()
         engine = build_engine(settings.database_url, application_name="migrations", pool_size=1)

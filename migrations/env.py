@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
+from sqlalchemy import Connection
 
 from ledger.database import build_engine
 from ledger.schema import metadata
@@ -10,6 +11,7 @@ from settings import Settings
 
 
 def run() -> None:
+    """Migrate on the connection given, or on one of our own when Alembic is run by hand."""
     connection = context.config.attributes.get("connection")
     if connection is not None:
         _migrate(connection)
@@ -19,7 +21,7 @@ def run() -> None:
         _migrate(own)
 
 
-def _migrate(connection: object) -> None:
+def _migrate(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=metadata)
     with context.begin_transaction():
         context.run_migrations()

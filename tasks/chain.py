@@ -24,7 +24,7 @@ from tasks import queues
 from tasks.engine import engine
 from tasks.retry import MAX_RETRIES, delay_s
 
-log = EventLogger(__name__)
+events = EventLogger(__name__)
 
 
 @shared_task(bind=True, name="money.reserve", queue=queues.RESERVE, max_retries=MAX_RETRIES)
@@ -62,16 +62,16 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     try:
         with transaction(engine()) as connection:
             ended = steps.roll_back(connection, batch)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - `disposition` decides on every one
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
             halves = isolation.isolate_roll_back(connection, batch, error, worker=worker)
-        log.error("rollback_failed", error, batch_id=batch_id, halves=len(halves))
+        events.error("rollback_failed", error, batch_id=batch_id, halves=len(halves))
         for half in halves:
             rollback.si(str(half)).apply_async()
     else:
         if ended:
-            log.info("rolled_back", batch_id=batch_id, transfers=ended)
+            events.info("rolled_back", batch_id=batch_id, transfers=ended)
 
 
 def links_from(state: State, batch_id: UUID) -> Signature[Any]:
@@ -122,7 +122,7 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
             # Exhausted, this raises `error`: the transfers then wait for the recovery scan.
             raise task.retry(exc=error, countdown=delay_s(task.request.retries or 0))
         case Disposition.ALARM:
-            log.error("step_impossible", error)
+            events.error("step_impossible", error)
             raise error
         case Disposition.REJECT:
             return
@@ -131,7 +131,7 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
 def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Exception) -> None:
     with transaction(engine()) as connection:
         halves = isolation.isolate_step(connection, step, batch_id, error, worker=_worker(task))
-    log.error("step_failed", error, step=step, batch_id=str(batch_id), halves=len(halves))
+    events.error("step_failed", error, step=step, batch_id=str(batch_id), halves=len(halves))
     start = next(state for state in _STARTS if steps_from(state)[0] == step)
     for half in halves:
         links_from(start, half).apply_async()

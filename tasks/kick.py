@@ -8,6 +8,7 @@ Under load the batches grow by themselves, like a group commit; an idle system a
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -15,7 +16,7 @@ from kombu.exceptions import OperationalError
 from monitoring.logs import EventLogger
 from tasks import chain, queues
 
-log = EventLogger(__name__)
+events = EventLogger(__name__)
 
 PAUSE_AFTER_FAILURE_S = 1.0
 ACQUIRE_TIMEOUT_S = 2.0
@@ -53,12 +54,13 @@ class Kicker:
             try:
                 self._kick_unless_one_waits()
             except (OperationalError, OSError) as error:
-                log.warning("kick_failed", error=type(error).__name__)
+                events.warning("kick_failed", error=type(error).__name__)
                 pause.wait(PAUSE_AFTER_FAILURE_S)
 
     def _kick_unless_one_waits(self) -> None:
         queue = self._app.amqp.queues[queues.RESERVE]
-        with self._app.pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
-            waiting = queue.bind(connection.default_channel).queue_declare().message_count
+        pool: Any = self._app.pool  # of connections, whatever the type stubs say
+        with pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
+            waiting = queues.count_waiting(connection, queue)
         if not waiting:
             chain.kick()

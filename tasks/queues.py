@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from kombu import Connection, Queue
 
 RESERVE: Final = "money.reserve"
 """Kicks: each says no more than that something may have been accepted."""
@@ -10,3 +12,13 @@ STEPS: Final = "money.steps"
 """Batches under way, so that what was begun never waits behind what is new."""
 SCANS: Final = "scans"
 """Beat's work: looking after what stands still."""
+
+
+def count_waiting(connection: Connection, queue: Queue) -> int:
+    """How many messages nobody has taken from the queue yet, whatever kind the broker is.
+
+    Declares the queue where it is missing, as a worker does.
+    Raises: kombu.exceptions.OperationalError, OSError: when the broker does not answer.
+    """
+    declared: Any = queue.bind(connection.default_channel).queue_declare()
+    return int(declared.message_count)

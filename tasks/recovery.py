@@ -12,7 +12,7 @@ from tasks import queues
 from tasks.chain import kick, links_from, rollback
 from tasks.engine import engine
 
-log = EventLogger(__name__)
+events = EventLogger(__name__)
 
 TASK_NAME = "scans.recover"
 
@@ -31,7 +31,7 @@ def recover(self: Task[..., None]) -> None:
         )
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
     for redrive in redrives:
-        log.warning(
+        events.warning(
             "redriven",
             batch_id=str(redrive.batch_id),
             state=redrive.state,

@@ -13,9 +13,9 @@ def delay_s(attempt: int, *, jitter: float | None = None) -> float:
     """Seconds to wait before retry number `attempt` (0 is the first): exponential, jittered.
 
     jitter: from 0 to 1, random by default. The delay lies between half and all of
-    FIRST_DELAY_S × 2^attempt, bounded by MAX_DELAY_S, so it never becomes a long ETA: after
+    FIRST_DELAY_S * 2**attempt, bounded by MAX_DELAY_S, so it never becomes a long ETA: after
     MAX_RETRIES the transfers wait in the database for the recovery scan instead.
     """
     share = random.random() if jitter is None else jitter  # noqa: S311 - not a secret
-    full = min(FIRST_DELAY_S * 2**attempt, MAX_DELAY_S)
+    full = min(FIRST_DELAY_S * 2.0**attempt, MAX_DELAY_S)
     return full * (0.5 + share / 2)

@@ -80,7 +80,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
             "health_check_interval": 10,
         }
     return {
-        "broker_transport_options": options,
+        "broker_transport_options": options | _RECONNECT,
         # Celery reads the visibility timeout in three places.
         "result_backend_transport_options": visibility,
         **visibility,
@@ -95,6 +95,10 @@ def _broker(settings: Settings) -> dict[str, Any]:
             "interval_max": 0.5,
         },
     }
+
+
+_RECONNECT = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.5}
+"""Whoever publishes gives up soon and tries again with the next message."""
 
 
 def _is_amqp(settings: Settings) -> bool:

@@ -19,7 +19,7 @@ HEARTBEAT_EVERY_S = 5.0
 _CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 """Loggers that tell of every task received, done or sent; Flower and the timeline show those."""
 
-log = EventLogger(__name__)
+events = EventLogger(__name__)
 
 
 def install(app: Celery) -> None:
@@ -32,7 +32,7 @@ def install(app: Celery) -> None:
 class Heartbeat(bootsteps.StartStopStep):
     """Tells the cache every few seconds, from the worker's event loop, that it still turns."""
 
-    requires = {"celery.worker.components:Timer"}
+    requires = ("celery.worker.components:Timer",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -40,10 +40,11 @@ class Heartbeat(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
-        self._beat(parent.hostname)
-        self._timer = parent.timer.call_repeatedly(HEARTBEAT_EVERY_S, self._beat, (parent.hostname,))
+        name = parent.hostname
+        self._beat(name)
+        self._timer = parent.timer.call_repeatedly(HEARTBEAT_EVERY_S, self._beat, (name,))
 
-    def stop(self, parent: Any) -> None:
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._timer is not None:
             self._timer.cancel()
 
@@ -51,7 +52,7 @@ class Heartbeat(bootsteps.StartStopStep):
         try:
             heartbeats.beat(self._cache, name)
         except RedisError as error:
-            log.warning("heartbeat_not_sent", error=type(error).__name__)
+            events.warning("heartbeat_not_sent", error=type(error).__name__)
 
 
 def _after_fork(**_: object) -> None:
