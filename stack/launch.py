@@ -1,11 +1,15 @@
 """Becomes another program, but one that cannot outlive whoever started it.
 
-    python launch.py [--user ID] [--orphaned SIGNAL] [--pace FILE] -- PROGRAM [ARGUMENT...]
+    python launch.py [OPTION...] -- PROGRAM [ARGUMENT...]
 
-The kernel sends SIGNAL (SIGTERM) to the program when its parent dies, so that killing a test
-run or the process manager, in whatever way, leaves nothing running. FILE remembers when the
-program last started and holds restarts at least `PACE_S` apart, without end and without the
-growing pauses of a process manager: after an hour-long outage a program is back in seconds.
+--orphaned SIGNAL  what the kernel sends to the program when its parent dies (SIGTERM), so that
+                   killing a test run or the process manager, however, leaves nothing running
+--user ID          the user and group number to run as
+--after FILE       wait until FILE exists: the application starts when the servers are ready
+--pace FILE        remember the start in FILE and keep starts at least `PACE_S` apart: no end
+                   to the retries, and none of a process manager's ever longer pauses
+--alone FILE       wait until no earlier run of the program lives: two servers that write to
+                   the same files would destroy them
 
 Runs as a file under `python -I -S` so that it starts in milliseconds: standard library only.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import os
 import signal
 import time
@@ -25,15 +30,33 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
-    """Wait for the pace, give up privileges, tie the program to its parent and become it."""
+    """Do what the options say, in an order that matters, and become the program."""
     options = _options()
+    # First for as long as we wait below; later again, since a change of user ends it.
+    die_with_parent(signal.SIGTERM)
+    if options.after is not None:
+        wait_for(options.after)
+    if options.alone is not None:
+        wait_until_alone(options.alone)
     if options.pace is not None:
         keep_pace(options.pace)
     if options.user is not None:
         drop_privileges(options.user)
-    # Last, since the kernel forgets the request when a process changes its user.
     die_with_parent(signal.Signals[options.orphaned])
     os.execvp(options.program[0], options.program)  # noqa: S606 - becoming the program is the task
+
+
+def wait_for(file: Path) -> None:
+    """Sleep until `file` exists."""
+    while not file.exists():
+        time.sleep(0.05)
+
+
+def wait_until_alone(lock: Path) -> None:
+    """Take the lock, which the program and its children then hold for as long as they live."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - the name says it
 
 
 def keep_pace(marker: Path) -> None:
@@ -66,9 +89,11 @@ def die_with_parent(orphaned: signal.Signals) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Become a program that dies with its parent.")
-    parser.add_argument("--user", type=int, help="the user and group number to run as")
-    parser.add_argument("--orphaned", default="SIGTERM", help="the signal when the parent dies")
-    parser.add_argument("--pace", type=Path, help="the file that remembers the last start")
+    parser.add_argument("--orphaned", default="SIGTERM")
+    parser.add_argument("--user", type=int)
+    parser.add_argument("--after", type=Path)
+    parser.add_argument("--pace", type=Path)
+    parser.add_argument("--alone", type=Path)
     parser.add_argument("program", nargs="+")
     return parser.parse_args()
 

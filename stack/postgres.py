@@ -132,8 +132,8 @@ class Postgres:
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
         )
-        user_id = None if self.place.account is None else _nobody().uid
-        command = launch_command(initdb, user_id=user_id)
+        user = () if self.place.account is None else ("--user", str(_nobody().uid))
+        command = launch_command(initdb, *user)
         result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         if result.returncode != 0:
             raise StackError(f"initdb failed: {result.stderr.strip()}")

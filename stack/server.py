@@ -18,11 +18,21 @@ _LAUNCHER = Path(__file__).with_name("launch.py")
 _STOP_WITHIN_S = 30.0
 
 
-class Server(Protocol):
-    """A server that is prepared on disk, started by whoever runs programs, and then probed."""
+class Probed(Protocol):
+    """A server that somebody runs and that we wait for."""
 
     @property
     def name(self) -> str: ...
+
+    def probe(self) -> None:
+        """Use the server once, and make what its users expect in it.
+
+        Raises: ConnectionError: when it does not answer (yet).
+        """
+
+
+class Server(Probed, Protocol):
+    """A server of our own: prepared on disk, started by whoever runs programs, then probed."""
 
     @property
     def place(self) -> Place: ...
@@ -39,53 +49,42 @@ class Server(Protocol):
     def prepare(self) -> None:
         """Write what the server needs on disk. Harmless to repeat, but not while it runs."""
 
-    def probe(self) -> None:
-        """Use the server once, and make what its users expect in it.
-
-        Raises: ConnectionError: when it does not answer (yet).
-        """
-
 
 def launch_command(
-    program: tuple[str, ...],
-    *,
-    user_id: int | None = None,
-    orphaned: signal.Signals = signal.SIGTERM,
-    pace: Path | None = None,
+    program: tuple[str, ...], *options: str, orphaned: signal.Signals = signal.SIGTERM
 ) -> tuple[str, ...]:
-    """`program`, as a command that dies with its parent; see `stack.launch`."""
-    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), "--orphaned", orphaned.name]
-    if user_id is not None:
-        launcher += ["--user", str(user_id)]
-    if pace is not None:
-        launcher += ["--pace", str(pace)]
-    return (*launcher, "--", *program)
+    """`program` as a command that dies with its parent; for the options see `stack.launch`."""
+    launcher = (sys.executable, "-I", "-S", str(_LAUNCHER), "--orphaned", orphaned.name)
+    return (*launcher, *options, "--", *program)
 
 
-def server_command(server: Server, *, pace: Path | None = None) -> tuple[str, ...]:
-    """The command that starts `server` under the servers' account."""
-    account = server.place.account
-    return launch_command(
-        server.command,
-        user_id=None if account is None else account.uid,
-        orphaned=server.stop_signal,
-        pace=pace,
-    )
+def server_command(server: Server, *options: str) -> tuple[str, ...]:
+    """The command that starts `server` under the servers' account, once at a time."""
+    options += ("--alone", str(server.place.data / f"{server.name}.lock"))
+    if server.place.account is not None:
+        options += ("--user", str(server.place.account.uid))
+    return launch_command(server.command, *options, orphaned=server.stop_signal)
 
 
-def wait_until_up(server: Server, *, timeout_s: float, still_wanted: Callable[[], bool]) -> None:
-    """Probe `server` until it answers.
+def wait_until_up(
+    server: Probed,
+    *,
+    timeout_s: float,
+    pause: Callable[[float], None] = time.sleep,
+    lives: Callable[[], bool] = lambda: True,
+) -> None:
+    """Probe `server` until it answers, with a `pause` after each time it does not.
 
-    Raises: StackError: when it does not within `timeout_s` or is no longer `still_wanted`.
+    Raises: StackError: when it does not within `timeout_s`, or no longer `lives`.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             server.probe()
         except ConnectionError as error:
-            if time.monotonic() > deadline or not still_wanted():
-                raise StackError(f"{server.name} did not start: {error}") from error
-            time.sleep(0.05)
+            if time.monotonic() > deadline or not lives():
+                raise StackError(f"{server.name} does not answer: {error}") from error
+            pause(0.05)
         else:
             return
 
@@ -102,7 +101,7 @@ def running(server: Server, *, log: Path, timeout_s: float = 60.0) -> Iterator[N
             server_command(server), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        wait_until_up(server, timeout_s=timeout_s, still_wanted=lambda: process.poll() is None)
+        wait_until_up(server, timeout_s=timeout_s, lives=lambda: process.poll() is None)
         yield
     finally:
         process.send_signal(server.stop_signal)

@@ -1,0 +1,81 @@
+"""Servers that somebody else runs and whose URLs were given: probed, never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import kombu
+import kombu.exceptions
+import psycopg2
+import redis
+
+from stack.server import Probed
+
+_TIMEOUT_S = 3
+
+
+@dataclass(frozen=True)
+class GivenDatabase:
+    """The PostgreSQL of DATABASE_URL."""
+
+    url: str = field(repr=False)
+    name: str = "DATABASE_URL"
+
+    def probe(self) -> None:
+        """Connect. Raises: ConnectionError: when that fails."""
+        scheme, _, rest = self.url.partition("://")
+        url = f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
+        try:
+            psycopg2.connect(url, connect_timeout=_TIMEOUT_S).close()
+        except psycopg2.OperationalError as error:
+            raise ConnectionError(_one_line(error)) from error
+
+
+@dataclass(frozen=True)
+class GivenBroker:
+    """The Redis or RabbitMQ of BROKER_URL."""
+
+    url: str = field(repr=False)
+    name: str = "BROKER_URL"
+
+    def probe(self) -> None:
+        """Connect. Raises: ConnectionError: when that fails."""
+        with kombu.Connection(self.url, connect_timeout=_TIMEOUT_S) as connection:
+            try:
+                connection.ensure_connection(max_retries=1, timeout=_TIMEOUT_S)
+            except kombu.exceptions.OperationalError as error:
+                raise ConnectionError(_one_line(error)) from error
+
+
+@dataclass(frozen=True)
+class GivenCache:
+    """The Redis of CACHE_URL."""
+
+    url: str = field(repr=False)
+    name: str = "CACHE_URL"
+
+    def probe(self) -> None:
+        """Ping. Raises: ConnectionError: when that fails."""
+        options = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+        with closing(redis.Redis.from_url(self.url, **options)) as client:
+            try:
+                client.ping()
+            except redis.RedisError as error:
+                raise ConnectionError(_one_line(error)) from error
+
+
+def given_servers(environment: Mapping[str, str]) -> list[Probed]:
+    """The servers whose URLs are in the environment."""
+    known = (
+        ("DATABASE_URL", GivenDatabase),
+        ("BROKER_URL", GivenBroker),
+        ("CACHE_URL", GivenCache),
+    )
+    urls = ((environment.get(name, "").strip(), server) for name, server in known)
+    return [server(url) for url, server in urls if url]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

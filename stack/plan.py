@@ -1,0 +1,142 @@
+"""Everything that `make up` decides before it starts anything: folders, servers, settings.
+
+Where a URL is given, the server behind it is used; for the rest servers of our own are planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_urlsafe
+
+from settings import Settings, SettingsError
+from stack.errors import StackError
+from stack.given import given_servers
+from stack.keep import Keep
+from stack.place import find_place
+from stack.processes import Program, app_programs, server_programs
+from stack.server import Probed, Server
+from stack.servers import Servers
+
+_NOWHERE = {
+    "DATABASE_URL": "postgresql://nowhere",
+    "BROKER_URL": "redis://nowhere",
+    "CACHE_URL": "redis://nowhere",
+}
+_SECRETS: dict[str, Callable[[], str]] = {
+    "ADMIN_API_KEY": lambda: f"tp_{token_urlsafe(32)}",
+    "FLOWER_BASIC_AUTH": lambda: f"flower:{token_urlsafe(12)}",
+}
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The parts of DATA_DIR."""
+
+    data: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def run(self) -> Path:
+        """What concerns the current run only."""
+        return self.data / "run"
+
+    @property
+    def ready(self) -> Path:
+        """Exists while servers are up and migrated, which the application waits for."""
+        return self.run / "ready"
+
+    @property
+    def keep(self) -> Keep:
+        return Keep(self.data / "secrets")
+
+    def make(self, *, for_all: bool) -> None:
+        """Make what is missing. `for_all` lets other users pass through, but not look around.
+
+        Raises: StackError: when the folder belongs to somebody else.
+        """
+        try:
+            self.data.mkdir(mode=0o711 if for_all else 0o700, parents=True, exist_ok=True)
+            for folder in (self.logs, self.run, self.data / "beat", self.data / "flower"):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StackError(f"DATA_DIR {self.data} cannot be used: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run: `environment` is what all programs are given.
+
+    `servers` are ours to start, `given` are others' to use; `kept` names the settings whose
+    values were made here and are kept in files.
+    """
+
+    settings: Settings
+    folders: Folders
+    servers: tuple[Server, ...]
+    given: tuple[Probed, ...]
+    kept: frozenset[str]
+    environment: Mapping[str, str]
+
+    @property
+    def server_programs(self) -> list[Program]:
+        return server_programs(self.servers, run=self.folders.run)
+
+    @property
+    def app_programs(self) -> list[Program]:
+        return app_programs(self.settings, run=self.folders.run, ready=self.folders.ready)
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings, but for the URLs of servers that we start ourselves.
+
+    Raises: StackError: when one is malformed.
+    """
+    given = {name: value for name, value in environment.items() if value.strip()}
+    try:
+        return Settings.from_environment({**_NOWHERE, **given})
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+
+
+def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[str], None]) -> Plan:
+    """Complete the environment with servers and secrets of our own, the same at every start.
+
+    Raises: StackError: when a given value, or what an earlier run left, cannot be used.
+    """
+    given = {name: value for name, value in environment.items() if value.strip()}
+    available = Servers(find_place(folders.data, say), folders.keep)
+    makers: dict[str, Callable[[], Server]] = {
+        "DATABASE_URL": available.postgres,
+        "BROKER_URL": available.broker,
+        "CACHE_URL": available.cache,
+    }
+    servers = {name: make() for name, make in makers.items() if name not in given}
+    secrets = {
+        name: folders.keep.read_or_make(secret_file(name), make)
+        for name, make in _SECRETS.items()
+        if name not in given
+    }
+    complete = {
+        **given,
+        **secrets,
+        **{name: server.url for name, server in servers.items()},
+        "DATA_DIR": str(folders.data),
+    }
+    return Plan(
+        settings=read_settings(complete),
+        folders=folders,
+        servers=tuple(servers.values()),
+        given=tuple(given_servers(given)),
+        kept=frozenset(secrets),
+        environment=complete,
+    )
+
+
+def secret_file(name: str) -> str:
+    """The name of the file in DATA_DIR/secrets that keeps the generated value of a setting."""
+    return name.lower().replace("_", "-")

@@ -1,0 +1,78 @@
+"""The table of processes: every program of the stack, how it starts and how it is asked to stop.
+
+Passwords are not in it: a command line can be read by every user of the machine, so programs
+find them in their environment or in files of their own.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from settings import Settings
+from stack.server import Server, launch_command, server_command
+
+
+@dataclass(frozen=True)
+class Program:
+    """One entry of the table. After `stop_within_s` it is killed with its whole group."""
+
+    name: str
+    command: tuple[str, ...]
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_within_s: int = 10
+
+
+def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """What the application consists of, by the names that logs and messages use."""
+    celery = (sys.executable, "-m", "celery", "--app", "workers.app")
+    data = settings.data_dir
+    return {
+        "api": (
+            *(sys.executable, "-m", "gunicorn"),
+            *("--config", "api/gunicorn.conf.py", "wsgi:app"),
+        ),
+        "money": (
+            *(*celery, "worker", "--hostname", "money@%h"),
+            *("--queues", "money.reserve,money.steps", "--concurrency", "2"),
+        ),
+        "scans": (
+            *(*celery, "worker", "--hostname", "other@%h"),
+            *("--queues", "scans", "--concurrency", "1"),
+        ),
+        "beat": (
+            *(*celery, "beat", "--schedule", str(data / "beat" / "schedule")),
+            *("--pidfile", ""),
+        ),
+        "flower": (
+            *(*celery, "flower", f"--address={settings.host}", f"--port={settings.flower_port}"),
+            *("--persistent=True", f"--db={data / 'flower' / 'events'}"),
+        ),
+    }
+
+
+def app_programs(settings: Settings, *, run: Path, ready: Path) -> list[Program]:
+    """The application's programs. They wait for `ready`: first the servers, then migrations."""
+    return [
+        Program(
+            name,
+            launch_command(command, "--after", str(ready), "--pace", str(run / f"{name}.pace")),
+        )
+        for name, command in app_commands(settings).items()
+    ]
+
+
+def server_programs(servers: Sequence[Server], *, run: Path) -> list[Program]:
+    """The servers' programs. They get time to write down what they hold before they are killed."""
+    return [
+        Program(
+            server.name,
+            server_command(server, "--pace", str(run / f"{server.name}.pace")),
+            stop_signal=server.stop_signal,
+            stop_within_s=60,
+        )
+        for server in servers
+    ]

@@ -1,0 +1,186 @@
+"""`make up`: everything that Truepenny is, on one machine, until Ctrl-C.
+
+Starts servers, migrates, starts the application and shows the way in; then watches. Whatever
+ends this process, in whatever way, everything it started ends too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from settings import Settings
+from stack import orphans
+from stack.api import Api
+from stack.demo import Demo, curl_line, ensure_demo
+from stack.errors import StackError
+from stack.follow import Follower
+from stack.locks import Lock, take_data_folder
+from stack.migrate import migrate
+from stack.plan import Folders, Plan, make_plan, read_settings, secret_file
+from stack.ports import is_free
+from stack.server import wait_until_up
+from stack.signals import StopRequested, StopSignals
+from stack.supervision import Supervisor, configuration
+
+ROOT = Path(__file__).resolve().parent.parent
+_GIVEN_WITHIN_S = 10.0
+_UP_WITHIN_S = 120.0
+_PORTS_FREE_WITHIN_S = 15.0
+_WATCH_EVERY_S = 0.5
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to listen, not to call
+
+
+def main() -> int:
+    """Run the stack until somebody stops it. The exit code is 0 when that went well."""
+    signals = StopSignals()
+    orphans.adopt()
+    try:
+        up(os.environ, signals)
+    except StackError as error:
+        say(str(error))
+        return 1
+    except StopRequested:
+        say("stopped")
+    return 0
+
+
+def up(environment: Mapping[str, str], signals: StopSignals) -> None:
+    """Start everything, show the way in, and watch until a signal comes.
+
+    Raises:
+        StackError: when something cannot start; everything has been stopped again.
+        StopRequested: when a signal came; everything has been stopped.
+    """
+    settings = read_settings(environment)
+    folders = Folders(settings.data_dir)
+    folders.make(for_all=os.geteuid() == 0)
+    _, managers_lock = take_data_folder(folders.run, pause=signals.pause, say=say)
+    check_ports(settings, folders, signals)
+    plan = make_plan(environment, folders, say)
+    for server in plan.given:
+        wait_until_up(server, timeout_s=_GIVEN_WITHIN_S, pause=signals.pause)
+    say(f"starting, with data and logs in {folders.data}")
+    for own in plan.servers:
+        signals.pause(0)
+        own.prepare()
+    with supervised(plan, managers_lock) as supervisor:
+        admin = bring_up(plan, supervisor, signals)
+        demo = ensure_demo(admin, folders.keep, pause=signals.pause)
+        print(way_in(plan, admin, demo), flush=True)
+        watch(plan, supervisor, signals)
+
+
+def check_ports(settings: Settings, folders: Folders, signals: StopSignals) -> None:
+    """Make sure that the two public ports are free.
+
+    Raises: StackError: when one is not.
+    """
+    # An earlier run that was killed as a whole leaves this file, and maybe dying processes.
+    deadline = time.monotonic() + (_PORTS_FREE_WITHIN_S if folders.ready.exists() else 0)
+    for name, port in (("PORT", settings.port), ("FLOWER_PORT", settings.flower_port)):
+        while not _free(settings.host, port):
+            if time.monotonic() >= deadline:
+                raise StackError(f"port {port} is in use: stop what uses it or set {name}")
+            signals.pause(0.1)
+    if settings.port == settings.flower_port:
+        raise StackError(f"PORT and FLOWER_PORT are both {settings.port}")
+
+
+def _free(host: str, port: int) -> bool:
+    try:
+        return is_free(host, port)
+    except OSError as error:
+        raise StackError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+@contextmanager
+def supervised(plan: Plan, lock: Lock) -> Iterator[Supervisor]:
+    """Run all programs of the plan under supervisor, and stop them at the end."""
+    folders = plan.folders
+    folders.ready.unlink(missing_ok=True)
+    file = folders.run / "supervisord.conf"
+    file.write_text(
+        configuration(
+            servers=plan.server_programs,
+            app=plan.app_programs,
+            directory=ROOT,
+            logs=folders.logs,
+            run=folders.run,
+        )
+    )
+    supervisor = Supervisor(file, environment=plan.environment, lock=lock)
+    supervisor.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.request_stop()
+        say("stopping")
+        supervisor.wait()
+        folders.ready.unlink(missing_ok=True)
+
+
+def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
+    """Wait for the servers, migrate, let the application start and wait for it."""
+    folders = plan.folders
+    wait = partial(
+        wait_until_up, timeout_s=_UP_WITHIN_S, pause=signals.pause, lives=supervisor.lives
+    )
+    for server in plan.servers:
+        wait(server)
+    migrate(ROOT, plan.environment, folders.logs / "migrations.log", pause=signals.pause)
+    folders.ready.touch()
+    host = _EVERYWHERE.get(plan.settings.host, plan.settings.host)
+    admin = Api(host, plan.settings.port, plan.environment["ADMIN_API_KEY"])
+    wait(admin)
+    return admin
+
+
+def way_in(plan: Plan, admin: Api, demo: Demo) -> str:
+    """Addresses, keys, and a line to paste."""
+    flower = replace(admin, port=plan.settings.flower_port)
+    password, key = "as given in FLOWER_BASIC_AUTH", "as given in ADMIN_API_KEY"
+    if "FLOWER_BASIC_AUTH" in plan.kept:
+        password = plan.environment["FLOWER_BASIC_AUTH"]
+    if "ADMIN_API_KEY" in plan.kept:
+        key = f"in {plan.folders.keep.path(secret_file('ADMIN_API_KEY'))}"
+    return f"""
+Truepenny is up. Ctrl-C stops it; its data stays in {plan.folders.data}.
+
+  API        {admin.url}   (reference at {admin.url}/docs)
+  Flower     {flower.url}   ({password})
+  demo key   {demo.api_key}
+  admin key  {key}
+
+Move money:
+
+{curl_line(admin, demo)}
+"""
+
+
+def watch(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> None:
+    """Pass on what the logs say that matters, and revive supervisor itself.
+
+    Raises: StopRequested: when a signal came; there is no other end.
+    """
+    programs = (*plan.server_programs, *plan.app_programs)
+    names = ("supervisord", *(program.name for program in programs))
+    followers = [Follower(plan.folders.logs / f"{name}.log") for name in names]
+    while True:
+        signals.pause(_WATCH_EVERY_S)
+        for follower in followers:
+            for line in follower.important_lines():
+                say(line)
+        if supervisor.revive():
+            say("the process manager ended: started it again, and everything with it")
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal."""
+    print(f"truepenny: {line}", file=sys.stderr, flush=True)
