@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from http.client import BAD_REQUEST
+
 from flask import Flask, Response, request
 
 from api.authentication import authenticate
+from api.body_reading import discard_rest
 from api.error_handlers import register_error_handlers
 from api.negotiation import require_json_accepted
 from api.request_ids import HEADER, request_id
@@ -36,6 +39,8 @@ def create_app(services: Services) -> Flask:
 
 
 def _finish(response: Response) -> Response:
+    if response.status_code >= BAD_REQUEST:
+        discard_rest(request.environ)
     headers = response.headers
     headers[HEADER] = request_id()
     headers["X-Content-Type-Options"] = "nosniff"

@@ -6,12 +6,15 @@ a body may take is the server's concern (`api/server.py`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from api.problems import Problem
 
 BODY_LIMIT = 1024 * 1024
 BATCH_BODY_LIMIT = 4 * 1024 * 1024
+DISCARD_LIMIT = 16 * 1024 * 1024
+_PIECE = 64 * 1024
 
 
 def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
@@ -34,6 +37,18 @@ def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
     if declared is not None and len(body) < declared:
         raise Problem("invalid_request", "The body is shorter than its Content-Length.")
     return body
+
+
+def discard_rest(environ: dict[str, Any]) -> None:
+    """Read on and forget, up to DISCARD_LIMIT, so that a refused client hears the refusal.
+
+    A connection that is closed while its client still sends is reset, and the answer on
+    its way is lost with it.
+    """
+    left = DISCARD_LIMIT
+    with suppress(OSError):  # the client has gone: there is nobody left to hear anything
+        while left > 0 and (piece := environ["wsgi.input"].read(min(left, _PIECE))):
+            left -= len(piece)
 
 
 def _declared_length(environ: dict[str, Any]) -> int | None:

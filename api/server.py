@@ -54,6 +54,19 @@ class BoundedThreadWorker(ThreadWorker):
                 with suppress(OSError):  # it may have closed just now
                     conn.sock.shutdown(socket.SHUT_RD)
 
+    def set_accept_enabled(self, enabled: bool | None) -> None:  # noqa: FBT001 - gunicorn's signature
+        """Take new connections or not; when it is time to end, also let go of the idle ones.
+
+        gunicorn would wait for those until its graceful timeout, although nothing is
+        under way on them.
+        """
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for conn in (*self.keepalived_conns, *self.pending_conns):
+                conn.timeout = 0
+            self.murder_keepalived()
+            self.murder_pending()
+
     def handle_error(
         self,
         req: Any,  # noqa: ARG002 - the signature is gunicorn's
