@@ -41,7 +41,7 @@ from ledger.errors import (
 )
 from ledger.ids import transfer_id
 from ledger.refusals import Terms, refusal
-from ledger.rows import Columns, rows_argument, rows_parameter
+from ledger.rows import Columns, array_literal, rows_argument, rows_parameter
 from ledger.schema import MinorUnits
 from ledger.transfers import Failure, Transfer, find_transfers
 
@@ -96,7 +96,8 @@ def accept(connection: Connection, requests: list[TransferRequest]) -> list[Answ
         if isinstance(verdict, _Candidate):
             candidates.setdefault(verdict.id, verdict)
     recorded = _record(connection, list(candidates.values()))
-    known = find_transfers(connection, [id for id in candidates if id not in recorded])
+    replayed = [id for id in candidates if id not in recorded]
+    known = find_transfers(connection, replayed) if replayed else {}
     answers: list[Answer | Invalid] = []
     for verdict in judged:
         if isinstance(verdict, Invalid):
@@ -126,18 +127,21 @@ def fingerprint(request: TransferRequest) -> bytes:
 
 
 def _wallets_of(connection: Connection, requests: list[TransferRequest]) -> dict[UUID, Any]:
-    table = schema.wallets.c
     ids = {request.source_id for request in requests}
     ids |= {request.destination_id for request in requests}
-    query = select(
-        table.id,
-        table.owner_id,
-        table.asset,
-        table.kind,
-        table.status,
-        (table.balance - table.reserved - table.incoming).label("available"),
-    ).where(table.id == func.any(bindparam("ids", type_=ARRAY(Uuid))))
-    return {row.id: row for row in connection.execute(query, {"ids": list(ids)})}
+    rows = connection.execute(_WALLETS, {"ids": array_literal(ids)})
+    return {row.id: row for row in rows}
+
+
+_w = schema.wallets.c
+_WALLETS = select(
+    _w.id,
+    _w.owner_id,
+    _w.asset,
+    _w.kind,
+    _w.status,
+    (_w.balance - _w.reserved - _w.incoming).label("available"),
+).where(_w.id == func.any(cast(bindparam("ids", type_=Text()), ARRAY(Uuid))))
 
 
 def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate | Invalid:

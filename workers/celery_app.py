@@ -50,7 +50,6 @@ _TASKS: dict[str, Any] = {
     "task_reject_on_worker_lost": False,
     "task_soft_time_limit": SOFT_TIME_LIMIT_S,
     "task_time_limit": TIME_LIMIT_S,
-    "task_send_sent_event": True,
 }
 
 _WORKERS: dict[str, Any] = {
