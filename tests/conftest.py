@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
 pytest_plugins = ["tests.servers", "tests.databases"]
+
+# On a busy machine a deadline says nothing, and a found example belongs into the code.
+settings.register_profile("truepenny", deadline=None, database=None, print_blob=True)
+settings.load_profile("truepenny")
