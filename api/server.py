@@ -22,13 +22,13 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from api.negotiation import PROBLEM_JSON
 from api.problems import Problem, internal_error
 
-REQUEST_LIMIT_S = 30.0
-"""How long a request may take, from its first byte to its answer. More than the longest
-wait that a client may prefer, and a body of 4 MiB fits at 150 KiB/s."""
-
 
 class BoundedThreadWorker(ThreadWorker):
     """Serves requests in threads, each for a bounded time."""
+
+    request_limit_s = 30.0
+    """How long a request may take, from its first byte to its answer. More than the longest
+    wait that a client may prefer, and a body of 4 MiB fits at 150 KiB/s."""
 
     def init_process(self) -> None:
         """Start, after the fork."""
@@ -46,7 +46,7 @@ class BoundedThreadWorker(ThreadWorker):
     def murder_pending(self) -> None:
         """Give up on idle connections, as every second, and on those that send too slowly."""
         super().murder_pending()
-        overdue = time.monotonic() - REQUEST_LIMIT_S
+        overdue = time.monotonic() - self.request_limit_s
         for conn, begun_at_s in self._begun_at_s.copy().items():
             if begun_at_s < overdue:
                 # The blocked read ends as if the client had hung up. The answer to a

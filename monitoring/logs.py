@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _FIELDS = "truepenny_fields"
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
 class EventLogger:
@@ -62,10 +63,17 @@ class JsonFormatter(logging.Formatter):
             "process": record.process,
             "event": record.getMessage(),
         }
-        line |= getattr(record, _FIELDS, {})
+        line |= _fields(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what an EventLogger was given, and what others passed as `extra`."""
+    fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    ours: dict[str, Any] = fields.pop(_FIELDS, {})
+    return fields | ours
 
 
 def logging_config(level: str) -> dict[str, Any]:

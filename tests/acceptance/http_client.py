@@ -19,6 +19,7 @@ import requests
 from stack.ports import LOOPBACK, free_port
 
 ROOT = Path(__file__).parent.parent.parent
+CONFIG = "api/gunicorn.conf.py"
 START_TIMEOUT_S = 30
 
 
@@ -73,12 +74,12 @@ class Caller:
 
 
 @contextmanager
-def serving(*, log: Path, **environment: str) -> Iterator[int]:
+def serving(*, log: Path, config: str = CONFIG, **environment: str) -> Iterator[int]:
     """Run gunicorn as `make up` does, on a free port. Yields: the port."""
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "api/gunicorn.conf.py", "wsgi:app"],
+            [sys.executable, "-m", "gunicorn", "-c", config, "wsgi:app"],
             cwd=ROOT,
             env={**os.environ, **environment, "PORT": str(port)},
             stdout=output,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.contract import assert_invalid, assert_problem
 from tests.acceptance.http_client import Caller
 
 pytestmark = pytest.mark.acceptance
@@ -377,19 +378,3 @@ def send(
     if content_type is not None:
         headers["Content-Type"] = content_type
     return client("POST", path, data=body, headers=headers)
-
-
-def assert_invalid(answer: Any, *, pointer: str | None = None) -> None:
-    assert_problem(answer, 400, "invalid_request")
-    if pointer is not None:
-        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
-
-
-def assert_problem(answer: Any, status: int, code: str) -> None:
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    problem = answer.json()
-    assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code)
-    assert problem["request_id"] == answer.headers["X-Request-Id"]
-    assert problem["type"] == f"urn:truepenny:problem:{code}"
-    assert problem["title"]
-    assert problem["detail"]

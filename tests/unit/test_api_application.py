@@ -1,0 +1,62 @@
+"""The application without its servers: what it answers when nothing of them is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from api.app import create_app
+from api.authentication import KeyRing
+from api.services import Services, build_services
+from ledger.clients import Client
+from ledger.errors import Misconfigured
+from settings import Settings
+
+SETTINGS = Settings.from_environment(
+    {
+        "DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/nothing",
+        "BROKER_URL": "redis://127.0.0.1:1/0",
+        "CACHE_URL": "redis://127.0.0.1:1/0",
+    }
+)
+
+
+@pytest.fixture
+def services() -> Services:
+    return build_services(SETTINGS, kick=lambda: None)
+
+
+def test_building_connects_to_nothing_and_live_needs_nothing(services: Services) -> None:
+    answer = client_of(services).get("/health/live")
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_nothing_is_looked_up_for_a_stranger_without_a_key(services: Services) -> None:
+    assert client_of(services).get("/v1/wallets").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("SELECT key FROM clients"), Misconfigured("SELECT key FROM clients")]
+)
+def test_a_bug_is_answered_without_a_word_about_it_and_logged_with_its_request_id(
+    services: Services, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def find(_: str) -> Client:
+        raise error
+
+    client = client_of(replace(services, keys=KeyRing(find)))
+    answer = client.get("/v1/wallets", headers={"Authorization": "Bearer secret-key"})
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert '"code":"internal_error"' in answer.text
+    assert "SELECT" not in answer.text
+    [record] = caplog.records
+    assert record.message == "request_failed"
+    assert record.truepenny_fields["request_id"] == answer.headers["X-Request-Id"]  # type: ignore[attr-defined]
+    assert "secret-key" not in caplog.text
+
+
+def client_of(services: Services) -> FlaskClient:
+    return create_app(services).test_client()

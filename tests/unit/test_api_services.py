@@ -1,0 +1,190 @@
+"""The parts of the API that remember things or wait, without a database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from api.authentication import KNOWN_FOR_S, UNKNOWN_FOR_S, KeyRing
+from api.scales import LOOK_AGAIN_AFTER_S, Scales
+from api.waiting import WaitingRoom
+from ledger.clients import Client
+from ledger.errors import InvalidField, Unavailable
+from ledger.transfers import Transfer
+
+ALICE = Client(uuid4(), "alice", "client", None)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Register:
+    """Clients by key, and which keys were asked for."""
+
+    def __init__(self, **known: Client) -> None:
+        self.known = known
+        self.asked: list[str] = []
+
+    def __call__(self, api_key: str) -> Client | None:
+        self.asked.append(api_key)
+        return self.known.get(api_key)
+
+
+def test_a_key_is_looked_up_once_and_again_when_its_time_is_over() -> None:
+    clock, register = Clock(), Register(good=ALICE)
+    keys = KeyRing(register, clock=clock)
+    assert keys.client_of("good") == keys.client_of("good") == ALICE
+    assert register.asked == ["good"]
+    clock.now += KNOWN_FOR_S + 0.1
+    del register.known["good"]
+    assert keys.client_of("good") is None
+
+
+def test_an_unknown_key_is_remembered_for_a_shorter_time() -> None:
+    clock, register = Clock(), Register()
+    keys = KeyRing(register, clock=clock)
+    assert keys.client_of("new") is keys.client_of("new") is None
+    assert register.asked == ["new"]
+    register.known["new"] = ALICE
+    clock.now += UNKNOWN_FOR_S + 0.1
+    assert keys.client_of("new") == ALICE
+
+
+def test_a_flood_of_unknown_keys_does_not_push_out_the_good_ones() -> None:
+    register = Register(good=ALICE)
+    keys = KeyRing(register, clock=Clock())
+    keys.client_of("good")
+    for number in range(20_000):
+        keys.client_of(f"bad {number}")
+    keys.client_of("good")
+    assert register.asked.count("good") == 1
+
+
+def test_a_new_asset_is_found_and_a_made_up_one_asked_for_at_most_once_a_second() -> None:
+    clock, loads = Clock(), [{"USD": 2}, {"USD": 2}, {"USD": 2, "CHF": 2}]
+    scales = Scales(lambda: loads.pop(0), clock=clock)
+    assert scales.of("USD") == 2
+    for _ in range(5):
+        with pytest.raises(InvalidField):
+            scales.of("XXX")
+    assert len(loads) == 2
+    clock.now += LOOK_AGAIN_AFTER_S
+    with pytest.raises(InvalidField):
+        scales.of("CHF")
+    clock.now += LOOK_AGAIN_AFTER_S
+    assert scales.of("CHF") == 2
+
+
+class Books:
+    """Which transfers have ended, and how often we were asked."""
+
+    def __init__(self) -> None:
+        self.ended: dict[UUID, Transfer] = {}
+        self.asked: list[int] = []
+        self.broken = False
+
+    def __call__(self, transfer_ids: list[UUID]) -> Mapping[UUID, Transfer]:
+        self.asked.append(len(transfer_ids))
+        if self.broken:
+            raise Unavailable
+        return {id: self.ended[id] for id in transfer_ids if id in self.ended}
+
+
+def committed(transfer_id: UUID) -> Transfer:
+    now = datetime.now(UTC)
+    return Transfer(
+        id=transfer_id,
+        source_id=uuid4(),
+        destination_id=uuid4(),
+        asset="USD",
+        scale=2,
+        amount=1,
+        state="committed",
+        capture="auto",
+        expires_at=None,
+        reference=None,
+        metadata={},
+        failure=None,
+        refund_of=None,
+        refunded=0,
+        group_id=None,
+        created_at=now,
+        updated_at=now,
+        fingerprint=b"",
+    )
+
+
+def test_a_waiter_is_woken_by_the_end_of_its_transfer() -> None:
+    books, transfer_id = Books(), uuid4()
+    room = WaitingRoom(books, places=2)
+    threading.Timer(0.1, lambda: books.ended.update({transfer_id: committed(transfer_id)})).start()
+    begun = time.monotonic()
+    waited = room.wait(transfer_id, timeout_s=10)
+    assert waited.applied
+    assert waited.transfer == books.ended[transfer_id]
+    assert 0.1 <= time.monotonic() - begun < 2
+
+
+def test_a_waiter_gives_up_when_its_time_is_over() -> None:
+    room = WaitingRoom(Books(), places=2)
+    begun = time.monotonic()
+    waited = room.wait(uuid4(), timeout_s=0.1)
+    assert (waited.applied, waited.transfer) == (True, None)
+    assert time.monotonic() - begun < 2
+
+
+def test_one_question_serves_all_who_wait() -> None:
+    books, ids = Books(), [uuid4() for _ in range(20)]
+    room = WaitingRoom(books, places=20)
+    results: list[Transfer | None] = []
+    threads = [
+        threading.Thread(target=lambda id=id: results.append(room.wait(id, timeout_s=10).transfer))
+        for id in ids
+    ]
+    for thread in threads:
+        thread.start()
+    while max(books.asked, default=0) < 20:
+        time.sleep(0.005)
+    books.ended = {id: committed(id) for id in ids}
+    for thread in threads:
+        thread.join()
+    assert {transfer.id for transfer in results if transfer} == set(ids)
+
+
+def test_who_finds_no_place_is_told_at_once() -> None:
+    room = WaitingRoom(Books(), places=0)
+    assert not room.wait(uuid4(), timeout_s=10).applied
+
+
+def test_the_room_goes_on_when_the_database_was_away() -> None:
+    books, transfer_id = Books(), uuid4()
+    books.broken = True
+    books.ended[transfer_id] = committed(transfer_id)
+    room = WaitingRoom(books, places=2)
+    threading.Timer(0.2, lambda: setattr(books, "broken", False)).start()
+    assert room.wait(transfer_id, timeout_s=10).transfer is not None
+
+
+def test_an_idle_room_has_no_thread_and_gets_one_again() -> None:
+    books = Books()
+    room = WaitingRoom(books, places=2)
+    room.wait(uuid4(), timeout_s=0.05)
+    deadline = time.monotonic() + 5
+    while any(thread.name == "waiting-room" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    transfer_id = uuid4()
+    books.ended[transfer_id] = committed(transfer_id)
+    assert room.wait(transfer_id, timeout_s=5).transfer is not None

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+
+import pytest
+
+from monitoring.health import Component, Health, Status, overall
+from monitoring.logs import EventLogger, JsonFormatter
+
+OK = Component("ok", "answers")
+
+
+def test_a_report_names_every_component() -> None:
+    report = Health({"database": lambda: OK, "cache": lambda: OK}).report()
+    assert report.status == "ok"
+    assert report.components == {"database": OK, "cache": OK}
+
+
+def test_a_check_that_hangs_is_down_within_the_bound_and_is_not_started_twice() -> None:
+    release, started = threading.Event(), []
+
+    def hang() -> Component:
+        started.append(1)
+        release.wait(30)
+        return OK
+
+    health = Health({"database": lambda: OK, "cache": hang}, bound_s=0.2)
+    begun = time.monotonic()
+    for _ in range(3):
+        assert health.report().components["cache"].status == "down"
+    assert time.monotonic() - begun < 2
+    assert len(started) == 1
+    release.set()
+    time.sleep(0.05)
+    assert health.report().status == "ok"
+
+
+def test_a_check_that_fails_is_down_and_says_nothing_of_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> Component:
+        raise ConnectionError("redis://:hunter2@host")
+
+    report = Health({"database": lambda: OK, "cache": fail}).report()
+    assert report.status == "degraded"
+    assert report.components["cache"] == Component("down", "does not answer")
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("database", "cache", "whole"),
+    [
+        ("ok", "ok", "ok"),
+        ("ok", "degraded", "degraded"),
+        ("ok", "down", "degraded"),
+        ("degraded", "ok", "degraded"),
+        ("down", "ok", "down"),
+        ("down", "down", "down"),
+    ],
+)
+def test_only_a_database_that_is_down_brings_the_whole_down(
+    database: Status, cache: Status, whole: Status
+) -> None:
+    assert overall({"database": Component(database, ""), "cache": Component(cache, "")}) == whole
+
+
+def test_an_event_is_one_line_of_json_with_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    EventLogger("test").info("something_happened", request_id="a\nb", attempt=2)
+    line = JsonFormatter().format(caplog.records[0])
+    assert "\n" not in line
+    logged = json.loads(line)
+    assert (logged["event"], logged["level"]) == ("something_happened", "info")
+    assert (logged["request_id"], logged["attempt"]) == ("a\nb", 2)
+
+
+def test_a_line_of_a_library_has_the_same_shape() -> None:
+    record = logging.LogRecord("lib", logging.WARNING, "x.py", 1, "took %s s", ("3",), None)
+    logged = json.loads(JsonFormatter().format(record))
+    assert (logged["logger"], logged["level"], logged["event"]) == ("lib", "warning", "took 3 s")
+
+
+def test_what_others_pass_as_extra_is_a_field_too(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("test").warning("it_happened", extra={"attempt": 2})
+    assert json.loads(JsonFormatter().format(caplog.records[0]))["attempt"] == 2
+
+
+def test_an_error_brings_its_traceback_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        int("x")
+    except ValueError as error:
+        EventLogger("test").error("it_failed", error)
+    line = JsonFormatter().format(caplog.records[0])
+    assert "\n" not in line
+    assert "ValueError: invalid" in json.loads(line)["exception"]
