@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 
-from flask import g, request
+from flask import request
 
 _HARMLESS = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 HEADER = "X-Request-Id"
+_OFFERED = "HTTP_X_REQUEST_ID"
+_CHOSEN = "truepenny.request_id"
 
 
 def choose_request_id(offered: str | None) -> str:
@@ -20,6 +22,7 @@ def choose_request_id(offered: str | None) -> str:
 
 def request_id() -> str:
     """Return the id of the request being answered, the same one each time."""
-    if "request_id" not in g:
-        g.request_id = choose_request_id(request.headers.get(HEADER))
-    return str(g.request_id)
+    environ = request.environ
+    if _CHOSEN not in environ:
+        environ[_CHOSEN] = choose_request_id(environ.get(_OFFERED))
+    return str(environ[_CHOSEN])

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
+from pydantic_core import to_json
 
 from api.negotiation import JSON, PROBLEM_JSON
 from api.problems import Problem
 from api.request_ids import request_id
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def json_response(
     document: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Answer with a document."""
-    return Response(_encode(document).encode(), status, headers, content_type=JSON)
+    return Response(to_json(document), status, headers, content_type=JSON)
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a problem. headers: in addition to the problem's own."""
     return Response(
-        _encode(problem.as_json(request_id=request_id())).encode(),
+        to_json(problem.as_json(request_id=request_id())),
         problem.status,
         {**problem.headers, **(headers or {})},
         content_type=PROBLEM_JSON,
