@@ -20,38 +20,37 @@ from ledger.errors import Disposition, disposition
 from ledger.ids import new_id
 from ledger.states import State, StepName, steps_from
 from monitoring.logs import EventLogger
-from tasks import queues
 from tasks.engine import engine
 from tasks.retry import MAX_RETRIES, delay_s
 
 events = EventLogger(__name__)
 
 
-@shared_task(bind=True, name="money.reserve", queue=queues.RESERVE, max_retries=MAX_RETRIES)
+@shared_task(bind=True, name="money.reserve", max_retries=MAX_RETRIES)
 def reserve(self: Task[..., None], batch_id: str) -> None:
     """Claim what was accepted into this batch, and hold its money in the sources."""
     _run(self, "reserve", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.deduct", queue=queues.STEPS, max_retries=MAX_RETRIES)
+@shared_task(bind=True, name="money.deduct", max_retries=MAX_RETRIES)
 def deduct(self: Task[..., None], batch_id: str) -> None:
     """Move the batch's money from the sources into transit."""
     _run(self, "deduct", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.credit", queue=queues.STEPS, max_retries=MAX_RETRIES)
+@shared_task(bind=True, name="money.credit", max_retries=MAX_RETRIES)
 def credit(self: Task[..., None], batch_id: str) -> None:
     """Move the batch's money from transit into the destinations, not yet to be spent."""
     _run(self, "credit", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.commit", queue=queues.STEPS, max_retries=MAX_RETRIES)
+@shared_task(bind=True, name="money.commit", max_retries=MAX_RETRIES)
 def commit(self: Task[..., None], batch_id: str) -> None:
     """Let the destinations spend the batch's money."""
     _run(self, "commit", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.rollback", queue=queues.STEPS, max_retries=MAX_RETRIES)
+@shared_task(bind=True, name="money.rollback", max_retries=MAX_RETRIES)
 def rollback(self: Task[..., None], batch_id: str) -> None:
     """Undo the batch's failed transfers: those whose failure the database has on record.
 

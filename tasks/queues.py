@@ -13,6 +13,13 @@ STEPS: Final = "money.steps"
 SCANS: Final = "scans"
 """Beat's work: looking after what stands still."""
 
+ROUTES: Final = {
+    "money.reserve": {"queue": RESERVE},
+    "money.*": {"queue": STEPS},
+    "scans.*": {"queue": SCANS},
+}
+"""Which queue a task goes to, by its name; a whole name counts before a pattern."""
+
 
 def count_waiting(connection: Connection, queue: Queue) -> int:
     """How many messages nobody has taken from the queue yet, whatever kind the broker is.

@@ -8,7 +8,6 @@ from ledger import recovery
 from ledger.database import transaction
 from monitoring.logs import EventLogger
 from settings import Settings
-from tasks import queues
 from tasks.chain import kick, links_from, rollback
 from tasks.engine import engine
 
@@ -17,7 +16,7 @@ events = EventLogger(__name__)
 TASK_NAME = "scans.recover"
 
 
-@shared_task(bind=True, name=TASK_NAME, queue=queues.SCANS)
+@shared_task(bind=True, name=TASK_NAME)
 def recover(self: Task[..., None]) -> None:
     """Drive on every transfer that has not moved for STUCK_AFTER_S, at most a bounded number.
 

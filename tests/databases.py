@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 
 from ledger.database import build_engine
@@ -26,10 +29,10 @@ def template_url(database_url: str) -> str:
     return database_url
 
 
-@pytest.fixture
-def own_database_url(template_url: str) -> Iterator[str]:
-    """The address of a migrated, empty database that no other test sees."""
-    name = f"truepenny_test_{next(_numbers)}"
+@contextmanager
+def copied_database(template_url: str) -> Iterator[str]:
+    """The address of a migrated, empty database that nobody else uses."""
+    name = f"truepenny_test_{os.getpid()}_{next(_numbers)}"
     _run(template_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     _run(template_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _with_database(template_url, name)
@@ -37,15 +40,43 @@ def own_database_url(template_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def own_database_url(template_url: str) -> Iterator[str]:
+    """A database of this test's own."""
+    with copied_database(template_url) as url:
+        yield url
+
+
+@pytest.fixture
 def engine(own_database_url: str) -> Iterator[Engine]:
-    engine = build_engine(own_database_url, application_name="test")
-    yield engine
-    engine.dispose()
+    with _engine(own_database_url) as engine:
+        yield engine
 
 
 @pytest.fixture
 def bank(engine: Engine) -> Bank:
     return Bank(engine)
+
+
+@pytest.fixture(scope="module")
+def shared_bank(template_url: str) -> Iterator[Bank]:
+    """One bank for all tests of a module: each makes its own wallets, and leaves nothing open."""
+    with copied_database(template_url) as url, _engine(url) as engine:
+        yield Bank(engine)
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    engine = build_engine(url, application_name="test")
+    event.listen(engine, "connect", _hurry)
+    yield engine
+    engine.dispose()
+
+
+def _hurry(connection: Any, _: object) -> None:
+    """Commit without waiting for the disk: the server of these tests never crashes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = off")
+    connection.commit()
 
 
 def _with_database(url: str, name: str) -> str:

@@ -26,6 +26,7 @@ def make_celery(settings: Settings) -> Celery:
         task_queues=[_queue(name, settings) for name in _ALL_QUEUES],
         task_default_queue=queues.SCANS,
         task_create_missing_queues=False,
+        task_routes=queues.ROUTES,
         beat_schedule=beat_schedule(settings),
         beat_scheduler="beat.scheduler:BoundedScheduler",
         **_TASKS,

@@ -1,0 +1,75 @@
+"""What a test with faults has at hand: a bank, its broker, and workers that can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import redis
+from celery import Celery
+from sqlalchemy import Engine
+
+from tasks import chain
+from tests.bank import Bank
+from tests.worker_processes import MONEY, CeleryProcess, Workers, eventually
+
+SETTLE_WITHIN_S = 30.0
+
+
+@dataclass
+class Scene:
+    """One database and one broker, on which beat and a scanning worker run throughout."""
+
+    engine: Engine
+    bank: Bank
+    broker: redis.Redis
+    workers: Workers
+    app: Celery
+
+    def worker(self) -> CeleryProcess:
+        """The money worker that lives, started if there is none."""
+        alive = [each for each in self.workers.started if each.is_money and each.is_alive]
+        return alive[0] if alive else self.workers.ready(MONEY)[0]
+
+    def no_worker(self) -> None:
+        for each in self.workers.started:
+            if each.is_money and each.is_alive:
+                each.kill_group()
+
+    def submit(self, count: int = 5, amount: int = 100) -> list[UUID]:
+        """Accept transfers into new wallets and kick, as the API does."""
+        ids = self.accept(count, amount)
+        chain.kick()
+        return ids
+
+    def accept(self, count: int = 5, amount: int = 100) -> list[UUID]:
+        source, destination = self.bank.external["USD"], self.bank.wallet()
+        return self.bank.accept(
+            *(
+                self.bank.request(source, destination, amount, client=self.bank.admin)
+                for _ in range(count)
+            )
+        )
+
+    def all_in(self, ids: Sequence[UUID], *states: str) -> bool:
+        return all(self.bank.state(id) in states for id in ids)
+
+    def settles(self, ids: Sequence[UUID], *states: str) -> None:
+        """Wait until all transfers are committed, or in one of `states`; then audit the books."""
+        wanted = states or ("committed",)
+        eventually(lambda: self.all_in(ids, *wanted), within_s=SETTLE_WITHIN_S)
+        self.bank.audit()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """SIGSTOP for one process, and SIGCONT at the end."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

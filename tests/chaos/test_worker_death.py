@@ -1,0 +1,81 @@
+"""SIGKILL for a whole worker at every boundary of every step: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.states import STEPS, StepName
+from tasks import queues
+from tests.chaos.scene import Scene, stopped
+from tests.gates import gate_before_commit_of
+from tests.worker_processes import MONEY, eventually
+
+STEP_NAMES = [step for step, _, _ in STEPS]
+REACHED = {step: end for step, _, end in STEPS}
+
+every_step = pytest.mark.parametrize("step", STEP_NAMES)
+
+
+@every_step
+def test_killed_before_the_commit_the_step_is_done_again(scene: Scene, step: StepName) -> None:
+    worker = scene.worker()
+    with gate_before_commit_of(scene.engine, step) as gate:
+        ids = scene.submit()
+        eventually(gate.waiting)
+        worker.kill_group()
+        gate.cut_off()
+    assert not scene.all_in(ids, REACHED[step])
+    scene.workers.ready(MONEY)
+    scene.settles(ids)
+
+
+@every_step
+def test_killed_while_the_commit_goes_through_its_answer_is_not_missed(
+    scene: Scene, step: StepName
+) -> None:
+    worker = scene.worker()
+    with gate_before_commit_of(scene.engine, step) as gate:
+        ids = scene.submit()
+        eventually(gate.waiting)
+        worker.kill_group()
+        gate.open()  # the server goes on with the commit, for a client that is dead
+        eventually(lambda: scene.all_in(ids, REACHED[step]))
+    scene.workers.ready(MONEY)
+    scene.settles(ids)
+
+
+@every_step
+def test_killed_between_commit_and_publish_the_chain_goes_on(scene: Scene, step: StepName) -> None:
+    worker = scene.worker()
+    broker_pid = int(scene.broker.info("server")["process_id"])
+    with gate_before_commit_of(scene.engine, step) as gate:
+        ids = scene.submit()
+        eventually(gate.waiting)
+        with stopped(broker_pid):  # so nothing can be published after the commit
+            gate.open()
+            eventually(lambda: scene.all_in(ids, REACHED[step]))
+            worker.kill_group()
+    scene.workers.ready(MONEY)
+    scene.settles(ids)
+
+
+@every_step
+def test_killed_between_publish_and_acknowledge_the_step_is_not_doubled(
+    scene: Scene, step: StepName
+) -> None:
+    worker = scene.worker()
+    with gate_before_commit_of(scene.engine, step) as gate:
+        ids = scene.submit()
+        eventually(gate.waiting)
+        # Children publish, their parent acknowledges: with the parent stopped, only the first
+        # of the two happens.
+        with stopped(worker.pid):
+            gate.open()
+            eventually(lambda: scene.all_in(ids, REACHED[step]))
+            if step != "commit":
+                eventually(lambda: scene.broker.llen(queues.STEPS) == 1)
+            assert scene.broker.hlen("unacked") >= 1
+            worker.process.kill()
+        worker.kill_group()
+    scene.workers.ready(MONEY)
+    scene.settles(ids)

@@ -1,0 +1,71 @@
+"""A gate inside the database, at which a step stops just before its commit.
+
+A trigger that the test installs asks for a lock that the test holds. So a process is caught
+at an exact point without a line of its code being touched, and then it can be killed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, text
+
+_KEY = 4_242_001
+
+_WATCHED = {
+    "reserve": ("unfinished", "UPDATE", "NEW.state = 'reserved' AND OLD.state = 'accepted'"),
+    "deduct": ("unfinished", "UPDATE", "NEW.state = 'deducted' AND OLD.state = 'reserved'"),
+    "credit": ("unfinished", "UPDATE", "NEW.state = 'credited' AND OLD.state = 'deducted'"),
+    "commit": ("outcomes", "INSERT", "NEW.state = 'committed'"),
+    "rollback": ("outcomes", "INSERT", "NEW.state = 'rolled_back'"),
+}
+
+
+@dataclass
+class Gate:
+    """Closed until `open`. Everybody who commits the watched step waits there."""
+
+    connection: Connection
+    watcher: Connection
+
+    def waiting(self) -> list[int]:
+        """The server processes that stand at the gate."""
+        query = text(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return list(self.watcher.scalars(query, {"key": _KEY}))
+
+    def cut_off(self) -> None:
+        """End the transactions that stand at the gate, as the server does when a client is gone."""
+        for pid in self.waiting():
+            self.watcher.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    def open(self) -> None:
+        self.connection.execute(text("SELECT pg_advisory_unlock_all()"))
+
+
+@contextmanager
+def gate_before_commit_of(engine: Engine, step: str) -> Iterator[Gate]:
+    table, event, condition = _WATCHED[step]
+    with (
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watcher,
+    ):
+        for statement in (
+            f"""CREATE OR REPLACE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_advisory_xact_lock_shared({_KEY}); RETURN NULL; END $$""",
+            f"""CREATE CONSTRAINT TRIGGER test_gate AFTER {event} ON {table}
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({condition})
+                EXECUTE FUNCTION test_gate()""",
+            f"SELECT pg_advisory_lock({_KEY})",
+        ):
+            connection.execute(text(statement))
+        gate = Gate(connection, watcher)
+        try:
+            yield gate
+        finally:
+            gate.open()
+            connection.execute(text(f"DROP TRIGGER test_gate ON {table}"))
