@@ -44,13 +44,8 @@ def run_step(
     """
     batches.hold(connection, batch_id)
     if step == "reserve":
-        progress = _reserve(connection, batch_id)
-    else:
-        progress = _forward(connection, step, batch_id, worker=worker)
-    if attempt and progress.moved:
-        after = Part((_ROUTE[step][1],))
-        batches.note(connection, "retried", batch_id, after, worker=worker, attempt=attempt)
-    return progress
+        return _reserve(connection, batch_id, worker, attempt)
+    return _forward(connection, step, batch_id, worker, attempt)
 
 
 def roll_back(connection: Connection, batch_id: UUID) -> int:
@@ -81,11 +76,12 @@ _WAY_BACK: tuple[tuple[Movement, tuple[State, ...]], ...] = (
 """(movement, the states that it is needed from), in the order in which they are done."""
 
 
-def _reserve(connection: Connection, batch_id: UUID) -> Progress:
+def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) -> Progress:
     found = take(connection, batch_id)
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
     reserved = Part(("reserved",))
+    _note_retry(connection, batch_id, reserved, worker, attempt)
     locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
     refused = fail_what_does_not_fit(connection, batch_id)
     if refused:
@@ -95,18 +91,29 @@ def _reserve(connection: Connection, batch_id: UUID) -> Progress:
     return Progress(found - refused, left=found > refused, more=found == CLAIM_LIMIT)
 
 
-def _forward(connection: Connection, step: StepName, batch_id: UUID, *, worker: str) -> Progress:
+def _forward(
+    connection: Connection, step: StepName, batch_id: UUID, worker: str, attempt: int
+) -> Progress:
     start, end = _ROUTE[step]
     part = Part((start,))
     found, failed = batches.lock_transfers(connection, batch_id, part), 0
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
+    _note_retry(connection, batch_id, part, worker, attempt)
     locked = lock_wallets(connection, batch_id, part, (step,))
     if step != "deduct" and not locked.all_active:
         failed = _fail_undeliverable(connection, batch_id, part, worker)
     if found > failed:
         move(connection, step, batch_id, part, locked.now, enter=end)
     return Progress(found - failed, failed, left=found > failed)
+
+
+def _note_retry(
+    connection: Connection, batch_id: UUID, part: Part, worker: str, attempt: int
+) -> None:
+    """Once it is sure that the step has something to do, and while all of it is in one place."""
+    if attempt:
+        batches.note(connection, "retried", batch_id, part, worker=worker, attempt=attempt)
 
 
 def _fail_undeliverable(connection: Connection, batch_id: UUID, part: Part, worker: str) -> int:

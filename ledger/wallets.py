@@ -171,9 +171,10 @@ def close(connection: Connection, wallet_id: UUID) -> Wallet:
     """Close an empty wallet for good. Harmless when closed.
 
     Raises: NotFound · InvalidState: when there is money in it, or on its way out of it,
-    which a rollback would have to bring back.
+    which a rollback would have to bring back; and for a transit wallet, always.
     """
     wallet = _lock(connection, wallet_id)
+    _refuse_transit(wallet)
     if wallet.status == "closed":
         return wallet
     if wallet.balance or wallet.reserved or wallet.incoming:
@@ -188,11 +189,16 @@ def close(connection: Connection, wallet_id: UUID) -> Wallet:
 
 def _change_status(connection: Connection, wallet_id: UUID, status: Status) -> Wallet:
     wallet = _lock(connection, wallet_id)
-    if wallet.kind == "transit":
-        raise InvalidState("A transit wallet is never frozen.")
+    _refuse_transit(wallet)
     if wallet.status == "closed":
         raise InvalidState("The wallet is closed.")
     return wallet if wallet.status == status else _set_status(connection, wallet_id, status)
+
+
+def _refuse_transit(wallet: Wallet) -> None:
+    # Every transfer of its asset passes through it, so it stays as it is even when empty.
+    if wallet.kind == "transit":
+        raise InvalidState("A transit wallet is never frozen and never closed.")
 
 
 def _lock(connection: Connection, wallet_id: UUID) -> Wallet:
