@@ -60,7 +60,6 @@ class ClientAnswer(AnswerModel):
     id: IdText
     name: str
     scope: Literal["client", "admin"]
-    rate_limit: str | None
     api_key: Annotated[str, Field(description="Shown this once, and stored hashed only.")]
 
 

@@ -29,7 +29,6 @@ def client_json(client: Client, api_key: str) -> Json:
         "id": str(client.id),
         "name": client.name,
         "scope": client.scope,
-        "rate_limit": client.rate_limit,
         "api_key": api_key,
     }
 

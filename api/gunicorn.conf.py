@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from api.server import BoundedThreadWorker, QuietLogger
+from api.waiting import PLACES
 from monitoring.logs import logging_config
 from settings import Settings
 
@@ -12,11 +13,10 @@ _shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats
 
 bind = f"{_settings.host}:{_settings.port}"
 
-# Two processes, for two cores. Threads wait: for the database, and for transfers to end
-# (WAITING_PLACES of them at most, in api/services.py).
+# Two processes, for two cores. Threads wait: for the database, and for transfers to end.
 worker_class = BoundedThreadWorker
 workers = 2
-threads = 24
+threads = PLACES + 8  # when all places to wait are taken, these keep answering
 worker_connections = 1000
 backlog = 1024
 

@@ -21,6 +21,9 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.negotiation import PROBLEM_JSON
 from api.problems import Problem, internal_error
+from monitoring.logs import EventLogger
+
+events = EventLogger(__name__)
 
 
 class BoundedThreadWorker(ThreadWorker):
@@ -77,7 +80,10 @@ class BoundedThreadWorker(ThreadWorker):
         """Answer what gunicorn could not make sense of, and what broke on the way."""
         malformed = isinstance(exc, ParseException)
         # Its message quotes the request, which may hold a key: name the kind alone.
-        self.log.warning("request_refused %s", type(exc).__name__, exc_info=not malformed)
+        if malformed:
+            events.warning("request_refused", error=type(exc).__name__)
+        else:
+            events.error("connection_failed", exc)
         problem = _refusal_of(exc) if malformed else internal_error()
         with suppress(OSError):  # the client may not be there to hear it
             util.write_nonblock(client, raw_response(problem))

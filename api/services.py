@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from api.authentication import KeyRing
 from api.intake import Intake
 from api.scales import Scales
-from api.waiting import WaitingRoom
+from api.waiting import PLACES, WaitingRoom
 from ledger.assets import load_scales
 from ledger.clients import Client, find_client
 from ledger.database import autocommit, build_engine
@@ -27,8 +27,6 @@ from monitoring.health import Health
 from settings import Settings
 
 EXTENSION = "truepenny"
-WAITING_PLACES = 16
-"""Below the server's threads per process (`api/gunicorn.conf.py`): the rest keep answering."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
         keys=KeyRing(find),
         scales=Scales(load),
         intake=Intake(engine, kick),
-        waiting=WaitingRoom(look, places=WAITING_PLACES),
+        waiting=WaitingRoom(look, places=PLACES),
         health=Health(checks),
     )
 

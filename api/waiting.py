@@ -15,6 +15,8 @@ from ledger.errors import LedgerError
 from ledger.transfers import Transfer
 from monitoring.logs import EventLogger
 
+PLACES = 16
+"""In each process. The server has more threads than this (`api/gunicorn.conf.py`)."""
 INTERVAL_S = 0.015
 PAUSE_AFTER_ERROR_S = 0.25
 LINGER_S = 1.0

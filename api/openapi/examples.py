@@ -17,7 +17,6 @@ CLIENT = {
     "id": OWNER,
     "name": "shop",
     "scope": "client",
-    "rate_limit": "1000/minute",
     "api_key": "tp_(shown this once)",
 }
 

@@ -157,7 +157,7 @@ def test_a_client_gets_a_key_that_works(admin: Caller) -> None:
     )
     made = answer.json()
     assert answer.status_code == 201
-    assert list(made) == ["id", "name", "scope", "rate_limit", "api_key"]
+    assert list(made) == ["id", "name", "scope", "api_key"]
     shop = Caller(admin.port, made["api_key"])
     assert shop.post("/v1/wallets", {"asset": "USD"}).json()["owner"] == made["id"]
 
