@@ -14,6 +14,7 @@ from pathlib import Path
 
 from settings import Settings
 from stack.server import Server, launch_command, server_command
+from tasks import queues
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,15 @@ def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
         ),
         "money": (
             *(*celery, "worker", "--hostname", "money@%h"),
-            *("--queues", "money.reserve,money.steps", "--concurrency", "2"),
+            *("--queues", f"{queues.ADVANCE},{queues.RESERVE}", "--concurrency", "2"),
+            *("--without-gossip", "--without-mingle"),
         ),
         "scans": (
             *(*celery, "worker", "--hostname", "other@%h"),
-            *("--queues", "scans", "--concurrency", "1"),
+            *("--queues", queues.SCANS, "--concurrency", "1"),
+            *("--without-gossip", "--without-mingle"),
         ),
-        "beat": (
-            *(*celery, "beat", "--schedule", str(data / "beat" / "schedule")),
-            *("--pidfile", ""),
-        ),
+        "beat": (*(*celery, "beat"),),
         "flower": (
             *(*celery, "flower", f"--address={settings.host}", f"--port={settings.flower_port}"),
             *("--persistent=True", f"--db={data / 'flower' / 'events'}"),

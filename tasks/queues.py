@@ -6,16 +6,17 @@ from typing import Any, Final
 
 from kombu import Connection, Queue
 
+ADVANCE: Final = "money.advance"
+"""Batches under way. Workers look here first (see `workers.celery_app`): what was begun never
+waits behind what is new, and under load the next batch grows meanwhile."""
 RESERVE: Final = "money.reserve"
 """Kicks: each says no more than that something may have been accepted."""
-STEPS: Final = "money.steps"
-"""Batches under way, so that what was begun never waits behind what is new."""
 SCANS: Final = "scans"
 """Beat's work: looking after what stands still."""
 
 ROUTES: Final = {
     "money.reserve": {"queue": RESERVE},
-    "money.*": {"queue": STEPS},
+    "money.*": {"queue": ADVANCE},
     "scans.*": {"queue": SCANS},
 }
 """Which queue a task goes to, by its name; a whole name counts before a pattern."""

@@ -17,7 +17,7 @@ from tests.servers import ROOT
 START_WITHIN_S = 40.0
 STUCK_AFTER_S = 1.0
 
-MONEY = ("worker", "-Q", "money.reserve,money.steps", "-c", "2", "-n", "money%i@%h")
+MONEY = ("worker", "-Q", "money.advance,money.reserve", "-c", "2", "-n", "money%i@%h")
 SCANS = ("worker", "-Q", "scans", "-c", "1", "-n", "scans@%h")
 BEAT = ("beat",)
 

@@ -38,7 +38,7 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-_ALL_QUEUES = (queues.RESERVE, queues.STEPS, queues.SCANS)
+_ALL_QUEUES = (queues.ADVANCE, queues.RESERVE, queues.SCANS)
 
 _TASKS: dict[str, Any] = {
     "task_serializer": "json",
@@ -74,6 +74,8 @@ def _broker(settings: Settings) -> dict[str, Any]:
     else:
         options = {
             **visibility,
+            # By name, so money.advance before money.reserve.
+            "queue_order_strategy": "sorted",
             "socket_timeout": BROKER_TIMEOUT_S,
             "socket_connect_timeout": BROKER_TIMEOUT_S,
             "socket_keepalive": True,

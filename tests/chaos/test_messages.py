@@ -54,8 +54,8 @@ def test_a_lost_link_is_found_by_the_recovery_scan(scene: Scene) -> None:
         eventually(gate.waiting)
         with stopped(worker.pid):
             gate.open()
-            eventually(lambda: scene.broker.llen(queues.STEPS) == 1)
-            assert scene.broker.delete(queues.STEPS) == 1
+            eventually(lambda: scene.broker.llen(queues.ADVANCE) == 1)
+            assert scene.broker.delete(queues.ADVANCE) == 1
     scene.settles(ids)
     assert all("redriven" in scene.bank.timeline(id) for id in ids)
 

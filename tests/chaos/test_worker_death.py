@@ -73,7 +73,7 @@ def test_killed_between_publish_and_acknowledge_the_step_is_not_doubled(
             gate.open()
             eventually(lambda: scene.all_in(ids, REACHED[step]))
             if step != "commit":
-                eventually(lambda: scene.broker.llen(queues.STEPS) == 1)
+                eventually(lambda: scene.broker.llen(queues.ADVANCE) == 1)
             assert scene.broker.hlen("unacked") >= 1
             worker.process.kill()
         worker.kill_group()
