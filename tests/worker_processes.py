@@ -43,6 +43,10 @@ class CeleryProcess:
         return self.process.poll() is None
 
     @property
+    def is_money_alive(self) -> bool:
+        return self.is_money and self.is_alive
+
+    @property
     def pid(self) -> int:
         return self.process.pid
 

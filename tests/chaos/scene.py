@@ -32,12 +32,12 @@ class Scene:
 
     def worker(self) -> CeleryProcess:
         """The money worker that lives, started if there is none."""
-        alive = [each for each in self.workers.started if each.is_money and each.is_alive]
+        alive = [each for each in self.workers.started if each.is_money_alive]
         return alive[0] if alive else self.workers.ready(MONEY)[0]
 
     def no_worker(self) -> None:
         for each in self.workers.started:
-            if each.is_money and each.is_alive:
+            if each.is_money_alive:
                 each.kill_group()
 
     def submit(self, count: int = 5, amount: int = 100) -> list[UUID]:

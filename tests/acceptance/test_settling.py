@@ -1,0 +1,185 @@
+"""The whole engine over HTTP: gunicorn, Celery workers, beat, a broker and a database."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from ledger.clients import create_client
+from ledger.database import build_engine, transaction
+from tests.acceptance.http_client import Caller, serving
+from tests.bank import Bank
+from tests.databases import copied_database
+from tests.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
+
+pytestmark = pytest.mark.acceptance
+
+SETTLE_WITHIN_S = 60.0
+
+
+@dataclass
+class Truepenny:
+    """A running Truepenny with nothing else in it."""
+
+    caller: Caller
+    bank: Bank
+    workers: Workers
+
+    def wallet(self, funds: int = 0) -> str:
+        owner = self.bank.client
+        return str(self.bank.wallet(funds, owner=owner).id)
+
+    def balance(self, wallet: str) -> str:
+        answer: str = self.caller.get(f"/v1/wallets/{wallet}").json()["balance"]
+        return answer
+
+    def transfer(self, source: str, destination: str, amount: str) -> dict[str, Any]:
+        return {"source": source, "destination": destination, "asset": "USD", "amount": amount}
+
+    def settled(self) -> None:
+        eventually(lambda: self.bank.unfinished() == 0, within_s=SETTLE_WITHIN_S)
+        self.bank.audit()
+
+
+@pytest.fixture(scope="module")
+def truepenny(
+    template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Truepenny]:
+    folder: Path = tmp_path_factory.mktemp("engine")
+    redis.Redis.from_url(broker_url).flushall()
+    with copied_database(template_url) as database_url:
+        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
+        engine = build_engine(database_url, application_name="test")
+        with (
+            workers_on(database_url, broker_url, cache_url, folder) as workers,
+            serving(log=folder / "gunicorn.log", **urls) as port,
+        ):
+            workers.start(BEAT)
+            workers.ready(SCANS, MONEY)
+            yield _engine(engine, port, workers)
+        engine.dispose()
+
+
+def _engine(engine: Engine, port: int, workers: Workers) -> Truepenny:
+    bank = Bank(engine)
+    with transaction(engine) as connection:
+        bank.client, key = create_client(connection, name="test", scope="client", rate_limit="none")
+    return Truepenny(Caller(port, key), bank, workers)
+
+
+def test_a_transfer_settles_while_its_client_waits(truepenny: Truepenny) -> None:
+    source, destination = truepenny.wallet(100_00), truepenny.wallet()
+    body = truepenny.transfer(source, destination, "12.50")
+    answer = truepenny.caller.submit(body, prefer="wait=15")
+    assert answer.status_code == 201
+    assert answer.json()["state"] == "committed"
+    shown = truepenny.caller.get(answer.headers["Location"]).json()
+    events = [entry["event"] for entry in shown["timeline"]]
+    assert events == ["accepted", "reserved", "deducted", "credited", "committed"]
+    times = [entry["at"] for entry in shown["timeline"]]
+    assert times == sorted(times)
+    assert truepenny.balance(source) == "87.50"
+    assert truepenny.balance(destination) == "12.50"
+
+
+def test_what_does_not_fit_at_reserve_is_refused_and_stays_refused(truepenny: Truepenny) -> None:
+    source, destination = truepenny.wallet(10_00), truepenny.wallet()
+    batch = {
+        "transfers": [
+            truepenny.transfer(source, destination, amount) | {"idempotency_key": uuid.uuid4().hex}
+            for amount in ("7.00", "5.00", "3.00")
+        ]
+    }
+    answer = truepenny.caller.post("/v1/transfers/batch", json=batch)
+    assert answer.status_code == 202
+    truepenny.settled()
+    states = [
+        truepenny.caller.get(f"/v1/transfers/{result['id']}").json()["state"]
+        for result in answer.json()["results"]
+    ]
+    assert states == ["committed", "rejected", "committed"]
+    refused = batch["transfers"][1]
+    key = refused.pop("idempotency_key")
+    repeat = truepenny.caller.submit(refused, key=key)
+    assert repeat.status_code == 400
+    assert repeat.json()["code"] == "insufficient_funds"
+    assert repeat.json()["transfer_id"] == answer.json()["results"][1]["id"]
+    assert repeat.headers["Idempotent-Replayed"] == "true"
+
+
+def test_200_threads_with_one_key_make_one_transfer(truepenny: Truepenny) -> None:
+    source, destination = truepenny.wallet(1_000_00), truepenny.wallet()
+    body = truepenny.transfer(source, destination, "1.00")
+    key = str(uuid.uuid4())
+
+    def submit(_: int) -> tuple[int, str]:
+        own = Caller(truepenny.caller.port, truepenny.caller.api_key)
+        answer = own.submit(body, key=key)
+        return answer.status_code, answer.json()["id"]
+
+    with ThreadPoolExecutor(200) as threads:
+        answers = list(threads.map(submit, range(200)))
+    assert {status for status, _ in answers} <= {200, 202}
+    assert len({id for _, id in answers}) == 1
+    truepenny.settled()
+    assert truepenny.balance(destination) == "1.00"
+
+
+def test_1000_transfers_each_way_at_once_net_to_zero(truepenny: Truepenny) -> None:
+    left, right = truepenny.wallet(10_000_00), truepenny.wallet(10_000_00)
+    routes = [(left, right), (right, left)] * 1_000
+    callers = [Caller(truepenny.caller.port, truepenny.caller.api_key) for _ in range(16)]
+
+    def submit(lane: int) -> set[int]:
+        return {
+            callers[lane].submit(truepenny.transfer(*route, "3.00")).status_code
+            for route in routes[lane::16]
+        }
+
+    with ThreadPoolExecutor(16) as threads:
+        statuses = set().union(*threads.map(submit, range(16)))
+    assert statuses == {202}
+    truepenny.settled()
+    assert truepenny.balance(left) == truepenny.balance(right) == "10000.00"
+
+
+def test_a_worker_killed_again_and_again_under_load_loses_nothing(truepenny: Truepenny) -> None:
+    wallets = [truepenny.wallet(500_00) for _ in range(8)]
+    accepted: list[str] = []
+
+    def submit(seed: int) -> list[str]:
+        choice = random.Random(seed)  # noqa: S311 - which wallets pay whom is no secret
+        own = Caller(truepenny.caller.port, truepenny.caller.api_key)
+        ids = []
+        for _ in range(100):
+            source, destination = choice.sample(wallets, 2)
+            answer = own.submit(
+                truepenny.transfer(source, destination, f"{choice.randint(1, 300)}.00")
+            )
+            # Refused for want of funds at the door, or taken and then to be settled.
+            assert answer.status_code in {202, 400}, answer.text
+            ids.append(answer.json().get("id") or answer.json()["transfer_id"])
+        return ids
+
+    with ThreadPoolExecutor(4) as threads:
+        lanes = [threads.submit(submit, seed) for seed in range(4)]
+        for _ in range(3):
+            victim = next(each for each in truepenny.workers.started if each.is_money_alive)
+            victim.kill_group()
+            truepenny.bank.audit()
+            truepenny.workers.ready(MONEY)
+        for lane in lanes:
+            accepted += lane.result()
+    truepenny.settled()
+    states = {truepenny.bank.state(uuid.UUID(id)) for id in accepted}
+    assert states <= {"committed", "rejected"}
+    assert len(set(accepted)) == 400

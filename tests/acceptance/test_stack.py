@@ -1,0 +1,258 @@
+"""`make up` as a stranger meets it: one command, real processes, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from stack.ports import free_port
+from tests.acceptance.stack_process import (
+    PROGRAMS,
+    StackProcess,
+    complaints,
+    eventually,
+    run_make_up,
+)
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def stack(servers_folder: Path) -> Iterator[StackProcess]:
+    """A running stack that the tests of this file share, and leave running."""
+    stack = new_stack(servers_folder / "shared stack 100%")
+    stack.start()
+    try:
+        stack.wait_until_up()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def own_stack(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[StackProcess]:
+    """A stack for one test, not yet started."""
+    stack = new_stack(servers_folder / request.node.name)
+    yield stack
+    if hasattr(stack, "process"):
+        stack.stop()
+
+
+def new_stack(data_dir: Path, **settings: str) -> StackProcess:
+    return StackProcess(data_dir, port=free_port(), flower_port=free_port(), **settings)
+
+
+def paste(line: str) -> dict[str, Any]:
+    output = subprocess.check_output(["bash", "-c", line], text=True, timeout=30)
+    answer: dict[str, Any] = json.loads(output)
+    return answer
+
+
+def wallet_of(stack: StackProcess, role: str, transfer: dict[str, Any]) -> dict[str, Any]:
+    response = requests.get(
+        f"{stack.url}/v1/wallets/{transfer[role]}",
+        headers={"Authorization": f"Bearer {stack.shown('demo key')}"},
+        timeout=10,
+    )
+    wallet: dict[str, Any] = response.json()
+    return wallet
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all have ended; psutil knows a process from a later one with the same id."""
+    return not any(process.is_running() for process in processes)
+
+
+def test_it_prints_addresses_that_answer(stack: StackProcess) -> None:
+    assert stack.shown("API").startswith(stack.url)
+    assert requests.get(f"{stack.url}/health/live", timeout=10).ok
+    assert "text/html" in requests.get(f"{stack.url}/docs", timeout=10).headers["Content-Type"]
+
+
+def test_flower_answers_to_the_printed_password_only(stack: StackProcess) -> None:
+    user, password = stack.shown("Flower").rpartition("(")[2].rstrip(")").split(":")
+    assert requests.get(stack.flower_url, timeout=10).status_code == requests.codes.unauthorized
+    eventually(
+        "Flower's page",
+        lambda: requests.get(stack.flower_url, auth=(user, password), timeout=10).ok,
+    )
+
+
+def test_the_printed_curl_line_moves_money_once(stack: StackProcess) -> None:
+    line = stack.curl_line()
+    assert line
+    first = paste(line)
+    assert first["state"] == "committed"
+    balance = wallet_of(stack, "destination", first)["balance"]
+    repeated = paste(line)
+    assert repeated["id"] == first["id"]
+    assert wallet_of(stack, "destination", first)["balance"] == balance
+
+
+def test_the_admin_key_is_where_it_says(stack: StackProcess) -> None:
+    file = Path(stack.shown("admin key").removeprefix("in "))
+    assert file.stat().st_mode & 0o777 == 0o600
+    headers = {"Authorization": f"Bearer {file.read_text()}"}
+    assert requests.get(f"{stack.url}/v1/wallets", headers=headers, timeout=10).ok
+
+
+def test_no_secret_is_in_a_command_line_or_a_file_for_all(stack: StackProcess) -> None:
+    kept = (stack.data_dir / "secrets").iterdir()
+    secrets = [file.read_text() for file in kept if not file.name.endswith("-port")]
+    command_lines = "\n".join(" ".join(process.cmdline()) for process in stack.processes())
+    assert not [secret for secret in secrets if secret in command_lines]
+    readable = [path for path in stack.data_dir.iterdir() if path.stat().st_mode & 0o044]
+    assert readable == []
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, "supervisord"])
+def test_what_is_killed_comes_back(stack: StackProcess, program: str) -> None:
+    if program == "supervisord":
+        victim = psutil.Process(int((stack.data_dir / "run" / "supervisord.pid").read_text()))
+        victims = [victim, *victim.children(recursive=True)]
+    else:
+        victim = psutil.Process(stack.pid_of(program))
+        victims = [victim]
+    restarted = PROGRAMS if program == "supervisord" else (program,)
+    old_pids = {name: stack.pid_of(name) for name in restarted}
+    victim.send_signal(signal.SIGKILL)
+    eventually("the end", lambda: gone(victims))
+    eventually("a new start", lambda: all(stack.pid_of(n) != pid for n, pid in old_pids.items()))
+    eventually("a settled transfer", stack.settles_a_transfer)
+    assert "ended" in stack.text()
+
+
+def test_a_second_make_up_beside_it_says_so_and_harms_nothing(stack: StackProcess) -> None:
+    result = run_make_up(stack)
+    assert result.returncode != 0
+    (complaint,) = complaints(result)
+    assert complaint == f"truepenny: `make up` is already running with DATA_DIR {stack.data_dir}"
+    assert stack.settles_a_transfer()
+
+
+@pytest.mark.parametrize("whom", ["terminal", "make", "make with SIGTERM"])
+def test_an_interrupt_ends_every_process(own_stack: StackProcess, whom: str) -> None:
+    own_stack.start()
+    own_stack.wait_until_up()
+    processes = own_stack.processes()
+    assert len(processes) > len(PROGRAMS)
+    match whom:
+        case "terminal":
+            own_stack.press_ctrl_c()
+        case "make":
+            own_stack.process.send_signal(signal.SIGINT)
+        case _:
+            own_stack.process.send_signal(signal.SIGTERM)
+    own_stack.process.wait(60)
+    assert gone(processes)
+    assert own_stack.text().endswith("truepenny: stopped\n")
+
+
+@pytest.mark.parametrize("whom", ["make", "the stack"])
+def test_killing_it_leaves_no_process_and_the_next_one_works(
+    own_stack: StackProcess, whom: str
+) -> None:
+    own_stack.start()
+    own_stack.wait_until_up()
+    processes = own_stack.processes()
+    victim = processes[0] if whom == "make" else processes[0].children()[0]
+    victim.send_signal(signal.SIGKILL)
+    own_stack.process.wait(60)
+    own_stack.start()
+    own_stack.wait_until_up()
+    assert gone(processes)
+    assert own_stack.settles_a_transfer()
+
+
+def test_ctrl_c_works_at_any_moment_of_the_start(own_stack: StackProcess) -> None:
+    for line in ("starting, with data", None):
+        own_stack.start()
+        if line is not None:
+            eventually(line, lambda line=line: line in own_stack.text())  # type: ignore[misc]
+        own_stack.press_ctrl_c()
+        own_stack.process.wait(60)
+        assert "Traceback" not in own_stack.text()
+    own_stack.start()
+    own_stack.wait_until_up()
+
+
+def test_a_second_run_finds_its_data_again(own_stack: StackProcess) -> None:
+    own_stack.start()
+    own_stack.wait_until_up()
+    transfer = own_stack.transfer().json()
+    balances = [wallet_of(own_stack, role, transfer) for role in ("source", "destination")]
+    key, line = own_stack.shown("demo key"), own_stack.curl_line()
+    own_stack.stop()
+
+    own_stack.start()
+    own_stack.wait_until_up()
+    assert own_stack.shown("demo key") == key
+    assert own_stack.curl_line() != line, "the idempotency key is a fresh one"
+    found = [wallet_of(own_stack, role, transfer) for role in ("source", "destination")]
+    assert found == balances
+
+
+@pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
+def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> None:
+    with socket.create_server(("127.0.0.1", int(own_stack.environment[name]))):
+        result = run_make_up(own_stack)
+    assert result.returncode != 0
+    port = own_stack.environment[name]
+    assert complaints(result) == [
+        f"truepenny: port {port} is in use: stop what uses it or set {name}"
+    ]
+    assert not (own_stack.data_dir / "servers").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("PORT", "eighty", "PORT must be a port from 1 to 65535, not 'eighty'"),
+        ("HOST", "192.0.2.1", "cannot listen on 192.0.2.1"),
+        ("BROKER_URL", "http://x", "BROKER_URL must start with one of: redis, rediss, amqp, amqps"),
+        ("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/x", "DATABASE_URL does not answer"),
+        ("BROKER_URL", "redis://:secret@127.0.0.1:1/0", "BROKER_URL does not answer"),
+        ("BROKER_URL", "amqp://u:secret@127.0.0.1:1//", "BROKER_URL does not answer"),
+        ("CACHE_URL", "redis://:secret@127.0.0.1:1/0", "CACHE_URL does not answer"),
+        ("DATA_DIR", "/proc/nothing", "DATA_DIR /proc/nothing cannot be used"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_one_clear_line(
+    own_stack: StackProcess, name: str, value: str, complaint: str
+) -> None:
+    own_stack.environment[name] = value
+    result = run_make_up(own_stack)
+    assert result.returncode != 0
+    (line,) = complaints(result)
+    assert line.startswith(f"truepenny: {complaint}")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("echo 3.9; exit 1", "Python 3.11 or newer is needed, and {python} is 3.9"),
+        ("echo 3.12; exit 1", "Python 3.12 lacks its venv module"),
+        ("exit 127", "Python 3.11 or newer is needed, and {python} was not found"),
+    ],
+)
+def test_a_python_that_will_not_do_is_one_clear_line(
+    own_stack: StackProcess, tmp_path: Path, script: str, complaint: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    own_stack.environment["PYTHON"] = str(python)
+    result = run_make_up(own_stack)
+    assert result.returncode != 0
+    (line,) = complaints(result)
+    assert line.startswith(f"truepenny: {complaint.format(python=python)}")
