@@ -3,13 +3,16 @@
 A batch whose step raised an unexpected error is cut in two, and both halves are driven
 again, each as a batch of its own; a batch of one that fails is the culprit. The cut is
 written to the database first, so a crash in the middle of the search loses nothing.
+
+Both halves get a new id. The old one then names nothing, and a second copy of the message
+that failed cannot take what is left of its batch for the culprit.
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from ledger import batches, schema
 from ledger.errors import LedgerError, RolledBack
@@ -28,15 +31,17 @@ def isolate_step(
 
     Returns: the batches to run the step on again; none when the culprit was found (then
     it waits for `roll_back`) or the batch has nothing to move.
+    Harmless when somebody else has cut the batch already.
     """
     start = next(start for name, start, _ in STEPS if name == step)
     part = Part((start,))
     batches.hold(connection, batch_id)
-    if step == "reserve" and not batches.lock_transfers(connection, batch_id, part):
-        # The failed attempt took its claim back with it.
-        claim(connection, batch_id)
+    if step == "reserve" and claim(connection, batch_id):
+        # The failed attempt took its claim back with it, and this may be another one: what
+        # is in it now has not failed yet, not even if it is a single transfer.
+        return _cut(connection, batch_id, part)
     halves = _cut(connection, batch_id, part)
-    if len(halves) == 1:
+    if halves == [batch_id]:
         _give_up(connection, batch_id, part, error, worker=worker)
         return []
     return halves
@@ -53,7 +58,7 @@ def isolate_roll_back(
     part = Part(UNFINISHED, failed=True)
     batches.hold(connection, batch_id)
     halves = _cut(connection, batch_id, part)
-    if len(halves) == 1:
+    if halves == [batch_id]:
         detail = _describe(error)
         batches.note(connection, "rollback_failed", batch_id, part, worker=worker, detail=detail)
         return []
@@ -61,20 +66,19 @@ def isolate_roll_back(
 
 
 def _cut(connection: Connection, batch_id: UUID, part: Part) -> list[UUID]:
-    """Returns: the ids of what the part is in now: none, one, or two batches."""
+    """Returns: the batches that the part is in now: none, the one it was in, or two new ones."""
     found = batches.lock_transfers(connection, batch_id, part)
     if found <= 1:
         return [batch_id] * found
-    table = schema.unfinished
-    half = (
-        select(table.c.transfer_id).where(part.condition()).order_by(table.c.seq).offset(found // 2)
-    )
-    other = new_id()
-    moved = update(table).where(table.c.transfer_id.in_(half))
+    table, halves = schema.unfinished, [new_id(), new_id()]
+    condition = part.condition()
+    first = select(table.c.transfer_id).where(condition).order_by(table.c.seq).limit(found // 2)
+    half = case((table.c.transfer_id.in_(first), halves[0]), else_=halves[1])
+    cut = update(table).where(condition)
     connection.execute(
-        moved.values(batch_id=other, moved_at=func.clock_timestamp()), {"batch": batch_id}
+        cut.values(batch_id=half, moved_at=func.clock_timestamp()), {"batch": batch_id}
     )
-    return [batch_id, other]
+    return halves
 
 
 def _give_up(

@@ -78,12 +78,15 @@ _in_batch = _u.batch_id == bindparam("batch")
 _batch_mate = schema.unfinished.alias("batch_mate")
 _mates = exists().where(_batch_mate.c.batch_id == bindparam("batch"))
 
-_LONGEST_WAITING = (
+# A common table expression, for it runs exactly once. The planner may run a subquery anew for
+# each row of the table: each run would then lock the next CLAIM_LIMIT, until all are claimed.
+_longest_waiting = (
     select(_u.transfer_id)
     .where(_u.batch_id.is_(None))
     .order_by(_u.seq)
     .limit(CLAIM_LIMIT)
     .with_for_update(skip_locked=True)
+    .cte("longest_waiting")
 )
 _RESERVED = {
     "state": "reserved",
@@ -92,7 +95,7 @@ _RESERVED = {
 }
 _CLAIM = (
     update(schema.unfinished)
-    .where(_u.transfer_id.in_(_LONGEST_WAITING), ~_mates)
+    .where(_u.transfer_id.in_(select(_longest_waiting.c.transfer_id)), ~_mates)
     .values(batch_id=bindparam("batch"), moved_at=func.clock_timestamp())
 )
 _CLAIM_AS_RESERVED = _CLAIM.values(_RESERVED)
