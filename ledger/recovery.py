@@ -13,6 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Interval,
     Text,
@@ -78,12 +79,17 @@ def is_waiting(connection: Connection, *, waiting_s: float) -> bool:
     return bool(connection.execute(_WAITING, argument).scalar_one())
 
 
+def _not_since(moved_at: ColumnElement[Any]) -> ColumnElement[bool]:
+    # Not in the future either: a clock that was set back must not keep a transfer waiting.
+    now, age = func.clock_timestamp(), bindparam("age", type_=Interval())
+    return ~moved_at.between(now - age, now + age)
+
+
 _u = schema.unfinished.c
-_not_moved = _u.moved_at < func.clock_timestamp() - bindparam("age", type_=Interval())
 
 _STUCK = (
     select(_u.transfer_id, _u.state, _u.failure_code.is_not(None).label("failed"))
-    .where(_u.batch_id.is_not(None), _not_moved)
+    .where(_u.batch_id.is_not(None), _not_since(_u.moved_at))
     .order_by(_u.moved_at)
     .limit(REDRIVE_LIMIT)
     .with_for_update(skip_locked=True)
@@ -96,9 +102,7 @@ _first = (
     .limit(1)
     .subquery()
 )
-_WAITING = select(
-    exists().where(_first.c.moved_at < func.clock_timestamp() - bindparam("age", type_=Interval()))
-)
+_WAITING = select(exists().where(_not_since(_first.c.moved_at)))
 
 _BATCHED: Columns = {"transfer_id": Uuid(), "batch_id": Uuid(), "worker": Text()}
 
