@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _AT_ONCE = 20
-_SERIOUS = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
+# What servers and libraries print in words of their own: an ERROR of PostgreSQL is often only
+# one of its constraints at work, and the program that caused it reports it anyway.
+_SERIOUS = re.compile(r"\b(CRITICAL|FATAL|PANIC)\b")
+_SERIOUS_LEVELS = ("warning", "error", "critical")
+_NOT_SHOWN = ("at", "level", "logger", "process", "event", "exception")
 _ENDED = re.compile(r" exited: (?P<name>\S+) \((?P<how>.+?)(; (not )?expected)?\)$")
 
 
@@ -42,7 +47,20 @@ class Follower:
     def _shown(self, line: str) -> str | None:
         if ended := _ENDED.search(line):
             return f"{ended['name']} ended ({ended['how']}): starting it again"
+        if line.startswith("{"):
+            return self._shown_event(line)
         return f"{self._path.stem} | {line}" if _SERIOUS.search(line) else None
+
+    def _shown_event(self, line: str) -> str | None:
+        """A line of our own logs: the event, and what it says beyond where and when."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return f"{self._path.stem} | {line}"
+        if event.get("level") not in _SERIOUS_LEVELS:
+            return None
+        fields = [f"{name}={value}" for name, value in event.items() if name not in _NOT_SHOWN]
+        return f"{self._path.stem} | {event['level']}: {' '.join([str(event['event']), *fields])}"
 
     def _size(self) -> int:
         try:

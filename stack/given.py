@@ -30,7 +30,7 @@ class GivenDatabase:
         try:
             psycopg2.connect(url, connect_timeout=_TIMEOUT_S).close()
         except psycopg2.OperationalError as error:
-            raise ConnectionError(_one_line(error)) from error
+            raise ConnectionError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class GivenBroker:
             try:
                 connection.ensure_connection(max_retries=1, timeout=_TIMEOUT_S)
             except kombu.exceptions.OperationalError as error:
-                raise ConnectionError(_one_line(error)) from error
+                raise ConnectionError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class GivenCache:
             try:
                 client.ping()
             except redis.RedisError as error:
-                raise ConnectionError(_one_line(error)) from error
+                raise ConnectionError(str(error)) from error
 
 
 def given_servers(environment: Mapping[str, str]) -> list[Probed]:
@@ -75,7 +75,3 @@ def given_servers(environment: Mapping[str, str]) -> list[Probed]:
     )
     urls = ((environment.get(name, "").strip(), server) for name, server in known)
     return [server(url) for url, server in urls if url]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

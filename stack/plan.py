@@ -61,7 +61,7 @@ class Folders:
         """
         try:
             self.data.mkdir(mode=0o711 if for_all else 0o700, parents=True, exist_ok=True)
-            for folder in (self.logs, self.run, self.data / "beat", self.data / "flower"):
+            for folder in (self.logs, self.run, self.data / "flower"):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StackError(f"DATA_DIR {self.data} cannot be used: {error.strerror}") from error

@@ -101,7 +101,7 @@ class Postgres:
         try:
             connection = psycopg2.connect(self.superuser_url, connect_timeout=3)
         except psycopg2.OperationalError as error:
-            raise ConnectionError(str(error).strip()) from error
+            raise ConnectionError(str(error)) from error
         with closing(connection):
             connection.autocommit = True  # CREATE DATABASE refuses to run in a transaction
             _ensure_database(connection, self.password)
@@ -134,7 +134,10 @@ class Postgres:
         )
         user = () if self.place.account is None else ("--user", str(_nobody().uid))
         command = launch_command(initdb, *user)
-        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+        # In a process group of its own: a Ctrl-C must not leave half of it behind.
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/", process_group=0
+        )
         if result.returncode != 0:
             raise StackError(f"initdb failed: {result.stderr.strip()}")
 

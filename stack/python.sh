@@ -4,7 +4,7 @@
 
 usable='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python}; do
-    if "$candidate" -c "$usable" 2>/dev/null; then
+    if "$candidate" -c "$usable" >/dev/null 2>&1; then
         exec "$candidate" "$@"
     fi
 done

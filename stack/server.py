@@ -83,7 +83,8 @@ def wait_until_up(
             server.probe()
         except ConnectionError as error:
             if time.monotonic() > deadline or not lives():
-                raise StackError(f"{server.name} does not answer: {error}") from error
+                reason = " ".join(str(error).split())
+                raise StackError(f"{server.name} does not answer: {reason}") from error
             pause(0.05)
         else:
             return

@@ -10,6 +10,8 @@ import signal
 import time
 from types import FrameType
 
+from stack.maker import make_was_interrupted
+
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SLICE_S = 0.05
 
@@ -33,7 +35,7 @@ class StopSignals:
         """
         deadline = time.monotonic() + seconds
         while True:
-            if self.requested:
+            if self.requested or make_was_interrupted():
                 raise StopRequested
             left_s = deadline - time.monotonic()
             if left_s <= 0:

@@ -28,11 +28,11 @@ _MANAGER = """\
 [supervisord]
 nodaemon=true
 silent=true
-logfile={logs}/supervisord.log
+logfile=logs/supervisord.log
 logfile_maxbytes=5MB
 logfile_backups=1
-pidfile={run}/supervisord.pid
-childlogdir={logs}
+pidfile=run/supervisord.pid
+childlogdir=logs
 """
 _STAY_ROOT = "user=root\n"  # said aloud, or supervisor warns of it at every start
 _GROUP = """
@@ -50,17 +50,18 @@ stopsignal={stop_signal}
 stopwaitsecs={stop_within_s}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={logs}/{name}.log
+stdout_logfile=logs/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=2
 """
 
 
-def configuration(
-    *, servers: Sequence[Program], app: Sequence[Program], directory: Path, logs: Path, run: Path
-) -> str:
-    """The text of supervisor's configuration file, without any secret."""
-    parts = [_MANAGER.format(logs=_escaped(logs), run=_escaped(run))]
+def configuration(*, servers: Sequence[Program], app: Sequence[Program], directory: Path) -> str:
+    """The text of supervisor's configuration file, without any secret.
+
+    `directory` is where programs run; paths of logs are relative to where supervisor runs.
+    """
+    parts = [_MANAGER]
     if os.geteuid() == 0:
         parts.append(_STAY_ROOT)
     # The group with the higher priority starts last and, what counts here, stops first.
@@ -68,18 +69,17 @@ def configuration(
         if programs:
             names = ",".join(program.name for program in programs)
             parts.append(_GROUP.format(name=name, programs=names, priority=priority))
-        parts += [_section(program, directory=directory, logs=logs) for program in programs]
+        parts += [_section(program, directory=directory) for program in programs]
     return "".join(parts)
 
 
-def _section(program: Program, *, directory: Path, logs: Path) -> str:
+def _section(program: Program, *, directory: Path) -> str:
     return _PROGRAM.format(
         name=program.name,
         command=_escaped(shlex.join(program.command)),
         directory=_escaped(directory),
         stop_signal=program.stop_signal.name.removeprefix("SIG"),
         stop_within_s=program.stop_within_s,
-        logs=_escaped(logs),
     )
 
 
@@ -102,11 +102,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, configuration_file: Path, *, environment: Mapping[str, str], lock: Lock
+        self, configuration_file: Path, *, folder: Path, environment: Mapping[str, str], lock: Lock
     ) -> None:
         self._command = launch_command(
             (sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration_file))
         )
+        self._folder = folder
         self._environment = environment
         self._lock = lock
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,6 +116,7 @@ class Supervisor:
         """Start supervisor, which starts the programs of its configuration."""
         self._process = subprocess.Popen(
             self._command,
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=dict(self._environment),

@@ -22,6 +22,7 @@ from stack.demo import Demo, curl_line, ensure_demo
 from stack.errors import StackError
 from stack.follow import Follower
 from stack.locks import Lock, take_data_folder
+from stack.maker import end_with_make
 from stack.migrate import migrate
 from stack.plan import Folders, Plan, make_plan, read_settings, secret_file
 from stack.ports import is_free
@@ -30,7 +31,7 @@ from stack.signals import StopRequested, StopSignals
 from stack.supervision import Supervisor, configuration
 
 ROOT = Path(__file__).resolve().parent.parent
-_GIVEN_WITHIN_S = 10.0
+_GIVEN_WITHIN_S = 5.0
 _UP_WITHIN_S = 120.0
 _PORTS_FREE_WITHIN_S = 15.0
 _WATCH_EVERY_S = 0.5
@@ -40,6 +41,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to
 def main() -> int:
     """Run the stack until somebody stops it. The exit code is 0 when that went well."""
     signals = StopSignals()
+    end_with_make()
     orphans.adopt()
     try:
         up(os.environ, signals)
@@ -107,15 +109,9 @@ def supervised(plan: Plan, lock: Lock) -> Iterator[Supervisor]:
     folders.ready.unlink(missing_ok=True)
     file = folders.run / "supervisord.conf"
     file.write_text(
-        configuration(
-            servers=plan.server_programs,
-            app=plan.app_programs,
-            directory=ROOT,
-            logs=folders.logs,
-            run=folders.run,
-        )
+        configuration(servers=plan.server_programs, app=plan.app_programs, directory=ROOT)
     )
-    supervisor = Supervisor(file, environment=plan.environment, lock=lock)
+    supervisor = Supervisor(file, folder=folders.data, environment=plan.environment, lock=lock)
     supervisor.start()
     try:
         yield supervisor

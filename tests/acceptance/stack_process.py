@@ -15,6 +15,7 @@ import psutil
 import requests
 
 ROOT = Path(__file__).parent.parent.parent
+MAKE_UP = ("make", "--no-print-directory", "up")
 PROGRAMS = ("postgres", "broker", "cache", "api", "money", "scans", "beat", "flower")
 
 
@@ -29,21 +30,22 @@ def eventually(what: str, holds: Callable[[], bool], *, within_s: float = 60.0) 
 class StackProcess:
     """One `make up` with a data folder and ports of its own."""
 
-    def __init__(self, data_dir: Path, *, port: int, flower_port: int, **settings: str) -> None:
+    def __init__(self, data_dir: Path, *, port: int, flower_port: int) -> None:
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{port}"
         self.flower_url = f"http://127.0.0.1:{flower_port}"
-        self.output: list[str] = []
         unset = ("DATABASE_URL", "BROKER_URL", "CACHE_URL", "HOST", "FLOWER_BASIC_AUTH")
         inherited = {name: value for name, value in os.environ.items() if name not in unset}
         ports = {"PORT": str(port), "FLOWER_PORT": str(flower_port)}
-        self.environment = {**inherited, "DATA_DIR": str(data_dir), **ports, **settings}
+        self.environment = {**inherited, "DATA_DIR": str(data_dir), **ports}
+        self._output: list[str] = []
+        self._make: subprocess.Popen[str] | None = None
+        self._reader = threading.Thread()
 
     def start(self) -> None:
         """Type `make up`."""
-        self.output = []
-        self.process = subprocess.Popen(
-            ["make", "--no-print-directory", "up"],
+        self._make = subprocess.Popen(
+            MAKE_UP,
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -52,17 +54,27 @@ class StackProcess:
             text=True,
             start_new_session=True,  # as a terminal has it: Ctrl-C reaches make and all below
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._output = []
+        self._reader = threading.Thread(target=self._read, args=[self._make], daemon=True)
+        self._reader.start()
+
+    @property
+    def make(self) -> subprocess.Popen[str]:
+        assert self._make, "not started yet"
+        return self._make
 
     def wait_until_up(self) -> None:
         """Wait for the curl line."""
         eventually(
-            "the curl line", lambda: self.process.poll() is not None or bool(self.curl_line())
+            "the curl line",
+            lambda: self.make.poll() is not None or bool(self.curl_line()),
+            within_s=150,
         )
-        assert self.process.poll() is None, self.text()
+        assert self.make.poll() is None, self.text()
 
     def text(self) -> str:
-        return "".join(self.output)
+        """What it has printed since its start."""
+        return "".join(self._output)
 
     def curl_line(self) -> str | None:
         found = re.search(r"^curl .*?}'$", self.text(), re.MULTILINE | re.DOTALL)
@@ -75,8 +87,8 @@ class StackProcess:
         return found[1]
 
     def processes(self) -> list[psutil.Process]:
-        """All processes below `make`, and itself."""
-        make = psutil.Process(self.process.pid)
+        """`make` and all processes below it."""
+        make = psutil.Process(self.make.pid)
         return [make, *make.children(recursive=True)]
 
     def pid_of(self, program: str) -> int:
@@ -86,9 +98,7 @@ class StackProcess:
 
     def transfer(self) -> requests.Response:
         """Move money between the demo wallets, with a new idempotency key."""
-        line = self.curl_line()
-        assert line
-        body = re.search(r"-d '(.*)'$", line)
+        body = re.search(r"-d '(.*)'$", self.curl_line() or "")
         assert body
         headers = {
             "Authorization": f"Bearer {self.shown('demo key')}",
@@ -106,24 +116,29 @@ class StackProcess:
             return False
 
     def press_ctrl_c(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
+        os.killpg(self.make.pid, signal.SIGINT)
+
+    def wait(self) -> None:
+        """Wait for the end of `make`, and of all that still writes to the terminal."""
+        self.make.wait(90)
+        self._reader.join(90)
 
     def stop(self) -> None:
-        """Press Ctrl-C, if that has not been done, and wait for the end."""
-        if self.process.poll() is None:
+        """Press Ctrl-C if it runs, and wait for the end."""
+        if self._make is not None and self._make.poll() is None:
             self.press_ctrl_c()
-            self.process.wait(60)
+            self.wait()
 
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.output.append(line)
+    def _read(self, make: subprocess.Popen[str]) -> None:
+        assert make.stdout
+        with make.stdout:
+            self._output.extend(make.stdout)
 
 
 def run_make_up(stack: StackProcess) -> subprocess.CompletedProcess[str]:
     """Type `make up` where it is expected to fail, and wait for its end."""
     return subprocess.run(
-        ["make", "--no-print-directory", "up"],
+        MAKE_UP,
         cwd=ROOT,
         env=stack.environment,
         capture_output=True,

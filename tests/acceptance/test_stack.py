@@ -43,12 +43,11 @@ def own_stack(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[
     """A stack for one test, not yet started."""
     stack = new_stack(servers_folder / request.node.name)
     yield stack
-    if hasattr(stack, "process"):
-        stack.stop()
+    stack.stop()
 
 
-def new_stack(data_dir: Path, **settings: str) -> StackProcess:
-    return StackProcess(data_dir, port=free_port(), flower_port=free_port(), **settings)
+def new_stack(data_dir: Path) -> StackProcess:
+    return StackProcess(data_dir, port=free_port(), flower_port=free_port())
 
 
 def paste(line: str) -> dict[str, Any]:
@@ -139,66 +138,65 @@ def test_a_second_make_up_beside_it_says_so_and_harms_nothing(stack: StackProces
     assert stack.settles_a_transfer()
 
 
-@pytest.mark.parametrize("whom", ["terminal", "make", "make with SIGTERM"])
-def test_an_interrupt_ends_every_process(own_stack: StackProcess, whom: str) -> None:
-    own_stack.start()
-    own_stack.wait_until_up()
-    processes = own_stack.processes()
-    assert len(processes) > len(PROGRAMS)
-    match whom:
-        case "terminal":
-            own_stack.press_ctrl_c()
-        case "make":
-            own_stack.process.send_signal(signal.SIGINT)
-        case _:
-            own_stack.process.send_signal(signal.SIGTERM)
-    own_stack.process.wait(60)
-    assert gone(processes)
-    assert own_stack.text().endswith("truepenny: stopped\n")
-
-
-@pytest.mark.parametrize("whom", ["make", "the stack"])
-def test_killing_it_leaves_no_process_and_the_next_one_works(
-    own_stack: StackProcess, whom: str
-) -> None:
-    own_stack.start()
-    own_stack.wait_until_up()
-    processes = own_stack.processes()
-    victim = processes[0] if whom == "make" else processes[0].children()[0]
-    victim.send_signal(signal.SIGKILL)
-    own_stack.process.wait(60)
-    own_stack.start()
-    own_stack.wait_until_up()
-    assert gone(processes)
-    assert own_stack.settles_a_transfer()
-
-
-def test_ctrl_c_works_at_any_moment_of_the_start(own_stack: StackProcess) -> None:
-    for line in ("starting, with data", None):
-        own_stack.start()
-        if line is not None:
-            eventually(line, lambda line=line: line in own_stack.text())  # type: ignore[misc]
-        own_stack.press_ctrl_c()
-        own_stack.process.wait(60)
-        assert "Traceback" not in own_stack.text()
-    own_stack.start()
-    own_stack.wait_until_up()
-
-
 def test_a_second_run_finds_its_data_again(own_stack: StackProcess) -> None:
     own_stack.start()
     own_stack.wait_until_up()
     transfer = own_stack.transfer().json()
     balances = [wallet_of(own_stack, role, transfer) for role in ("source", "destination")]
-    key, line = own_stack.shown("demo key"), own_stack.curl_line()
-    own_stack.stop()
+    key, line, processes = own_stack.shown("demo key"), own_stack.curl_line(), own_stack.processes()
+    assert len(processes) > len(PROGRAMS)
+    own_stack.press_ctrl_c()
+    own_stack.wait()
+    assert gone(processes)
+    assert own_stack.text().endswith("truepenny: stopped\n")
 
     own_stack.start()
     own_stack.wait_until_up()
+    processes = own_stack.processes()
     assert own_stack.shown("demo key") == key
     assert own_stack.curl_line() != line, "the idempotency key is a fresh one"
     found = [wallet_of(own_stack, role, transfer) for role in ("source", "destination")]
     assert found == balances
+    own_stack.make.send_signal(signal.SIGTERM)
+    own_stack.wait()
+    assert gone(processes)
+
+
+def test_killing_it_leaves_no_process_and_the_next_one_works(own_stack: StackProcess) -> None:
+    own_stack.start()
+    own_stack.wait_until_up()
+    processes = own_stack.processes()
+    (up,) = processes[0].children()
+    up.send_signal(signal.SIGKILL)
+    own_stack.wait()
+
+    own_stack.start()
+    own_stack.wait_until_up()
+    assert gone(processes)
+    assert own_stack.settles_a_transfer()
+    processes = own_stack.processes()
+    own_stack.make.send_signal(signal.SIGKILL)
+    own_stack.wait()
+    eventually("the end of every process", lambda: gone(processes))
+
+
+@pytest.mark.parametrize("moment", ["", "starting, with data", "supervisord.pid", "ready"])
+@pytest.mark.parametrize("whom", ["the terminal", "make alone"])
+def test_an_interrupt_works_at_any_moment_of_the_start(
+    own_stack: StackProcess, moment: str, whom: str
+) -> None:
+    own_stack.start()
+    eventually(
+        moment, lambda: moment in own_stack.text() or (own_stack.data_dir / "run" / moment).exists()
+    )
+    processes = own_stack.processes()
+    if whom == "the terminal":
+        own_stack.press_ctrl_c()
+    else:
+        own_stack.make.send_signal(signal.SIGINT)
+    own_stack.wait()
+    assert gone(processes)
+    assert "Traceback" not in own_stack.text()
 
 
 @pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
