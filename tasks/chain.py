@@ -12,7 +12,7 @@ from uuid import UUID
 
 from celery import Task, chain, shared_task
 from celery.canvas import Signature
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from ledger import isolation, steps
 from ledger.database import transaction
@@ -116,7 +116,9 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
 
 def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
     """Returns only when `error` is some transfer's own fault."""
-    match disposition(error):
+    # Being slow is no transfer's fault: it passes, like a database that is away.
+    slow = isinstance(error, SoftTimeLimitExceeded)
+    match Disposition.RETRY if slow else disposition(error):
         case Disposition.RETRY:
             # Exhausted, this raises `error`: the transfers then wait for the recovery scan.
             raise task.retry(exc=error, countdown=delay_s(task.request.retries or 0))

@@ -25,6 +25,7 @@ class Driver:
     worker: str = "driver"
     errors: list[Exception] = field(default_factory=list)
     """What the steps raised, but for what was tried again."""
+    retried: list[Exception] = field(default_factory=list)
     _batches: deque[tuple[State, UUID]] = field(default_factory=deque)
 
     def drive(self, state: State = "accepted", batch_id: UUID | None = None) -> None:
@@ -85,6 +86,7 @@ class Driver:
             except Exception as error:  # noqa: BLE001 - as in tasks/chain.py
                 if disposition(error) is Disposition.RETRY and attempt < MAX_RETRIES:
                     attempt += 1
+                    self.retried.append(error)
                     continue
                 self._note(error)
                 with transaction(self.engine) as connection:

@@ -140,3 +140,17 @@ def _poison(scene: Scene, *, amount: int) -> Iterator[None]:
             yield
         finally:
             connection.execute(text("DROP TRIGGER test_poison ON postings"))
+
+
+def test_a_step_that_runs_into_its_time_limit_is_tried_again_not_rolled_back(scene: Scene) -> None:
+    scene.no_worker()
+    [id] = scene.accept(1)
+    batch = new_id()
+    scene.bank.step("reserve", batch)
+    with scene.engine.begin() as connection:
+        held = text("SELECT 1 FROM wallets WHERE id = :id FOR NO KEY UPDATE")
+        connection.execute(held, {"id": scene.bank.external["USD"].id})
+        chain.deduct.si(str(batch)).apply_async(soft_time_limit=1)
+        worker = scene.worker()
+        eventually(lambda: "Soft time limit" in worker.log.read_text())
+    scene.settles([id])
