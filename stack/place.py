@@ -11,7 +11,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,42 +63,52 @@ class Place:
             self.account.own(path)
 
 
-def find_place(data_dir: Path, say: Callable[[str], None]) -> Place:
+def find_place(
+    data_dir: Path,
+    say: Callable[[str], None],
+    *,
+    elsewhere: Path = ELSEWHERE,
+    packages: Path | None = None,
+) -> Place:
     """The place that belongs to `data_dir`, made on the first call, found again on later ones.
+
+    It is below `elsewhere` where the servers' account cannot reach `data_dir`. `packages` is
+    where the wheels are installed, by default beside those that we run from.
 
     Raises: StackError: when the servers' account cannot reach what was chosen earlier.
     """
     account = servers_account()
     servers = data_dir / "servers"
     if not servers.exists():
-        _make_home(servers, account, say)
+        _make_home(servers, account, elsewhere, say)
     home = servers.resolve()
     if account is not None and not reachable_by_others(home):
         raise StackError(f"servers cannot run as root, and other users cannot reach {home}")
-    return Place(data=home, packages=_reachable_packages(home, account), account=account)
+    installed = Place(data=home, packages=packages or _installed_packages(), account=account)
+    return replace(installed, packages=_reachable_packages(installed))
 
 
-def _make_home(servers: Path, account: Account | None, say: Callable[[str], None]) -> None:
+def _make_home(
+    servers: Path, account: Account | None, elsewhere: Path, say: Callable[[str], None]
+) -> None:
     if servers.is_symlink():
         raise StackError(f"{servers} points to {servers.readlink()}, which is gone")
     if account is None or reachable_by_others(servers.parent):
         servers.mkdir(mode=0o711)
         return
-    ELSEWHERE.mkdir(mode=0o755, exist_ok=True)
+    elsewhere.mkdir(mode=0o755, exist_ok=True)
     # A name of its own: a path that is used again must not find what another stack left there.
-    home = Path(tempfile.mkdtemp(prefix="stack-", dir=ELSEWHERE))
+    home = Path(tempfile.mkdtemp(prefix="stack-", dir=elsewhere))
     home.chmod(0o711)
     servers.symlink_to(home)
     say(f"servers do not run as root and cannot enter {servers.parent}: their data is in {home}")
 
 
-def _reachable_packages(home: Path, account: Account | None) -> Path:
-    packages = _installed_packages()
-    installed = Place(data=home, packages=packages, account=account)
+def _reachable_packages(installed: Place) -> Path:
     binaries = (installed.postgres_binaries / "postgres", installed.valkey_binary)
-    if account is None or all(reachable_by_others(binary) for binary in binaries):
-        return packages
-    return _copy_packages(packages, home)
+    if installed.account is None or all(reachable_by_others(binary) for binary in binaries):
+        return installed.packages
+    return _copy_packages(installed.packages, installed.data)
 
 
 def _installed_packages() -> Path:

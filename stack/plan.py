@@ -5,6 +5,7 @@ Where a URL is given, the server behind it is used; for the rest servers of our 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ class Folders:
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StackError(f"DATA_DIR {self.data} cannot be used: {error.strerror}") from error
+        if not os.access(self.run, os.W_OK | os.X_OK):
+            raise StackError(f"DATA_DIR {self.data} belongs to another user, who ran this before")
 
 
 @dataclass(frozen=True)

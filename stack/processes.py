@@ -24,7 +24,7 @@ class Program:
     name: str
     command: tuple[str, ...]
     stop_signal: signal.Signals = signal.SIGTERM
-    stop_within_s: int = 10
+    stop_within_s: int = 30  # longer than a request may wait, or a task take
 
 
 def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
