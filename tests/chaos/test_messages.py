@@ -143,14 +143,12 @@ def _poison(scene: Scene, *, amount: int) -> Iterator[None]:
 
 
 def test_a_step_that_runs_into_its_time_limit_is_tried_again_not_rolled_back(scene: Scene) -> None:
-    scene.no_worker()
-    [id] = scene.accept(1)
-    batch = new_id()
-    scene.bank.step("reserve", batch)
-    with scene.engine.begin() as connection:
+    worker, batch = scene.worker(), new_id()
+    with scene.engine.connect() as connection:
+        [id] = scene.accept(1)
+        scene.bank.step("reserve", batch)
         held = text("SELECT 1 FROM wallets WHERE id = :id FOR NO KEY UPDATE")
         connection.execute(held, {"id": scene.bank.external["USD"].id})
         chain.deduct.si(str(batch)).apply_async(soft_time_limit=1)
-        worker = scene.worker()
         eventually(lambda: "Soft time limit" in worker.log.read_text())
     scene.settles([id])
