@@ -36,6 +36,8 @@ def build_engine(database_url: str, *, application_name: str, pool_size: int = 2
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         pool_use_lifo=True,
+        # Amounts and metadata are in the parameters, and errors are logged.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": application_name,

@@ -38,6 +38,17 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One moment of a transfer's life: a step, or something unusual."""
+
+    event: str
+    at: datetime
+    worker: str | None = None
+    attempt: int | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """A transfer as it stands. Amounts in minor units of its asset."""
 
@@ -59,17 +70,8 @@ class Transfer:
     created_at: datetime
     updated_at: datetime
     fingerprint: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineEntry:
-    """One moment of a transfer's life: a step, or something unusual."""
-
-    event: str
-    at: datetime
-    worker: str | None = None
-    attempt: int | None = None
-    detail: str | None = None
+    steps: tuple[TimelineEntry, ...] = field(default=(), repr=False)
+    """What it has been through up to `state`, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,42 +134,18 @@ def list_transfers(
     return [_transfer(row) for row in rows]
 
 
-def timeline(connection: Connection, transfer_id: UUID) -> list[TimelineEntry]:
-    """Every step with its time, and what was unusual, in order of time."""
-    times = connection.execute(
-        select(
-            _t.created_at,
-            func.coalesce(_o.batch_id, _u.batch_id).label("batch_id"),
-            *(
-                func.coalesce(getattr(_o, name), getattr(_u, name)).label(name)
-                for name in ("reserved_at", "deducted_at", "credited_at")
-            ),
-            _o.finished_at,
-            _o.state,
-            _o.failure_detail,
-        )
-        .select_from(_JOINED)
-        .where(_t.id == transfer_id)
-    ).one()
-    batch = times.batch_id and f"batch {times.batch_id}"
-    steps = [
-        ("accepted", times.created_at, None),
-        ("reserved", times.reserved_at, batch),
-        ("deducted", times.deducted_at, None),
-        ("credited", times.credited_at, None),
-        (times.state, times.finished_at, times.failure_detail),
-    ]
+def timeline(connection: Connection, transfer: Transfer) -> list[TimelineEntry]:
+    """The steps of a transfer as it was read, and what was unusual, in order of time."""
     table = schema.events
     query = (
         select(table.c.event, table.c.at, table.c.worker, table.c.attempt, table.c.detail)
-        .where(table.c.transfer_id == transfer_id)
+        .where(table.c.transfer_id == transfer.id)
         .order_by(table.c.id)
         .limit(MAX_EVENTS)
     )
     unusual = [TimelineEntry(*row) for row in connection.execute(query)]
-    taken = [TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at]
     # A stable sort: at the same time, a step comes after what led to it.
-    return sorted(unusual + taken, key=lambda entry: entry.at)
+    return sorted([*unusual, *transfer.steps], key=lambda entry: entry.at)
 
 
 MAX_EVENTS = 500
@@ -188,9 +166,12 @@ def _transfers() -> Select[Any]:
         _o.failure_code,
         _o.failure_detail,
         func.coalesce(_o.finished_at, _u.moved_at).label("updated_at"),
+        _o.finished_at,
+        *(func.coalesce(_o[name], _u[name]).label(name) for name in _IN_EITHER),
     ).select_from(_JOINED)
 
 
+_IN_EITHER = ("batch_id", "reserved_at", "deducted_at", "credited_at")
 _NOT_READ = {"client_id", "idempotency_key", "source_owner_id", "destination_owner_id"}
 
 
@@ -243,4 +224,16 @@ def _transfer(row: Any) -> Transfer:
         created_at=row.created_at,
         updated_at=row.updated_at,
         fingerprint=bytes(row.fingerprint),
+        steps=_steps(row),
     )
+
+
+def _steps(row: Any) -> tuple[TimelineEntry, ...]:
+    steps = (
+        ("accepted", row.created_at, None),
+        ("reserved", row.reserved_at, row.batch_id and f"batch {row.batch_id}"),
+        ("deducted", row.deducted_at, None),
+        ("credited", row.credited_at, None),
+        (row.state, row.finished_at, row.failure_detail),
+    )
+    return tuple(TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at)

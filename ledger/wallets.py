@@ -130,14 +130,14 @@ def statement(
     caller: Client,
     limit: int,
     before: tuple[datetime, int] | None,
-) -> list[StatementLine]:
-    """The wallet's postings, newest first.
+) -> tuple[Wallet, list[StatementLine]]:
+    """The wallet, and its postings, newest first.
 
     before: (created_at, seq) of the last one already seen.
     Raises: NotFound: when there is no such wallet, or the caller may not see it.
     """
-    get_wallet(connection, wallet_id, caller=caller)
-    return _lines(connection, wallet_id, limit=limit, before=before, until=None)
+    wallet = get_wallet(connection, wallet_id, caller=caller)
+    return wallet, _lines(connection, wallet_id, limit=limit, before=before, until=None)
 
 
 def balance_at(

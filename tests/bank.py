@@ -146,8 +146,9 @@ class Bank:
             return transfers.get_transfer(connection, transfer_id, caller=self.admin)
 
     def timeline(self, transfer_id: UUID) -> list[str]:
+        transfer = self.transfer(transfer_id)
         with autocommit(self.engine) as connection:
-            return [entry.event for entry in transfers.timeline(connection, transfer_id)]
+            return [entry.event for entry in transfers.timeline(connection, transfer)]
 
     def look(self, wallet: Wallet) -> Wallet:
         with autocommit(self.engine) as connection:
@@ -159,7 +160,7 @@ class Bank:
         return count
 
     def audit(self) -> None:
-        """Check the promises P2 to P5 against every row; one snapshot, so also while money moves."""
+        """Check promises P2 to P5 on every row; on one snapshot, so also while money moves."""
         with autocommit(self.engine) as connection:
             wrong = connection.execute(text(_AUDIT)).all()
         assert not wrong, wrong

@@ -87,7 +87,7 @@ def not_available_yet(transfer_id: UUID) -> Response:  # noqa: ARG001 - the rout
 def _read(transfer_id: UUID) -> tuple[dict[str, object], Transfer]:
     with autocommit(services().engine) as connection:
         transfer = get_transfer(connection, transfer_id, caller=caller())
-        entries = timeline(connection, transfer_id)
+        entries = timeline(connection, transfer)
     return transfer_json(transfer) | {"timeline": timeline_json(entries)}, transfer
 
 

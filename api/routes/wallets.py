@@ -79,8 +79,7 @@ def postings(wallet_id: UUID) -> Response:
     page = parse_query(Page)
     before = read_seq_cursor("postings", page.cursor)
     with autocommit(services().engine) as connection:
-        wallet = wallets.get_wallet(connection, wallet_id, caller=caller())
-        found = wallets.statement(
+        wallet, found = wallets.statement(
             connection, wallet_id, caller=caller(), limit=page.limit + 1, before=before
         )
     data = found[: page.limit]

@@ -31,7 +31,7 @@ def statement(bank: Bank, wallet: Wallet, *, limit: int = 200) -> list[Statement
     while True:
         before = (lines[-1].created_at, lines[-1].seq) if lines else None
         with autocommit(bank.engine) as connection:
-            page = wallets.statement(
+            _, page = wallets.statement(
                 connection, wallet.id, caller=bank.admin, limit=limit, before=before
             )
         assert len(page) <= limit
@@ -399,8 +399,9 @@ def test_a_key_finds_its_client_and_no_other_key_does(bank: Bank) -> None:
 
 
 def entries(bank: Bank, transfer: UUID) -> list[TimelineEntry]:
+    read = bank.transfer(transfer)
     with autocommit(bank.engine) as connection:
-        return transfers.timeline(connection, transfer)
+        return transfers.timeline(connection, read)
 
 
 def open_transfers(bank: Bank) -> set[UUID]:
