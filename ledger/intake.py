@@ -43,7 +43,7 @@ from ledger.ids import transfer_id
 from ledger.refusals import Terms, refusal
 from ledger.rows import Columns, array_literal, rows_argument, rows_parameter
 from ledger.schema import MinorUnits
-from ledger.transfers import Failure, Transfer, find_transfers
+from ledger.transfers import Failure, TimelineEntry, Transfer, find_transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,4 +290,12 @@ def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
         created_at=created_at,
         updated_at=created_at,
         fingerprint=candidate.fingerprint,
+        steps=_first_steps(refused, created_at),
     )
+
+
+def _first_steps(refused: Refusal | None, created_at: datetime) -> tuple[TimelineEntry, ...]:
+    accepted = TimelineEntry("accepted", created_at)
+    if refused is None:
+        return (accepted,)
+    return (accepted, TimelineEntry("rejected", created_at, detail=refused.detail))

@@ -10,14 +10,16 @@ that failed cannot take what is left of its batch for the culprit.
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, Select, case, func, select, update
 
 from ledger import batches, schema
 from ledger.errors import LedgerError, RolledBack
 from ledger.ids import new_id
 from ledger.movements import Part
+from ledger.recovery import NOTED_REDRIVES
 from ledger.reserving import claim
 from ledger.states import STEPS, UNFINISHED, StepName
 
@@ -59,8 +61,11 @@ def isolate_roll_back(
     batches.hold(connection, batch_id)
     halves = _cut(connection, batch_id, part)
     if halves == [batch_id]:
-        detail = _describe(error)
-        batches.note(connection, "rollback_failed", batch_id, part, worker=worker, detail=detail)
+        if connection.execute(_redrives(part), {"batch": batch_id}).scalar_one() <= NOTED_REDRIVES:
+            detail = _describe(error)
+            batches.note(
+                connection, "rollback_failed", batch_id, part, worker=worker, detail=detail
+            )
         return []
     return halves
 
@@ -85,13 +90,17 @@ def _give_up(
     connection: Connection, batch_id: UUID, part: Part, error: Exception, *, worker: str
 ) -> None:
     batches.note(connection, "failed", batch_id, part, worker=worker, detail=_describe(error))
-    code = LedgerError.code if part.states == ("accepted",) else RolledBack.code
+    decided = {
+        "failure_code": RolledBack.code,
+        "failure_detail": "An unexpected error in one of its steps.",
+    }
     connection.execute(
-        update(schema.unfinished)
-        .where(part.condition())
-        .values(failure_code=code, failure_detail="An unexpected error in one of its steps."),
-        {"batch": batch_id},
+        update(schema.unfinished).where(part.condition()).values(decided), {"batch": batch_id}
     )
+
+
+def _redrives(part: Part) -> Select[Any]:
+    return select(func.max(schema.unfinished.c.redrives)).where(part.condition())
 
 
 def _describe(error: Exception) -> str:

@@ -37,7 +37,8 @@ REDRIVE_LIMIT = 10_000
 """The most transfers that one scan puts into batches; the next scan takes the next ones."""
 
 NOTED_REDRIVES = 20
-"""A transfer's timeline shows this many re-drives, so that it cannot grow without end."""
+"""A transfer's timeline shows this many re-drives, and what came of them, so that it cannot
+grow without end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ledger import isolation, steps
 from ledger.database import transaction
 from ledger.errors import Misconfigured, Poisoned
 from ledger.ids import new_id
+from ledger.recovery import NOTED_REDRIVES
 from ledger.states import StepName
 from ledger.wallets import Wallet
 from tests.bank import Bank
@@ -84,6 +85,9 @@ def test_only_the_culprit_is_given_up_and_all_others_commit(
     assert bank.look(source).available == 100_000 - sum(amounts) + BAD
     assert all(isinstance(error, Poisoned) for error in driver.errors)
     assert len(driver.errors) <= 2 + size.bit_length(), "the search halves the batch"
+    failure = bank.transfer(culprit).failure
+    assert failure is not None
+    assert failure.code == "rolled_back", "a code of the HTTP contract"
     bank.audit()
 
 
@@ -131,6 +135,24 @@ def test_one_that_cannot_even_be_undone_holds_up_no_other(
     cure(bank, "roll_back")
     assert [redrive.failed for redrive in driver.redrive()] == [True]
     assert bank.state(left.transfer_id) == "rolled_back"
+    bank.audit()
+
+
+def test_one_that_can_never_be_undone_does_not_fill_its_timeline(
+    bank: Bank, source: Wallet, destination: Wallet
+) -> None:
+    batch = bank.reach("deducted", bank.request(source, destination, BAD))
+    poison(bank, "credit")
+    poison(bank, "roll_back")
+    driver = Driver(bank.engine)
+    driver.drive("deducted", batch)
+    for _ in range(NOTED_REDRIVES + 5):
+        driver.redrive()
+    with transaction(bank.engine) as connection:
+        noted = connection.scalars(
+            text("SELECT count(*) FROM events WHERE event = 'rollback_failed'")
+        ).one()
+    assert noted == 1 + NOTED_REDRIVES
     bank.audit()
 
 
