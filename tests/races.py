@@ -55,12 +55,18 @@ def meanwhile(engine: Engine, work: Callable[[Connection], B]) -> Iterator[Calla
         yield lambda: pool.submit(run)
 
 
-def wait_until_blocked(engine: Engine, *, unless: Future[Any] | None = None) -> None:
-    """Wait until some transaction of this database waits for a lock."""
-    deadline = time.monotonic() + PATIENCE_S
+def wait_until_blocked(
+    engine: Engine,
+    *,
+    unless: Future[Any] | None = None,
+    transactions: int = 1,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Wait until so many transactions of this database wait for a lock."""
+    deadline = time.monotonic() + patience_s
     with autocommit(engine) as connection:
         while time.monotonic() < deadline:
-            if connection.execute(_BLOCKED).scalar_one():
+            if connection.execute(_BLOCKED).scalar_one() >= transactions:
                 return
             if unless is not None and unless.done():
                 raise AssertionError(f"it did not wait: {unless.exception() or unless.result()!r}")

@@ -18,7 +18,9 @@ from ledger.database import autocommit, build_engine, transaction
 from ledger.errors import Misconfigured, Poisoned, Unavailable
 from ledger.ids import new_id
 from ledger.schema import metadata
+from migrations.__main__ import _LOCK_KEY
 from tests.bank import Bank
+from tests.races import wait_until_blocked
 from tests.servers import ROOT
 
 NOT_MODELLED = {
@@ -313,10 +315,13 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
         "ADMIN_API_KEY": "the same for all",
     }
     command = [sys.executable, "-m", "migrations"]
-    running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]
+    engine = build_engine(url, application_name="test")
+    with transaction(engine) as connection:  # so that all three are sure to meet
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]
+        wait_until_blocked(engine, transactions=3, patience_s=60)
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
-    engine = build_engine(url, application_name="test")
     with autocommit(engine) as connection:
         counts = connection.execute(
             text("""SELECT (SELECT count(*) FROM alembic_version), (SELECT count(*) FROM assets),
