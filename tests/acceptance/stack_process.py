@@ -16,6 +16,11 @@ import requests
 
 ROOT = Path(__file__).parent.parent.parent
 MAKE_UP = ("make", "--no-print-directory", "up")
+# What would change the stack under test, and what `make test` tells a make below it.
+UNSET = {
+    *("DATABASE_URL", "BROKER_URL", "CACHE_URL", "HOST", "ADMIN_API_KEY", "FLOWER_BASIC_AUTH"),
+    *("MAKEFLAGS", "MAKELEVEL", "MFLAGS"),
+}
 PROGRAMS = ("postgres", "broker", "cache", "api", "money", "scans", "beat", "flower")
 
 
@@ -34,8 +39,7 @@ class StackProcess:
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{port}"
         self.flower_url = f"http://127.0.0.1:{flower_port}"
-        unset = ("DATABASE_URL", "BROKER_URL", "CACHE_URL", "HOST", "FLOWER_BASIC_AUTH")
-        inherited = {name: value for name, value in os.environ.items() if name not in unset}
+        inherited = {name: value for name, value in os.environ.items() if name not in UNSET}
         ports = {"PORT": str(port), "FLOWER_PORT": str(flower_port)}
         self.environment = {**inherited, "DATA_DIR": str(data_dir), **ports}
         self._output: list[str] = []
