@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
 
 from ledger.database import build_engine
 from tests.bank import Bank
@@ -36,7 +37,12 @@ def copied_database(template_url: str) -> Iterator[str]:
     _run(template_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     _run(template_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield _with_database(template_url, name)
-    _run(template_url, f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        _run(template_url, f"DROP DATABASE {name} WITH (FORCE)")
+    except ProgrammingError:
+        # Autovacuum is at work there, which only a superuser may force out; without force
+        # the server asks it to leave, and waits for it.
+        _run(template_url, f"DROP DATABASE {name}")
 
 
 @pytest.fixture

@@ -289,6 +289,15 @@ def test_a_refusal_is_recorded_and_stays_when_its_cause_is_gone(
     bank.audit()
 
 
+def test_what_is_held_for_another_transfer_is_not_there_to_be_asked_for(bank: Bank) -> None:
+    source, destination = bank.wallet(100), bank.wallet()
+    bank.reach("reserved", bank.request(source, destination, 60))
+    [too_much, fits] = bank.accept(
+        bank.request(source, destination, 41), bank.request(source, destination, 40)
+    )
+    assert (bank.state(too_much), bank.state(fits)) == ("rejected", "accepted")
+
+
 def test_a_refused_key_with_another_content_is_a_reuse(bank: Bank) -> None:
     source, destination = bank.wallet(1), bank.wallet()
     request = bank.request(source, destination, 2)

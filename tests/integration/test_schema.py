@@ -270,8 +270,9 @@ def test_a_second_posting_of_a_leg_is_impossible(bank: Bank) -> None:
     ],
 )
 def test_an_error_of_the_database_leaves_as_what_it_means(
-    bank: Bank, statement: str, meaning: type[Exception] | None
+    shared_bank: Bank, statement: str, meaning: type[Exception] | None
 ) -> None:
+    bank = shared_bank
     if meaning is None:
         with transaction(bank.engine) as connection:
             connection.execute(text(statement))
@@ -280,7 +281,6 @@ def test_an_error_of_the_database_leaves_as_what_it_means(
         connection.execute(text(statement))
     assert type(caught.value) is meaning
     assert statement not in str(caught.value)
-    bank.audit()
 
 
 def test_a_database_that_is_not_there_is_unavailable(own_database_url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -90,7 +91,10 @@ def test_a_statement_shows_both_sides_newest_first(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-def test_the_pages_of_a_statement_have_no_gaps_and_no_repeats(bank: Bank, limit: int) -> None:
+def test_the_pages_of_a_statement_have_no_gaps_and_no_repeats(
+    shared_bank: Bank, limit: int
+) -> None:
+    bank = shared_bank
     a, b = bank.wallet(1_000), bank.wallet(1_000)
     # Postings of one step share their time to the microsecond.
     for one, two in ((a, b), (b, a)):
@@ -273,36 +277,54 @@ def test_sender_and_receiver_see_a_transfer_and_nobody_else_does(bank: Bank) -> 
     ], "of another's wallet, what touches its own"
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 60, 200])
-@pytest.mark.parametrize("by", ["client", "receiver", "admin", "wallet"])
-def test_the_pages_of_transfers_have_no_gaps_and_no_repeats(
-    bank: Bank, limit: int, by: str
-) -> None:
+@dataclass(frozen=True)
+class Crowd:
+    """Two calls of thirty transfers, each created at one instant; most touch a client twice."""
+
+    callers: dict[str, tuple[Client, TransferFilter]]
+    expected: dict[str, set[UUID]]
+    """What each caller sees of them."""
+    others: set[UUID]
+
+
+@pytest.fixture(scope="module")
+def crowd(shared_bank: Bank) -> Crowd:
+    bank = shared_bank
     receiver = bank.new_client()
     a, b, c = bank.wallet(1_000), bank.wallet(1_000), bank.wallet(1_000, owner=receiver)
+    others = set(sql(bank, "SELECT id FROM transfers"))
     made: list[UUID] = []
-    with transaction(bank.engine) as connection:
-        funding = list(connection.scalars(text("SELECT id FROM transfers")))
-    # All of one call are created at the same instant; some touch two wallets of one client.
     for _ in range(2):
         pairs = [(a, b), (b, a), (a, c)] * 10
         made += bank.accept(*(bank.request(one, two, 1) for one, two in pairs))
-    caller, narrow = {
-        "client": (bank.client, EVERYTHING),
-        "receiver": (receiver, EVERYTHING),
-        "admin": (bank.admin, EVERYTHING),
-        "wallet": (bank.client, TransferFilter(wallet_id=b.id)),
-    }[by]
-    found = [transfer.id for transfer in listed(bank, caller, narrow, limit=limit)]
-    assert len(found) == len(set(found))
-    touching = {
-        "client": made,
-        "receiver": [id for n, id in enumerate(made) if n % 3 == 2],
-        "admin": made,
-        "wallet": [id for n, id in enumerate(made) if n % 3 != 2],
-    }[by]
-    assert set(found) - set(funding) == set(touching)
-    keys = [(transfer.created_at, transfer.id) for transfer in listed(bank, caller, narrow)]
+    to_receiver = set(made[2::3])
+    return Crowd(
+        callers={
+            "client": (bank.client, EVERYTHING),
+            "receiver": (receiver, EVERYTHING),
+            "admin": (bank.admin, EVERYTHING),
+            "wallet": (bank.client, TransferFilter(wallet_id=b.id)),
+        },
+        expected={
+            "client": set(made),
+            "receiver": to_receiver,
+            "admin": set(made),
+            "wallet": set(made) - to_receiver,
+        },
+        others=others,
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 60, 200])
+@pytest.mark.parametrize("by", ["client", "receiver", "admin", "wallet"])
+def test_the_pages_of_transfers_have_no_gaps_and_no_repeats(
+    shared_bank: Bank, crowd: Crowd, limit: int, by: str
+) -> None:
+    found = listed(shared_bank, *crowd.callers[by], limit=limit)
+    ids = [transfer.id for transfer in found]
+    assert len(ids) == len(set(ids))
+    assert set(ids) - crowd.others == crowd.expected[by]
+    keys = [(transfer.created_at, transfer.id) for transfer in found]
     assert keys == sorted(keys, reverse=True)
 
 
