@@ -112,13 +112,7 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
     Raises: StackError: when a given value, or what an earlier run left, cannot be used.
     """
     given = {name: value for name, value in environment.items() if value.strip()}
-    available = Servers(find_place(folders.data, say), folders.keep)
-    makers: dict[str, Callable[[], Server]] = {
-        "DATABASE_URL": available.postgres,
-        "BROKER_URL": available.broker,
-        "CACHE_URL": available.cache,
-    }
-    servers = {name: make() for name, make in makers.items() if name not in given}
+    servers = _own_servers(given, folders, say)
     secrets = {
         name: folders.keep.read_or_make(secret_file(name), make)
         for name, make in _SECRETS.items()
@@ -138,6 +132,22 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         kept=frozenset(secrets),
         environment=complete,
     )
+
+
+def _own_servers(
+    given: Mapping[str, str], folders: Folders, say: Callable[[str], None]
+) -> dict[str, Server]:
+    """The servers whose URLs are not given, by the settings that shall name them."""
+    missing = [name for name in _NOWHERE if name not in given]
+    if not missing:
+        return {}
+    available = Servers(find_place(folders.data, say), folders.keep)
+    makers: dict[str, Callable[[], Server]] = {
+        "DATABASE_URL": available.postgres,
+        "BROKER_URL": available.broker,
+        "CACHE_URL": available.cache,
+    }
+    return {name: makers[name]() for name in missing}
 
 
 def secret_file(name: str) -> str:

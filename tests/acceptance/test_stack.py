@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ import psutil
 import pytest
 import requests
 
+from stack.keep import Keep
+from stack.place import find_place
 from stack.ports import free_port
+from stack.server import Server, running
+from stack.servers import Servers
 from tests.acceptance.stack_process import (
     PROGRAMS,
     StackProcess,
@@ -197,6 +202,33 @@ def test_an_interrupt_works_at_any_moment_of_the_start(
     own_stack.wait()
     assert gone(processes)
     assert "Traceback" not in own_stack.text()
+
+
+def test_servers_that_are_given_are_used_and_left_running(
+    own_stack: StackProcess, servers_folder: Path
+) -> None:
+    folder = servers_folder / "servers of somebody else"
+    folder.mkdir(mode=0o711)
+    servers = Servers(find_place(folder, say=print), Keep(folder / "secrets"))
+    given: dict[str, Server] = {
+        "DATABASE_URL": servers.postgres(),
+        "BROKER_URL": servers.broker(),
+        "CACHE_URL": servers.cache(),
+    }
+    with ExitStack() as stack:
+        for name, server in given.items():
+            stack.enter_context(running(server, log=folder / "log"))
+            own_stack.environment[name] = server.url
+        own_stack.environment["ADMIN_API_KEY"] = "an admin's key of their own"
+        own_stack.start()
+        own_stack.wait_until_up()
+        assert own_stack.settles_a_transfer()
+        assert own_stack.shown("admin key") == "as given in ADMIN_API_KEY"
+        own_stack.stop()
+        for server in given.values():
+            server.probe()
+    assert not (own_stack.data_dir / "servers").exists()
+    assert not (own_stack.data_dir / "secrets" / "admin-api-key").exists()
 
 
 @pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
