@@ -6,6 +6,8 @@ a body may take is the server's concern (`api/server.py`).
 
 from __future__ import annotations
 
+import socket
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -39,16 +41,38 @@ def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
     return body
 
 
-def discard_rest(environ: dict[str, Any]) -> None:
-    """Read on and forget, up to DISCARD_LIMIT, so that a refused client hears the refusal.
+def discard_rest(environ: dict[str, Any], *, within_s: float) -> None:
+    """Read on and forget, so that a refused client hears the refusal.
 
     A connection that is closed while its client still sends is reset, and the answer on
-    its way is lost with it.
+    its way is lost with it. But this thread is needed for others: after `within_s`, or
+    DISCARD_LIMIT bytes, nothing more is read from this client, ever.
     """
-    left = DISCARD_LIMIT
-    with suppress(OSError):  # the client has gone: there is nobody left to hear anything
-        while left > 0 and (piece := environ["wsgi.input"].read(min(left, _PIECE))):
+    left, deadline = DISCARD_LIMIT, time.monotonic() + within_s
+    connection: socket.socket | None = environ.get("gunicorn.socket")
+    with suppress(OSError):  # too late, or the client has gone: nobody is left to hear anything
+        while left > 0 and (patience_s := deadline - time.monotonic()) > 0:
+            if connection is not None:
+                connection.settimeout(patience_s)
+            piece = environ["wsgi.input"].read(min(left, _PIECE))
+            if not piece:
+                _wait_again(connection)
+                return
             left -= len(piece)
+    _read_no_more(connection)
+
+
+def _wait_again(connection: socket.socket | None) -> None:
+    if connection is not None:
+        connection.settimeout(None)
+
+
+def _read_no_more(connection: socket.socket | None) -> None:
+    """Let the server see the end of what this client sends; the answer still goes out."""
+    _wait_again(connection)
+    if connection is not None:
+        with suppress(OSError):  # it is closed already
+            connection.shutdown(socket.SHUT_RD)
 
 
 def _declared_length(environ: dict[str, Any]) -> int | None:

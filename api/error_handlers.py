@@ -39,7 +39,9 @@ def _ledger_error(error: LedgerError) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     """Answer what Werkzeug found out by itself: no such route, or not with this method."""
-    code = _CODES.get(error.code or 500, "invalid_request")
+    if error.code is None or error.code >= internal_error().status:
+        return _bug(error)
+    code = _CODES.get(error.code, "invalid_request")
     detail = {
         "not_found": "There is nothing at this address.",
         "method_not_allowed": "Not with this method; Allow says with which.",

@@ -90,6 +90,9 @@ def check_metadata(value: object) -> dict[str, Any]:
         raise PydanticCustomError("metadata", "must be an object")
     if _is_deeper_than(value, MAX_METADATA_DEPTH):
         raise PydanticCustomError("metadata", f"is nested deeper than {MAX_METADATA_DEPTH} levels")
+    if _has_extreme_number(value):
+        # The database writes them out: six characters would become three hundred.
+        raise PydanticCustomError("metadata", "has a number that is extremely large or small")
     compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if len(compact.encode()) > MAX_METADATA_BYTES:
         raise PydanticCustomError("metadata", f"has more than {MAX_METADATA_BYTES} bytes")
@@ -108,6 +111,17 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
         if not containers:
             return False
     return True
+
+
+def _has_extreme_number(value: Any) -> bool:
+    match value:
+        case float():
+            return value != 0 and not 1e-15 <= abs(value) < 1e16
+        case dict():
+            return any(map(_has_extreme_number, value.values()))
+        case list():
+            return any(map(_has_extreme_number, value))
+    return False
 
 
 def _string(description: str, **schema: Any) -> WithJsonSchema:

@@ -90,7 +90,9 @@ class WaitingRoom:
     def _awaited(self) -> list[UUID]:
         """Return what is waited for; nothing when this thread is to end."""
         with self._changed:
-            if not self._waiters and not self._changed.wait(LINGER_S) and not self._waiters:
+            if not self._waiters:
+                self._changed.wait(LINGER_S)
+            if not self._waiters:  # also when whoever came has left again
                 self._running = False
             return list({waiter.transfer_id for waiter in self._waiters})
 

@@ -22,8 +22,11 @@ class BoundedScheduler(Scheduler):
     """
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
-        queue = self.app.amqp.queues[(entry.options or {})["queue"]]
-        waiting = queues.count_waiting(self.connection, queue)
+        try:
+            waiting = queues.count_waiting(self.app, (entry.options or {})["queue"])
+        except Exception as error:  # noqa: BLE001 - whatever a broker's client raises: beat lives on
+            events.warning("schedule_not_sent", entry=entry.name, error=type(error).__name__)
+            return
         if waiting >= MAX_WAITING:
             events.warning("schedule_skipped", entry=entry.name, waiting=waiting)
             return

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ledger.errors import LedgerError, Misconfigured, Poisoned, Unavailable
@@ -77,11 +83,19 @@ def autocommit(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """A part of a transaction that can fail alone: undone when the block raises."""
+    with _translated(), connection.begin_nested():
+        yield
+
+
+@contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise translate(error) from error
+        # Without its cause: PostgreSQL's own detail shows the failing row, and errors are logged.
+        raise translate(error).with_traceback(error.__traceback__) from None
     except PoolTimeout as error:
         raise Unavailable("No database connection became free in time.") from error
 
@@ -95,12 +109,29 @@ _THIS_DATA = ("22", "23", "P0", "44")
 def translate(error: DBAPIError) -> LedgerError:
     """Say what a driver's error means to the ledger, by its SQLSTATE."""
     sqlstate = getattr(error.orig, "pgcode", None)
-    if sqlstate is None:  # the driver speaks for itself: the link broke, or it was misused
-        if isinstance(error, (OperationalError, InterfaceError)):
-            return Unavailable("The connection to the database is gone.")
-        return Poisoned("The database driver refused the data.")
+    if error.connection_invalidated:
+        return Unavailable("The connection to the database is gone.")
+    if sqlstate is None:  # the driver speaks for itself: it was misused, or the link broke
+        if isinstance(error, DataError | IntegrityError | ProgrammingError | NotSupportedError):
+            return Poisoned("The database driver refused the data.")
+        return Unavailable("The connection to the database is gone.")
+    translated = _of_sqlstate(sqlstate)
+    translated.add_note(_where(error, sqlstate))
+    return translated
+
+
+def _of_sqlstate(sqlstate: str) -> LedgerError:
     if sqlstate.startswith(_PASSES):
         return Unavailable(f"The database cannot answer right now ({sqlstate}).")
     if sqlstate.startswith(_THIS_DATA):
         return Poisoned(f"The database refused the data ({sqlstate}).")
     return Misconfigured(f"The database refused the statement ({sqlstate}).")
+
+
+def _where(error: DBAPIError, sqlstate: str) -> str:
+    """What a log needs to know, and no value of any row."""
+    said = getattr(error.orig, "diag", None)
+    names = (getattr(said, name, None) for name in ("table_name", "constraint_name"))
+    # Only class 22 quotes the value that it cannot use.
+    message = None if sqlstate.startswith("22") else getattr(said, "message_primary", None)
+    return " · ".join(str(part) for part in (sqlstate, *names, message) if part)

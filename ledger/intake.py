@@ -35,6 +35,7 @@ from ledger.errors import (
     Forbidden,
     IdempotencyKeyReused,
     Invalid,
+    InvariantBroken,
     Refusal,
     SameWallet,
     WalletNotFound,
@@ -72,14 +73,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A request that may become a row: what it is checked against, and the verdict."""
+    """A request that may become a row, and the verdict on it."""
 
     id: UUID
     request: TransferRequest
     fingerprint: bytes
     source_owner_id: UUID | None
     destination_owner_id: UUID | None
+    invalid: Invalid | None
+    """What keeps it from being recorded."""
     refusal: Refusal | None
+    """What it is recorded as refused for."""
 
 
 def accept(connection: Connection, requests: list[TransferRequest]) -> list[Answer | Invalid]:
@@ -92,24 +96,30 @@ def accept(connection: Connection, requests: list[TransferRequest]) -> list[Answ
     wallets = _wallets_of(connection, requests)
     judged = [_judge(request, wallets) for request in requests]
     candidates: dict[UUID, _Candidate] = {}
-    for verdict in judged:
-        if isinstance(verdict, _Candidate):
-            candidates.setdefault(verdict.id, verdict)
+    for candidate in judged:
+        if candidate.invalid is None:
+            candidates.setdefault(candidate.id, candidate)
     recorded = _record(connection, list(candidates.values()))
-    replayed = [id for id in candidates if id not in recorded]
-    known = find_transfers(connection, replayed) if replayed else {}
-    answers: list[Answer | Invalid] = []
-    for verdict in judged:
-        if isinstance(verdict, Invalid):
-            answers.append(verdict)
-        elif candidates[verdict.id] is verdict and verdict.id in recorded:
-            answers.append(Answer(_new_transfer(verdict, recorded[verdict.id]), replayed=False))
-        else:
-            first = known.get(verdict.id) or _new_transfer(
-                candidates[verdict.id], recorded[verdict.id]
-            )
-            answers.append(_replay(verdict, first))
-    return answers
+    # A key that was used before answers for what it was used for, also to a wrong request.
+    used = list({each.id for each in judged} - recorded.keys())
+    known = find_transfers(connection, used) if used else {}
+    known |= {id: _new_transfer(candidates[id], at) for id, at in recorded.items()}
+    return [
+        _answer(
+            each, known.get(each.id), is_new=each.id in recorded and each is candidates[each.id]
+        )
+        for each in judged
+    ]
+
+
+def _answer(candidate: _Candidate, known: Transfer | None, *, is_new: bool) -> Answer | Invalid:
+    if candidate.invalid is not None and known is None:
+        return candidate.invalid
+    if known is None:
+        raise InvariantBroken("A transfer is neither new nor known.")
+    if known.fingerprint != candidate.fingerprint:
+        return IdempotencyKeyReused()
+    return Answer(known, replayed=not is_new)
 
 
 def fingerprint(request: TransferRequest) -> bytes:
@@ -144,10 +154,23 @@ _WALLETS = select(
 ).where(_w.id == func.any(cast(bindparam("ids", type_=Text()), ARRAY(Uuid))))
 
 
-def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate | Invalid:
-    """Check a request against its wallets. Errors come in the order of the checks below."""
+def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
     source = wallets.get(request.source_id)
     destination = wallets.get(request.destination_id)
+    invalid = _invalid(request, source, destination)
+    return _Candidate(
+        id=transfer_id(request.client.id, request.idempotency_key),
+        request=request,
+        fingerprint=fingerprint(request),
+        source_owner_id=source and source.owner_id,
+        destination_owner_id=destination and destination.owner_id,
+        invalid=invalid,
+        refusal=None if invalid else _refusal(request, source, destination),
+    )
+
+
+def _invalid(request: TransferRequest, source: Any, destination: Any) -> Invalid | None:
+    """What is wrong with a request for these wallet rows; the first of the checks counts."""
     client = request.client
     if request.source_id == request.destination_id:
         return SameWallet()
@@ -161,14 +184,7 @@ def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate | I
         return Forbidden("Only an admin moves money in from an external wallet.")
     if not request.asset == source.asset == destination.asset:
         return AssetMismatch()
-    return _Candidate(
-        id=transfer_id(client.id, request.idempotency_key),
-        request=request,
-        fingerprint=fingerprint(request),
-        source_owner_id=source.owner_id,
-        destination_owner_id=destination.owner_id,
-        refusal=_refusal(request, source, destination),
-    )
+    return None
 
 
 def _refusal(request: TransferRequest, source: Any, destination: Any) -> Refusal | None:
@@ -218,7 +234,9 @@ def _build_record() -> Any:
     in_line = insert(schema.unfinished).from_select(
         ["transfer_id", "source_id", "transit_id", "destination_id", "amount"],
         select(new.c.id, given.c.source_id, transit.c.id, given.c.destination_id, given.c.amount)
-        .select_from(joined.join(transit, of_asset))
+        # Outer: an asset without its transit wallet must be an error, not a transfer without
+        # a place in line.
+        .select_from(joined.outerjoin(transit, of_asset))
         .where(given.c.failure_code.is_(None))
         .order_by(given.c.position),
     )
@@ -261,12 +279,6 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         refused and refused.code,
         refused and refused.detail,
     )
-
-
-def _replay(verdict: _Candidate, first: Transfer) -> Answer | Invalid:
-    if first.fingerprint != verdict.fingerprint:
-        return IdempotencyKeyReused()
-    return Answer(first, replayed=True)
 
 
 def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:

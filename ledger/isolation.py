@@ -16,18 +16,20 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, case, func, select, update
 
 from ledger import batches, schema
-from ledger.errors import LedgerError, RolledBack
+from ledger.database import savepoint
+from ledger.errors import Disposition, LedgerError, RolledBack, disposition
 from ledger.ids import new_id
 from ledger.movements import Part
 from ledger.recovery import NOTED_REDRIVES
 from ledger.reserving import claim
 from ledger.states import STEPS, UNFINISHED, StepName
+from ledger.steps import run_step
 
 MAX_DETAIL_LENGTH = 200
 
 
 def isolate_step(
-    connection: Connection, step: StepName, batch_id: UUID, error: Exception, *, worker: str
+    connection: Connection, step: StepName, batch_id: UUID, *, worker: str
 ) -> list[UUID]:
     """Cut the batch in two, or, when it is a single transfer, decide that transfer's failure.
 
@@ -43,10 +45,31 @@ def isolate_step(
         # is in it now has not failed yet, not even if it is a single transfer.
         return _cut(connection, batch_id, part)
     halves = _cut(connection, batch_id, part)
-    if halves == [batch_id]:
-        _give_up(connection, batch_id, part, error, worker=worker)
-        return []
-    return halves
+    if halves != [batch_id]:
+        return halves
+    # Others may have left the batch since it failed. So this one is tried once more, alone.
+    proof = _failure_of(connection, step, batch_id, worker=worker)
+    if proof is None:
+        return halves
+    _give_up(connection, batch_id, part, proof, worker=worker)
+    return []
+
+
+def _failure_of(
+    connection: Connection, step: StepName, batch_id: UUID, *, worker: str
+) -> Exception | None:
+    """Try the step and say how it failed; None when it went well, and stands.
+
+    Raises: whatever is not the transfer's own fault.
+    """
+    try:
+        with savepoint(connection):
+            run_step(connection, step, batch_id, worker=worker)
+    except Exception as error:
+        if disposition(error) is not Disposition.REJECT:
+            raise
+        return error
+    return None
 
 
 def isolate_roll_back(
@@ -81,7 +104,7 @@ def _cut(connection: Connection, batch_id: UUID, part: Part) -> list[UUID]:
     half = case((table.c.transfer_id.in_(first), halves[0]), else_=halves[1])
     cut = update(table).where(condition)
     connection.execute(
-        cut.values(batch_id=half, moved_at=func.clock_timestamp()), {"batch": batch_id}
+        cut.values(batch_id=half, moved_at=func.statement_timestamp()), {"batch": batch_id}
     )
     return halves
 

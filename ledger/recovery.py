@@ -115,7 +115,7 @@ def _build_rebatch() -> Any:
         .where(_u.transfer_id == given.c.transfer_id)
         .values(
             batch_id=given.c.batch_id,
-            moved_at=func.clock_timestamp(),
+            moved_at=func.statement_timestamp(),
             redrives=_u.redrives + 1,
         )
         .returning(_u.transfer_id, _u.redrives, given.c.worker)

@@ -29,7 +29,7 @@ CLAIM_LIMIT = 1_000
 def claim(connection: Connection, batch_id: UUID) -> int:
     """Put the transfers that waited longest, and nobody else is claiming, into the batch.
 
-    A batch is filled only once: one that has transfers already is left as it is.
+    A batch that has transfers already is left as it is.
     Returns: how many, at most CLAIM_LIMIT.
     """
     return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
@@ -90,13 +90,13 @@ _longest_waiting = (
 )
 _RESERVED = {
     "state": "reserved",
-    "reserved_at": func.clock_timestamp(),
-    "moved_at": func.clock_timestamp(),
+    "reserved_at": func.statement_timestamp(),
+    "moved_at": func.statement_timestamp(),
 }
 _CLAIM = (
     update(schema.unfinished)
     .where(_u.transfer_id.in_(select(_longest_waiting.c.transfer_id)), ~_mates)
-    .values(batch_id=bindparam("batch"), moved_at=func.clock_timestamp())
+    .values(batch_id=bindparam("batch"), moved_at=func.statement_timestamp())
 )
 _CLAIM_AS_RESERVED = _CLAIM.values(_RESERVED)
 _TAKE = (

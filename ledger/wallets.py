@@ -12,9 +12,12 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
+    case,
     exists,
+    func,
     insert,
     literal,
     select,
@@ -25,7 +28,7 @@ from sqlalchemy import (
 
 from ledger import schema
 from ledger.clients import Client
-from ledger.errors import Forbidden, InvalidField, InvalidState, NotFound
+from ledger.errors import Forbidden, Invalid, InvalidField, InvalidState, NotFound
 from ledger.ids import new_id
 
 Kind = Literal["customer", "house", "external", "transit"]
@@ -146,8 +149,18 @@ def balance_at(
     """The wallet, and its balance in minor units after the last posting stamped up to `at`.
 
     Raises: NotFound: when there is no such wallet, or the caller may not see it.
+    Invalid: when `at` lies in the future by the database's clock.
     """
-    wallet = get_wallet(connection, wallet_id, caller=caller)
+    # A posting is stamped before it is committed. Whoever posts holds the wallet, so after
+    # this share of its lock everything stamped up to now can be seen.
+    held = _visible(caller).add_columns(func.clock_timestamp().label("now"))
+    held = held.where(schema.wallets.c.id == wallet_id)
+    row = connection.execute(held.with_for_update(read=True, of=schema.wallets)).one_or_none()
+    if row is None:
+        raise NotFound
+    if at > row.now:
+        raise Invalid("at lies in the future.")
+    wallet = _wallet(row)
     lines = _lines(connection, wallet_id, limit=1, before=None, until=at)
     return wallet, lines[0].balance_after if lines else 0
 
@@ -223,7 +236,7 @@ def _lines(
     before: tuple[datetime, int] | None,
     until: datetime | None,
 ) -> list[StatementLine]:
-    table = schema.postings
+    table, transfers = schema.postings, schema.transfers
     # One index serves debits and another credits: ask each for its newest, then merge.
     sides = []
     for own, other, sign, balance in (
@@ -235,10 +248,11 @@ def _lines(
             table.c.leg,
             (table.c.amount * sign).label("amount"),
             balance.label("balance_after"),
-            other.label("counterparty_id"),
+            _other_party(own, other).label("counterparty_id"),
             table.c.created_at,
             table.c.seq,
-        ).where(own == wallet_id)
+        ).join(transfers, transfers.c.id == table.c.transfer_id)
+        side = side.where(own == wallet_id)
         if before is not None:
             seen = tuple_(*map(literal, before))
             side = side.where(tuple_(table.c.created_at, table.c.seq) < seen)
@@ -260,6 +274,16 @@ def _lines(
         )
         for row in connection.execute(query)
     ]
+
+
+def _other_party(own: ColumnElement[UUID], other: ColumnElement[UUID]) -> ColumnElement[UUID]:
+    """Whom a wallet has to do with: the other end of the transfer, not the transit between."""
+    transfers = schema.transfers.c
+    return case(
+        (own == transfers.source_id, transfers.destination_id),
+        (own == transfers.destination_id, transfers.source_id),
+        else_=other,  # transit itself, which has to do with both ends in turn
+    )
 
 
 def _wallets() -> Select[Any]:

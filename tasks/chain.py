@@ -131,7 +131,7 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
 
 def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Exception) -> None:
     with transaction(engine()) as connection:
-        halves = isolation.isolate_step(connection, step, batch_id, error, worker=_worker(task))
+        halves = isolation.isolate_step(connection, step, batch_id, worker=_worker(task))
     events.error("step_failed", error, step=step, batch_id=str(batch_id), halves=len(halves))
     start = next(state for state in _STARTS if steps_from(state)[0] == step)
     for half in halves:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from monitoring.logs import EventLogger
 from tasks import chain, queues
@@ -21,7 +19,7 @@ events = EventLogger(__name__)
 
 PAUSE_SHARE = 9
 MAX_PAUSE_S = 0.1
-ACQUIRE_TIMEOUT_S = 2.0
+MAX_PAUSE_AFTER_FAILURE_S = 2.0
 
 
 class Kicker:
@@ -50,23 +48,23 @@ class Kicker:
                 self._thread.start()
 
     def _run(self) -> None:
+        failures = 0
         while self._wanted.wait():
             self._wanted.clear()
             started_s = time.monotonic()
             try:
                 self._kick_unless_one_waits()
-            except (OperationalError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
+                failures += 1
                 events.warning("kick_failed", error=type(error).__name__)
-                time.sleep(MAX_PAUSE_S)
+                self._wanted.set()  # it is still wanted
+                time.sleep(min(0.1 * 2.0**failures, MAX_PAUSE_AFTER_FAILURE_S))
             else:
+                failures = 0
                 # A busy process spends a bounded share of its time on kicking, and the
                 # requests that come during the pause share the next kick.
                 time.sleep(min(PAUSE_SHARE * (time.monotonic() - started_s), MAX_PAUSE_S))
 
     def _kick_unless_one_waits(self) -> None:
-        queue = self._app.amqp.queues[queues.RESERVE]
-        pool: Any = self._app.pool  # of connections, whatever the type stubs say
-        with pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
-            waiting = queues.count_waiting(connection, queue)
-        if not waiting:
+        if not queues.count_waiting(self._app, queues.RESERVE):
             chain.kick()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kombu import Connection, Queue
+from celery import Celery
 
 ADVANCE: Final = "money.advance"
 """Batches under way. Workers look here first (see `workers.celery_app`): what was begun never
@@ -22,11 +22,16 @@ ROUTES: Final = {
 """Which queue a task goes to, by its name; a whole name counts before a pattern."""
 
 
-def count_waiting(connection: Connection, queue: Queue) -> int:
+ACQUIRE_TIMEOUT_S = 2.0
+
+
+def count_waiting(app: Celery, name: str) -> int:
     """How many messages nobody has taken from the queue yet, whatever kind the broker is.
 
     Declares the queue where it is missing, as a worker does.
-    Raises: kombu.exceptions.OperationalError, OSError: when the broker does not answer.
+    Raises: whatever the broker's client raises when the broker does not answer.
     """
-    declared: Any = queue.bind(connection.default_channel).queue_declare()
-    return int(declared.message_count)
+    pool: Any = app.pool  # of connections, whatever the type stubs say
+    with pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
+        declared: Any = app.amqp.queues[name].bind(connection.default_channel).queue_declare()
+        return int(declared.message_count)

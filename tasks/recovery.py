@@ -8,12 +8,18 @@ from ledger import recovery
 from ledger.database import transaction
 from monitoring.logs import EventLogger
 from settings import Settings
+from tasks import queues
 from tasks.chain import kick, links_from, rollback
 from tasks.engine import engine
 
 events = EventLogger(__name__)
 
 TASK_NAME = "scans.recover"
+
+
+MAX_WAITING = 50
+"""With this many batches in the queue, the workers are behind or gone: more messages would say
+nothing new, and pile up without end while no worker takes them."""
 
 
 @shared_task(bind=True, name=TASK_NAME)
@@ -24,11 +30,17 @@ def recover(self: Task[..., None]) -> None:
     lost in between is stuck again, and found again.
     """
     stuck_after_s = Settings.from_environment().stuck_after_s
+    if queues.count_waiting(self.app, queues.ADVANCE) < MAX_WAITING:
+        _redrive(stuck_after_s, worker=self.request.hostname or "unknown")
     with transaction(engine()) as connection:
-        redrives = recovery.redrive_stuck(
-            connection, stuck_after_s=stuck_after_s, worker=self.request.hostname or "unknown"
-        )
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
+    if waiting and not queues.count_waiting(self.app, queues.RESERVE):
+        kick()
+
+
+def _redrive(stuck_after_s: float, *, worker: str) -> None:
+    with transaction(engine()) as connection:
+        redrives = recovery.redrive_stuck(connection, stuck_after_s=stuck_after_s, worker=worker)
     for redrive in redrives:
         events.warning(
             "redriven",
@@ -41,5 +53,3 @@ def recover(self: Task[..., None]) -> None:
             rollback.si(str(redrive.batch_id)).apply_async()
         else:
             links_from(redrive.state, redrive.batch_id).apply_async()
-    if waiting:
-        kick()

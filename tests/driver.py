@@ -90,9 +90,7 @@ class Driver:
                     continue
                 self._note(error)
                 with transaction(self.engine) as connection:
-                    halves = isolation.isolate_step(
-                        connection, name, batch_id, error, worker=self.worker
-                    )
+                    halves = isolation.isolate_step(connection, name, batch_id, worker=self.worker)
                 self._batches.extend((start, half) for half in halves)
                 if not halves:
                     self.roll_back(batch_id)

@@ -187,9 +187,9 @@ def test_a_second_copy_of_the_failed_message_takes_no_innocent_one_for_the_culpr
             bank.step(step, batch)
         errors.append(caught.value)
     todo = []
-    for error in errors:
+    for _ in errors:
         with transaction(bank.engine) as connection:
-            todo += isolation.isolate_step(connection, step, batch, error, worker="test")
+            todo += isolation.isolate_step(connection, step, batch, worker="test")
     driver = Driver(bank.engine)
     for part in todo:
         driver.drive(start, part)  # type: ignore[arg-type]
@@ -204,12 +204,12 @@ def test_a_newcomer_is_not_given_up_for_a_culprit_that_another_reserve_has_claim
     [culprit] = bank.accept(bank.request(source, destination, BAD))
     poison(bank, "reserve")
     batch = new_id()
-    with pytest.raises(Poisoned) as caught:
+    with pytest.raises(Poisoned):
         bank.step("reserve", batch)
     Driver(bank.engine).drive()  # somebody else meets the culprit, and gives it up
     [newcomer] = bank.accept(bank.request(source, destination, 1))
     with transaction(bank.engine) as connection:
-        todo = isolation.isolate_step(connection, "reserve", batch, caught.value, worker="test")
+        todo = isolation.isolate_step(connection, "reserve", batch, worker="test")
     driver = Driver(bank.engine)
     for part in todo:
         driver.drive("accepted", part)
@@ -223,10 +223,10 @@ def test_a_search_that_dies_between_the_cut_and_the_message_is_resumed(
     made = bank.accept(*(bank.request(source, destination, 7 + n) for n in range(10)))
     poison(bank, "reserve")
     batch = new_id()
-    with pytest.raises(Poisoned) as caught:
+    with pytest.raises(Poisoned):
         bank.step("reserve", batch)
     with transaction(bank.engine) as connection:
-        isolation.isolate_step(connection, "reserve", batch, caught.value, worker="test")
+        isolation.isolate_step(connection, "reserve", batch, worker="test")
     # Nobody tells the halves' workers. The recovery scan finds them.
     driver = Driver(bank.engine)
     while driver.redrive():
@@ -239,7 +239,7 @@ def test_nothing_is_cut_where_the_step_has_nothing_to_move(bank: Bank, source: W
     batch = bank.reach("deducted", *(bank.request(source, bank.wallet(), 1) for _ in range(3)))
     for step in ("reserve", "deduct", "commit"):
         with transaction(bank.engine) as connection:
-            halves = isolation.isolate_step(connection, step, batch, ValueError("x"), worker="test")
+            halves = isolation.isolate_step(connection, step, batch, worker="test")
         assert halves == []
     with transaction(bank.engine) as connection:
         assert steps.run_step(connection, "credit", batch, worker="test").moved == 3

@@ -251,7 +251,7 @@ def test_what_is_discarded_is_bounded() -> None:
             return b"x" * size
 
     endless = Endless()
-    discard_rest({"wsgi.input": endless})
+    discard_rest({"wsgi.input": endless}, within_s=10)
     assert endless.given == DISCARD_LIMIT
 
 
