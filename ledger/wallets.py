@@ -149,7 +149,8 @@ def balance_at(
     """The wallet, and its balance in minor units after the last posting stamped up to `at`.
 
     Raises: NotFound: when there is no such wallet, or the caller may not see it.
-    Invalid: when `at` lies in the future by the database's clock.
+    Invalid: when `at` lies in the future: after now, by the database's clock, and after
+    the wallet's last posting.
     """
     # A posting is stamped before it is committed. Whoever posts holds the wallet, so after
     # this share of its lock everything stamped up to now can be seen.
@@ -158,7 +159,7 @@ def balance_at(
     row = connection.execute(held.with_for_update(read=True, of=schema.wallets)).one_or_none()
     if row is None:
         raise NotFound
-    if at > row.now:
+    if at > max(row.now, row.posted_at):
         raise Invalid("at lies in the future.")
     wallet = _wallet(row)
     lines = _lines(connection, wallet_id, limit=1, before=None, until=at)

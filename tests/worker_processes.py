@@ -36,7 +36,11 @@ class CeleryProcess:
 
     process: subprocess.Popen[bytes]
     log: Path
-    is_money: bool
+    arguments: tuple[str, ...]
+
+    @property
+    def is_beat(self) -> bool:
+        return self.arguments == BEAT
 
     @property
     def is_alive(self) -> bool:
@@ -44,7 +48,7 @@ class CeleryProcess:
 
     @property
     def is_money_alive(self) -> bool:
-        return self.is_money and self.is_alive
+        return self.arguments == MONEY and self.is_alive
 
     @property
     def pid(self) -> int:
@@ -87,7 +91,7 @@ class Workers:
                 stderr=output,
                 start_new_session=True,
             )
-        started = CeleryProcess(process, log, is_money=arguments == MONEY)
+        started = CeleryProcess(process, log, arguments)
         self.started.append(started)
         return started
 

@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -142,3 +142,17 @@ def head_of_transfer(client: Caller) -> bytes:
         f"Authorization: Bearer {client.api_key}\r\n"
         "Idempotency-Key: x\r\nContent-Type: application/json\r\n"
     ).encode()
+
+
+def test_strangers_who_never_finish_their_bodies_hold_no_threads(client: Caller) -> None:
+    unfinished = (
+        b"POST /v1/transfers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 1000000\r\n\r\n{"
+    )
+    with ExitStack() as open_until_the_end:
+        for _ in range(60):  # more than the server has threads
+            connection = socket.create_connection((LOOPBACK, client.port), timeout=10)
+            open_until_the_end.enter_context(connection).sendall(unfinished)
+        started_s = time.monotonic()
+        assert client.get("/health/live").status_code == 200
+        assert time.monotonic() - started_s < 10

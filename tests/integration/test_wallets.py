@@ -10,17 +10,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from ledger import clients, transfers, wallets
 from ledger.clients import Client
 from ledger.database import autocommit, transaction
-from ledger.errors import Forbidden, InvalidField, NotFound
+from ledger.errors import Forbidden, Invalid, InvalidField, NotFound
 from ledger.ids import new_id
 from ledger.states import STEPS, UNFINISHED, State
+from ledger.steps import run_step
 from ledger.transfers import TimelineEntry, Transfer, TransferFilter
 from ledger.wallets import StatementLine, Wallet
 from tests.bank import Bank
+from tests.races import second_waits_for_first
 
 EVERYTHING = TransferFilter()
 MICROSECOND = timedelta(microseconds=1)
@@ -139,7 +141,24 @@ def test_the_balance_at_a_time_changes_exactly_with_each_posting(bank: Bank) -> 
         before = line.balance_after
     assert balance_at(bank, wallet, wallet.created_at - timedelta(days=400)) == 0
     assert balance_at(bank, wallet, wallet.created_at) == 0
-    assert balance_at(bank, wallet, datetime(9999, 1, 1, tzinfo=UTC)) == 40
+    with pytest.raises(Invalid, match="future"):
+        balance_at(bank, wallet, datetime(9999, 1, 1, tzinfo=UTC))
+
+
+def test_the_balance_at_a_time_waits_for_what_is_being_committed(bank: Bank) -> None:
+    wallet, batch = bank.wallet(100), new_id()
+    bank.accept(bank.request(wallet, bank.wallet(), 30))
+    bank.step("reserve", batch)
+    stamps: list[datetime] = []
+
+    def deduct(connection: Connection) -> None:
+        run_step(connection, "deduct", batch, worker="test")
+        stamps.append(connection.scalar(text("SELECT max(created_at) FROM postings")))
+
+    def read(connection: Connection) -> int:
+        return wallets.balance_at(connection, wallet.id, stamps[0], caller=bank.admin)[1]
+
+    assert second_waits_for_first(bank.engine, deduct, read)[1] == 70
 
 
 def test_of_many_postings_at_one_time_the_balance_is_that_after_the_last(bank: Bank) -> None:

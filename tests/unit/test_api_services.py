@@ -188,3 +188,13 @@ def test_an_idle_room_has_no_thread_and_gets_one_again() -> None:
     transfer_id = uuid4()
     books.ended[transfer_id] = committed(transfer_id)
     assert room.wait(transfer_id, timeout_s=5).transfer is not None
+
+
+def test_the_room_serves_on_after_visitors_who_left_at_once() -> None:
+    books = Books()
+    room = WaitingRoom(books, places=2)
+    for _ in range(2_000):
+        room.wait(uuid4(), timeout_s=0)
+    transfer = committed(uuid4())
+    books.ended[transfer.id] = transfer
+    assert room.wait(transfer.id, timeout_s=5).transfer == transfer

@@ -1,0 +1,43 @@
+"""A broker that is slow or has nobody who listens: nothing piles up, nothing gives up."""
+
+from __future__ import annotations
+
+from ledger.ids import new_id
+from tasks import queues
+from tasks.kick import Kicker
+from tasks.recovery import MAX_WAITING
+from tests.chaos.scene import Scene
+from tests.worker_processes import MONEY, eventually
+
+
+def test_scans_without_a_money_worker_pile_up_nothing(scene: Scene) -> None:
+    scene.no_worker()
+    batch = new_id()
+    ids = scene.accept(20)
+    scene.bank.step("reserve", batch)
+    ids += scene.accept(3)
+    eventually(lambda: scene.broker.llen(queues.RESERVE) == 1)
+    # Each re-drive is one scan that found the batch stuck: it would have kicked, too.
+    eventually(lambda: scene.bank.timeline(ids[0]).count("redriven") >= 4)
+    assert scene.broker.llen(queues.RESERVE) == 1
+    assert scene.broker.llen(queues.ADVANCE) <= MAX_WAITING
+    scene.workers.ready(MONEY)
+    scene.settles(ids)
+
+
+def test_a_kick_that_failed_is_made_again(scene: Scene) -> None:
+    scene.no_worker()
+    kicker = Kicker(scene.app)
+    scene.broker.delete(queues.RESERVE)
+    scene.broker.client_pause(5_000, all=False)  # longer than our patience
+    kicker.kick()
+    eventually(lambda: scene.broker.llen(queues.RESERVE) == 1, within_s=15)
+
+
+def test_beat_lives_through_a_broker_that_does_not_answer(scene: Scene) -> None:
+    beat = next(each for each in scene.workers.started if each.is_beat)
+    scene.broker.client_pause(4_000)
+    scene.worker()
+    ids = scene.accept()
+    scene.settles(ids)  # without a kick: so beat still sends scans
+    assert beat.is_alive
