@@ -1,8 +1,8 @@
 """Finding the one transfer that its batch's step cannot move, and giving only it up.
 
 A batch whose step raised an unexpected error is cut in two, and both halves are driven
-again, each as a batch of its own; a batch of one that fails is the culprit. The cut is
-written to the database first, so a crash in the middle of the search loses nothing.
+again, each as a batch of its own; a batch of one that fails once more, alone, is the culprit.
+The cut is written first, so a crash in the middle of the search loses nothing.
 
 Both halves get a new id. The old one then names nothing, and a second copy of the message
 that failed cannot take what is left of its batch for the culprit.
@@ -10,6 +10,7 @@ that failed cannot take what is left of its batch for the culprit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -29,10 +30,16 @@ MAX_DETAIL_LENGTH = 200
 
 
 def isolate_step(
-    connection: Connection, step: StepName, batch_id: UUID, *, worker: str
+    connection: Connection,
+    step: StepName,
+    batch_id: UUID,
+    *,
+    worker: str,
+    decide: Callable[[BaseException], Disposition] = disposition,
 ) -> list[UUID]:
     """Cut the batch in two, or, when it is a single transfer, decide that transfer's failure.
 
+    decide: the caller's own `disposition`, where it knows errors that the ledger does not.
     Returns: the batches to run the step on again; none when the culprit was found (then
     it waits for `roll_back`) or the batch has nothing to move.
     Harmless when somebody else has cut the batch already.
@@ -48,7 +55,7 @@ def isolate_step(
     if halves != [batch_id]:
         return halves
     # Others may have left the batch since it failed. So this one is tried once more, alone.
-    proof = _failure_of(connection, step, batch_id, worker=worker)
+    proof = _failure_of(connection, step, batch_id, worker=worker, decide=decide)
     if proof is None:
         return halves
     _give_up(connection, batch_id, part, proof, worker=worker)
@@ -56,7 +63,12 @@ def isolate_step(
 
 
 def _failure_of(
-    connection: Connection, step: StepName, batch_id: UUID, *, worker: str
+    connection: Connection,
+    step: StepName,
+    batch_id: UUID,
+    *,
+    worker: str,
+    decide: Callable[[BaseException], Disposition],
 ) -> Exception | None:
     """Try the step and say how it failed; None when it went well, and stands.
 
@@ -66,7 +78,7 @@ def _failure_of(
         with savepoint(connection):
             run_step(connection, step, batch_id, worker=worker)
     except Exception as error:
-        if disposition(error) is not Disposition.REJECT:
+        if decide(error) is not Disposition.REJECT:
             raise
         return error
     return None

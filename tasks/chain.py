@@ -116,9 +116,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
 
 def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
     """Returns only when `error` is some transfer's own fault."""
-    # Being slow is no transfer's fault: it passes, like a database that is away.
-    slow = isinstance(error, SoftTimeLimitExceeded)
-    match Disposition.RETRY if slow else disposition(error):
+    match _disposition(error):
         case Disposition.RETRY:
             # Exhausted, this raises `error`: the transfers then wait for the recovery scan.
             raise task.retry(exc=error, countdown=delay_s(task.request.retries or 0))
@@ -129,9 +127,16 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
             return
 
 
+def _disposition(error: BaseException) -> Disposition:
+    # Being slow is no transfer's fault: it passes, like a database that is away.
+    return Disposition.RETRY if isinstance(error, SoftTimeLimitExceeded) else disposition(error)
+
+
 def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Exception) -> None:
     with transaction(engine()) as connection:
-        halves = isolation.isolate_step(connection, step, batch_id, worker=_worker(task))
+        halves = isolation.isolate_step(
+            connection, step, batch_id, worker=_worker(task), decide=_disposition
+        )
     events.error("step_failed", error, step=step, batch_id=str(batch_id), halves=len(halves))
     start = next(state for state in _STARTS if steps_from(state)[0] == step)
     for half in halves:

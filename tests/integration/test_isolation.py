@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from ledger import isolation, steps
 from ledger.database import transaction
-from ledger.errors import Misconfigured, Poisoned
+from ledger.errors import Disposition, Misconfigured, Poisoned
 from ledger.ids import new_id
 from ledger.recovery import NOTED_REDRIVES
 from ledger.states import StepName
@@ -280,3 +280,16 @@ def test_a_database_of_another_version_touches_nothing_and_is_nobodys_fault(
 def rename(bank: Bank, table: str, column: str, to: str) -> None:
     with transaction(bank.engine) as connection:
         connection.execute(text(f"ALTER TABLE {table} RENAME {column} TO {to}"))
+
+
+def test_what_passes_by_itself_is_no_proof_against_the_last_one_of_a_batch(bank: Bank) -> None:
+    [id] = bank.accept(bank.request(bank.wallet(100), bank.wallet(), BAD))
+    batch = new_id()
+    bank.step("reserve", batch)
+    poison(bank, "deduct")
+    with pytest.raises(Poisoned), transaction(bank.engine) as connection:
+        isolation.isolate_step(
+            connection, "deduct", batch, worker="test", decide=lambda _: Disposition.RETRY
+        )
+    assert bank.state(id) == "reserved"
+    assert bank.roll_back(batch) == 0
