@@ -43,7 +43,7 @@ def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
         ),
         "scans": (
             *(*celery, "worker", "--hostname", "other@%h"),
-            *("--queues", queues.SCANS, "--concurrency", "1"),
+            *("--queues", f"{queues.SCANS},{queues.WATCH}", "--concurrency", "2"),
             *("--without-gossip", "--without-mingle"),
         ),
         "beat": (*(*celery, "beat"),),

@@ -13,11 +13,15 @@ RESERVE: Final = "money.reserve"
 """Kicks: each says no more than that something may have been accepted."""
 SCANS: Final = "scans"
 """Beat's work: looking after what stands still."""
+WATCH: Final = "watch"
+"""Beat's looks at the outside: what goes on while the database is away, when scans stop."""
 
 ROUTES: Final = {
     "money.reserve": {"queue": RESERVE},
     "money.*": {"queue": ADVANCE},
     "scans.*": {"queue": SCANS},
+    "prices.*": {"queue": WATCH},
+    "monitors.*": {"queue": WATCH},
 }
 """Which queue a task goes to, by its name; a whole name counts before a pattern."""
 

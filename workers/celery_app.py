@@ -21,7 +21,7 @@ BROKER_TIMEOUT_S = 2.0
 
 def make_celery(settings: Settings) -> Celery:
     """Build the application. Connects to nothing until something is published or consumed."""
-    app = Celery("truepenny", broker=settings.broker_url, include=["tasks.chain", "tasks.recovery"])
+    app = Celery("truepenny", broker=settings.broker_url, include=_TASK_MODULES)
     app.conf.update(
         task_queues=[_queue(name, settings) for name in _ALL_QUEUES],
         task_default_queue=queues.SCANS,
@@ -38,7 +38,8 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-_ALL_QUEUES = (queues.ADVANCE, queues.RESERVE, queues.SCANS)
+_TASK_MODULES = ("tasks.chain", "tasks.recovery")
+_ALL_QUEUES = (queues.ADVANCE, queues.RESERVE, queues.SCANS, queues.WATCH)
 
 _TASKS: dict[str, Any] = {
     "task_serializer": "json",
