@@ -15,15 +15,11 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from ledger.clients import Client
-from ledger.errors import LedgerError
+from ledger.errors import Unreadable
 from ledger.ids import transfer_id
 from ledger.intake import TransferRequest, fingerprint
 
 FORMAT: Final = 1
-
-
-class Unreadable(LedgerError):
-    """What the buffer holds is not a buffered request of a version known here."""
 
 
 @dataclass(frozen=True, slots=True)

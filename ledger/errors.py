@@ -126,6 +126,10 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class Unreadable(LedgerError):
+    """What the buffer holds is not a buffered request of a version known here."""
+
+
 class InvariantBroken(LedgerError):
     """What the database holds contradicts the ledger's rules."""
 

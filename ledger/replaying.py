@@ -32,12 +32,20 @@ _LOCK_KEY = 0x7472_7565_6472_696E
 class Replayed:
     """What became of some buffered requests."""
 
-    accepted: int
+    accepted: int = 0
     """New transfers that wait for a reserve."""
-    refused: int
-    """Rejected, now or at an earlier replay."""
-    known: int
-    """Transfers already, from an earlier replay or another request with the same key."""
+    refused: int = 0
+    """New ones that were rejected at once."""
+    known: int = 0
+    """What was there already, from an earlier replay or another request with the same key."""
+
+    def __add__(self, other: Replayed) -> Replayed:
+        return Replayed(
+            self.accepted + other.accepted, self.refused + other.refused, self.known + other.known
+        )
+
+    def __bool__(self) -> bool:
+        return self != Replayed()
 
 
 def replay(connection: Connection, requests: Sequence[Buffered]) -> Replayed:

@@ -44,6 +44,7 @@ DISPOSITIONS = {
     "SameWallet": Disposition.REJECT,
     "Unavailable": Disposition.RETRY,
     "Unreachable": Disposition.RETRY,
+    "Unreadable": Disposition.REJECT,
     "WalletClosed": Disposition.REJECT,
     "WalletFrozen": Disposition.REJECT,
     "WalletNotFound": Disposition.REJECT,
