@@ -56,13 +56,17 @@ def build_services(
     database = _database(settings)
     last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
 
-    def find(api_key: str) -> Client | None:
-        with database.autocommit() as connection:
-            return find_client(connection, api_key)
-
     def load() -> dict[str, int]:
         with database.autocommit() as connection:
             return load_scales(connection)
+
+    scales = Scales(load, last_known)
+
+    def find(api_key: str) -> Client | None:
+        with database.autocommit() as connection:
+            client = find_client(connection, api_key)
+        scales.prepare()  # whoever is let in may want to move money after the database is gone
+        return client
 
     def look(transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
         with database.autocommit() as connection:
@@ -73,7 +77,7 @@ def build_services(
         database=database,
         buffer=buffer,
         keys=KeyRing(find, last_known),
-        scales=Scales(load, last_known),
+        scales=scales,
         intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(look, places=PLACES),
         health=_health(settings),
