@@ -10,8 +10,15 @@ from api.app import create_app
 from api.services import build_services
 from settings import Settings
 from tasks.kick import Kicker
+from tasks.pressure import Pressure, look_at
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
 
-app = create_app(build_services(_settings, kick=Kicker(make_celery(_settings)).kick))
+app = create_app(
+    build_services(
+        _settings,
+        kick=Kicker(make_celery(_settings)).kick,
+        is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
+    )
+)

@@ -132,6 +132,15 @@ def unavailable() -> Problem:
     )
 
 
+def overloaded() -> Problem:
+    """Make the problem of a queue so full that more work would endanger what is in it."""
+    return Problem(
+        "overloaded",
+        "Too much is waiting to be done. Nothing was recorded; repeat the request in a moment.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
 def internal_error() -> Problem:
     """Make the problem that tells nothing but that it was logged."""
     return Problem("internal_error", "Something went wrong here. It was logged with this id.")

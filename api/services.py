@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from api.authentication import KeyRing
 from api.intake import Intake
+from api.problems import overloaded
 from api.scales import Scales
 from api.waiting import PLACES, WaitingRoom
 from ledger.assets import load_scales
@@ -39,12 +40,19 @@ class Services:
     intake: Intake
     waiting: WaitingRoom
     health: Health
+    is_overloaded: Callable[[], bool]
 
 
-def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
+def build_services(
+    settings: Settings,
+    *,
+    kick: Callable[[], None],
+    is_overloaded: Callable[[], bool] = lambda: False,
+) -> Services:
     """Wire the services of one process.
 
     kick: tells the workers that there is work; never blocks, never raises.
+    is_overloaded: whether the queues are too full for more work; never blocks, never raises.
     """
     engine = build_engine(settings.database_url, application_name="truepenny-api")
     own_engine = build_engine(
@@ -74,7 +82,17 @@ def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
         intake=Intake(engine, kick),
         waiting=WaitingRoom(look, places=PLACES),
         health=Health(checks),
+        is_overloaded=is_overloaded,
     )
+
+
+def require_room() -> None:
+    """Let only so much in as the queues can hold.
+
+    Raises: Problem: `overloaded`, before anything of the request is recorded.
+    """
+    if services().is_overloaded():
+        raise overloaded()
 
 
 def services() -> Services:
