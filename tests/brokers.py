@@ -21,7 +21,6 @@ from tests.breakable import Breakable, breakable
 from tests.rabbitmq import RabbitMQ
 
 KINDS = ("redis", "rabbitmq")
-_QUEUES = (queues.ADVANCE, queues.RESERVE, queues.SCANS, queues.WATCH)
 _MEMORY = "32mb"
 
 
@@ -117,7 +116,7 @@ class RabbitBroker:
         return self._ask(lambda channel: channel.queue_purge(queue))
 
     def empty(self) -> None:
-        for name in _QUEUES:
+        for name in queues.HINTS:
             self._ask(partial(amqp.Channel.queue_delete, queue=name))
             self._ask(partial(amqp.Channel.exchange_delete, exchange=name))
 

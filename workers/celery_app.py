@@ -29,7 +29,7 @@ def make_celery(settings: Settings) -> Celery:
     """Build the application. Connects to nothing until something is published or consumed."""
     app = Celery("truepenny", broker=settings.broker_url, include=_TASK_MODULES)
     app.conf.update(
-        task_queues=[_queue(name, settings) for name in _ALL_QUEUES],
+        task_queues=[_queue(name, settings) for name in queues.HINTS],
         task_default_queue=queues.SCANS,
         task_create_missing_queues=False,
         task_routes=queues.ROUTES,
@@ -45,7 +45,6 @@ def make_celery(settings: Settings) -> Celery:
 
 
 _TASK_MODULES = ("tasks.chain", "tasks.recovery")
-_ALL_QUEUES = (queues.ADVANCE, queues.RESERVE, queues.SCANS, queues.WATCH)
 
 _TASKS: dict[str, Any] = {
     "task_serializer": "json",

@@ -17,11 +17,16 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
 from monitoring.logs import EventLogger
+from monitoring.streaks import Streak
+from workers.dead_queues import replace_dead_queues
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 1.0
 CALM_AFTER_S = 10.0
 """A connection that has held for so long was a good one: the next failure is a new outage."""
+
+PATIENCE = 3
+"""So often a broker may let us connect and then not answer, until we look which queue is dead."""
 
 events = EventLogger(__name__)
 
@@ -44,7 +49,8 @@ class SteadyConsumer(Consumer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._failures = 0
+        self._failures = Streak()
+        self._silences = 0
         self._failed_at_s = float("-inf")
 
     def ensure_connected(self, conn: Any) -> Any:
@@ -80,24 +86,38 @@ class SteadyConsumer(Consumer):
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
         self._pause(exc)
+        self._silences += isinstance(exc, TimeoutError) and self._is_amqp
+        if self._silences >= PATIENCE:
+            self._silences = 0
+            self._replace_dead_queues()
+
+    @property
+    def _is_amqp(self) -> bool:
+        return bool(self.conninfo.transport.driver_type == "amqp")
+
+    def _replace_dead_queues(self) -> None:
+        try:
+            replace_dead_queues(self.app)
+        except self.connection_errors + self.channel_errors as error:
+            self._note(error)
 
     def _on_refused(self, error: Exception, _interval_s: float) -> None:
         self._note(error)
 
     def _pause(self, error: Exception) -> None:
         self._note(error)
-        time.sleep(min(FIRST_PAUSE_S * 2.0 ** min(self._failures, 10), MAX_PAUSE_S))
+        time.sleep(min(FIRST_PAUSE_S * 2.0 ** min(self._failures.count, 10), MAX_PAUSE_S))
 
     def _note(self, error: Exception) -> None:
         now_s = time.monotonic()
         if now_s - self._failed_at_s > CALM_AFTER_S:
-            self._failures = 0
-        self._failures += 1
+            self._failures.end()
+            self._silences = 0
         self._failed_at_s = now_s
-        if self._failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...
+        if self._failures.add():
             events.warning(
                 "broker_lost",
                 error=type(error).__name__,
                 detail=str(error),
-                failures=self._failures,
+                failures=self._failures.count,
             )
