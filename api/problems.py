@@ -138,10 +138,10 @@ def unavailable() -> Problem:
 
 
 def overloaded() -> Problem:
-    """Make the problem of too much that waits already."""
+    """Make the problem of so much that waits already that more would endanger it."""
     return Problem(
         "overloaded",
-        "Too much is waiting already. The same request may succeed when some of it is done.",
+        "Too much is waiting to be done. Nothing was recorded; repeat the request in a moment.",
         headers={"Retry-After": str(OVERLOADED_RETRY_AFTER_S)},
     )
 
