@@ -14,4 +14,7 @@ from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
 
-app = create_app(build_services(_settings, kick=Kicker(make_celery(_settings)).kick))
+app = create_app(
+    build_services(_settings, kick=Kicker(make_celery(_settings)).kick),
+    proxy_hops=_settings.proxy_hops,
+)

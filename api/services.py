@@ -16,8 +16,11 @@ from sqlalchemy import Engine
 
 from api.authentication import KeyRing
 from api.intake import Intake
+from api.rate_counters import CacheCounters, Counters, MemoryCounters
 from api.scales import Scales
+from api.strangers import Strangers
 from api.waiting import PLACES, WaitingRoom
+from api.write_limit import WriteLimit
 from ledger.assets import load_scales
 from ledger.clients import Client, find_client
 from ledger.database import autocommit, build_engine
@@ -39,6 +42,8 @@ class Services:
     intake: Intake
     waiting: WaitingRoom
     health: Health
+    write_limit: WriteLimit
+    strangers: Strangers
 
 
 def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
@@ -67,13 +72,19 @@ def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
     checks = all_checks(
         engine=own_engine, broker_url=settings.broker_url, cache_url=settings.cache_url
     )
+    counters = Counters(
+        CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
+    )
+    strangers = Strangers(settings.rate_limit, counters)
     return Services(
         engine=engine,
-        keys=KeyRing(find),
+        keys=KeyRing(strangers.guard(find)),
         scales=Scales(load),
         intake=Intake(engine, kick),
         waiting=WaitingRoom(look, places=PLACES),
         health=Health(checks),
+        write_limit=WriteLimit(settings.rate_limit, counters),
+        strangers=strangers,
     )
 
 
