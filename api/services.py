@@ -42,6 +42,7 @@ class Services:
     intake: Intake
     waiting: WaitingRoom
     health: Health
+    counters: Counters
     write_limit: WriteLimit
     strangers: Strangers
 
@@ -83,6 +84,7 @@ def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
         intake=Intake(engine, kick),
         waiting=WaitingRoom(look, places=PLACES),
         health=Health(checks),
+        counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
         strangers=strangers,
     )
