@@ -41,11 +41,11 @@ def add_rate_headers(response: Response) -> None:
 
 
 def rate_limited(standing: Standing, detail: str) -> Problem:
-    """Make the problem of a limit that is used up. detail: of what there was too much."""
+    """Make the problem of a limit that is used up. detail: a sentence that says which."""
     tell(standing)
     retry_after_s = max(1, math.ceil(standing.reset_at_s - time.time()))
     return Problem(
         "rate_limited",
-        f"{detail} The next is taken in {retry_after_s} s.",
+        f"{detail} Try again in {retry_after_s} s.",
         headers={"Retry-After": str(retry_after_s)},
     )

@@ -83,9 +83,9 @@ class CacheCounters:
         count, left_ms = pipeline.execute()
         return Window(int(count), left_ms / 1000) if count and left_ms > 0 else NOTHING
 
-    def mark(self, name: str, *, for_s: int) -> None:
+    def mark(self, name: str, *, for_s: int) -> bool:
         """Let all processes find the mark for so long, or until the cache forgets it."""
-        self._client.set(_MARK + name, 1, ex=for_s)
+        return bool(self._client.set(_MARK + name, 1, ex=for_s))
 
     def is_marked(self, name: str) -> bool:
         """Tell whether there is such a mark."""
@@ -193,9 +193,9 @@ class Counters:
         window = self._ask(lambda: self._cache.look(key))
         return self._memory.look(key) if window is None else window
 
-    def mark(self, name: str, *, for_s: int) -> None:
-        """Leave a mark for all processes, if the cache takes it."""
-        self._ask(lambda: self._cache.mark(name, for_s=for_s))
+    def mark(self, name: str, *, for_s: int) -> bool:
+        """Leave a mark for all processes. Returns: whether the cache took it."""
+        return self._ask(lambda: self._cache.mark(name, for_s=for_s)) or False
 
     def is_marked(self, name: str) -> bool:
         """Tell whether the cache has such a mark."""

@@ -7,6 +7,7 @@ an attacker is not locked out with it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,9 +22,9 @@ from api.rate_answers import Standing, rate_limited, tell
 from api.rate_counters import Counters, Window
 from ledger.clients import Client, hash_key
 
-MARKED_FOR_S: Final = 86_400
-"""How long all processes know that a key was good, after the last one has said so."""
-_SAID_AGAIN_AFTER_S: Final = 3_600
+KNOWN_FOR_S: Final = 86_400
+"""How long a key counts as known after it was last found to be good."""
+_SAY_AGAIN_AFTER_S: Final = 3_600
 _MAX_KNOWN: Final = 10_000
 
 Find = Callable[[str], Client | None]
@@ -37,7 +38,8 @@ class Strangers:
         self._limit = None if limit == "none" else parse(limit)
         self._counters = counters
         self._lock = threading.Lock()
-        self._known: TTLCache[str, bool] = TTLCache(_MAX_KNOWN, _SAID_AGAIN_AFTER_S)
+        # Marks of good keys, each with the time at which the other processes were told.
+        self._known: TTLCache[str, float] = TTLCache(_MAX_KNOWN, KNOWN_FOR_S)
 
     def guard(self, find: Find) -> Find:
         """Return a `find` that asks for a key only if its sender may still try.
@@ -85,13 +87,14 @@ class Strangers:
 
     def _remember(self, mark: str, *, good: bool) -> None:
         with self._lock:
-            if not good:
-                self._known.pop(mark, None)  # revoked; its mark in the cache runs out
-                return
-            if mark in self._known:
-                return
-            self._known[mark] = True
-        self._counters.mark(mark, for_s=MARKED_FOR_S)
+            told_at_s = self._known.pop(mark, -math.inf)
+        if not good:
+            return  # revoked; what the others were told runs out
+        now_s = time.monotonic()
+        if now_s - told_at_s > _SAY_AGAIN_AFTER_S and self._counters.mark(mark, for_s=KNOWN_FOR_S):
+            told_at_s = now_s
+        with self._lock:
+            self._known[mark] = told_at_s
 
 
 def _key(limit: RateLimitItem) -> str:
@@ -99,7 +102,7 @@ def _key(limit: RateLimitItem) -> str:
 
 
 def _refusal(limit: RateLimitItem, window: Window) -> Problem:
-    detail = f"No more than {limit} may fail to say who they are from."
+    detail = f"Failed authentications from one address are limited to {limit}."
     return rate_limited(_standing(limit, window), detail)
 
 

@@ -60,7 +60,7 @@ class WriteLimit:
         try:
             self._count()
         except RateLimitExceeded as error:
-            detail = f"No more than {error.limit.limit} may be written."
+            detail = f"Writing is limited to {error.limit.limit}."
             raise rate_limited(self._standing(), detail) from None
         tell(self._standing())
 
