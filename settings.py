@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# What the `limits` library reads, as far as it makes sense: one limit, above zero.
+# What the `limits` library reads, as far as it makes sense: one limit, not of zero.
 _RATE_LIMIT = re.compile(
-    r"[1-9]\d{0,8}\s*(?:/|per)\s*(?:[1-9]\d{0,2}\s*)?(?:second|minute|hour|day|month|year)s?",
+    r"[1-9]\d{0,8}\s*(?:/|per)\s*(?:[1-9]\d{0,2}\s*)?(?:second|minute|hour|day)s?",
     re.ASCII | re.IGNORECASE,
 )
 

@@ -52,7 +52,7 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     for blueprint in all_blueprints(PREFIX):
         app.register_blueprint(blueprint)
     if proxy_hops:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask's own way to wrap it
             app.wsgi_app, x_for=proxy_hops, x_proto=0, x_host=0
         )
     return app

@@ -42,7 +42,7 @@ class Strangers:
         self._known: TTLCache[str, float] = TTLCache(_MAX_KNOWN, KNOWN_FOR_S)
 
     def guard(self, find: Find) -> Find:
-        """Return a `find` that asks for a key only if its sender may still try.
+        """Return a `find`, for use in a request, that looks only if its sender may still try.
 
         It raises: Problem rate_limited: when the address has used up its failures, unless
         the key was good before.
@@ -87,14 +87,15 @@ class Strangers:
 
     def _remember(self, mark: str, *, good: bool) -> None:
         with self._lock:
-            told_at_s = self._known.pop(mark, -math.inf)
-        if not good:
-            return  # revoked; what the others were told runs out
+            if not good:
+                self._known.pop(mark, None)  # revoked; what the others were told runs out
+                return
+            told_at_s = self._known.get(mark, -math.inf)
         now_s = time.monotonic()
         if now_s - told_at_s > _SAY_AGAIN_AFTER_S and self._counters.mark(mark, for_s=KNOWN_FOR_S):
             told_at_s = now_s
         with self._lock:
-            self._known[mark] = told_at_s
+            self._known[mark] = told_at_s  # known for another day
 
 
 def _key(limit: RateLimitItem) -> str:

@@ -122,8 +122,11 @@ def test_a_client_with_the_limit_none_is_never_counted(limited: LimitedApi) -> N
     assert not any(COUNTED in answer.headers for answer in answers)
 
 
-def test_a_stored_limit_that_nobody_can_read_counts_as_the_default(limited: LimitedApi) -> None:
-    caller = limited.new_caller(rate_limit="as you like")
+@pytest.mark.parametrize("stored", ["as you like", "5/parsec", "0/minute", f"1/{10**15} days"])
+def test_a_stored_limit_that_makes_no_sense_counts_as_the_default(
+    limited: LimitedApi, stored: str
+) -> None:
+    caller = limited.new_caller(rate_limit=stored)
     assert statuses(caller, LIMIT + 1) == [201] * LIMIT + [429]
 
 
