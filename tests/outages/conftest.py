@@ -12,7 +12,7 @@ import pytest
 from stack.keep import Keep
 from stack.place import find_place
 from stack.servers import Servers
-from tests.breakable import breakable
+from tests.brokers import Broker
 from tests.outages.town import Town, town
 
 
@@ -26,10 +26,9 @@ def own_servers() -> Iterator[tuple[Servers, Path]]:
 
 
 @pytest.fixture(scope="module")
-def broken_town(own_servers: tuple[Servers, Path], cache_url: str) -> Iterator[Town]:
+def broken_town(
+    own_servers: tuple[Servers, Path], broker: Broker, cache_url: str
+) -> Iterator[Town]:
     servers, folder = own_servers
-    with (
-        breakable(servers.broker(), folder / "broker.log") as broker,
-        town(servers.postgres(), broker, cache_url, folder) as everything,
-    ):
+    with town(servers.postgres(), broker, cache_url, folder) as everything:
         yield everything

@@ -22,6 +22,7 @@ from tasks.intake_buffer import intake_buffer
 from tests.acceptance.http_client import Caller, serving
 from tests.bank import Bank
 from tests.breakable import Breakable, breakable
+from tests.brokers import Broker
 from tests.servers import migrate
 from tests.worker_processes import (
     BEAT,
@@ -41,7 +42,7 @@ class Town:
     """What a test of an outage has at hand. All its transfers are in dollars."""
 
     database: Breakable
-    broker: Breakable
+    broker: Broker
     engine: Engine
     bank: Bank
     workers: Workers
@@ -101,10 +102,15 @@ class Town:
 
     def is_away(self) -> bool:
         """Whether the API has noticed that the database is away."""
-        return self.client.get("/v1/wallets").status_code == 503
+        return self._all_say(503)
 
     def is_back(self) -> bool:
-        return self.client.get("/v1/wallets").status_code == 200
+        return self._all_say(200)
+
+    def _all_say(self, status: int) -> bool:
+        """Ask over so many new connections that each process of the API takes one."""
+        callers = [Caller(self.client.port, self.client.api_key) for _ in range(8)]
+        return all(caller.get("/v1/wallets").status_code == status for caller in callers)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
@@ -128,7 +134,7 @@ class Town:
 
 @contextmanager
 def town(
-    postgres: Postgres, broker: Breakable, cache_url: str, folder: Path, **environment: str
+    postgres: Postgres, broker: Broker, cache_url: str, folder: Path, **environment: str
 ) -> Iterator[Town]:
     """Start everything on a PostgreSQL of its own."""
     with breakable(postgres, folder / "postgres.log") as database:
@@ -147,12 +153,15 @@ def town(
         ):
             workers.start(BEAT)
             workers.ready(MONEY, SCANS)
-            yield _people(database, broker, engine, workers, port, own, folder)
+            everything = _people(database, broker, engine, workers, port, own, folder)
+            yield everything
+            everything.buffer.close()
+            engine.dispose()
 
 
 def _people(
     database: Breakable,
-    broker: Breakable,
+    broker: Broker,
     engine: Engine,
     workers: Workers,
     port: int,
