@@ -12,8 +12,10 @@ import pytest
 from stack.keep import Keep
 from stack.place import find_place
 from stack.servers import Servers
+from tests.breakable import breakable
 from tests.brokers import Broker
 from tests.outages.town import Town, town
+from tests.servers import migrate
 
 
 @pytest.fixture(scope="module")
@@ -30,5 +32,8 @@ def broken_town(
     own_servers: tuple[Servers, Path], broker: Broker, cache_url: str
 ) -> Iterator[Town]:
     servers, folder = own_servers
-    with town(servers.postgres(), broker, cache_url, folder) as everything:
-        yield everything
+    postgres = servers.postgres()
+    with breakable(postgres, folder / "postgres.log") as database:
+        migrate(postgres.url)
+        with town(database, postgres.url, broker, cache_url, folder) as everything:
+            yield everything

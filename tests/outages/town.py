@@ -17,13 +17,11 @@ from ledger.clients import Client, create_client
 from ledger.database import build_engine, transaction
 from ledger.wallets import Wallet
 from settings import Settings
-from stack.postgres import Postgres
 from tasks.intake_buffer import intake_buffer
 from tests.acceptance.http_client import Caller, serving
 from tests.bank import Bank
-from tests.breakable import Breakable, breakable
+from tests.breakable import Breakable
 from tests.brokers import Broker
-from tests.servers import migrate
 from tests.worker_processes import (
     BEAT,
     MONEY,
@@ -134,29 +132,26 @@ class Town:
 
 @contextmanager
 def town(
-    postgres: Postgres, broker: Broker, cache_url: str, folder: Path, **environment: str
+    database: Breakable, database_url: str, broker: Broker, cache_url: str, folder: Path
 ) -> Iterator[Town]:
-    """Start everything on a PostgreSQL of its own."""
-    with breakable(postgres, folder / "postgres.log") as database:
-        migrate(postgres.url)
-        own = {
-            "DATABASE_URL": postgres.url,
-            "BROKER_URL": broker.url,
-            "CACHE_URL": cache_url,
-            "STUCK_AFTER_S": "1",
-            **environment,
-        }
-        engine = build_engine(own["DATABASE_URL"], application_name="test")
-        with (
-            workers_on(own["DATABASE_URL"], broker.url, cache_url, folder) as workers,
-            serving(log=folder / "api.log", **own) as port,
-        ):
-            workers.start(BEAT)
-            workers.ready(MONEY, SCANS)
-            everything = _people(database, broker, engine, workers, port, own, folder)
-            yield everything
-            everything.buffer.close()
-            engine.dispose()
+    """Start everything on a database that runs and is migrated already."""
+    own = {
+        "DATABASE_URL": database_url,
+        "BROKER_URL": broker.url,
+        "CACHE_URL": cache_url,
+        "STUCK_AFTER_S": "1",
+    }
+    engine = build_engine(database_url, application_name="test")
+    with (
+        workers_on(database_url, broker.url, cache_url, folder) as workers,
+        serving(log=folder / "api.log", **own) as port,
+    ):
+        workers.start(BEAT)
+        workers.ready(MONEY, SCANS)
+        everything = _people(database, broker, engine, workers, port, own, folder)
+        yield everything
+        everything.buffer.close()
+    engine.dispose()
 
 
 def _people(
