@@ -50,7 +50,6 @@ def settings(broker: Broker, cache_url: str) -> Settings:
             "DATABASE_URL": "postgresql://nowhere",
             "BROKER_URL": broker.url,
             "CACHE_URL": cache_url,
-            "INTAKE_BUFFER_LIMIT": "50",
         }
     )
 
@@ -68,6 +67,15 @@ def another(settings: Settings) -> Iterator[IntakeBuffer]:
     buffer = intake_buffer(settings)
     yield buffer
     buffer.close()
+
+
+@pytest.fixture
+def bounded(settings: Settings, buffer: IntakeBuffer) -> Iterator[IntakeBuffer]:
+    """A buffer of 50 requests, on a broker where it was larger before."""
+    assert buffer.count() == 0
+    bounded = intake_buffer(replace(settings, intake_buffer_limit=50))
+    yield bounded
+    bounded.close()
 
 
 def drained(buffer: IntakeBuffer, limit: int = 100) -> list[Buffered]:
@@ -124,14 +132,14 @@ def test_removing_twice_removes_nothing_else(buffer: IntakeBuffer) -> None:
     assert drained(buffer) == sent[2:]
 
 
-def test_it_is_bounded_and_takes_all_of_a_batch_or_nothing(buffer: IntakeBuffer) -> None:
-    buffer.put(requests(45))
+def test_it_is_bounded_and_takes_all_of_a_batch_or_nothing(bounded: IntakeBuffer) -> None:
+    bounded.put(requests(45))
     with pytest.raises(Overloaded):
-        buffer.put(requests(6))
-    assert buffer.count() == 45
-    buffer.put(requests(5))
+        bounded.put(requests(6))
+    assert bounded.count() == 45
+    bounded.put(requests(5))
     with pytest.raises(Overloaded):
-        buffer.put(requests(1))
+        bounded.put(requests(1))
 
 
 def test_it_survives_the_death_of_its_broker(buffer: IntakeBuffer, broker: Broker) -> None:
