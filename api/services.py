@@ -24,6 +24,8 @@ from ledger.database import autocommit, build_engine
 from ledger.transfers import Transfer, find_transfers, finished_among
 from monitoring.checks import all_checks
 from monitoring.health import Health
+from prices.board import Board, build_board
+from prices.check import prices_check
 from settings import Settings
 
 EXTENSION = "truepenny"
@@ -38,6 +40,7 @@ class Services:
     scales: Scales
     intake: Intake
     waiting: WaitingRoom
+    prices: Board
     health: Health
 
 
@@ -64,8 +67,12 @@ def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
             finished = finished_among(connection, transfer_ids)
             return find_transfers(connection, list(finished)) if finished else {}
 
+    prices = _build_prices(settings)
     checks = all_checks(
-        engine=own_engine, broker_url=settings.broker_url, cache_url=settings.cache_url
+        engine=own_engine,
+        broker_url=settings.broker_url,
+        cache_url=settings.cache_url,
+        prices=prices_check(prices),
     )
     return Services(
         engine=engine,
@@ -73,7 +80,20 @@ def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
         scales=Scales(load),
         intake=Intake(engine, kick),
         waiting=WaitingRoom(look, places=PLACES),
+        prices=prices,
         health=Health(checks),
+    )
+
+
+def _build_prices(settings: Settings) -> Board:
+    """Wire the prices, on a connection of their own: a pool full of payments is no outage."""
+    return build_board(
+        symbols=settings.price_symbols,
+        fallback_prices=settings.fallback_prices,
+        cache_url=settings.cache_url,
+        engine=build_engine(
+            settings.database_url, application_name="truepenny-prices", pool_size=1
+        ),
     )
 
 

@@ -158,3 +158,12 @@ events = Table(
     Column("attempt", Integer),
     Column("detail", Text),
 )
+
+# Not the ledger's: the prices that were last known, one row each, for when the cache has none.
+last_prices = Table(
+    "last_prices",
+    metadata,
+    Column("symbol", Text, primary_key=True),
+    Column("price", Numeric, nullable=False),
+    Column("as_of", Time, nullable=False),
+)

@@ -1,0 +1,38 @@
+"""Prices in the table of health: how good the ones are that would be shown right now."""
+
+from __future__ import annotations
+
+from monitoring.health import Check, Component
+from prices.board import Board
+from prices.quotes import Quote
+
+
+def prices_check(board: Board) -> Check:
+    """Look at every price. Not live is degraded, never down: transfers need no price."""
+
+    def check() -> Component:
+        return _summary(board.quotes())
+
+    return check
+
+
+def _summary(quotes: list[Quote]) -> Component:
+    static = [quote for quote in quotes if quote.source == "static"]
+    ages_s = [quote.age_s for quote in quotes if quote.source == "stale" and quote.age_s]
+    said = []
+    if static:
+        # Which symbols it is matters only where others have a price.
+        names = "" if len(static) == len(quotes) else f" for {_names(static)}"
+        said.append(f"static{names}: Binance has not answered yet; trades refuse these")
+    if ages_s:
+        said.append(
+            f"stale: {len(ages_s)} of {len(quotes)} are the last that were known, "
+            f"the oldest {max(ages_s):.0f} s old"
+        )
+    if said:
+        return Component("degraded", "; ".join(said))
+    return Component("ok", f"{len(quotes)} live")
+
+
+def _names(quotes: list[Quote]) -> str:
+    return ", ".join(quote.symbol for quote in quotes)
