@@ -27,6 +27,7 @@ FALLBACK_PRICES: Final = {
 }
 """What is shown, marked as static, where nothing better was ever heard."""
 _MAX_SYMBOLS = 50
+_MAX_URLS = 10
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
@@ -147,12 +148,14 @@ class _Values:
         return value
 
     def web_urls(self, name: str, default: str) -> tuple[str, ...]:
-        urls = _items(self.text(name, default))
-        for url in urls:
-            if not _is_web_url(url):
-                # Not shown: it may hold a password, which is one way to be wrong here.
-                raise SettingsError(f"{name} must be http(s)://host[:port] URLs, comma-separated")
-        return tuple(url.rstrip("/") for url in urls)
+        given = _items(self.text(name, default))
+        urls = tuple(dict.fromkeys(url.removesuffix("/") for url in given))
+        if not (0 < len(urls) <= _MAX_URLS and all(map(_is_web_url, urls))):
+            # Not shown: one may hold a password, which is one way to be wrong here.
+            raise SettingsError(
+                f"{name} must be 1 to {_MAX_URLS} URLs such as https://host:port, comma-separated"
+            )
+        return urls
 
     def symbols(self, name: str, default: str) -> tuple[str, ...]:
         symbols = _items(self.text(name, default))

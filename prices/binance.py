@@ -50,10 +50,11 @@ def pause_names(urls: Iterable[str], symbols: Iterable[str]) -> list[str]:
 
 
 class Binance:
-    """The hosts at these addresses, which all serve the same."""
+    """The hosts at these addresses, which all serve the same. within_s: bounds one look."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], *, within_s: float = ASK_WITHIN_S) -> None:
         self._urls = urls
+        self._within_s = within_s
         self._getter = BoundedGetter()
 
     def ask(self, symbols: Sequence[str], pauses: Mapping[str, float]) -> Asked:
@@ -80,7 +81,7 @@ class Binance:
         return sorted(open_to_us, key=lambda url: _late(url) in pauses)
 
     def _ask_in_turn(self, asked: Asked, symbols: Sequence[str], line: Sequence[str]) -> None:
-        deadline_s = time.monotonic() + ASK_WITHIN_S
+        deadline_s = time.monotonic() + self._within_s
         for url in line:
             answer = self._get(asked, url, symbols, deadline_s)
             if answer is None:

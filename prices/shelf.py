@@ -24,8 +24,9 @@ from prices.jumps import FORGOTTEN_AFTER_S, Suspicion
 from prices.notes import Notes
 from prices.quotes import Stamped
 
-TURN_S = 6
-"""A refresh that died leaves its turn behind for so long. Longer than any refresh takes."""
+TURN_S = 4
+"""A look that died leaves its turn behind for so long; one that takes longer may overlap with
+the next, which costs a request and nothing else."""
 KEPT_S = 86_400
 _PRICE = "truepenny:price:"
 _PAUSE = "truepenny:binance:pause:"
