@@ -18,16 +18,17 @@ def prices_check(board: Board) -> Check:
 
 def _summary(quotes: list[Quote]) -> Component:
     static = [quote for quote in quotes if quote.source == "static"]
-    ages_s = [quote.age_s for quote in quotes if quote.source == "stale" and quote.age_s]
+    stale = [quote for quote in quotes if quote.source == "stale"]
     said = []
     if static:
         # Which symbols it is matters only where others have a price.
         names = "" if len(static) == len(quotes) else f" for {_names(static)}"
         said.append(f"static{names}: Binance has not answered yet; trades refuse these")
-    if ages_s:
+    if stale:
+        oldest_s = max(quote.age_s or 0 for quote in stale)
         said.append(
-            f"stale: {len(ages_s)} of {len(quotes)} are the last that were known, "
-            f"the oldest {max(ages_s):.0f} s old"
+            f"stale: {len(stale)} of {len(quotes)} are the last that were known, "
+            f"the oldest {oldest_s:.0f} s old"
         )
     if said:
         return Component("degraded", "; ".join(said))

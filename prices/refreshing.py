@@ -19,7 +19,7 @@ import redis
 from ledger.errors import LedgerError
 from monitoring.logs import EventLogger
 from prices.archive import KEEP_EVERY_S, Archive
-from prices.binance import Asked, Binance, pause_names
+from prices.binance import ALL, Asked, Binance, pause_names
 from prices.decimals import plain
 from prices.flights import take_off
 from prices.jumps import Suspicion, suspect
@@ -169,6 +169,8 @@ class Refresher:
 
     def _report(self, asked: Asked, looked: Looked) -> None:
         hosts = "; ".join(f"{name}: {why}" for name, why in asked.failures.items())
+        if ALL in asked.pauses:  # said each time: nobody is asked until it is over
+            events.warning("binance_paused", for_s=asked.pauses[ALL], reason=hosts or "used weight")
         self._troubles.note("no_prices_from_binance", None if asked.tickers else hosts)
         if asked.tickers is not None:
             for symbol in self._symbols:

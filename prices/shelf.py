@@ -61,6 +61,7 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
         max_connections=2,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
+        encoding_errors="replace",
     )
 
 
@@ -181,10 +182,12 @@ def _text(suspicions: Mapping[str, Suspicion]) -> str:
 
 
 def _suspicions(text: str | None) -> dict[str, Suspicion]:
-    if text is None:
+    """Those noted; none where there is something that this version would not have noted."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(text or "{}")
+        return {
+            symbol: Suspicion(**(fields | {"price": Decimal(fields["price"])}))
+            for symbol, fields in found.items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
         return {}
-    found: dict[str, dict[str, Any]] = json.loads(text)
-    return {
-        symbol: Suspicion(**(fields | {"price": Decimal(fields["price"])}))
-        for symbol, fields in found.items()
-    }

@@ -119,10 +119,9 @@ class StackProcess:
     def get(self, path: str) -> dict[str, Any]:
         """Ask the API as the demo client."""
         headers = {"Authorization": f"Bearer {self.shown('demo key')}"}
-        answer: dict[str, Any] = requests.get(
-            f"{self.url}{path}", headers=headers, timeout=20
-        ).json()
-        return answer
+        answer = requests.get(f"{self.url}{path}", headers=headers, timeout=20)
+        document: dict[str, Any] = answer.json()
+        return document
 
     def price_sources(self) -> set[str]:
         return {price["source"] for price in self.get("/v1/prices")["data"]}

@@ -118,9 +118,9 @@ def test_a_price_goes_from_static_over_live_and_stale_to_static_as_the_world_end
     }
     with fake_binance() as binance:
         worker = refresher(cache.url, own_engine, binance.url, symbols=SYMBOLS)
-        eventually(lambda: worker.look() and seen(own_api) == {"live"})
+        eventually(lambda: worker.look().prices and seen(own_api) == {"live"})
         fine = {"status": "ok", "detail": "4 live"}
-        eventually(lambda: worker.look() and health(own_api) == fine)
+        eventually(lambda: worker.look().prices and health(own_api) == fine)
 
     with frozen(cache):
         eventually(lambda: seen(own_api) == {"stale"})

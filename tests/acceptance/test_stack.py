@@ -163,6 +163,17 @@ def test_with_a_fake_binance_prices_are_live_until_it_fails_and_again_after(
     binance.heal()
     eventually("live prices again", lambda: own_stack.price_sources() == {"live"})
 
+    binance.fault("status", status=418, retry_after="3600")
+    log = own_stack.data_dir / "logs" / "scans.log"
+    eventually("a look that met the ban", lambda: "binance_paused" in log.read_text())
+    asked = len(binance.asked())
+    worker = psutil.Process(own_stack.pid_of("scans"))
+    worker.kill()
+    eventually("the end of the worker", lambda: gone([worker]))
+    said = log.read_text().count("paused for another")
+    eventually("a new one's look", lambda: log.read_text().count("paused for another") > said)
+    assert len(binance.asked()) == asked
+
 
 def test_a_second_make_up_beside_it_says_so_and_harms_nothing(stack: StackProcess) -> None:
     result = run_make_up(stack)

@@ -284,6 +284,14 @@ def test_an_answer_that_is_lost_leaves_a_suspicion_as_it_is(
     assert cache.get(SUSPICIONS) == noted
 
 
+@pytest.mark.parametrize("noted", ["", "x", "[]", '{"BTCUSDT": 7}', '{"BTCUSDT": {"price": "x"}}'])
+def test_notes_that_this_version_did_not_make_count_as_none(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote, noted: str
+) -> None:
+    cache.set(SUSPICIONS, noted)
+    assert list(refresher(cache_url, engine, binance.url).look().prices) == list(SYMBOLS)
+
+
 @pytest.mark.usefixtures("cache")
 def test_an_outage_is_said_when_it_begins_and_when_it_ends(
     cache_url: str,
