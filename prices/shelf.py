@@ -93,7 +93,12 @@ class Shelf:
         return {symbol: entry for symbol, entry in entries.items() if entry is not None}
 
     def begin(self, symbols: Sequence[str], pause_names: Sequence[str]) -> Turn | None:
-        """Take the turn and read the notes; None when another refresh is under way."""
+        """Take the turn and read the notes; None when another look is under way.
+
+        Without turns a Binance that hangs would hold all of a worker's processes, which have
+        other things to look after, and would be asked by each of them. Only that: two looks at
+        once would do no harm, so a turn that is lost or outlived matters little.
+        """
         token = secrets.token_hex(8)
         pauses = [_PAUSE + name for name in pause_names]
         with self._cache.pipeline(transaction=True) as pipeline:
