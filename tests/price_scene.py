@@ -7,10 +7,11 @@ from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from ledger.database import transaction
+from ledger.database import build_engine, transaction
 from prices.archive import Archive
 from prices.board import Board, build_board
 from prices.refreshing import Refresher
@@ -66,9 +67,10 @@ def make_rows_older(engine: Engine, *, by_s: int) -> None:
         connection.execute(change, {"by_s": by_s})
 
 
-@contextmanager
-def cache_and_database(folder: Path) -> Iterator[tuple[Breakable, Breakable]]:
-    """Two servers that nobody else uses, the database migrated."""
+@pytest.fixture(scope="session")
+def price_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]:
+    """A cache and a migrated database that only tests of prices use, and may break."""
+    folder = servers_folder / "prices"
     folder.mkdir(mode=0o711)
     servers = Servers(find_place(folder, say=print), Keep(folder / "secrets"))
     with (
@@ -77,6 +79,21 @@ def cache_and_database(folder: Path) -> Iterator[tuple[Breakable, Breakable]]:
     ):
         migrate(database.url)
         yield cache, database
+
+
+@pytest.fixture
+def cache_and_database(
+    price_servers: tuple[Breakable, Breakable],
+) -> Iterator[tuple[Breakable, Breakable, Engine]]:
+    """Those servers without a price in them, and connections to the database."""
+    cache, database = price_servers
+    engine = build_engine(database.url, application_name="test", pool_size=4)
+    with transaction(engine) as connection:
+        connection.execute(text("DELETE FROM last_prices"))
+    with closing(redis.Redis.from_url(cache.url)) as client:
+        client.flushall()
+    yield cache, database, engine
+    engine.dispose()
 
 
 @contextmanager

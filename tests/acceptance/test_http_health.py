@@ -13,6 +13,7 @@ from monitoring import heartbeats
 from stack.ports import LOOPBACK
 from tests.acceptance.http_client import Caller, serving
 from tests.price_scene import put_live_prices
+from tests.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -20,7 +21,9 @@ pytestmark = pytest.mark.acceptance
 def test_health_names_every_component_without_a_key(client: Caller, cache_url: str) -> None:
     heartbeats.beat(redis.Redis.from_url(cache_url), "test-worker")
     put_live_prices(cache_url)
-    answer = Caller(client.port).get("/health")
+    nobody = Caller(client.port)
+    eventually(lambda: nobody.get("/health").json()["status"] == "ok")
+    answer = nobody.get("/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
     components = answer.json()["components"]

@@ -5,28 +5,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from sqlalchemy import Engine
 
 from ledger.clients import create_client
-from ledger.database import build_engine, transaction
+from ledger.database import transaction
 from settings import FALLBACK_PRICES
 from tests.acceptance.contract import TIME, assert_invalid, assert_problem
 from tests.acceptance.http_client import Caller, serving
 from tests.breakable import Breakable
 from tests.fake_binance import fake_binance
-from tests.price_scene import (
-    cache_and_database,
-    frozen,
-    make_rows_older,
-    put_live_prices,
-    refresher,
-)
+from tests.price_scene import frozen, put_live_prices, refresher
 from tests.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
@@ -38,6 +30,7 @@ ANSWERED_WITHIN_S = 1.5  # half a second, and a busy machine
 
 def test_prices_are_listed_in_the_order_of_the_settings(client: Caller, cache_url: str) -> None:
     put_live_prices(cache_url)
+    eventually(lambda: seen(client) == {"live"})
     answer = client.get("/v1/prices")
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -54,6 +47,7 @@ def test_prices_are_listed_in_the_order_of_the_settings(client: Caller, cache_ur
 
 def test_one_price_is_shown_as_it_is_listed(client: Caller, cache_url: str) -> None:
     put_live_prices(cache_url)
+    eventually(lambda: seen(client) == {"live"})
     price = client.get("/v1/prices/BTCUSDT").json()
     assert list(price) == FIELDS
     assert (price["symbol"], price["source"]) == ("BTCUSDT", "live")
@@ -75,29 +69,15 @@ def test_prices_need_a_key_and_are_read_only(client: Caller, path: str) -> None:
     assert_problem(client.post(path, {}), 405, "method_not_allowed")
 
 
-@pytest.fixture(scope="module")
-def own_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]:
-    with cache_and_database(servers_folder / "prices over HTTP") as servers:
-        yield servers
+Own = tuple[Breakable, Breakable, Engine]
 
 
 @pytest.fixture
-def own_engine(own_servers: tuple[Breakable, Breakable]) -> Iterator[Engine]:
-    engine = build_engine(own_servers[1].url, application_name="test")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def own_api(
-    own_servers: tuple[Breakable, Breakable], own_engine: Engine, broker_url: str, tmp_path: Path
-) -> Iterator[Caller]:
+def own_api(cache_and_database: Own, broker_url: str, tmp_path: Path) -> Iterator[Caller]:
     """An API on servers of its own, and a caller who stays with one of its processes."""
-    cache, database = own_servers
-    with transaction(own_engine) as connection:
+    cache, database, engine = cache_and_database
+    with transaction(engine) as connection:
         _, key = create_client(connection, name="reader", scope="client", rate_limit="none")
-    with closing(redis.Redis.from_url(cache.url)) as client:
-        client.flushall()
     with serving(
         log=tmp_path / "gunicorn.log",
         DATABASE_URL=database.url,
@@ -108,16 +88,16 @@ def own_api(
 
 
 def test_a_price_goes_from_static_over_live_and_stale_to_static_as_the_world_ends(
-    own_servers: tuple[Breakable, Breakable], own_api: Caller, own_engine: Engine
+    cache_and_database: Own, own_api: Caller
 ) -> None:
-    cache, database = own_servers
+    cache, database, engine = cache_and_database
     assert seen(own_api) == {"static"}
     assert health(own_api) == {
         "status": "degraded",
         "detail": "static: Binance has not answered yet; trades refuse these",
     }
     with fake_binance() as binance:
-        worker = refresher(cache.url, own_engine, binance.url, symbols=SYMBOLS)
+        worker = refresher(cache.url, engine, binance.url, symbols=SYMBOLS)
         eventually(lambda: worker.look().prices and seen(own_api) == {"live"})
         fine = {"status": "ok", "detail": "4 live"}
         eventually(lambda: worker.look().prices and health(own_api) == fine)
@@ -129,19 +109,6 @@ def test_a_price_goes_from_static_over_live_and_stale_to_static_as_the_world_end
             eventually(lambda: seen(own_api) == {"static"})
             assert {quote["as_of"] for quote in prices(own_api)} == {None}
     eventually(lambda: seen(own_api) in ({"live"}, {"stale"}))
-
-
-def test_a_price_that_the_cache_has_lost_is_stale_and_says_its_age(
-    own_servers: tuple[Breakable, Breakable], own_api: Caller, own_engine: Engine
-) -> None:
-    cache, _ = own_servers
-    with fake_binance() as binance:
-        refresher(cache.url, own_engine, binance.url, symbols=SYMBOLS).look()
-    make_rows_older(own_engine, by_s=100)
-    with closing(redis.Redis.from_url(cache.url)) as client:
-        client.flushall()
-    eventually(lambda: seen(own_api) == {"stale"})
-    assert all(100 <= price["age_s"] < 200 for price in prices(own_api))
 
 
 def prices(caller: Caller) -> list[dict[str, Any]]:

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import redis
 from sqlalchemy import Engine
 
-from ledger.database import build_engine
 from prices.archive import Archive
 from prices.board import Board
 from prices.refreshing import Refresher
@@ -23,7 +21,6 @@ from tests.fake_binance import Remote, fake_binance
 from tests.price_scene import (
     SYMBOLS,
     board,
-    cache_and_database,
     frozen,
     full,
     killed,
@@ -61,24 +58,14 @@ class Scene:
             return client.pttl(PAUSE) / 1000
 
 
-@pytest.fixture(scope="module")
-def own_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]:
-    with cache_and_database(servers_folder / "prices") as servers:
-        yield servers
-
-
 @pytest.fixture
-def scene(own_servers: tuple[Breakable, Breakable]) -> Iterator[Scene]:
+def scene(cache_and_database: tuple[Breakable, Breakable, Engine]) -> Iterator[Scene]:
     """All is well, and a worker has taken its first look."""
-    cache, database = own_servers
-    with closing(redis.Redis.from_url(cache.url)) as client:
-        client.flushall()
-    engine = build_engine(database.url, application_name="test", pool_size=4)
+    cache, database, engine = cache_and_database
     with fake_binance() as binance:
         worker = refresher(cache.url, engine, binance.url)
         worker.look()
         yield Scene(cache, database, engine, binance, worker)
-    engine.dispose()
 
 
 FAULTS_OF_A_CACHE = [killed, frozen, full]

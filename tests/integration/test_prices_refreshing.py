@@ -11,10 +11,11 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from ledger.database import autocommit
+from ledger.database import autocommit, build_engine, transaction
 from prices.archive import Archive
 from prices.jumps import SEEN_FOR_S
 from prices.shelf import Shelf, connect
+from tests.databases import copied_database
 from tests.fake_binance import Remote, fake_binance
 from tests.price_scene import SYMBOLS, board, make_rows_older, refresher, sources
 
@@ -29,6 +30,22 @@ def cache(cache_url: str) -> Iterator[redis.Redis]:
     client.flushdb()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def module_engine(template_url: str) -> Iterator[Engine]:
+    with copied_database(template_url) as url:
+        engine = build_engine(url, application_name="test")
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def engine(module_engine: Engine) -> Engine:
+    """A database without a price in it."""
+    with transaction(module_engine) as connection:
+        connection.execute(text("DELETE FROM last_prices"))
+    return module_engine
 
 
 @pytest.fixture
