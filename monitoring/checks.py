@@ -6,8 +6,6 @@ own: a pool that is busy with payments says nothing about whether the database a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import redis
 from kombu import Connection as BrokerConnection
 from redis.backoff import NoBackoff
@@ -85,20 +83,15 @@ def workers_check(cache: redis.Redis) -> Check:
     return check
 
 
-def prices_check() -> Component:
-    """Say that there is nothing to check yet, which is no fault."""
-    return Component("ok", "not served yet")
-
-
 def all_checks(
-    *, engine: Engine, broker_url: str, cache_url: str
-) -> dict[str, Callable[[], Component]]:
+    *, engine: Engine, broker_url: str, cache_url: str, prices: Check
+) -> dict[str, Check]:
     """Every component that the HTTP contract names, and its check."""
     cache = cache_client(cache_url)
     return {
         "database": database_check(engine),
         "broker": broker_check(broker_url),
         "cache": cache_check(cache),
-        "prices": prices_check,
+        "prices": prices,
         "workers": workers_check(cache),
     }

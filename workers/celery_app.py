@@ -44,7 +44,7 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.recovery")
+_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.prices", "tasks.recovery")
 
 _TASKS: dict[str, Any] = {
     "task_serializer": "json",

@@ -12,19 +12,24 @@ import redis
 from monitoring import heartbeats
 from stack.ports import LOOPBACK
 from tests.acceptance.http_client import Caller, serving
+from tests.price_scene import put_live_prices
+from tests.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
 
 
 def test_health_names_every_component_without_a_key(client: Caller, cache_url: str) -> None:
     heartbeats.beat(redis.Redis.from_url(cache_url), "test-worker")
-    answer = Caller(client.port).get("/health")
+    put_live_prices(cache_url)
+    nobody = Caller(client.port)
+    eventually(lambda: nobody.get("/health").json()["status"] == "ok")
+    answer = nobody.get("/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
     components = answer.json()["components"]
     assert list(components) == ["database", "broker", "cache", "prices", "workers"]
     assert {component["status"] for component in components.values()} == {"ok"}
-    assert components["prices"]["detail"] == "not served yet"
+    assert components["prices"]["detail"] == "4 live"
     assert components["workers"]["detail"].endswith("alive")
 
 
