@@ -13,6 +13,7 @@ from monitoring.checks import cache_client
 from monitoring.logs import EventLogger, configure
 from settings import Settings
 from tasks.engine import forget_engine
+from workers.listening import Listening
 
 HEARTBEAT_EVERY_S = 5.0
 
@@ -30,6 +31,7 @@ def install(app: Celery) -> None:
     signals.worker_process_init.connect(_after_fork)
     signals.setup_logging.connect(_set_up_logging)
     app.steps["worker"].add(Heartbeat)
+    app.steps["consumer"].add(Listening)
 
 
 class Heartbeat(bootsteps.StartStopStep):
