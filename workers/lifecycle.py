@@ -13,6 +13,7 @@ from monitoring.checks import cache_client
 from monitoring.logs import EventLogger, configure
 from settings import Settings
 from tasks.engine import forget_engine
+from workers.listening import Listening
 from workers.pausing import PauseWithoutDatabase
 
 HEARTBEAT_EVERY_S = 5.0
@@ -32,6 +33,7 @@ def install(app: Celery) -> None:
     signals.setup_logging.connect(_set_up_logging)
     app.steps["worker"].add(Heartbeat)
     app.steps["worker"].add(PauseWithoutDatabase)
+    app.steps["consumer"].add(Listening)
 
 
 class Heartbeat(bootsteps.StartStopStep):
