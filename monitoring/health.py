@@ -2,8 +2,9 @@
 
 Guarantees that a report is bounded in time and in cost: each component is checked in a
 thread of its own, and at most one check of a component is under way at a time, so that
-asking often while something hangs piles nothing up. Details are sentences of our own:
-an error's text may hold an address or a password.
+asking often while something hangs piles nothing up; a check that can be given up is, when
+its time is over. Details are sentences of our own: an error's text may hold an address or a
+password.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from monitoring.logs import EventLogger
 
@@ -40,6 +41,18 @@ class Report:
 
 
 Check = Callable[[], Component]
+"""Asks one component how it is. Whatever it raises means that the component is down."""
+
+STORES = ("database", "broker")
+"""Where a transfer can be stored: recorded in the one, or else buffered in the other."""
+
+
+@runtime_checkable
+class CanBeGivenUp(Protocol):
+    """A check that somebody else can end."""
+
+    def give_up(self) -> None:
+        """End the check that is under way, if one is. From any thread."""
 
 
 class Health:
@@ -54,10 +67,19 @@ class Health:
         deadline = time.monotonic() + self._bound_s
         runs = {name: probe.start() for name, probe in self._probes.items()}
         components = {
-            name: run.result(deadline - time.monotonic()) or self._no_answer()
+            name: self._probes[name].wait(run, deadline - time.monotonic()) or self._no_answer()
             for name, run in runs.items()
         }
         return Report(overall(components), components)
+
+    def store(self) -> str | None:
+        """Return the first of STORES that answers, or None when none does within the bound."""
+        began = time.monotonic()
+        runs = {name: self._probes[name].start() for name in STORES}
+        # Half the time for the one, so that there is enough left for the other.
+        for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
+            runs[name].result(began + share * self._bound_s - time.monotonic())
+        return next((name for name, run in runs.items() if run.answered), None)
 
     def _no_answer(self) -> Component:
         return Component("down", f"no answer within {self._bound_s:g} s")
@@ -65,7 +87,7 @@ class Health:
 
 def overall(components: Mapping[str, Component]) -> Status:
     """Sum up: down when nothing can be stored, degraded when anything else is amiss."""
-    if components["database"].status == "down":
+    if all(components[name].status == "down" for name in STORES):
         return "down"
     return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
 
@@ -81,6 +103,11 @@ class _Run:
     def finished(self) -> bool:
         return self._done.is_set()
 
+    @property
+    def answered(self) -> bool:
+        """Whether there is a result, and a good enough one."""
+        return self._component is not None and self._component.status != "down"
+
     def finish(self, component: Component) -> None:
         self._component = component
         self._done.set()
@@ -91,15 +118,18 @@ class _Run:
 
 
 class _Probe:
-    """Starts a component's check, or joins the one that is under way."""
+    """Runs a component's check, one at a time: whoever comes meanwhile waits for the same."""
 
     def __init__(self, name: str, check: Check) -> None:
         self._name = name
         self._check = check
+        giving: object = check
+        self._can_be_given_up = giving if isinstance(giving, CanBeGivenUp) else None
         self._lock = threading.Lock()
         self._run: _Run | None = None
 
     def start(self) -> _Run:
+        """Start a check, or join the one that is under way."""
         with self._lock:
             if self._run is None or self._run.finished:
                 self._run = _Run()
@@ -108,6 +138,13 @@ class _Probe:
                     target=self._work, args=(self._run,), name=f"health-{self._name}", daemon=True
                 ).start()
             return self._run
+
+    def wait(self, run: _Run, timeout_s: float) -> Component | None:
+        """Wait for a check; when its time is over, end it where that is possible."""
+        component = run.result(timeout_s)
+        if component is None and self._can_be_given_up is not None:
+            self._can_be_given_up.give_up()
+        return component
 
     def _work(self, run: _Run) -> None:
         try:

@@ -27,14 +27,25 @@ def beat(cache: Redis, name: str) -> None:
         pipeline.execute()
 
 
+def ages_s(cache: Redis) -> dict[str, int]:
+    """Return the age in seconds of each heartbeat of the last hour, by name.
+
+    Raises: redis.RedisError: when the cache does not answer.
+    """
+    now_s = _server_time_s(cache)
+    beats = cast(list[tuple[Any, float]], cache.zrange(_KEY, 0, -1, withscores=True))
+    return {
+        name.decode() if isinstance(name, bytes) else name: max(now_s - int(beaten_at_s), 0)
+        for name, beaten_at_s in beats
+    }
+
+
 def alive(cache: Redis) -> list[str]:
     """Return the names that have beaten within the last FRESH_S seconds, in order.
 
     Raises: redis.RedisError: when the cache does not answer.
     """
-    fresh_since_s = _server_time_s(cache) - FRESH_S
-    names = cast(list[Any], cache.zrangebyscore(_KEY, fresh_since_s, "+inf"))
-    return sorted(name.decode() if isinstance(name, bytes) else name for name in names)
+    return sorted(name for name, age_s in ages_s(cache).items() if age_s <= FRESH_S)
 
 
 def _server_time_s(cache: Redis) -> int:

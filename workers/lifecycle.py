@@ -9,8 +9,8 @@ from celery import Celery, bootsteps, signals
 from redis import RedisError
 
 from monitoring import heartbeats
-from monitoring.checks import cache_client
 from monitoring.logs import EventLogger, configure
+from monitoring.server_checks import redis_client
 from settings import Settings
 from tasks.engine import forget_engine
 
@@ -36,7 +36,7 @@ class Heartbeat(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._cache = cache_client(Settings.from_environment().cache_url)
+        self._cache = redis_client(Settings.from_environment().cache_url)
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
