@@ -86,13 +86,13 @@ def _amqp_findings(url: str, *, timeout_s: float) -> list[Finding]:
     # Not `connect`: that waits two seconds and tries again.
     connection = client.transport.establish_connection()
     try:
-        with connection.transport.having_timeout(timeout_s):
-            # RabbitMQ tells of an alarm only whoever publishes.
-            connection.channel().basic_publish(amqp.Message(""), routing_key=_NOBODY)
-            with suppress(socket.timeout):
-                connection.drain_events(timeout=_ALARM_HEARD_WITHIN_S)
-            if not alarms:
-                connection.close()
+        connection.sock.settimeout(timeout_s)
+        # RabbitMQ tells of an alarm only whoever publishes.
+        connection.channel().basic_publish(amqp.Message(""), routing_key=_NOBODY)
+        with suppress(socket.timeout):
+            connection.drain_events(timeout=_ALARM_HEARD_WITHIN_S)
+        if not alarms:
+            connection.close()
     finally:
         connection.collect()  # one that is blocked hears no goodbye
     if not alarms:

@@ -42,7 +42,7 @@ def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
             *("--without-gossip", "--without-mingle"),
         ),
         "scans": (
-            *(*celery, "worker", "--hostname", "other@%h"),
+            *(*celery, "worker", "--hostname", "scans@%h"),
             *("--queues", f"{queues.SCANS},{queues.WATCH}", "--concurrency", "2"),
             *("--without-gossip", "--without-mingle"),
         ),

@@ -21,7 +21,12 @@ BROKER_TIMEOUT_S = 2.0
 
 def make_celery(settings: Settings) -> Celery:
     """Build the application. Connects to nothing until something is published or consumed."""
-    app = Celery("truepenny", broker=settings.broker_url, include=_TASK_MODULES)
+    app = Celery(
+        "truepenny",
+        broker=settings.broker_url,
+        include=_TASK_MODULES,
+        events="workers.events:Events",
+    )
     app.conf.update(
         task_queues=[_queue(name, settings) for name in _ALL_QUEUES],
         task_default_queue=queues.SCANS,
@@ -56,6 +61,7 @@ _TASKS: dict[str, Any] = {
 
 _WORKERS: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,
+    "worker_consumer": "workers.consumer:PatientConsumer",
     "worker_send_task_events": True,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "enable_utc": True,
