@@ -28,6 +28,7 @@ class Settings:
     port: int
     admin_api_key: str | None
     stuck_after_s: float
+    hung_after_s: float
     data_dir: Path
     flower_port: int
     flower_basic_auth: str | None
@@ -51,6 +52,7 @@ class Settings:
             port=values.port("PORT", 8000),
             admin_api_key=values.optional("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
+            hung_after_s=values.positive("HUNG_AFTER_S", 30.0),
             data_dir=Path(values.text("DATA_DIR", ".data")).absolute(),
             flower_port=values.port("FLOWER_PORT", 5555),
             flower_basic_auth=values.optional("FLOWER_BASIC_AUTH"),

@@ -1,8 +1,9 @@
 """Heartbeat files: one per program on this machine, touched for as long as it goes on.
 
-Guarantees that a file is never half there, and that looking at it needs nothing but the file
-system: no broker, no cache, no database. Its time of change is the file system's own clock;
-its content is the id of the process that touches it, for whoever must end that.
+Guarantees that looking at one needs nothing but the file system: no broker, no cache, no
+database. What counts is the time of its last change, by the file system's own clock. The files
+are empty: a full disk, on which nothing could be written, must not look like a program that
+hangs.
 """
 
 from __future__ import annotations
@@ -26,27 +27,17 @@ class HeartbeatFile:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._path = path(folder, name)
-        self._is_ours = False
 
     def touch(self) -> None:
-        """Say that this process goes on. Cheap; the first call writes the file anew.
+        """Say that this process goes on. Cheap.
 
         Raises: OSError: when the file system does not take it.
         """
-        if self._is_ours:
-            try:
-                os.utime(self._path)
-            except FileNotFoundError:  # somebody tidied up
-                self._write()
-        else:
-            self._write()
-
-    def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        partial.write_text(f"{os.getpid()}\n")
-        partial.replace(self._path)
-        self._is_ours = True
+        try:
+            os.utime(self._path)
+        except FileNotFoundError:  # the first time, or somebody tidied up
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
 
 
 def path(folder: Path, name: str) -> Path:
@@ -71,12 +62,3 @@ def age_s(folder: Path, name: str) -> float | None:
         return None
     age_s = time.time() - touched_at_s
     return max(age_s, 0.0) if age_s > -_CLOCKS_AGREE_WITHIN_S else None
-
-
-def process_id(folder: Path, name: str) -> int | None:
-    """Return the id of the process that touches the file; None when nobody has yet."""
-    try:
-        text = path(folder, name).read_text().strip()
-    except FileNotFoundError:
-        return None
-    return int(text) if text.isascii() and text.isdigit() else None
