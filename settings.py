@@ -29,6 +29,7 @@ class Settings:
     admin_api_key: str | None
     stuck_after_s: float
     hung_after_s: float
+    intake_buffer_limit: int
     data_dir: Path
     flower_port: int
     flower_basic_auth: str | None
@@ -53,6 +54,7 @@ class Settings:
             admin_api_key=values.optional("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
             hung_after_s=values.positive("HUNG_AFTER_S", 30.0),
+            intake_buffer_limit=values.count("INTAKE_BUFFER_LIMIT", 200_000, most=10_000_000),
             data_dir=Path(values.text("DATA_DIR", ".data")).absolute(),
             flower_port=values.port("FLOWER_PORT", 5555),
             flower_basic_auth=values.optional("FLOWER_BASIC_AUTH"),
@@ -84,6 +86,12 @@ class _Values:
         value = self.text(name, str(default))
         if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
             raise SettingsError(f"{name} must be a port from 1 to 65535, not {value!r}")
+        return int(value)
+
+    def count(self, name: str, default: int, *, least: int = 1, most: int) -> int:
+        value = self.text(name, str(default))
+        if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
+            raise SettingsError(f"{name} must be a whole number from {least} to {most:,}")
         return int(value)
 
     def positive(self, name: str, default: float) -> float:

@@ -9,9 +9,16 @@ from __future__ import annotations
 from api.app import create_app
 from api.services import build_services
 from settings import Settings
+from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
 
-app = create_app(build_services(_settings, kick=Kicker(make_celery(_settings)).kick))
+app = create_app(
+    build_services(
+        _settings,
+        buffer=intake_buffer(_settings),
+        kick=Kicker(make_celery(_settings)).kick,
+    )
+)

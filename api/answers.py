@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from ledger.buffering import Buffered
 from ledger.clients import Client
 from ledger.money import format_amount
 from ledger.transfers import TimelineEntry, Transfer
@@ -95,6 +96,34 @@ def transfer_json(transfer: Transfer) -> Json:
         "created_at": time_text(transfer.created_at),
         "updated_at": time_text(transfer.updated_at),
     }
+
+
+def buffered_json(buffered: Buffered) -> Json:
+    """Describe a request that is going to be a transfer, in the shape of one."""
+    request, at = buffered.request, time_text(buffered.at)
+    return {
+        "id": str(buffered.id),
+        "source": str(request.source_id),
+        "destination": str(request.destination_id),
+        "asset": request.asset,
+        "amount": format_amount(request.amount, scale=request.scale),
+        "state": "buffered",
+        "capture": "auto",
+        "expires_at": None,
+        "reference": request.reference,
+        "metadata": request.metadata or {},
+        "failure": None,
+        "refund_of": None,
+        "refunded": format_amount(0, scale=request.scale),
+        "group": None,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def buffered_timeline_json(buffered: Buffered) -> list[Json]:
+    """Describe what a buffered request has been through."""
+    return timeline_json([TimelineEntry("buffered", buffered.at)])
 
 
 def timeline_json(entries: list[TimelineEntry]) -> list[Json]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ledger.errors import InvalidField, LedgerError, Unavailable
+from ledger.errors import InvalidField, LedgerError, Overloaded, Unavailable
 from ledger.transfers import Transfer
 
 TABLE: Final[Mapping[str, tuple[int, str]]] = {
@@ -45,6 +45,9 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
 
 RETRY_AFTER_S: Final = 2
 """What a 503 asks the client to wait: a restart of the database takes about this long."""
+
+OVERLOADED_RETRY_AFTER_S: Final = 5
+"""The same of an overload, which ends when what waits has been worked off."""
 
 
 class Problem(Exception):
@@ -108,6 +111,8 @@ def from_ledger(error: LedgerError, *, prefix: str = "") -> Problem:
     """
     if isinstance(error, InvalidField):
         return invalid_fields([(prefix + error.pointer, error.detail)])
+    if isinstance(error, Overloaded):
+        return overloaded()
     if isinstance(error, Unavailable):
         # The detail says what the database is doing, which is not the client's concern.
         return unavailable()
@@ -129,6 +134,15 @@ def unavailable() -> Problem:
         "unavailable",
         "The request could not be stored. The same request may succeed in a moment.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+def overloaded() -> Problem:
+    """Make the problem of too much that waits already."""
+    return Problem(
+        "overloaded",
+        "Too much is waiting already. The same request may succeed when some of it is done.",
+        headers={"Retry-After": str(OVERLOADED_RETRY_AFTER_S)},
     )
 
 

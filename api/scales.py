@@ -1,11 +1,13 @@
-"""How many decimals each asset has, remembered per process because it never changes."""
+"""How many decimals each asset has, remembered because it never changes."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
-from ledger.errors import InvalidField
+from api.last_known import LastKnown
+from ledger.errors import InvalidField, Unavailable
 
 LOOK_AGAIN_AFTER_S = 1.0
 
@@ -14,9 +16,15 @@ class Scales:
     """Looks scales up, and asks the database only for assets it has not heard of."""
 
     def __init__(
-        self, load: Callable[[], dict[str, int]], *, clock: Callable[[], float] = time.monotonic
+        self,
+        load: Callable[[], dict[str, int]],
+        last_known: LastKnown,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Take how to ask the database, and what to go by while that is away."""
         self._load = load
+        self._last_known = last_known
         self._clock = clock
         self._loaded_at_s = float("-inf")
         self._scales: dict[str, int] = {}
@@ -25,18 +33,28 @@ class Scales:
         """Return the number of decimals.
 
         Raises: InvalidField: when there is no such asset, as of about a second ago.
-        Unavailable: when the database is needed and does not answer.
+        Unavailable: when the asset is not known here and the database is away.
         """
-        scale = self._scales.get(asset)
-        if scale is None:
-            self._refresh()
-            scale = self._scales.get(asset)
-        if scale is None:
+        if asset not in self._scales:
+            self._refresh(asset)
+        if asset not in self._scales:
             raise InvalidField("/asset", "is not an asset that exists")
-        return scale
+        return self._scales[asset]
 
-    def _refresh(self) -> None:
+    def _refresh(self, asset: str) -> None:
         # Bounded, or a batch of 5,000 made-up assets would ask 5,000 times.
-        if self._clock() - self._loaded_at_s >= LOOK_AGAIN_AFTER_S:
+        if self._clock() - self._loaded_at_s < LOOK_AGAIN_AFTER_S:
+            return
+        try:
             self._scales = self._load()
+        except Unavailable:
+            kept = self._last_known.recall(_NAME)
+            if kept is None or asset not in json.loads(kept):
+                raise
+            self._scales = json.loads(kept)
+        else:
             self._loaded_at_s = self._clock()
+            self._last_known.remember(_NAME, json.dumps(self._scales))
+
+
+_NAME = "scales"

@@ -12,17 +12,20 @@ from typing import cast
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import Engine
 
 from api.authentication import KeyRing
+from api.database import STATEMENT_TIMEOUT_S, Database
 from api.intake import Intake
+from api.last_known import LastKnown, short_cache_client
 from api.scales import Scales
 from api.waiting import PLACES, WaitingRoom
 from ledger.assets import load_scales
+from ledger.buffering import IntakeBuffer
 from ledger.clients import Client, find_client
-from ledger.database import autocommit, build_engine
+from ledger.database import build_engine, probe
 from ledger.transfers import Transfer, find_transfers, finished_among
 from monitoring.checks import all_checks
+from monitoring.database_watch import PROBE_TIMEOUT_S, DatabaseWatch
 from monitoring.health import Health
 from settings import Settings
 
@@ -33,7 +36,8 @@ EXTENSION = "truepenny"
 class Services:
     """Everything a view may use."""
 
-    engine: Engine
+    database: Database
+    buffer: IntakeBuffer
     keys: KeyRing
     scales: Scales
     intake: Intake
@@ -41,39 +45,66 @@ class Services:
     health: Health
 
 
-def build_services(settings: Settings, *, kick: Callable[[], None]) -> Services:
+def build_services(
+    settings: Settings, *, buffer: IntakeBuffer, kick: Callable[[], None]
+) -> Services:
     """Wire the services of one process.
 
+    buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
     """
-    engine = build_engine(settings.database_url, application_name="truepenny-api")
-    own_engine = build_engine(
-        settings.database_url, application_name="truepenny-health", pool_size=1
-    )
+    database = _database(settings)
+    last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
 
     def find(api_key: str) -> Client | None:
-        with autocommit(engine) as connection:
+        with database.autocommit() as connection:
             return find_client(connection, api_key)
 
     def load() -> dict[str, int]:
-        with autocommit(engine) as connection:
+        with database.autocommit() as connection:
             return load_scales(connection)
 
     def look(transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
-        with autocommit(engine) as connection:
+        with database.autocommit() as connection:
             finished = finished_among(connection, transfer_ids)
             return find_transfers(connection, list(finished)) if finished else {}
 
-    checks = all_checks(
-        engine=own_engine, broker_url=settings.broker_url, cache_url=settings.cache_url
-    )
     return Services(
-        engine=engine,
-        keys=KeyRing(find),
-        scales=Scales(load),
-        intake=Intake(engine, kick),
+        database=database,
+        buffer=buffer,
+        keys=KeyRing(find, last_known),
+        scales=Scales(load, last_known),
+        intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(look, places=PLACES),
-        health=Health(checks),
+        health=_health(settings),
+    )
+
+
+def _database(settings: Settings) -> Database:
+    pool = build_engine(
+        settings.database_url,
+        application_name="truepenny-api",
+        statement_timeout_s=STATEMENT_TIMEOUT_S,
+    )
+    # A new connection for each probe: whether one can be made is the question.
+    probing = build_engine(
+        settings.database_url,
+        application_name="truepenny-probe",
+        pool_size=0,
+        statement_timeout_s=PROBE_TIMEOUT_S,
+    )
+    return Database(pool, DatabaseWatch(lambda: probe(probing)))
+
+
+def _health(settings: Settings) -> Health:
+    engine = build_engine(
+        settings.database_url,
+        application_name="truepenny-health",
+        pool_size=1,
+        statement_timeout_s=PROBE_TIMEOUT_S,
+    )
+    return Health(
+        all_checks(engine=engine, broker_url=settings.broker_url, cache_url=settings.cache_url)
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from flask import Response
 
-from api.answers import transfer_json
+from api.answers import buffered_json, transfer_json
 from api.problems import from_failed
 from api.responses import json_response, problem_response
+from ledger.buffering import Kept
 from ledger.transfers import Transfer
 
 RETRY_AFTER_S = 1
+BUFFERED_RETRY_AFTER_S = 5
+"""An outage of the database lasts longer than a transfer."""
 
 
 def submitted_response(transfer: Transfer, *, replayed: bool, waited: bool) -> Response:
@@ -20,17 +25,30 @@ def submitted_response(transfer: Transfer, *, replayed: bool, waited: bool) -> R
     """
     headers = _headers(replayed=replayed, waited=waited)
     if transfer.state == "committed":
-        headers["Location"] = location(transfer)
+        headers["Location"] = location(transfer.id)
         return json_response(transfer_json(transfer), 200 if replayed else 201, headers)
     if transfer.failure is not None:
         return problem_response(from_failed(transfer), headers)
-    headers |= {"Location": location(transfer), "Retry-After": str(RETRY_AFTER_S)}
+    headers |= {"Location": location(transfer.id), "Retry-After": str(RETRY_AFTER_S)}
     return json_response(transfer_json(transfer), 202, headers)
 
 
-def location(transfer: Transfer) -> str:
+def buffered_response(kept: Kept) -> Response:
+    """Answer a POST of a transfer, or a repeat of it, that is kept until the database is back.
+
+    There is nothing to wait for, so a wish to wait is not applied.
+    """
+    headers = _headers(replayed=not kept.is_new, waited=False)
+    headers |= {
+        "Location": location(kept.buffered.id),
+        "Retry-After": str(BUFFERED_RETRY_AFTER_S),
+    }
+    return json_response(buffered_json(kept.buffered), 202, headers)
+
+
+def location(transfer_id: UUID) -> str:
     """Return the address at which the transfer can be read."""
-    return f"/v1/transfers/{transfer.id}"
+    return f"/v1/transfers/{transfer_id}"
 
 
 def _headers(*, replayed: bool, waited: bool) -> dict[str, str]:

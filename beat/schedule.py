@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from settings import Settings
-from tasks import queues, recovery
+from tasks import drain, queues, recovery
 
 SCANS_PER_STUCK_TIME = 5
 """A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
+
+DRAIN_EVERY_S = 1.0
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -18,6 +20,11 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "recovery scan": {
             "task": recovery.TASK_NAME,
             "schedule": interval_s,
+            "options": {"queue": queues.SCANS},
+        },
+        "intake drain": {
+            "task": drain.TASK_NAME,
+            "schedule": DRAIN_EVERY_S,
             "options": {"queue": queues.SCANS},
         },
     }

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.engine import make_url
+import psycopg2
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, text
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -21,55 +21,90 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ledger.errors import LedgerError, Misconfigured, Poisoned, Unavailable
+from ledger.connecting import Connector
+from ledger.errors import LedgerError, Misconfigured, Poisoned, Unavailable, Unreachable
 
-CONNECT_TIMEOUT_S = 3
-STATEMENT_TIMEOUT_MS = 15_000
-LOCK_TIMEOUT_MS = 5_000
-IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000
+STATEMENT_TIMEOUT_S = 15.0
+LOCK_TIMEOUT_S = 5.0
+IDLE_IN_TRANSACTION_TIMEOUT_S = 30.0
 POOL_TIMEOUT_S = 2
+GRACE_S = 1.0
+"""How much longer than its time-out the server may take to say that it is over."""
 
 
-def build_engine(database_url: str, *, application_name: str, pool_size: int = 20) -> Engine:
+def build_engine(
+    database_url: str,
+    *,
+    application_name: str,
+    pool_size: int = 20,
+    statement_timeout_s: float | None = STATEMENT_TIMEOUT_S,
+) -> Engine:
     """Make an engine. It connects on first use, so build it after the fork.
 
-    pool_size: the most connections this process will ever hold.
+    database_url: libpq's, so with several hosts if need be.
+    pool_size: the most connections this process will ever hold; 0 for a new one at each use.
+    statement_timeout_s: the most that a statement, and the wait for its answer, may take;
+    None for no bound, as migrations need it.
+    Raises: Misconfigured: when the URL cannot be read.
     """
-    url = make_url(database_url).set(drivername="postgresql+psycopg2")
+    try:
+        connector = Connector(
+            database_url,
+            answer_timeout_s=statement_timeout_s and statement_timeout_s + GRACE_S,
+            parameters={
+                "application_name": application_name,
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
+                "options": _options(statement_timeout_s),
+            },
+        )
+    except psycopg2.ProgrammingError as error:
+        raise Misconfigured("DATABASE_URL is not a URL that PostgreSQL's library reads.") from error
     return create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_S,
-        pool_use_lifo=True,
+        "postgresql+psycopg2://",
+        creator=connector,
         # Amounts and metadata are in the parameters, and errors are logged.
         hide_parameters=True,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": application_name,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 20_000,
-            "options": " ".join(
-                f"-c {name}={value}"
-                for name, value in (
-                    ("statement_timeout", STATEMENT_TIMEOUT_MS),
-                    ("lock_timeout", LOCK_TIMEOUT_MS),
-                    ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS),
-                    ("timezone", "UTC"),
-                )
-            ),
-        },
+        **_pool(pool_size),
     )
+
+
+def _options(statement_timeout_s: float | None) -> str:
+    bounds_s = {
+        "statement_timeout": statement_timeout_s or 0,
+        "lock_timeout": min(LOCK_TIMEOUT_S, statement_timeout_s or LOCK_TIMEOUT_S),
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_S,
+    }
+    bounds = [f"-c {name}={round(bound_s * 1000)}" for name, bound_s in bounds_s.items()]
+    return " ".join([*bounds, "-c timezone=UTC"])
+
+
+def _pool(size: int) -> dict[str, object]:
+    if size == 0:
+        return {"poolclass": NullPool}
+    bounds = {"pool_size": size, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT_S}
+    return {"poolclass": QueuePool, "pool_use_lifo": True, **bounds}
+
+
+def probe(engine: Engine) -> None:
+    """Make sure that the database answers and takes writes.
+
+    Raises: Unreachable: when it does not.
+    """
+    with autocommit(engine) as connection:
+        if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+            raise Unreachable("The database takes no writes: it is a standby, or read-only.")
 
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One database transaction: committed when the block ends, rolled back when it raises.
 
-    Raises: Unavailable: when the database went away or asks to try again. The commit's
-    own answer may be lost too, so the caller must look up what happened, never assume.
+    Raises: Unreachable: when the database is away. Unavailable: when it asks to try again.
+    The commit's own answer may be lost too, so the caller must look up what happened, never
+    assume.
     """
     with _translated(), engine.begin() as connection:
         yield connection
@@ -96,13 +131,17 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         # Without its cause: PostgreSQL's own detail shows the failing row, and errors are logged.
         raise translate(error).with_traceback(error.__traceback__) from None
+    except psycopg2.Error as error:
+        # SQLAlchemy lets the driver's own through where it sets a connection up.
+        raise _of_link(error.pgcode) from None
     except PoolTimeout as error:
         raise Unavailable("No database connection became free in time.") from error
 
 
-# What an SQLSTATE class says (PostgreSQL manual, appendix A). Everything that is not
-# listed is about the statement or the server, not about one transfer's data.
-_PASSES = ("08", "40", "53", "55", "57", "58", "25")
+# What an SQLSTATE says (PostgreSQL manual, appendix A). Everything that is not listed is
+# about the statement or the server, not about one transfer's data.
+_AWAY = ("08", "53", "57P", "58", "25006")
+_PASSES = ("40", "55", "57", "25")
 _THIS_DATA = ("22", "23", "P0", "44")
 
 
@@ -110,17 +149,23 @@ def translate(error: DBAPIError) -> LedgerError:
     """Say what a driver's error means to the ledger, by its SQLSTATE."""
     sqlstate = getattr(error.orig, "pgcode", None)
     if error.connection_invalidated:
-        return Unavailable("The connection to the database is gone.")
+        return _of_link(sqlstate)
     if sqlstate is None:  # the driver speaks for itself: it was misused, or the link broke
         if isinstance(error, DataError | IntegrityError | ProgrammingError | NotSupportedError):
             return Poisoned("The database driver refused the data.")
-        return Unavailable("The connection to the database is gone.")
+        return _of_link(sqlstate)
     translated = _of_sqlstate(sqlstate)
     translated.add_note(_where(error, sqlstate))
     return translated
 
 
+def _of_link(sqlstate: str | None) -> Unreachable:
+    return Unreachable(f"The connection to the database is gone ({sqlstate or 'no answer'}).")
+
+
 def _of_sqlstate(sqlstate: str) -> LedgerError:
+    if sqlstate.startswith(_AWAY):
+        return Unreachable(f"The database is away ({sqlstate}).")
     if sqlstate.startswith(_PASSES):
         return Unavailable(f"The database cannot answer right now ({sqlstate}).")
     if sqlstate.startswith(_THIS_DATA):

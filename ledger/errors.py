@@ -116,6 +116,20 @@ class Unavailable(LedgerError):
     code = "unavailable"
 
 
+class Unreachable(Unavailable):
+    """The database is away: nobody can connect to it, or it takes no writes."""
+
+
+class Overloaded(Unavailable):
+    """More is waiting than may wait; the same call may succeed when some of it is done."""
+
+    code = "overloaded"
+
+
+class Unreadable(LedgerError):
+    """What the buffer holds is not a buffered request of a version known here."""
+
+
 class InvariantBroken(LedgerError):
     """What the database holds contradicts the ledger's rules."""
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     cast,
+    exists,
     func,
     literal,
     select,
@@ -122,6 +123,11 @@ def _answer(candidate: _Candidate, known: Transfer | None, *, is_new: bool) -> A
     return Answer(known, replayed=not is_new)
 
 
+def invalid_by_itself(request: TransferRequest) -> Invalid | None:
+    """What is wrong with a request, as far as that can be told without the database."""
+    return SameWallet() if request.source_id == request.destination_id else None
+
+
 def fingerprint(request: TransferRequest) -> bytes:
     """What makes two requests with one key the same request: SHA-256 over its content."""
     content = [
@@ -172,8 +178,8 @@ def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
 def _invalid(request: TransferRequest, source: Any, destination: Any) -> Invalid | None:
     """What is wrong with a request for these wallet rows; the first of the checks counts."""
     client = request.client
-    if request.source_id == request.destination_id:
-        return SameWallet()
+    if wrong := invalid_by_itself(request):
+        return wrong
     if source is None or source.kind == "transit":
         return WalletNotFound("There is no such source wallet, or it is not yours.")
     if not client.is_admin and source.owner_id != client.id:
@@ -214,14 +220,16 @@ def _build_record() -> Any:
     """One statement: the new transfers, and for each either its place in line or its refusal."""
     given = rows_parameter("given", _INPUT)
     copied = [name for name in _INPUT if name not in ("metadata", "failure_code", "failure_detail")]
+    # What was refused after it had been buffered stays refused, see `ledger.refused`.
+    is_refused = exists().where(schema.refused_requests.c.id == given.c.id)
     # In id order, so that two calls with the same keys wait for each other, never deadlock.
     new = (
         insert(schema.transfers)
         .from_select(
             [*copied, "metadata"],
-            select(*(given.c[name] for name in copied), cast(given.c.metadata, JSONB)).order_by(
-                given.c.id
-            ),
+            select(*(given.c[name] for name in copied), cast(given.c.metadata, JSONB))
+            .where(~is_refused)
+            .order_by(given.c.id),
         )
         .on_conflict_do_nothing()
         .returning(schema.transfers.c.id, schema.transfers.c.created_at)

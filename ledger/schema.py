@@ -158,3 +158,25 @@ events = Table(
     Column("attempt", Integer),
     Column("detail", Text),
 )
+
+# Requests that were buffered and then refused for naming what is not there: no transfers, but
+# read as rejected ones. See `ledger.refused`.
+refused_requests = Table(
+    "refused_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("client_id", Uuid, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("source_id", Uuid, nullable=False),
+    Column("destination_id", Uuid, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("scale", Integer, nullable=False),
+    Column("amount", MinorUnits, nullable=False),
+    Column("reference", Text),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("failure_code", Text, nullable=False),
+    Column("failure_detail", Text, nullable=False),
+    Column("buffered_at", Time, nullable=False),
+    Column("refused_at", Time, nullable=False, server_default=text("now()")),
+)

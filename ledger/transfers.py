@@ -92,15 +92,20 @@ def get_transfer(connection: Connection, transfer_id: UUID, *, caller: Client) -
             or_(_t.source_owner_id == caller.id, _t.destination_owner_id == caller.id)
         )
     row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFound
-    return _transfer(row)
+    if row is not None:
+        return _transfer(row)
+    return _get_refused(connection, transfer_id, caller=caller)
 
 
 def find_transfers(connection: Connection, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
     """Those of the transfers that exist, by id, whoever may see them."""
     rows = connection.execute(_transfers().where(_t.id == func.any(transfer_ids)))
-    return {row.id: _transfer(row) for row in rows}
+    found = {row.id: _transfer(row) for row in rows}
+    missing = [id for id in transfer_ids if id not in found]
+    if missing:
+        refused = connection.execute(select(schema.refused_requests).where(_r.id.in_(missing)))
+        found |= {row.id: _refused_transfer(row) for row in refused}
+    return found
 
 
 def finished_among(connection: Connection, transfer_ids: list[UUID]) -> set[UUID]:
@@ -151,6 +156,7 @@ def timeline(connection: Connection, transfer: Transfer) -> list[TimelineEntry]:
 MAX_EVENTS = 500
 
 _t, _u, _o = schema.transfers.c, schema.unfinished.c, schema.outcomes.c
+_r = schema.refused_requests.c
 _JOINED = (
     schema.transfers.join(schema.assets, schema.assets.c.code == _t.asset)
     .outerjoin(schema.unfinished, _u.transfer_id == _t.id)
@@ -237,3 +243,38 @@ def _steps(row: Any) -> tuple[TimelineEntry, ...]:
         (row.state, row.finished_at, row.failure_detail),
     )
     return tuple(TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at)
+
+
+def _get_refused(connection: Connection, id: UUID, *, caller: Client) -> Transfer:
+    """A buffered request that was refused: its own client's to see, whatever it names."""
+    row = connection.execute(select(schema.refused_requests).where(_r.id == id)).one_or_none()
+    if row is None or not (caller.is_admin or row.client_id == caller.id):
+        raise NotFound
+    return _refused_transfer(row)
+
+
+def _refused_transfer(row: Any) -> Transfer:
+    return Transfer(
+        id=row.id,
+        source_id=row.source_id,
+        destination_id=row.destination_id,
+        asset=row.asset,
+        scale=row.scale,
+        amount=int(row.amount),
+        state="rejected",
+        capture="auto",
+        expires_at=None,
+        reference=row.reference,
+        metadata=row.metadata,
+        failure=Failure(row.failure_code, row.failure_detail),
+        refund_of=None,
+        refunded=0,
+        group_id=None,
+        created_at=row.buffered_at,
+        updated_at=row.refused_at,
+        fingerprint=bytes(row.fingerprint),
+        steps=(
+            TimelineEntry("buffered", row.buffered_at),
+            TimelineEntry("rejected", row.refused_at, detail=row.failure_detail),
+        ),
+    )

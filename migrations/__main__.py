@@ -38,7 +38,12 @@ def main() -> int:
     """Migrate as the settings say. Returns: the exit code."""
     try:
         settings = Settings.from_environment()
-        engine = build_engine(settings.database_url, application_name="migrations", pool_size=1)
+        engine = build_engine(
+            settings.database_url,
+            application_name="migrations",
+            pool_size=1,
+            statement_timeout_s=None,
+        )
         upgrade(engine, admin_api_key=settings.admin_api_key)
     except (SettingsError, LedgerError) as error:
         print(f"migrations: {error}", file=sys.stderr)

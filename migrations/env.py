@@ -16,7 +16,11 @@ def run() -> None:
     if connection is not None:
         _migrate(connection)
         return
-    engine = build_engine(Settings.from_environment().database_url, application_name="migrations")
+    engine = build_engine(
+        Settings.from_environment().database_url,
+        application_name="migrations",
+        statement_timeout_s=None,
+    )
     with engine.begin() as own:
         _migrate(own)
 

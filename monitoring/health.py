@@ -2,9 +2,8 @@
 
 Guarantees that a report is bounded in time and in cost: each component is checked in a
 thread of its own, and at most one check of a component is under way at a time, so that
-asking often while something hangs piles nothing up; a check that can be given up is, when
-its time is over. Details are sentences of our own: an error's text may hold an address or a
-password.
+asking often while something hangs piles nothing up. Details are sentences of our own:
+an error's text may hold an address or a password.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from monitoring.logs import EventLogger
 
@@ -47,14 +46,6 @@ STORES = ("database", "broker")
 """Where a transfer can be stored: recorded in the one, or else buffered in the other."""
 
 
-@runtime_checkable
-class CanBeGivenUp(Protocol):
-    """A check that somebody else can end."""
-
-    def give_up(self) -> None:
-        """End the check that is under way, if one is. From any thread."""
-
-
 class Health:
     """Runs all checks side by side and sums them up."""
 
@@ -67,7 +58,7 @@ class Health:
         deadline = time.monotonic() + self._bound_s
         runs = {name: probe.start() for name, probe in self._probes.items()}
         components = {
-            name: self._probes[name].wait(run, deadline - time.monotonic()) or self._no_answer()
+            name: run.result(deadline - time.monotonic()) or self._no_answer()
             for name, run in runs.items()
         }
         return Report(overall(components), components)
@@ -123,8 +114,6 @@ class _Probe:
     def __init__(self, name: str, check: Check) -> None:
         self._name = name
         self._check = check
-        giving: object = check
-        self._can_be_given_up = giving if isinstance(giving, CanBeGivenUp) else None
         self._lock = threading.Lock()
         self._run: _Run | None = None
 
@@ -138,13 +127,6 @@ class _Probe:
                     target=self._work, args=(self._run,), name=f"health-{self._name}", daemon=True
                 ).start()
             return self._run
-
-    def wait(self, run: _Run, timeout_s: float) -> Component | None:
-        """Wait for a check; when its time is over, end it where that is possible."""
-        component = run.result(timeout_s)
-        if component is None and self._can_be_given_up is not None:
-            self._can_be_given_up.give_up()
-        return component
 
     def _work(self, run: _Run) -> None:
         try:

@@ -20,6 +20,7 @@ ROUTES: Final = {
     "money.reserve": {"queue": RESERVE},
     "money.*": {"queue": ADVANCE},
     "scans.*": {"queue": SCANS},
+    "intake.*": {"queue": SCANS},
     "prices.*": {"queue": WATCH},
     "monitors.*": {"queue": WATCH},
 }

@@ -6,6 +6,7 @@ from celery import Task, shared_task
 
 from ledger import recovery
 from ledger.database import transaction
+from ledger.errors import Unavailable
 from monitoring.logs import EventLogger
 from settings import Settings
 from tasks import queues
@@ -29,12 +30,19 @@ def recover(self: Task[..., None]) -> None:
     Safe beside live workers and beside a second scan. Published after the commit: what is
     lost in between is stuck again, and found again.
     """
+    try:
+        _scan(self)
+    except Unavailable as error:  # the next scan comes soon
+        events.warning("scan_interrupted", error=str(error))
+
+
+def _scan(task: Task[..., None]) -> None:
     stuck_after_s = Settings.from_environment().stuck_after_s
-    if queues.count_waiting(self.app, queues.ADVANCE) < MAX_WAITING:
-        _redrive(stuck_after_s, worker=self.request.hostname or "unknown")
+    if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING:
+        _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
     with transaction(engine()) as connection:
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
-    if waiting and not queues.count_waiting(self.app, queues.RESERVE):
+    if waiting and not queues.count_waiting(task.app, queues.RESERVE):
         kick()
 
 

@@ -10,15 +10,17 @@ from api.authentication import caller
 from api.bodies import NewBatch, NewBatchItem
 from api.body_reading import BATCH_BODY_LIMIT
 from api.idempotency import missing_key
+from api.intake import Outcome
 from api.problems import Problem, from_failed, from_ledger, invalid_fields
 from api.request_ids import request_id
 from api.responses import json_response
 from api.services import Services, services
 from api.transfer_requests import transfer_request
 from api.validation import check, parse_body
+from ledger.buffering import Kept
 from ledger.clients import Client
-from ledger.errors import Invalid, InvalidField
-from ledger.intake import Answer, TransferRequest
+from ledger.errors import Invalid, InvalidField, Unavailable
+from ledger.intake import TransferRequest
 
 Result = dict[str, Any]
 
@@ -54,7 +56,7 @@ def _check_all(
         prefix = f"/transfers/{position}"
         try:
             checked.append(_check_one(item, prefix, client=client, used=used))
-        except InvalidField as error:
+        except (InvalidField, Unavailable) as error:
             checked.append(from_ledger(error, prefix=prefix))
         except Problem as problem:
             checked.append(problem)
@@ -70,9 +72,11 @@ def _check_one(item: Any, prefix: str, *, client: Client, used: Services) -> Tra
     )
 
 
-def _result(answer: Answer | Invalid, request: str) -> Result:
+def _result(answer: Outcome, request: str) -> Result:
     if isinstance(answer, Invalid):
         return _error(from_ledger(answer), request)
+    if isinstance(answer, Kept):
+        return {"id": str(answer.buffered.id), "state": "buffered"}
     if answer.transfer.failure is not None:
         return _error(from_failed(answer.transfer), request)
     return {"id": str(answer.transfer.id), "state": answer.transfer.state}

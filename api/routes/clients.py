@@ -11,7 +11,6 @@ from api.responses import json_response
 from api.services import services
 from api.validation import parse_body
 from ledger.clients import create_client
-from ledger.database import transaction
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -25,7 +24,7 @@ def create() -> Response:
     """Make a client and show its key, this once."""
     admin()
     body = parse_body(NewClient)
-    with transaction(services().engine) as connection:
+    with services().database.transaction() as connection:
         client, api_key = create_client(
             connection, name=body.name, scope=body.scope, rate_limit=body.rate_limit
         )

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, request
 
-from api.answers import timeline_json, transfer_json
+from api.answers import buffered_json, buffered_timeline_json, timeline_json, transfer_json
 from api.authentication import caller
 from api.bodies import NewTransfer
 from api.cursors import make_cursor, read_id_cursor
@@ -17,11 +17,11 @@ from api.queries import TransferPage
 from api.responses import json_response, list_response
 from api.services import services
 from api.transfer_requests import transfer_request
-from api.transfer_responses import submitted_response
+from api.transfer_responses import buffered_response, submitted_response
 from api.validation import parse_body, parse_query, require_no_query
 from api.waiting import Waited
-from ledger.database import autocommit
-from ledger.errors import Invalid
+from ledger.buffering import Buffered, Kept
+from ledger.errors import Invalid, NotFound, Unreachable
 from ledger.states import FINISHED
 from ledger.transfers import Transfer, TransferFilter, get_transfer, list_transfers, timeline
 
@@ -47,6 +47,8 @@ def create() -> Response:
     [answer] = services().intake.submit([submitted])
     if isinstance(answer, Invalid):
         raise answer
+    if isinstance(answer, Kept):
+        return buffered_response(answer)
     waited = _wait_for(answer.transfer)
     return submitted_response(
         waited.transfer or answer.transfer, replayed=answer.replayed, waited=waited.applied
@@ -58,7 +60,7 @@ def index() -> Response:
     page = parse_query(TransferPage)
     narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
     after = read_id_cursor("transfers", page.cursor)
-    with autocommit(services().engine) as connection:
+    with services().database.autocommit() as connection:
         # One more than asked for tells whether there is a next page.
         found = list_transfers(
             connection, caller=caller(), limit=page.limit + 1, after=after, narrow=narrow
@@ -72,10 +74,14 @@ def index() -> Response:
 def show(transfer_id: UUID) -> Response:
     """Show one transfer with its timeline; with Prefer: wait, once it has ended."""
     require_no_query()
-    document, transfer = _read(transfer_id)
+    found = _read(transfer_id)
+    if isinstance(found, Buffered):
+        document = buffered_json(found) | {"timeline": buffered_timeline_json(found)}
+        return json_response(document)
+    transfer, document = found
     waited = _wait_for(transfer)
     if waited.transfer is not None:
-        document, _ = _read(transfer_id)
+        _, document = _read_stored(transfer_id)
     return json_response(document, 200, {"Preference-Applied": "wait"} if waited.applied else None)
 
 
@@ -84,11 +90,37 @@ def not_available_yet(transfer_id: UUID) -> Response:  # noqa: ARG001 - the rout
     raise Problem("invalid_request", "This is not available yet.")
 
 
-def _read(transfer_id: UUID) -> tuple[dict[str, object], Transfer]:
-    with autocommit(services().engine) as connection:
+_Stored = tuple[Transfer, dict[str, object]]
+"""A transfer, and what is shown of it."""
+
+
+def _read(transfer_id: UUID) -> _Stored | Buffered:
+    """Read a transfer from the database or, where it is not there yet, from the buffer.
+
+    Raises: NotFound: when it is in neither. Unavailable: when one of them cannot tell.
+    """
+    try:
+        return _read_stored(transfer_id)
+    except (NotFound, Unreachable) as error:
+        buffered = services().buffer.find(transfer_id)
+        if buffered is not None and _may_see(buffered):
+            return buffered
+        if isinstance(error, Unreachable):
+            raise
+    # It may have come from the one into the other while we looked.
+    return _read_stored(transfer_id)
+
+
+def _read_stored(transfer_id: UUID) -> _Stored:
+    with services().database.autocommit() as connection:
         transfer = get_transfer(connection, transfer_id, caller=caller())
         entries = timeline(connection, transfer)
-    return transfer_json(transfer) | {"timeline": timeline_json(entries)}, transfer
+    return transfer, transfer_json(transfer) | {"timeline": timeline_json(entries)}
+
+
+def _may_see(buffered: Buffered) -> bool:
+    """Whose wallets it touches is not known yet, so only whoever sent it may see it."""
+    return caller().is_admin or buffered.request.client.id == caller().id
 
 
 def _wait_for(transfer: Transfer) -> Waited:

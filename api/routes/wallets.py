@@ -17,7 +17,6 @@ from api.responses import json_response, list_response
 from api.services import services
 from api.validation import parse_body, parse_query, require_no_body, require_no_query
 from ledger import wallets
-from ledger.database import autocommit, transaction
 from ledger.wallets import Wallet
 
 
@@ -38,7 +37,7 @@ def blueprint(prefix: str) -> Blueprint:
 def create() -> Response:
     """Make an empty wallet."""
     body = parse_body(NewWallet)
-    with transaction(services().engine) as connection:
+    with services().database.transaction() as connection:
         wallet = wallets.create_wallet(
             connection,
             caller=caller(),
@@ -55,7 +54,7 @@ def index() -> Response:
     """List the caller's wallets, oldest first."""
     page = parse_query(Page)
     after = read_id_cursor("wallets", page.cursor)
-    with autocommit(services().engine) as connection:
+    with services().database.autocommit() as connection:
         # One more than asked for tells whether there is a next page.
         found = wallets.list_wallets(connection, caller=caller(), limit=page.limit + 1, after=after)
     data = found[: page.limit]
@@ -67,7 +66,7 @@ def index() -> Response:
 def show(wallet_id: UUID) -> Response:
     """Show one wallet."""
     require_no_query()
-    with autocommit(services().engine) as connection:
+    with services().database.autocommit() as connection:
         wallet = wallets.get_wallet(connection, wallet_id, caller=caller())
     return json_response(wallet_json(wallet))
 
@@ -76,7 +75,7 @@ def postings(wallet_id: UUID) -> Response:
     """List a wallet's postings, newest first."""
     page = parse_query(Page)
     before = read_seq_cursor("postings", page.cursor)
-    with autocommit(services().engine) as connection:
+    with services().database.autocommit() as connection:
         wallet, found = wallets.statement(
             connection, wallet_id, caller=caller(), limit=page.limit + 1, before=before
         )
@@ -89,7 +88,7 @@ def postings(wallet_id: UUID) -> Response:
 def balance(wallet_id: UUID) -> Response:
     """Show the balance as it stood at a time."""
     at = parse_query(BalanceAt).at
-    with autocommit(services().engine) as connection:
+    with services().database.autocommit() as connection:
         wallet, then = wallets.balance_at(connection, wallet_id, at, caller=caller())
     return json_response(balance_json(wallet, then, at))
 
@@ -112,6 +111,6 @@ def close(wallet_id: UUID) -> Response:
 def _change(change: Callable[[Connection, UUID], Wallet], wallet_id: UUID) -> Response:
     admin()
     require_no_body()
-    with transaction(services().engine) as connection:
+    with services().database.transaction() as connection:
         wallet = change(connection, wallet_id)
     return json_response(wallet_json(wallet))

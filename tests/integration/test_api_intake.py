@@ -1,13 +1,31 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from api.database import Database
 from api.intake import Intake
+from ledger.database import probe
 from ledger.intake import Answer
+from monitoring.database_watch import DatabaseWatch
+from settings import Settings
+from tasks.intake_buffer import intake_buffer
 from tests.bank import Bank
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def intake_of(bank: Bank, kick: Callable[[], None]) -> Intake:
+    """Over a database that is there, so that the buffer, which is not, is never needed."""
+    settings = Settings.from_environment(
+        {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": NOWHERE, "CACHE_URL": NOWHERE}
+    )
+    database = Database(bank.engine, DatabaseWatch(lambda: probe(bank.engine)))
+    return Intake(database, intake_buffer(settings), kick)
 
 
 def test_workers_are_told_of_new_work_and_only_once_it_is_committed(bank: Bank) -> None:
     seen: list[int] = []
-    intake = Intake(bank.engine, lambda: seen.append(bank.unfinished()))
+    intake = intake_of(bank, lambda: seen.append(bank.unfinished()))
     source, destination = bank.wallet(100), bank.wallet()
     request = bank.request(source, destination, 60)
     intake.submit([request])
@@ -25,7 +43,7 @@ def test_workers_are_told_of_new_work_and_only_once_it_is_committed(bank: Bank) 
 def test_answers_come_in_the_order_of_the_requests(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     requests = [bank.request(source, destination, amount) for amount in (1, 200, 3)]
-    answers = Intake(bank.engine, lambda: None).submit(requests)
+    answers = intake_of(bank, lambda: None).submit(requests)
     assert [answer.transfer.amount for answer in answers if isinstance(answer, Answer)] == [
         1,
         200,

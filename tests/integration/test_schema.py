@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ledger.database import autocommit, build_engine, transaction
-from ledger.errors import Misconfigured, Poisoned, Unavailable
+from ledger.errors import Misconfigured, Poisoned, Unavailable, Unreachable
 from ledger.ids import new_id
 from ledger.schema import metadata
 from migrations.__main__ import _LOCK_KEY
@@ -259,14 +259,14 @@ def test_a_second_posting_of_a_leg_is_impossible(bank: Bank) -> None:
         ("SELEKT", Misconfigured),
         ("CREATE ROLE somebody SUPERUSER", Misconfigured),
         ("SET statement_timeout = 1; SELECT pg_sleep(1)", Unavailable),
-        ("SELECT pg_terminate_backend(pg_backend_pid())", Unavailable),
-        ("SET TRANSACTION READ ONLY; CREATE TABLE t ()", Unavailable),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", Unreachable),
+        ("SET TRANSACTION READ ONLY; CREATE TABLE t ()", Unreachable),
         (
             "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END $$",
             Unavailable,
         ),
         ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$", Unavailable),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$", Unavailable),
+        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$", Unreachable),
     ],
 )
 def test_an_error_of_the_database_leaves_as_what_it_means(
@@ -283,13 +283,13 @@ def test_an_error_of_the_database_leaves_as_what_it_means(
     assert statement not in str(caught.value)
 
 
-def test_a_database_that_is_not_there_is_unavailable(own_database_url: str) -> None:
+def test_a_database_that_is_not_there_is_unreachable(own_database_url: str) -> None:
     for wrong in (":1/", ":65000/"):
         address = own_database_url.rsplit(":", 1)
         engine = build_engine(
             address[0] + wrong + address[1].partition("/")[2], application_name="test"
         )
-        with pytest.raises(Unavailable), transaction(engine) as connection:
+        with pytest.raises(Unreachable), transaction(engine) as connection:
             connection.execute(text("SELECT 1"))
         engine.dispose()
 

@@ -9,10 +9,12 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.authentication import KeyRing
+from api.last_known import LastKnown, short_cache_client
 from api.services import Services, build_services
 from ledger.clients import Client
 from ledger.errors import Misconfigured
 from settings import Settings
+from tasks.intake_buffer import intake_buffer
 
 SETTINGS = Settings.from_environment(
     {
@@ -22,10 +24,12 @@ SETTINGS = Settings.from_environment(
     }
 )
 
+NOTHING_KNOWN = LastKnown(short_cache_client(SETTINGS.cache_url), secret="")
+
 
 @pytest.fixture
 def services() -> Services:
-    return build_services(SETTINGS, kick=lambda: None)
+    return build_services(SETTINGS, buffer=intake_buffer(SETTINGS), kick=lambda: None)
 
 
 def test_building_connects_to_nothing_and_live_needs_nothing(services: Services) -> None:
@@ -46,7 +50,7 @@ def test_a_bug_is_answered_without_a_word_about_it_and_logged_with_its_request_i
     def find(_: str) -> Client:
         raise error
 
-    client = client_of(replace(services, keys=KeyRing(find)))
+    client = client_of(replace(services, keys=KeyRing(find, NOTHING_KNOWN)))
     answer = client.get("/v1/wallets", headers={"Authorization": "Bearer secret-key"})
     assert answer.status_code == 500
     assert answer.content_type == "application/problem+json"

@@ -11,6 +11,7 @@ from api.app import create_app
 from api.openapi.document import build_document
 from api.openapi.paths import NOT_AVAILABLE_YET
 from api.services import build_services
+from tasks.intake_buffer import intake_buffer
 from tests.unit.test_api_application import SETTINGS
 
 DOCUMENT = build_document()
@@ -25,7 +26,7 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 
 
 def test_every_route_is_described_and_nothing_else_is() -> None:
-    app = create_app(build_services(SETTINGS, kick=lambda: None))
+    app = create_app(build_services(SETTINGS, buffer=intake_buffer(SETTINGS), kick=lambda: None))
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()

@@ -16,6 +16,7 @@ from api.waiting import WaitingRoom
 from ledger.clients import Client
 from ledger.errors import InvalidField, Unavailable
 from ledger.transfers import Transfer
+from tests.unit.test_api_application import NOTHING_KNOWN
 
 ALICE = Client(uuid4(), "alice", "client", None)
 
@@ -36,15 +37,18 @@ class Register:
     def __init__(self, **known: Client) -> None:
         self.known = known
         self.asked: list[str] = []
+        self.away = False
 
     def __call__(self, api_key: str) -> Client | None:
         self.asked.append(api_key)
+        if self.away:
+            raise Unavailable
         return self.known.get(api_key)
 
 
 def test_a_key_is_looked_up_once_and_again_when_its_time_is_over() -> None:
     clock, register = Clock(), Register(good=ALICE)
-    keys = KeyRing(register, clock=clock)
+    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
     assert keys.client_of("good") == keys.client_of("good") == ALICE
     assert register.asked == ["good"]
     clock.now += KNOWN_FOR_S + 0.1
@@ -54,7 +58,7 @@ def test_a_key_is_looked_up_once_and_again_when_its_time_is_over() -> None:
 
 def test_an_unknown_key_is_remembered_for_a_shorter_time() -> None:
     clock, register = Clock(), Register()
-    keys = KeyRing(register, clock=clock)
+    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
     assert keys.client_of("new") is keys.client_of("new") is None
     assert register.asked == ["new"]
     register.known["new"] = ALICE
@@ -64,7 +68,7 @@ def test_an_unknown_key_is_remembered_for_a_shorter_time() -> None:
 
 def test_a_flood_of_unknown_keys_does_not_push_out_the_good_ones() -> None:
     register = Register(good=ALICE)
-    keys = KeyRing(register, clock=Clock())
+    keys = KeyRing(register, NOTHING_KNOWN, clock=Clock())
     keys.client_of("good")
     for number in range(20_000):
         keys.client_of(f"bad {number}")
@@ -72,9 +76,33 @@ def test_a_flood_of_unknown_keys_does_not_push_out_the_good_ones() -> None:
     assert register.asked.count("good") == 1
 
 
+def test_a_known_client_is_let_in_while_the_database_is_away() -> None:
+    clock, register = Clock(), Register(good=ALICE)
+    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
+    keys.client_of("good")
+    clock.now += KNOWN_FOR_S + 0.1
+    register.away = True
+    assert keys.client_of("good") == ALICE
+    with pytest.raises(Unavailable):
+        keys.client_of("never seen")
+
+
+def test_a_revoked_client_is_not_let_in_by_an_outage() -> None:
+    clock, register = Clock(), Register(good=ALICE)
+    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
+    keys.client_of("good")
+    clock.now += KNOWN_FOR_S + 0.1
+    del register.known["good"]
+    assert keys.client_of("good") is None
+    clock.now += UNKNOWN_FOR_S + 0.1
+    register.away = True
+    with pytest.raises(Unavailable):
+        keys.client_of("good")
+
+
 def test_a_new_asset_is_found_and_a_made_up_one_asked_for_at_most_once_a_second() -> None:
     clock, loads = Clock(), [{"USD": 2}, {"USD": 2}, {"USD": 2, "CHF": 2}]
-    scales = Scales(lambda: loads.pop(0), clock=clock)
+    scales = Scales(lambda: loads.pop(0), NOTHING_KNOWN, clock=clock)
     assert scales.of("USD") == 2
     for _ in range(5):
         with pytest.raises(InvalidField):

@@ -87,25 +87,6 @@ def test_what_stores_transfers_is_found_although_the_other_hangs() -> None:
     release.set()
 
 
-def test_a_check_that_can_be_given_up_is_when_its_time_is_over() -> None:
-    class Patient:
-        """Waits until somebody gives it up."""
-
-        given_up = threading.Event()
-
-        def __call__(self) -> Component:
-            if not self.given_up.wait(30):
-                return OK
-            raise ConnectionError
-
-        def give_up(self) -> None:
-            self.given_up.set()
-
-    health = Health({"database": Patient(), "broker": lambda: OK}, bound_s=0.1)
-    assert health.report().components["database"].detail == "no answer within 0.1 s"
-    assert health.report().components["database"].detail == "does not answer"
-
-
 def test_an_event_is_one_line_of_json_with_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     EventLogger("test").info("something_happened", request_id="a\nb", attempt=2)

@@ -1,0 +1,112 @@
+"""Replaying: what was buffered while the database was away becomes transfers, each once.
+
+Guarantees that every buffered request ends as a transfer or as a recorded refusal, however
+often it is replayed: its id is the one that its client was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Engine, Text, Uuid, func, insert, literal, select
+
+from ledger import schema
+from ledger.buffering import Buffered
+from ledger.database import autocommit
+from ledger.errors import Invalid, Refusal
+from ledger.intake import Answer, accept
+from ledger.refused import refuse
+from ledger.rows import Columns, rows_argument, rows_parameter
+from ledger.states import FINISHED
+
+WHY_BUFFERED = "The database was away."
+_LOCK_KEY = 0x7472_7565_6472_696E
+"""Any number of ours; this one spells "truedrin"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of some buffered requests."""
+
+    accepted: int = 0
+    """New transfers that wait for a reserve."""
+    refused: int = 0
+    """New ones that were rejected at once."""
+    known: int = 0
+    """What was there already, from an earlier replay or another request with the same key."""
+
+    def __add__(self, other: Replayed) -> Replayed:
+        return Replayed(
+            self.accepted + other.accepted, self.refused + other.refused, self.known + other.known
+        )
+
+    def __bool__(self) -> bool:
+        return self != Replayed()
+
+
+def replay(connection: Connection, requests: Sequence[Buffered]) -> Replayed:
+    """Record buffered requests, in order, within the caller's transaction.
+
+    A second call with the same requests changes nothing.
+    Raises: whatever `ledger.intake.accept` raises; then nothing of them is recorded.
+    """
+    answers = accept(connection, [buffered.request for buffered in requests])
+    pairs = list(zip(requests, answers, strict=True))
+    refuse(connection, [(each, answer) for each, answer in pairs if isinstance(answer, Invalid)])
+    recorded = [
+        (each, answer)
+        for each, answer in pairs
+        if isinstance(answer, Answer) and not answer.replayed
+    ]
+    _note_buffered(connection, [each for each, _ in recorded])
+    open_ = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
+    known = sum(isinstance(answer, Answer) and answer.replayed for answer in answers)
+    return Replayed(accepted=open_, refused=len(answers) - open_ - known, known=known)
+
+
+def give_up(connection: Connection, buffered: Buffered) -> None:
+    """Refuse a request that the database does not take in, for a reason that nobody foresaw."""
+    refuse(connection, [(buffered, Refusal("The request could not be recorded."))])
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[bool]:
+    """Keep others from replaying at the same time. Yields: whether nobody else is at it.
+
+    Two at once would do no harm, only everything twice. The lock goes with the connection.
+    """
+    with autocommit(engine) as connection:
+        mine = bool(connection.execute(select(func.pg_try_advisory_lock(_LOCK_KEY))).scalar_one())
+        try:
+            yield mine
+        finally:
+            if mine:
+                connection.execute(select(func.pg_advisory_unlock(_LOCK_KEY)))
+
+
+_BUFFERED = literal("buffered")
+_NOTED: Columns = {"transfer_id": Uuid(), "at": DateTime(timezone=True), "detail": Text()}
+
+
+def _note_buffered(connection: Connection, requests: Sequence[Buffered]) -> None:
+    """Write into the timelines when the requests came; never later than now by this database.
+
+    A clock that is ahead would put the beginning of a transfer behind its end.
+    """
+    if requests:
+        rows = [(each.id, each.at.astimezone(UTC).isoformat(), WHY_BUFFERED) for each in requests]
+        connection.execute(_NOTE, rows_argument(_NOTED, rows))
+
+
+def _build_note() -> Any:
+    given = rows_parameter("given", _NOTED)
+    at = func.least(given.c.at, func.now())
+    rows = select(given.c.transfer_id, at, _BUFFERED, given.c.detail)
+    return insert(schema.events).from_select(["transfer_id", "at", "event", "detail"], rows)
+
+
+_NOTE = _build_note()

@@ -1,0 +1,106 @@
+"""The drain: brings what was buffered into the ledger, in order and in bulk.
+
+Guarantees that a request leaves the buffer only after the commit of what became of it, and that
+one which the database does not take in holds up nobody behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import Final
+
+from celery import current_app, shared_task
+
+from ledger import replaying
+from ledger.buffering import Buffered, IntakeBuffer, Waiting, decode
+from ledger.database import transaction
+from ledger.errors import Poisoned, Unavailable, Unreadable
+from ledger.replaying import Replayed, give_up, replay
+from monitoring.logs import EventLogger
+from settings import Settings
+from tasks import queues
+from tasks.chain import kick
+from tasks.engine import engine
+from tasks.intake_buffer import intake_buffer
+
+events = EventLogger(__name__)
+
+TASK_NAME = "intake.drain"
+CHUNK: Final = 1_000
+"""How many requests share one commit."""
+WORKS_FOR_S: Final = 20.0
+"""After this the next drain goes on: well below the time limit of tasks."""
+
+
+@shared_task(name=TASK_NAME)
+def drain() -> None:
+    """Replay all that is buffered, unless somebody else is at it.
+
+    Safe to run twice at once. Without the database, or without the broker, it does nothing.
+    """
+    try:
+        buffer = _buffer()
+        if buffer.count():
+            with replaying.alone(engine()) as nobody_else:
+                if nobody_else:
+                    drain_into_ledger(buffer)
+    except Unavailable as error:
+        events.warning("drain_interrupted", error=str(error))
+
+
+def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
+    """Replay what is buffered, for a bounded time. Returns: what became of it.
+
+    Raises: Unavailable: when the database or the broker goes away; the rest stays buffered.
+    """
+    total = Replayed()
+    deadline_s = time.monotonic() + WORKS_FOR_S
+    while time.monotonic() < deadline_s and (entries := buffer.first(CHUNK)):
+        done = _replay_entries(buffer, entries)
+        buffer.remove(entries)
+        if done.accepted:
+            _kick_unless_one_waits()
+        total += done
+    if total:
+        events.info("drained", **asdict(total))
+    return total
+
+
+def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replayed:
+    requests = []
+    for entry in entries:
+        try:
+            requests.append(decode(entry.content))
+        except Unreadable as error:
+            events.error("buffered_request_unreadable", error)
+            buffer.set_aside(entry)
+    return _replay(requests)
+
+
+def _replay(requests: Sequence[Buffered]) -> Replayed:
+    """Replay in one transaction; if something in it does not go in, each half in its own."""
+    try:
+        with transaction(engine()) as connection:
+            return replay(connection, requests)
+    except Poisoned as error:
+        if len(requests) == 1:
+            events.error("buffered_request_refused", error, transfer_id=str(requests[0].id))
+            with transaction(engine()) as connection:
+                give_up(connection, requests[0])
+            return Replayed(refused=1)
+    middle = len(requests) // 2
+    return _replay(requests[:middle]) + _replay(requests[middle:])
+
+
+def _kick_unless_one_waits() -> None:
+    if not queues.count_waiting(current_app, queues.RESERVE):
+        kick()
+
+
+@cache
+def _buffer() -> IntakeBuffer:
+    """The buffer of this worker process, made on first use: so after the fork."""
+    return intake_buffer(Settings.from_environment())

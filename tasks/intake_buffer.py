@@ -1,0 +1,21 @@
+"""The intake buffer on whichever broker there is."""
+
+from __future__ import annotations
+
+from ledger.buffering import IntakeBuffer
+from settings import Settings
+
+
+def intake_buffer(settings: Settings) -> IntakeBuffer:
+    """Make the buffer of this process. It connects on first use."""
+    if settings.broker_url.startswith("amqp"):
+        from tasks.intake_queue import IntakeQueue
+        from tasks.receipts import Receipts
+
+        receipts = Receipts(settings.cache_url)
+        return IntakeQueue(
+            settings.broker_url, limit=settings.intake_buffer_limit, receipts=receipts
+        )
+    from tasks.intake_stream import IntakeStream
+
+    return IntakeStream(settings.broker_url, limit=settings.intake_buffer_limit)
