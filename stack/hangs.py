@@ -19,7 +19,7 @@ import psutil
 
 from monitoring import heartbeat_files
 
-START_WITHIN_S = 90.0
+START_WITHIN_S = 60.0
 """How long a program may take from its start to its first heartbeat, on a machine that is busy
 with the start of all others."""
 _LOOKED_AWAY_S = 2.0

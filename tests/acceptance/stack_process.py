@@ -112,6 +112,17 @@ class StackProcess:
         }
         return requests.post(f"{self.url}/v1/transfers", body[1], headers=headers, timeout=20)
 
+    def beats_for_a_while(self, program: str) -> bool:
+        """Whether the program's heartbeat file was touched some seconds after its last start."""
+        run = self.data_dir / "run"
+        started, heartbeat = run / f"{program}.pace", run / "heartbeats" / program
+        return heartbeat.exists() and heartbeat.stat().st_mtime > started.stat().st_mtime + 8
+
+    def state_of(self, transfer_id: str) -> str:
+        headers = {"Authorization": f"Bearer {self.shown('demo key')}"}
+        address = f"{self.url}/v1/transfers/{transfer_id}"
+        return str(requests.get(address, headers=headers, timeout=20).json()["state"])
+
     def settles_a_transfer(self) -> bool:
         """Whether a new transfer is committed within its five seconds."""
         try:

@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 def stack(servers_folder: Path) -> Iterator[StackProcess]:
     """A running stack that the tests of this file share, and leave running."""
     stack = new_stack(servers_folder / "shared stack 100%")
+    stack.environment["HUNG_AFTER_S"] = "10"
     stack.start()
     try:
         stack.wait_until_up()
@@ -133,6 +134,23 @@ def test_what_is_killed_comes_back(stack: StackProcess, program: str) -> None:
     eventually("a new start", lambda: all(stack.pid_of(n) != pid for n, pid in old_pids.items()))
     eventually("a settled transfer", stack.settles_a_transfer)
     assert "ended" in stack.text()
+
+
+def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:
+    eventually("a settled transfer", stack.settles_a_transfer)
+    hung = ("money", "scans", "beat")
+    # One that still starts would be given more time.
+    eventually("heartbeats", lambda: all(map(stack.beats_for_a_while, hung)))
+    old_pids = {name: stack.pid_of(name) for name in hung}
+    for pid in old_pids.values():
+        psutil.Process(pid).send_signal(signal.SIGSTOP)
+    accepted = stack.transfer().json()
+    assert accepted["state"] == "accepted"
+    eventually("a new start", lambda: all(stack.pid_of(n) != pid for n, pid in old_pids.items()))
+    eventually("a settled transfer", stack.settles_a_transfer)
+    eventually("the end of what waited", lambda: stack.state_of(accepted["id"]) == "committed")
+    for name in hung:
+        assert f"truepenny: {name} shows no sign of life" in stack.text()
 
 
 def test_a_second_make_up_beside_it_says_so_and_harms_nothing(stack: StackProcess) -> None:
