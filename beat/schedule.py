@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from settings import Settings
-from tasks import drain, queues, recovery
+from tasks import drain, monitors, queues, recovery
 
 SCANS_PER_STUCK_TIME = 5
 """A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
 
 DRAIN_EVERY_S = 1.0
+WATCH_SERVERS_EVERY_S = 10.0
+WATCH_EXPIRES_S = 30.0
+"""A look that comes late says no more than the next one. Machines' clocks may differ by less."""
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -26,5 +29,10 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "task": drain.TASK_NAME,
             "schedule": DRAIN_EVERY_S,
             "options": {"queue": queues.SCANS},
+        },
+        "watch over the servers": {
+            "task": monitors.TASK_NAME,
+            "schedule": WATCH_SERVERS_EVERY_S,
+            "options": {"queue": queues.WATCH, "expires": WATCH_EXPIRES_S},
         },
     }

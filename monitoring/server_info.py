@@ -67,9 +67,10 @@ def grown(role: Role, before: Mapping[str, int], now: Mapping[str, int]) -> list
 
 
 def _growth(name: str, before: Mapping[str, int], now: Mapping[str, int]) -> int:
-    earlier = before.get(name, now[name])  # at the first look nobody knows since when
+    count = now.get(name, 0)
+    earlier = before.get(name, count)  # at the first look nobody knows since when
     # A server that was started again counts from zero.
-    return now[name] - earlier if now[name] >= earlier else now[name]
+    return count - earlier if count >= earlier else count
 
 
 def _of_broker(info: Mapping[str, Any]) -> list[Finding]:

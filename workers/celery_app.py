@@ -43,7 +43,7 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.recovery")
+_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.recovery", "tasks.monitors")
 _ALL_QUEUES = (queues.ADVANCE, queues.RESERVE, queues.SCANS, queues.WATCH)
 
 _TASKS: dict[str, Any] = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 import requests
 
 from stack.keep import Keep
@@ -151,6 +152,18 @@ def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:
     eventually("the end of what waited", lambda: stack.state_of(accepted["id"]) == "committed")
     for name in hung:
         assert f"truepenny: {name} shows no sign of life" in stack.text()
+
+
+def test_a_broker_that_may_lose_messages_is_told_of_in_plain_words(stack: StackProcess) -> None:
+    keep = Keep(stack.data_dir / "secrets")
+    port, password = keep.read("broker-port"), keep.read("broker-password")
+    with redis.Redis.from_url(f"redis://:{password}@127.0.0.1:{port}/0") as broker:
+        broker.config_set("maxmemory-policy", "allkeys-lru")
+        report = requests.get(f"{stack.url}/health", timeout=10).json()
+        assert report["components"]["broker"]["status"] == "degraded"
+        assert "throws messages away" in report["components"]["broker"]["detail"]
+        eventually("the warning", lambda: "server_amiss server=broker" in stack.text())
+        broker.config_set("maxmemory-policy", "noeviction")
 
 
 def test_a_second_make_up_beside_it_says_so_and_harms_nothing(stack: StackProcess) -> None:
