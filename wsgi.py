@@ -11,6 +11,7 @@ from api.services import build_services
 from settings import Settings
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
+from tasks.pressure import Pressure, look_at
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
@@ -20,5 +21,6 @@ app = create_app(
         _settings,
         buffer=intake_buffer(_settings),
         kick=Kicker(make_celery(_settings)).kick,
+        is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
     )
 )

@@ -17,6 +17,7 @@ from api.authentication import KeyRing
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.intake import Intake
 from api.last_known import LastKnown, short_cache_client
+from api.problems import overloaded
 from api.scales import Scales
 from api.waiting import PLACES, WaitingRoom
 from ledger.assets import load_scales
@@ -43,15 +44,21 @@ class Services:
     intake: Intake
     waiting: WaitingRoom
     health: Health
+    is_overloaded: Callable[[], bool]
 
 
 def build_services(
-    settings: Settings, *, buffer: IntakeBuffer, kick: Callable[[], None]
+    settings: Settings,
+    *,
+    buffer: IntakeBuffer,
+    kick: Callable[[], None],
+    is_overloaded: Callable[[], bool] = lambda: False,
 ) -> Services:
     """Wire the services of one process.
 
     buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
+    is_overloaded: whether the queues are too full for more work; never blocks, never raises.
     """
     database = _database(settings)
     last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
@@ -77,6 +84,7 @@ def build_services(
         intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(look, places=PLACES),
         health=_health(settings),
+        is_overloaded=is_overloaded,
     )
 
 
@@ -106,6 +114,15 @@ def _health(settings: Settings) -> Health:
     return Health(
         all_checks(engine=engine, broker_url=settings.broker_url, cache_url=settings.cache_url)
     )
+
+
+def require_room() -> None:
+    """Let only so much in as the queues can hold.
+
+    Raises: Problem: `overloaded`, before anything of the request is recorded.
+    """
+    if services().is_overloaded():
+        raise overloaded()
 
 
 def services() -> Services:

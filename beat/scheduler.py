@@ -1,4 +1,7 @@
-"""A scheduler that does not pile up work while nobody does it, and shows that it goes on."""
+"""A scheduler that lives through outages and does not pile up work while nobody does it.
+
+Shows with each look at the schedule that it goes on.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from celery.beat import ScheduleEntry, Scheduler
 
 from monitoring.logs import EventLogger
 from monitoring.pulse import Pulse
+from monitoring.streaks import Streak
 from settings import Settings
 from tasks import queues
 
@@ -25,9 +29,16 @@ class BoundedScheduler(Scheduler):
     forgets the last runs loses nothing, and there is no file that a crash could corrupt.
     """
 
+    # Celery's own is one connection for life, and beat would do nothing at all until it is
+    # made. The application's pool, which is asked where there is no producer, makes others.
+    producer: Any = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._skips: dict[str, Streak] = {}
+        super().__init__(*arguments, **options)
+
     max_interval = 2
     """Seconds between two looks at the schedule at most, and so between two heartbeats."""
-    Producer: Any
 
     def tick(self, *arguments: Any, **options: Any) -> float:
         """Send at most one entry that is due. Returns: the seconds until the next look."""
@@ -35,23 +46,22 @@ class BoundedScheduler(Scheduler):
         return super().tick(*arguments, **options)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
+        skips = self._skips.setdefault(entry.name or "", Streak())
         try:
             waiting = queues.count_waiting(self.app, (entry.options or {})["queue"])
+            if waiting < MAX_WAITING:
+                self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises: beat lives on
-            events.warning("schedule_not_sent", entry=entry.name, error=type(error).__name__)
-            return
-        if waiting >= MAX_WAITING:
-            events.warning("schedule_skipped", entry=entry.name, waiting=waiting)
-            return
-        super().apply_entry(entry, producer)
-
-    @cached_property
-    def producer(self) -> Any:
-        """What entries are sent with. It connects when it must, and gives up soon.
-
-        Celery's own connects at once, for as long as it takes, and beat stands still.
-        """
-        return self.Producer(self.connection, auto_declare=False)
+            # Not Celery's own words, which are a stack of fifty lines each time.
+            reason = type(error).__name__
+        else:
+            if waiting < MAX_WAITING:
+                if skips.end():
+                    events.info("schedule_resumed", entry=entry.name)
+                return
+            reason = f"{waiting} of it wait already"
+        if skips.add():
+            events.warning("schedule_skipped", entry=entry.name, reason=reason, skipped=skips.count)
 
     @cached_property
     def _pulse(self) -> Pulse:

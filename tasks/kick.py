@@ -13,6 +13,7 @@ import time
 from celery import Celery
 
 from monitoring.logs import EventLogger
+from monitoring.streaks import Streak
 from tasks import chain, queues
 
 events = EventLogger(__name__)
@@ -48,19 +49,21 @@ class Kicker:
                 self._thread.start()
 
     def _run(self) -> None:
-        failures = 0
+        failures = Streak()
         while self._wanted.wait():
             self._wanted.clear()
             started_s = time.monotonic()
             try:
                 self._kick_unless_one_waits()
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
-                failures += 1
-                events.warning("kick_failed", error=type(error).__name__)
+                if failures.add():
+                    events.warning(
+                        "kick_failed", error=type(error).__name__, failures=failures.count
+                    )
                 self._wanted.set()  # it is still wanted
-                time.sleep(min(0.1 * 2.0**failures, MAX_PAUSE_AFTER_FAILURE_S))
+                time.sleep(min(0.1 * 2.0 ** min(failures.count, 10), MAX_PAUSE_AFTER_FAILURE_S))
             else:
-                failures = 0
+                failures.end()
                 # A busy process spends a bounded share of its time on kicking, and the
                 # requests that come during the pause share the next kick.
                 time.sleep(min(PAUSE_SHARE * (time.monotonic() - started_s), MAX_PAUSE_S))

@@ -16,6 +16,9 @@ SCANS: Final = "scans"
 WATCH: Final = "watch"
 """Beat's looks at the outside: what goes on while the database is away, when scans stop."""
 
+HINTS: Final = (ADVANCE, RESERVE, SCANS, WATCH)
+"""The queues that may be thrown away: the database knows what their messages say."""
+
 ROUTES: Final = {
     "money.reserve": {"queue": RESERVE},
     "money.*": {"queue": ADVANCE},

@@ -69,6 +69,15 @@ class Breakable:
         for process in self._tree():
             _send(process, signal.SIGCONT)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Frozen for as long as the block takes."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
     def _freeze_tree(self) -> list[psutil.Process]:
         """Stop all processes, those too that were born while the others were being stopped."""
         frozen: list[psutil.Process] = []

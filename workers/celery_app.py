@@ -17,6 +17,12 @@ VISIBILITY_TIMEOUT_S = 120
 """After this long the Redis broker hands out again what a dead worker had taken. Longer than
 any task may run, or the same task would run twice at once."""
 BROKER_TIMEOUT_S = 2.0
+"""The longest that one question to the broker may take, so that one that hangs holds up nobody."""
+HEARTBEAT_S = 10
+"""RabbitMQ and its consumers give each other up after two of these without a sign of life."""
+MAX_DELIVERIES = 20
+"""RabbitMQ drops a message that has come back so often, for it may be what ends its consumers.
+The recovery scan drives its batch on."""
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -28,7 +34,7 @@ def make_celery(settings: Settings) -> Celery:
         events="workers.events:Events",
     )
     app.conf.update(
-        task_queues=[_queue(name, settings) for name in _ALL_QUEUES],
+        task_queues=[_queue(name, settings) for name in queues.HINTS],
         task_default_queue=queues.SCANS,
         task_create_missing_queues=False,
         task_routes=queues.ROUTES,
@@ -43,8 +49,7 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.recovery", "tasks.monitors")
-_ALL_QUEUES = (queues.ADVANCE, queues.RESERVE, queues.SCANS, queues.WATCH)
+_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.monitors", "tasks.recovery")
 
 _TASKS: dict[str, Any] = {
     "task_serializer": "json",
@@ -61,23 +66,36 @@ _TASKS: dict[str, Any] = {
 
 _WORKERS: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,
-    "worker_consumer": "workers.consumer:PatientConsumer",
     "worker_send_task_events": True,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_consumer": "workers.consumer:SteadyConsumer",
+    # What a broker refuses for a while (its memory is full, a queue was deleted) is a reason
+    # to connect anew, not to end the process.
+    "broker_channel_error_retry": True,
     "enable_utc": True,
     "timezone": "UTC",
 }
 
 
 def _queue(name: str, settings: Settings) -> Queue:
-    arguments = {"x-queue-type": "quorum"} if _is_amqp(settings) else {}
-    return Queue(name, Exchange(name, type="direct"), routing_key=name, queue_arguments=arguments)
+    # A direct exchange, so messages go to the queue by its name: a queue that was deleted and
+    # declared again needs no binding.
+    exchange = Exchange(name, type="direct")
+    if not _is_amqp(settings):
+        return Queue(name, exchange, routing_key=name)
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": MAX_DELIVERIES}
+    return Queue(name, exchange, routing_key=name, queue_arguments=arguments)
 
 
 def _broker(settings: Settings) -> dict[str, Any]:
     visibility = {"visibility_timeout": VISIBILITY_TIMEOUT_S}
     if _is_amqp(settings):
-        options: dict[str, Any] = {"confirm_publish": True}
+        options: dict[str, Any] = {
+            # Without it a message that the broker cannot take is lost without a word.
+            "confirm_publish": True,
+            "read_timeout": BROKER_TIMEOUT_S,
+            "write_timeout": BROKER_TIMEOUT_S,
+        }
     else:
         options = {
             **visibility,
@@ -94,6 +112,8 @@ def _broker(settings: Settings) -> dict[str, Any]:
         "result_backend_transport_options": visibility,
         **visibility,
         "broker_connection_timeout": BROKER_TIMEOUT_S,
+        "broker_heartbeat": HEARTBEAT_S,
+        **_CONTROL,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "task_publish_retry": True,
@@ -105,6 +125,10 @@ def _broker(settings: Settings) -> dict[str, Any]:
         },
     }
 
+
+_CONTROL = {"control_queue_exclusive": False, "control_queue_durable": True}
+"""A worker that comes back before RabbitMQ has noticed that its old connection is dead would be
+locked out of its own exclusive queue, and could not start. This one expires when unused."""
 
 _RECONNECT = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.5}
 """Whoever publishes gives up soon and tries again with the next message."""

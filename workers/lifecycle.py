@@ -17,6 +17,9 @@ BEAT_EVERY_S = 1.0
 
 _CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 """Loggers that tell of every task received, done or sent; Flower and the timeline show those."""
+_WARNING_IN_VAIN = ("celery.app.base", "celery.worker.consumer.consumer")
+"""With quorum queues the one warns at each retry that the worker waits for its time, which is
+meant; the other at each attempt to reach the broker, which `workers.consumer` tells shorter."""
 
 
 def install(app: Celery) -> None:
@@ -59,3 +62,5 @@ def _set_up_logging(**_: object) -> None:
     if level != "DEBUG":
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
+        for name in _WARNING_IN_VAIN:
+            logging.getLogger(name).setLevel(logging.ERROR)

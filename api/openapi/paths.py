@@ -161,7 +161,7 @@ TRANSFERS: Final = (
                 headers=("Location", "Retry-After", "Idempotent-Replayed", "Preference-Applied"),
             ),
         },
-        problems=("idempotency_key_missing", *REFUSALS, *FAILURES),
+        problems=("idempotency_key_missing", "overloaded", *REFUSALS, *FAILURES),
     ),
     Operation(
         method="get",
@@ -191,6 +191,7 @@ TRANSFERS: Final = (
                 example=examples.BATCH,
             )
         },
+        problems=("overloaded",),
     ),
     Operation(
         method="get",

@@ -14,7 +14,7 @@ from api.intake import Outcome
 from api.problems import Problem, from_failed, from_ledger, invalid_fields
 from api.request_ids import request_id
 from api.responses import json_response
-from api.services import Services, services
+from api.services import Services, require_room, services
 from api.transfer_requests import transfer_request
 from api.validation import check, parse_body
 from ledger.buffering import Kept
@@ -34,6 +34,7 @@ def blueprint(prefix: str) -> Blueprint:
 
 def create() -> Response:
     """Submit transfers; results come in the order of the requests."""
+    require_room()
     body = parse_body(NewBatch, limit=BATCH_BODY_LIMIT)
     if body.atomic:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])

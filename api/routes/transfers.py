@@ -15,7 +15,7 @@ from api.preferences import wait_seconds
 from api.problems import Problem
 from api.queries import TransferPage
 from api.responses import json_response, list_response
-from api.services import services
+from api.services import require_room, services
 from api.transfer_requests import transfer_request
 from api.transfer_responses import buffered_response, submitted_response
 from api.validation import parse_body, parse_query, require_no_query
@@ -39,6 +39,7 @@ def blueprint(prefix: str) -> Blueprint:
 
 def create() -> Response:
     """Submit a transfer; with Prefer: wait, also wait for its end."""
+    require_room()
     key = idempotency_key()
     body = parse_body(NewTransfer)
     submitted = transfer_request(

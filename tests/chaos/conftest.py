@@ -1,4 +1,4 @@
-"""One database and one broker per module, with a scanning worker and beat that live through it."""
+"""One database per module and each kind of broker in turn, with a scanning worker and beat."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 from sqlalchemy import Engine
 
 from ledger.database import build_engine
 from settings import Settings
 from tests.bank import Bank
+from tests.brokers import Broker
 from tests.chaos.scene import Scene
 from tests.databases import copied_database
 from tests.worker_processes import BEAT, SCANS, Workers, eventually, workers_on
@@ -37,31 +37,22 @@ def chaos_bank(chaos_engine: Engine) -> Bank:
 
 
 @pytest.fixture(scope="module")
-def broker(broker_url: str) -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(broker_url, socket_timeout=5)
-    client.flushall()
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
 def workers(
     module_database_url: str,
-    broker_url: str,
+    broker: Broker,
     cache_url: str,
-    broker: redis.Redis,  # noqa: ARG001 - emptied before anybody uses it
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Workers]:
     """Beat and the scanning worker run; each test starts the money workers it wants."""
     folder: Path = tmp_path_factory.mktemp("workers")
-    with workers_on(module_database_url, broker_url, cache_url, folder) as started:
+    with workers_on(module_database_url, broker.url, cache_url, folder) as started:
         started.start(BEAT)
         started.ready(SCANS)
         yield started
 
 
 @pytest.fixture(scope="module")
-def scene(chaos_engine: Engine, chaos_bank: Bank, broker: redis.Redis, workers: Workers) -> Scene:
+def scene(chaos_engine: Engine, chaos_bank: Bank, broker: Broker, workers: Workers) -> Scene:
     # The application as a publisher in this process sees it.
     app = make_celery(Settings.from_environment(workers.environment))
     chaos_bank.external["USD"] = chaos_bank.wallet(kind="external", owner=chaos_bank.admin)

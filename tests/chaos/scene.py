@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-import redis
 from celery import Celery
 from sqlalchemy import Engine
 
 from tasks import chain
 from tests.bank import Bank
+from tests.brokers import Broker
 from tests.worker_processes import MONEY, CeleryProcess, Workers, eventually
 
 SETTLE_WITHIN_S = 30.0
@@ -26,7 +26,7 @@ class Scene:
 
     engine: Engine
     bank: Bank
-    broker: redis.Redis
+    broker: Broker
     workers: Workers
     app: Celery
 

@@ -42,7 +42,7 @@ def test_messages_in_the_wrong_order_do_no_harm(scene: Scene) -> None:
 def test_a_lost_kick_is_made_up_for(scene: Scene) -> None:
     scene.no_worker()
     ids = scene.submit()
-    assert scene.broker.delete(queues.RESERVE) == 1
+    assert scene.broker.purge(queues.RESERVE) == 1
     scene.workers.ready(MONEY)
     scene.settles(ids)
 
@@ -54,8 +54,8 @@ def test_a_lost_link_is_found_by_the_recovery_scan(scene: Scene) -> None:
         eventually(gate.waiting)
         with stopped(worker.pid):
             gate.open()
-            eventually(lambda: scene.broker.llen(queues.ADVANCE) == 1)
-            assert scene.broker.delete(queues.ADVANCE) == 1
+            eventually(lambda: scene.broker.waiting(queues.ADVANCE) == 1)
+            assert scene.broker.purge(queues.ADVANCE) == 1
     scene.settles(ids)
     assert all("redriven" in scene.bank.timeline(id) for id in ids)
 
@@ -65,7 +65,7 @@ def test_a_broker_emptied_in_mid_flight_loses_nothing(scene: Scene) -> None:
     ids = []
     for _ in range(10):
         ids += scene.submit(50)
-        scene.broker.flushall()
+        scene.broker.empty()
     scene.settles(ids)
 
 

@@ -1,0 +1,132 @@
+"""Either broker killed, hung, flapping, emptied and full, under a load that comes over HTTP.
+
+Accepting goes on throughout, whatever was accepted is committed soon after, no process ends,
+and none fills its log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ledger.clients import create_client
+from ledger.database import transaction
+from tests.acceptance.http_client import Caller, serving
+from tests.brokers import Broker
+from tests.chaos.scene import Scene
+from tests.load import Load, load_on
+from tests.worker_processes import eventually
+
+pytestmark = pytest.mark.chaos
+
+LINES_PER_S = 5
+"""What a process may log while the broker is away, ..."""
+LINES_AT_ONCE = 60
+"""... and at the beginning and the end: a stack or two for what was under way."""
+
+
+@dataclass
+class Api:
+    """A gunicorn in front of the scene, and two wallets to move money between."""
+
+    caller: Caller
+    transfer: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def api(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    scene.worker()
+    with transaction(scene.engine) as connection:
+        client, key = create_client(connection, name="load", scope="client", rate_limit="none")
+    source = scene.bank.wallet(1_000_000_00, owner=client)
+    destination = scene.bank.wallet(owner=client)
+    transfer = {"source": str(source.id), "destination": str(destination.id)}
+    transfer |= {"asset": "USD", "amount": "0.01"}
+    log = tmp_path_factory.mktemp("api") / "gunicorn.log"
+    with serving(log=log, **scene.workers.environment) as port:
+        yield Api(Caller(port, key), transfer)
+
+
+@contextmanager
+def outage_of(scene: Scene, api: Api) -> Iterator[Load]:
+    """Load before, during and after; then everything accepted must be committed."""
+    before = {each.log: len(each.log.read_text().splitlines()) for each in scene.workers.started}
+    started_s = time.monotonic()
+    with load_on(api.caller, api.transfer) as load:
+        load.goes_on()
+        yield load
+        load.goes_on()
+    scene.settles(load.accepted)
+    allowed = LINES_AT_ONCE + LINES_PER_S * (time.monotonic() - started_s)
+    for each in scene.workers.started:
+        assert each.is_alive, each.log.read_text()[-3000:]
+        lines = each.log.read_text().splitlines()[before[each.log] :]
+        assert len(lines) <= allowed, "\n".join(lines[-50:])
+
+
+def test_a_broker_that_is_killed_and_comes_back_stops_nobody(
+    scene: Scene, api: Api, broker: Broker
+) -> None:
+    with outage_of(scene, api) as load:
+        broker.process.kill()
+        load.goes_on(100)
+        broker.process.start()
+    assert not load.refused
+
+
+def test_no_request_waits_for_a_broker_that_hangs(scene: Scene, api: Api, broker: Broker) -> None:
+    with outage_of(scene, api) as load, broker.process.frozen():
+        load.goes_on(100)  # all of them were answered, and the broker has not moved
+    assert not load.refused
+
+
+def test_a_broker_that_comes_and_goes_stops_nobody(scene: Scene, api: Api, broker: Broker) -> None:
+    with outage_of(scene, api) as load:
+        for _ in range(3):
+            broker.process.kill()
+            broker.process.start()
+            load.goes_on(5)
+    assert not load.refused
+
+
+def test_a_broker_emptied_again_and_again_loses_nothing(
+    scene: Scene, api: Api, broker: Broker
+) -> None:
+    with outage_of(scene, api) as load:
+        for _ in range(5):
+            broker.empty()
+            load.goes_on()
+    assert not load.refused
+
+
+def test_a_full_broker_makes_the_api_refuse_and_loses_nothing(
+    scene: Scene, api: Api, broker: Broker
+) -> None:
+    with outage_of(scene, api) as load:
+        broker.fill()
+        try:
+            eventually(lambda: load.refused)
+            assert api.caller.get("/v1/transfers?limit=1").ok  # reading goes on
+            batch = {"transfers": [api.transfer | {"idempotency_key": "a batch"}]}
+            eventually(lambda: api.caller.post("/v1/transfers/batch", batch).status_code == 503)
+        finally:
+            broker.make_room()
+    assert {answer.status_code for answer in load.refused} == {503}
+    problem = load.refused[0].json()
+    assert problem["code"] == "overloaded"
+    assert load.refused[0].headers["Retry-After"] == "2"
+
+
+def test_a_queue_that_came_back_dead_is_replaced(scene: Scene, api: Api, broker: Broker) -> None:
+    with outage_of(scene, api) as load:
+        # The workers declare their queues anew, and before RabbitMQ has noted them down ...
+        broker.empty()
+        load.goes_on(5)
+        broker.process.kill()
+        broker.process.start()
+    assert not load.refused

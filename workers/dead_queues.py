@@ -1,0 +1,51 @@
+"""Queues of RabbitMQ that exist and do nothing any more, replaced by new ones.
+
+A quorum queue that was declared less than a second before its only node was killed comes back
+without a leader, and stays so: it can be looked at, but neither publishing nor consuming ever
+gets an answer. Only hints are thrown away here, which the recovery scan makes anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from monitoring.logs import EventLogger
+from tasks import queues
+
+DELETE_WITHIN_S = 15.0
+"""RabbitMQ itself waits five seconds for the leader before it deletes a queue without one."""
+
+events = EventLogger(__name__)
+
+
+def replace_dead_queues(app: Celery) -> None:
+    """Delete the queues of this worker that do not answer; it declares them when it connects.
+
+    Harmless to repeat, and to do to a queue that was merely slow.
+    Raises: whatever the broker's client raises when the broker does not answer.
+    """
+    selected: Any = app.amqp.queues.consume_from
+    for name, queue in selected.items():
+        if name in queues.HINTS and not _answers(app, queue):
+            _delete(app, queue)
+            events.error("queue_replaced", queue=name)
+
+
+def _answers(app: Celery, queue: Queue) -> bool:
+    with app.connection_for_read() as connection:
+        try:
+            # What it gives, it gets back when the connection is closed.
+            queue.bind(connection.default_channel).get(no_ack=False)
+        except TimeoutError:
+            connection.collect()  # to close it in order is to wait for an answer again
+            return False
+    return True
+
+
+def _delete(app: Celery, queue: Queue) -> None:
+    patience = {"read_timeout": DELETE_WITHIN_S}
+    with app.connection_for_write(transport_options=patience) as connection:
+        queue.bind(connection.default_channel).delete()
