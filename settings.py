@@ -7,10 +7,17 @@ none at all: a value that cannot be used stops the start with one line that name
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+# What the `limits` library reads, as far as it makes sense: one limit, not of zero.
+_RATE_LIMIT = re.compile(
+    r"[1-9]\d{0,8}\s*(?:/|per)\s*(?:[1-9]\d{0,2}\s*)?(?:second|minute|hour|day)s?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class SettingsError(ValueError):
@@ -34,6 +41,9 @@ class Settings:
     flower_port: int
     flower_basic_auth: str | None
     log_level: str
+    rate_limit: str
+    proxy_hops: int
+    api_processes: int
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
@@ -54,11 +64,16 @@ class Settings:
             admin_api_key=values.optional("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
             hung_after_s=values.positive("HUNG_AFTER_S", 30.0),
-            intake_buffer_limit=values.count("INTAKE_BUFFER_LIMIT", 200_000, most=10_000_000),
+            intake_buffer_limit=values.whole_number(
+                "INTAKE_BUFFER_LIMIT", 200_000, at_least=1, at_most=10_000_000
+            ),
             data_dir=Path(values.text("DATA_DIR", ".data")).absolute(),
             flower_port=values.port("FLOWER_PORT", 5555),
             flower_basic_auth=values.optional("FLOWER_BASIC_AUTH"),
             log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+            rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
+            proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
+            api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
         )
 
 
@@ -88,11 +103,18 @@ class _Values:
             raise SettingsError(f"{name} must be a port from 1 to 65535, not {value!r}")
         return int(value)
 
-    def count(self, name: str, default: int, *, least: int = 1, most: int) -> int:
+    def whole_number(self, name: str, default: int, *, at_least: int, at_most: int) -> int:
         value = self.text(name, str(default))
-        if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
-            raise SettingsError(f"{name} must be a whole number from {least} to {most:,}")
-        return int(value)
+        number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
+        if not at_least <= number <= at_most:
+            raise SettingsError(f"{name} must be from {at_least} to {at_most}, not {value!r}")
+        return number
+
+    def rate_limit(self, name: str, default: str) -> str:
+        value = self.text(name, default).lower()
+        if value != "none" and not _RATE_LIMIT.fullmatch(value):
+            raise SettingsError(f"{name} must be none, or such as 10/minute, not {value!r}")
+        return value
 
     def positive(self, name: str, default: float) -> float:
         value = self.text(name, str(default))

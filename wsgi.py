@@ -22,5 +22,6 @@ app = create_app(
         buffer=intake_buffer(_settings),
         kick=Kicker(make_celery(_settings)).kick,
         is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
-    )
+    ),
+    proxy_hops=_settings.proxy_hops,
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.client import BAD_REQUEST, UNAUTHORIZED
+from http.client import BAD_REQUEST, TOO_MANY_REQUESTS, UNAUTHORIZED
 from typing import Any
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api.authentication import authenticate
+from api.authentication import authenticate, is_caller_known
 from api.body_reading import discard_rest
 from api.error_handlers import register_error_handlers
 from api.negotiation import require_json_accepted
+from api.rate_answers import add_rate_headers
 from api.request_ids import HEADER, request_id
 from api.routes import all_blueprints
 from api.services import EXTENSION, Services
@@ -22,9 +24,15 @@ HEARD_WITHIN_S = 1.0
 STRANGER_HEARD_WITHIN_S = 0.05
 """The same for whoever has no key: what has arrived already, and no waiting."""
 
+REFUSALS_OF_STRANGERS = (UNAUTHORIZED, TOO_MANY_REQUESTS)
 
-def create_app(services: Services) -> Flask:
-    """Build the application around its services. Connects to nothing."""
+
+def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
+    """Build the application around its services. Connects to nothing.
+
+    proxy_hops: how many proxies of ours each request comes through. Each adds to
+    X-Forwarded-For whom it has it from; what stands before that, anybody may have written.
+    """
     app = _Application("truepenny", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Allow on a 405 says it all
     app.url_map.merge_slashes = False  # a wrong address is an error, not a redirect
@@ -34,13 +42,19 @@ def create_app(services: Services) -> Flask:
     def check_at_the_door() -> None:
         # Also for addresses that do not exist: strangers learn nothing about them.
         if request.path.startswith(PREFIX + "/"):
-            authenticate(services.keys)
+            authenticate(services.keys, count_failure=services.strangers.count_failure)
+            services.write_limit.count()
             require_json_accepted(request)
 
+    services.write_limit.init_app(app)
     app.after_request(_finish)
     register_error_handlers(app)
     for blueprint in all_blueprints(PREFIX):
         app.register_blueprint(blueprint)
+    if proxy_hops:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask's own way to wrap it
+            app.wsgi_app, x_for=proxy_hops, x_proto=0, x_host=0
+        )
     return app
 
 
@@ -53,10 +67,11 @@ class _Application(Flask):
 
 def _finish(response: Response) -> Response:
     if response.status_code >= BAD_REQUEST:
-        stranger = response.status_code == UNAUTHORIZED
+        stranger = response.status_code in REFUSALS_OF_STRANGERS and not is_caller_known()
         discard_rest(
             request.environ, within_s=STRANGER_HEARD_WITHIN_S if stranger else HEARD_WITHIN_S
         )
+    add_rate_headers(response)
     headers = response.headers
     headers.add(HEADER, request_id())
     headers.add("X-Content-Type-Options", "nosniff")

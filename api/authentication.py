@@ -111,14 +111,18 @@ def _read(text: str) -> Client:
     return Client(UUID(id), name, scope, rate_limit)
 
 
-def authenticate(keys: KeyRing) -> None:
-    """Find out who calls, once per request. Raises: Problem unauthenticated."""
+def authenticate(keys: KeyRing, *, count_failure: Callable[[], None]) -> None:
+    """Find out who calls, once per request.
+
+    Raises: Problem unauthenticated, or what `count_failure` raises when there were too many.
+    """
     scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
     api_key = api_key.strip()
     client = None
     if scheme.lower() == "bearer" and 0 < len(api_key) <= _MAX_KEY_LENGTH:
         client = keys.client_of(api_key)
     if client is None:
+        count_failure()
         raise Problem(
             "unauthenticated",
             "Send a valid API key as: Authorization: Bearer KEY",
@@ -131,6 +135,11 @@ def caller() -> Client:
     """Return the client that made the request, which `authenticate` has found."""
     client: Client = g.caller
     return client
+
+
+def is_caller_known() -> bool:
+    """Tell whether `authenticate` has found a client."""
+    return "caller" in g
 
 
 def admin() -> Client:

@@ -13,9 +13,9 @@ _shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats
 
 bind = f"{_settings.host}:{_settings.port}"
 
-# Two processes, for two cores. Threads wait: for the database, and for transfers to end.
+# A process for each core, two by default. Threads wait: for the database, and for transfers to end.
 worker_class = BoundedThreadWorker
-workers = 2
+workers = _settings.api_processes
 threads = PLACES + 8  # when all places to wait are taken, these keep answering
 worker_connections = 1000
 backlog = 1024

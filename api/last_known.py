@@ -19,8 +19,8 @@ from monitoring.logs import EventLogger
 from monitoring.resting import Rest
 
 KEPT_FOR_S: Final = 86_400
-_TIMEOUT_S: Final = 0.1
-_REST_S: Final = 2.0
+_TIMEOUT_S: Final = 0.3
+_REST_S: Final = 5.0
 _PREFIX: Final = "truepenny:last-known:1:"
 
 events = EventLogger(__name__)

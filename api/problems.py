@@ -46,6 +46,9 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
 RETRY_AFTER_S: Final = 2
 """What a 503 asks the client to wait: a restart of the database takes about this long."""
 
+OVERLOADED_RETRY_AFTER_S: Final = 5
+"""The same of an overload, which ends when what waits has been worked off."""
+
 
 class Problem(Exception):
     """A request that failed: raised anywhere in a view, answered as problem+json."""
@@ -135,11 +138,11 @@ def unavailable() -> Problem:
 
 
 def overloaded() -> Problem:
-    """Make the problem of a queue so full that more work would endanger what is in it."""
+    """Make the problem of so much that waits already that more would endanger it."""
     return Problem(
         "overloaded",
         "Too much is waiting to be done. Nothing was recorded; repeat the request in a moment.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
+        headers={"Retry-After": str(OVERLOADED_RETRY_AFTER_S)},
     )
 
 

@@ -41,20 +41,30 @@ class Scales:
             raise InvalidField("/asset", "is not an asset that exists")
         return self._scales[asset]
 
+    def prepare(self) -> None:
+        """Look them up while the database is there, unless they are known: it may go away.
+
+        Raises: Unavailable: when it has gone away already.
+        """
+        if not self._scales:
+            self._load_all()
+
     def _refresh(self, asset: str) -> None:
         # Bounded, or a batch of 5,000 made-up assets would ask 5,000 times.
         if self._clock() - self._loaded_at_s < LOOK_AGAIN_AFTER_S:
             return
         try:
-            self._scales = self._load()
+            self._load_all()
         except Unavailable:
             kept = self._last_known.recall(_NAME)
             if kept is None or asset not in json.loads(kept):
                 raise
             self._scales = json.loads(kept)
-        else:
-            self._loaded_at_s = self._clock()
-            self._last_known.remember(_NAME, json.dumps(self._scales))
+
+    def _load_all(self) -> None:
+        self._scales = self._load()
+        self._loaded_at_s = self._clock()
+        self._last_known.remember(_NAME, json.dumps(self._scales))
 
 
 _NAME = "scales"

@@ -18,8 +18,11 @@ from api.database import STATEMENT_TIMEOUT_S, Database
 from api.intake import Intake
 from api.last_known import LastKnown, short_cache_client
 from api.problems import overloaded
+from api.rate_counters import CacheCounters, Counters, MemoryCounters
 from api.scales import Scales
+from api.strangers import Strangers
 from api.waiting import PLACES, WaitingRoom
+from api.write_limit import WriteLimit
 from ledger.assets import load_scales
 from ledger.buffering import IntakeBuffer
 from ledger.clients import Client, find_client
@@ -45,6 +48,9 @@ class Services:
     waiting: WaitingRoom
     health: Health
     is_overloaded: Callable[[], bool]
+    counters: Counters
+    write_limit: WriteLimit
+    strangers: Strangers
 
 
 def build_services(
@@ -63,28 +69,39 @@ def build_services(
     database = _database(settings)
     last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
 
-    def find(api_key: str) -> Client | None:
-        with database.autocommit() as connection:
-            return find_client(connection, api_key)
-
     def load() -> dict[str, int]:
         with database.autocommit() as connection:
             return load_scales(connection)
+
+    scales = Scales(load, last_known)
+
+    def find(api_key: str) -> Client | None:
+        with database.autocommit() as connection:
+            client = find_client(connection, api_key)
+        scales.prepare()  # whoever is let in may want to move money after the database is gone
+        return client
 
     def look(transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
         with database.autocommit() as connection:
             finished = finished_among(connection, transfer_ids)
             return find_transfers(connection, list(finished)) if finished else {}
 
+    counters = Counters(
+        CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
+    )
+    strangers = Strangers(settings.rate_limit, counters)
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(find, last_known),
-        scales=Scales(load, last_known),
+        keys=KeyRing(strangers.guard(find), last_known),
+        scales=scales,
         intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(look, places=PLACES),
         health=_health(settings),
         is_overloaded=is_overloaded,
+        counters=counters,
+        write_limit=WriteLimit(settings.rate_limit, counters),
+        strangers=strangers,
     )
 
 

@@ -90,6 +90,9 @@ class IntakeBuffer(Protocol):
     def count(self) -> int:
         """How many wait. Raises: Unavailable: when the broker is away."""
 
+    def close(self) -> None:
+        """Let go of connections. The next call opens new ones."""
+
 
 def encode(buffered: Buffered) -> bytes:
     """Write a buffered request as the JSON that `decode` reads."""

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +88,8 @@ class HangWatch:
         self.say(
             f"{program.name} shows no sign of life for {quiet_s:.0f} s: ending it, to start again"
         )
-        os.killpg(program.process_id, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(program.process_id, signal.SIGKILL)
 
     def _process_id(self, name: str) -> int | None:
         try:

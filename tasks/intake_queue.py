@@ -29,6 +29,7 @@ _TIMEOUT_S: Final = 1.5
 """For connecting, and for each answer. Half of what a request may wait, for it is tried twice."""
 _NO_MORE_AFTER_S: Final = 0.1
 _PERSISTENT: Final = 2
+_FULL: Final = "As many requests as may be buffered are waiting."
 _MANY_DELIVERIES: Final = 2**31 - 1
 """A request that is delivered again and again is isolated by the drain, never dropped."""
 
@@ -55,7 +56,7 @@ class IntakeQueue:
         new = {each.id: each for each in requests if each.id not in known}
         with self._publishing.in_use():
             contents = [encode(each) for each in new.values()]
-            self._publishing.retried_once(lambda link: _publish(link, QUEUE, contents))
+            self._publishing.retried_once(lambda link: self._publish_within_limit(link, contents))
         self._receipts.write(list(new.values()))
         kept = []
         for each in requests:
@@ -94,10 +95,19 @@ class IntakeQueue:
     def count(self) -> int:
         """How many wait."""
         with self._publishing.in_use():
-            declared = self._publishing.retried_once(
-                lambda link: link.channel.queue_declare(QUEUE, passive=True)
-            )
-        return int(declared.message_count)
+            return int(self._publishing.retried_once(_count))
+
+    def close(self) -> None:
+        """Let go of connections; what `first` has returned goes back into the queue."""
+        for link in (self._publishing, self._consuming):
+            with link.in_use():
+                link.close()
+
+    def _publish_within_limit(self, link: _Link, contents: Sequence[bytes]) -> None:
+        # The queue has a bound of its own, but the one that it was made with.
+        if _count(link) + len(contents) > self._limit:
+            raise Overloaded(_FULL)
+        _publish(link, QUEUE, contents)
 
     def _acknowledge(self, entry: Waiting) -> None:
         # On a new link the tag would name another message; the old one is in the queue again.
@@ -185,6 +195,10 @@ def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> No
         )
 
 
+def _count(link: _Link) -> int:
+    return int(link.channel.queue_declare(QUEUE, passive=True).message_count)
+
+
 def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
     """Publish to a queue and wait until each message is confirmed.
 
@@ -201,7 +215,7 @@ def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
         while confirms.open:
             link.drain(max(deadline_s - time.monotonic(), 0.001))
     if confirms.refused:
-        raise Overloaded("As many requests as may be buffered are waiting.")
+        raise Overloaded(_FULL)
 
 
 class _Confirms:

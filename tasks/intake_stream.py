@@ -126,6 +126,10 @@ class IntakeStream:
         with _translated():
             return self._client.xlen(STREAM)
 
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client.close()
+
 
 @contextmanager
 def _translated() -> Iterator[None]:

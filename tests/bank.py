@@ -141,6 +141,12 @@ class Bank:
     def state(self, transfer_id: UUID) -> str:
         return self.transfer(transfer_id).state
 
+    def states(self, transfer_ids: list[UUID]) -> set[str]:
+        """The states of these transfers; what the ledger does not hold yet is `unknown`."""
+        with autocommit(self.engine) as connection:
+            found = transfers.find_transfers(connection, transfer_ids)
+        return {found[id].state if id in found else "unknown" for id in transfer_ids}
+
     def transfer(self, transfer_id: UUID) -> transfers.Transfer:
         with autocommit(self.engine) as connection:
             return transfers.get_transfer(connection, transfer_id, caller=self.admin)

@@ -16,7 +16,7 @@ import redis
 from stack.place import Place, find_place
 from stack.ports import free_port
 from stack.valkey import BROKER_ROLE, Valkey
-from tasks import queues
+from tasks import intake_queue, queues
 from tests.breakable import Breakable, breakable
 from tests.rabbitmq import RabbitMQ
 
@@ -116,7 +116,7 @@ class RabbitBroker:
         return self._ask(lambda channel: channel.queue_purge(queue))
 
     def empty(self) -> None:
-        for name in queues.HINTS:
+        for name in (*queues.HINTS, intake_queue.QUEUE, intake_queue.ASIDE):
             self._ask(partial(amqp.Channel.queue_delete, queue=name))
             self._ask(partial(amqp.Channel.exchange_delete, exchange=name))
 

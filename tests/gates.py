@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 _KEY = 4_242_001
 
 _WATCHED = {
+    "accept": ("transfers", "INSERT", "true"),
     "reserve": ("unfinished", "UPDATE", "NEW.state = 'reserved' AND OLD.state = 'accepted'"),
     "deduct": ("unfinished", "UPDATE", "NEW.state = 'deducted' AND OLD.state = 'reserved'"),
     "credit": ("unfinished", "UPDATE", "NEW.state = 'credited' AND OLD.state = 'deducted'"),

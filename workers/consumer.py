@@ -38,12 +38,6 @@ events = EventLogger(__name__)
 class SteadyConsumer(Consumer):
     """Celery's consumer, with pauses between attempts that suit an outage of any length."""
 
-    # Celery's own, which its type stubs leave out.
-    controller: Any
-    conninfo: Any
-    connection_errors: tuple[type[Exception], ...]
-    channel_errors: tuple[type[Exception], ...]
-
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type, misc] # no variable, a class
         """Celery's steps, but for the one that sets up delayed delivery.
 
@@ -56,6 +50,12 @@ class SteadyConsumer(Consumer):
             for step in Consumer.Blueprint.default_steps
             if not step.endswith(":DelayedDelivery")
         )
+
+    # Set by Celery's consumer, which says nothing about their types.
+    controller: Any
+    conninfo: Any
+    connection_errors: Any
+    channel_errors: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -19,6 +19,8 @@ from api.openapi.paths import FAILURES, OPERATIONS
 from api.preferences import MAX_WAIT_S
 from api.problems import TABLE, Problem
 from api.queries import Query
+from api.rate_answers import HEADERS as RATE_HEADERS
+from api.rate_answers import LIMIT, REMAINING, RESET
 
 Json = dict[str, Any]
 _SCHEMAS: Final = "#/components/schemas/"
@@ -30,7 +32,9 @@ Moves money between wallets and never loses a penny.
 all of them. **Times** are RFC 3339 in UTC. **Lists** take `limit` and the `cursor` that the
 page before gave. **Unknown** fields and parameters are errors. **Errors** are RFC 9457
 problems; look at `code`. Nothing in a 4xx or 5xx has moved money. Every answer carries
-`X-Request-Id`: yours, if you sent one.
+`X-Request-Id`: yours, if you sent one. **Limits**: writing is limited, by your address or by
+your client if it has a limit of its own; a batch counts as one. So are failed
+authentications, by address. Where a request was counted, `X-RateLimit-*` says how you stand.
 """
 
 PARAMETERS: Final[dict[str, Json]] = {
@@ -67,6 +71,18 @@ HEADERS: Final[dict[str, Json]] = {
     "Retry-After": {
         "description": "After how many seconds to ask again.",
         "schema": {"type": "integer", "minimum": 0},
+    },
+    LIMIT: {
+        "description": "How many requests your limit allows. Only where you have one.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    REMAINING: {
+        "description": "How many of them are left.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    RESET: {
+        "description": "When all are there again, in seconds since 1970.",
+        "schema": {"type": "integer"},
     },
     "Idempotent-Replayed": {
         "description": "On a repeat only.",
@@ -170,28 +186,33 @@ def _query_parameter(name: str, schema: Json, *, required: bool) -> Json:
 
 
 def _responses(operation: Operation) -> Json:
-    responses = {str(status): _answer(it) for status, it in operation.answers.items()}
+    counted = RATE_HEADERS if operation.is_counted else ()
+    responses = {str(status): _answer(it, counted) for status, it in operation.answers.items()}
     by_status: defaultdict[int, list[str]] = defaultdict(list)
     for code in operation.all_problems:
         by_status[TABLE[code][0]].append(code)
     for status, codes in sorted(by_status.items()):
-        responses[str(status)] = _problem(status, codes)
+        responses[str(status)] = _problem(status, codes, counted)
     return responses
 
 
-def _answer(answer: Answer) -> Json:
+def _answer(answer: Answer, counted: tuple[str, ...]) -> Json:
     return {
         "description": answer.description,
-        "headers": _headers(*answer.headers),
+        "headers": _headers(*answer.headers, *counted),
         "content": {JSON: {"schema": _reference(answer.model), "example": answer.example}},
     }
 
 
-def _problem(status: int, codes: list[str]) -> Json:
-    extra = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}.get(status, ())
+def _problem(status: int, codes: list[str], counted: tuple[str, ...]) -> Json:
+    extra = {
+        401: ("WWW-Authenticate", *RATE_HEADERS),
+        429: ("Retry-After", *RATE_HEADERS),
+        503: ("Retry-After",),
+    }.get(status, ())
     return {
         "description": " · ".join(f"`{code}`" for code in codes),
-        "headers": _headers(*extra),
+        "headers": _headers(*extra, *counted),
         "content": {
             PROBLEM_JSON: {
                 "schema": _reference(ProblemDocument),

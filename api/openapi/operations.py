@@ -43,12 +43,17 @@ class Operation:
     takes_no_body: bool = False
 
     @property
+    def is_counted(self) -> bool:
+        """Whether it counts against the limit of writes."""
+        return self.method != "get" and not self.is_open
+
+    @property
     def all_problems(self) -> tuple[str, ...]:
         """Every code that the operation can answer."""
         codes = set(self.problems)
         if not self.is_open:
             codes |= {"unauthenticated", "not_acceptable", "invalid_request"}
-            codes |= {"internal_error", "unavailable"}
+            codes |= {"internal_error", "unavailable", "rate_limited"}
         if self.body or self.takes_no_body:
             codes |= {"unsupported_media_type", "too_large"}
         return tuple(sorted(codes))

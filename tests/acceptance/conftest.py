@@ -14,6 +14,7 @@ from ledger.clients import create_client, find_client
 from ledger.database import autocommit, build_engine, transaction
 from ledger.wallets import Wallet
 from tests.acceptance.http_client import Caller, serving
+from tests.acceptance.limited_api import LimitedApi, limited_api
 from tests.bank import Bank
 
 Unchanged = Callable[[], AbstractContextManager[None]]
@@ -37,6 +38,23 @@ def api_port(
         CACHE_URL=cache_url,
     ) as port:
         yield port
+
+
+@pytest.fixture(scope="package")
+def limited(
+    database_url: str,
+    broker_url: str,
+    api_engine: Engine,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[LimitedApi]:
+    """APIs with rate limits, on a cache that a test may break and has to mend."""
+    with limited_api(
+        database_url=database_url,
+        broker_url=broker_url,
+        engine=api_engine,
+        logs=tmp_path_factory.mktemp("limited"),
+    ) as api:
+        yield api
 
 
 @pytest.fixture(scope="session")

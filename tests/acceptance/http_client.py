@@ -75,13 +75,16 @@ class Caller:
 
 @contextmanager
 def serving(*, log: Path, config: str = CONFIG, **environment: str) -> Iterator[int]:
-    """Run gunicorn as `make up` does, on a free port. Yields: the port."""
+    """Run gunicorn as `make up` does, on a free port. Yields: the port.
+
+    Without a rate limit, unless one is given: tests of other things send many requests.
+    """
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", config, "wsgi:app"],
             cwd=ROOT,
-            env={**os.environ, **environment, "PORT": str(port)},
+            env={**os.environ, "RATE_LIMIT": "none", **environment, "PORT": str(port)},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

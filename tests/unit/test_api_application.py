@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
@@ -21,8 +22,10 @@ SETTINGS = Settings.from_environment(
         "DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/nothing",
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
+        "RATE_LIMIT": "none",
     }
 )
+LIMITED = replace(SETTINGS, rate_limit="10/minute")
 
 NOTHING_KNOWN = LastKnown(short_cache_client(SETTINGS.cache_url), secret="")
 
@@ -60,6 +63,26 @@ def test_a_bug_is_answered_without_a_word_about_it_and_logged_with_its_request_i
     assert record.message == "request_failed"
     assert record.truepenny_fields["request_id"] == answer.headers["X-Request-Id"]  # type: ignore[attr-defined]
     assert "secret-key" not in caplog.text
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_client_without_a_limit_and_whoever_reads_cost_the_cache_nothing(method: str) -> None:
+    services = build_services(LIMITED, buffer=intake_buffer(LIMITED), kick=lambda: None)
+    limit = None if method == "GET" else "none"
+    client = Client(uuid4(), "x", "client", limit)
+    known = replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN))
+    headers = {"Authorization": "Bearer key", "Content-Type": "text/plain"}
+    answer = client_of(known).open("/v1/wallets?wrong", method=method, headers=headers)
+    assert answer.status_code == 400
+    assert "X-RateLimit-Limit" not in answer.headers
+    assert known.counters.are_shared  # nobody has found out yet that there is no cache
+
+
+def test_no_hook_of_the_limiter_runs_around_every_request(services: Services) -> None:
+    app = create_app(services)
+    hooks = [*app.before_request_funcs[None], *app.after_request_funcs[None]]
+    assert {hook.__module__ for hook in hooks} == {"api.app"}
+    assert not app.teardown_request_funcs
 
 
 def client_of(services: Services) -> FlaskClient:

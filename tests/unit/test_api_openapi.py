@@ -72,6 +72,21 @@ def test_every_operation_says_what_happens_without_a_key_unless_it_needs_none() 
             assert ("401" in operation["responses"]) is (operation.get("security") != [])
 
 
+def test_limits_are_described_wherever_they_are_kept() -> None:
+    told = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
+    for methods in DOCUMENT["paths"].values():
+        for method, operation in methods.items():
+            responses = operation["responses"]
+            if operation.get("security") == []:
+                assert "429" not in responses
+                continue
+            assert {"Retry-After", *told} <= set(responses["429"]["headers"])
+            assert told <= set(responses["401"]["headers"])
+            for status in set(responses) - {"401", "429"}:
+                counted = told <= set(responses[status]["headers"])
+                assert counted is (method != "get")
+
+
 def test_a_batch_is_described_down_to_its_items() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     items = schemas["NewBatch"]["properties"]["transfers"]["items"]

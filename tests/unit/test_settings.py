@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from limits import parse_many
 
 from settings import Settings, SettingsError
 
@@ -24,6 +25,8 @@ def test_the_three_addresses_are_enough() -> None:
     assert (settings.host, settings.port, settings.flower_port) == ("127.0.0.1", 8000, 5555)
     assert (settings.stuck_after_s, settings.log_level) == (10.0, "INFO")
     assert settings.hung_after_s == 30.0
+    assert (settings.rate_limit, settings.proxy_hops) == ("10/minute", 0)
+    assert settings.api_processes == 2
     assert settings.admin_api_key is None
     assert settings.data_dir == Path(".data").absolute()
 
@@ -62,6 +65,21 @@ def test_an_address_that_is_missing_is_named(name: str, value: str | None) -> No
         ("STUCK_AFTER_S", "1e9"),
         ("STUCK_AFTER_S", "soon"),
         ("LOG_LEVEL", "LOUD"),
+        ("RATE_LIMIT", "10"),
+        ("RATE_LIMIT", "0/minute"),
+        ("RATE_LIMIT", "-1/minute"),
+        ("RATE_LIMIT", "10/fortnight"),
+        ("RATE_LIMIT", "10/minute;100/hour"),
+        ("RATE_LIMIT", "9999999999/minute"),
+        ("RATE_LIMIT", "10/0 minutes"),
+        ("RATE_LIMIT", "10/year"),
+        ("RATE_LIMIT", "off"),
+        ("PROXY_HOPS", "-1"),
+        ("PROXY_HOPS", "11"),
+        ("PROXY_HOPS", "one"),
+        ("PROXY_HOPS", "\u00b2"),
+        ("API_PROCESSES", "0"),
+        ("API_PROCESSES", "65"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
@@ -82,10 +100,30 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
         ("STUCK_AFTER_S", "0.5"),
         ("PORT", "65535"),
         ("LOG_LEVEL", "debug"),
+        ("RATE_LIMIT", "none"),
+        ("PROXY_HOPS", "10"),
+        ("API_PROCESSES", "1"),
+        ("API_PROCESSES", "64"),
     ],
 )
 def test_a_value_that_can_be_used_is_taken(name: str, value: str) -> None:
     assert str(getattr(read(**{name: value}), name.lower())).lower() == value
+
+
+@pytest.mark.parametrize(
+    ("value", "amount", "window_s"),
+    [
+        ("10/minute", 10, 60),
+        ("1000/Minute", 1000, 60),
+        ("5 per second", 5, 1),
+        ("1/30 minutes", 1, 1800),
+        ("999999999/day", 999_999_999, 86_400),
+        ("1 per 999 days", 1, 999 * 86_400),
+    ],
+)
+def test_a_rate_limit_that_is_taken_can_be_read(value: str, amount: int, window_s: int) -> None:
+    [limit] = parse_many(read(RATE_LIMIT=value).rate_limit)
+    assert (limit.amount, limit.get_expiry()) == (amount, window_s)
 
 
 def test_an_empty_value_counts_as_not_given() -> None:

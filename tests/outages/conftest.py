@@ -1,0 +1,39 @@
+"""A town per module and kind of broker, on a PostgreSQL of its own that its tests break."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.keep import Keep
+from stack.place import find_place
+from stack.servers import Servers
+from tests.breakable import breakable
+from tests.brokers import Broker
+from tests.outages.town import Town, town
+from tests.servers import migrate
+
+
+@pytest.fixture(scope="module")
+def own_servers() -> Iterator[tuple[Servers, Path]]:
+    """Servers with ports and data of their own, and the folder that they are in."""
+    folder = Path(tempfile.mkdtemp(prefix="truepenny-outages-"))
+    folder.chmod(0o711)  # the servers' account passes through
+    yield Servers(find_place(folder, say=print), Keep(folder / "secrets")), folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def broken_town(
+    own_servers: tuple[Servers, Path], broker: Broker, cache_url: str
+) -> Iterator[Town]:
+    servers, folder = own_servers
+    postgres = servers.postgres()
+    with breakable(postgres, folder / "postgres.log") as database:
+        migrate(postgres.url)
+        with town(database, postgres.url, broker, cache_url, folder) as everything:
+            yield everything

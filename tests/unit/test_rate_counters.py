@@ -1,0 +1,74 @@
+"""The counters of a process by itself, which stand in for the cache's."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.rate_counters import NOTHING, MemoryCounters, Window
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def allowed(counters: MemoryCounters, *, limit: int) -> int:
+    """How many of many requests stay within the limit."""
+    return sum(counters.hit("key", 60).count <= limit for _ in range(3 * limit))
+
+
+@pytest.mark.parametrize(
+    ("processes", "limit", "each"),
+    [
+        (1, 1, 1),
+        (1, 10, 10),
+        (2, 10, 5),
+        (2, 11, 6),
+        (2, 1, 1),
+        (4, 2, 1),
+        (64, 10, 1),
+        (3, 1000, 334),
+    ],
+)
+def test_processes_share_a_limit_evenly_and_each_allows_at_least_one(
+    processes: int, limit: int, each: int
+) -> None:
+    assert allowed(MemoryCounters(processes=processes), limit=limit) == each
+
+
+def test_a_window_begins_with_its_first_request_and_ends_in_time() -> None:
+    clock = Clock()
+    counters = MemoryCounters(processes=1, clock=clock)
+    assert counters.look("key") == NOTHING
+    assert counters.hit("key", 60) == Window(1, 60.0)
+    clock.now_s += 59.0
+    assert counters.hit("key", 60) == Window(2, 1.0)
+    assert counters.look("key") == Window(2, 1.0)
+    clock.now_s += 1.0
+    assert counters.look("key") == NOTHING
+    assert counters.hit("key", 60) == Window(1, 60.0)
+
+
+def test_it_goes_on_from_where_the_shared_counter_had_come() -> None:
+    clock = Clock()
+    counters = MemoryCounters(processes=2, clock=clock)
+    counters.note("key", Window(7, 30.0))
+    assert counters.hit("key", 60) == Window(9, 30.0)
+    clock.now_s += 30.0
+    assert counters.hit("key", 60) == Window(1, 60.0)
+
+
+def test_a_flood_of_addresses_takes_bounded_memory_and_spares_who_is_busy() -> None:
+    counters = MemoryCounters(processes=1, max_keys=100)
+    for number in range(5_000):
+        counters.hit(f"address {number}", 60)
+        counters.hit("busy", 60)
+        counters.note(f"noted {number}", Window(1, 60.0))
+    assert len(counters) == 100
+    assert counters.look("busy").count == 5_000
+    assert counters.look("address 0") == NOTHING
