@@ -1,7 +1,7 @@
-"""Heartbeats: which workers are alive, as a sorted set in the cache.
+"""Heartbeats: which processes are alive, as a sorted set in the cache.
 
 Guarantees that ages are measured by one clock, the cache server's, whatever the clocks
-of the machines say. The cache may lose the set: the next beat brings a worker back.
+of the machines say. The cache may lose the set: the next beat brings a process back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, cast
 from redis import Redis
 
 FRESH_S = 15
+"""Whoever has not beaten for longer counts as gone."""
 _FORGET_AFTER_S = 3600
 _KEY = "truepenny:heartbeats"
 
@@ -38,14 +39,6 @@ def ages_s(cache: Redis) -> dict[str, int]:
         name.decode() if isinstance(name, bytes) else name: max(now_s - int(beaten_at_s), 0)
         for name, beaten_at_s in beats
     }
-
-
-def alive(cache: Redis) -> list[str]:
-    """Return the names that have beaten within the last FRESH_S seconds, in order.
-
-    Raises: redis.RedisError: when the cache does not answer.
-    """
-    return sorted(name for name, age_s in ages_s(cache).items() if age_s <= FRESH_S)
 
 
 def _server_time_s(cache: Redis) -> int:

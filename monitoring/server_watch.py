@@ -106,7 +106,8 @@ def tell(role: Role, seen: Seen, known: Known) -> Known:
         if looks < OVER_AFTER_LOOKS:
             missed[code] = looks
         else:
-            events.info("server_well_again", server=role, finding=code)
+            # As loud as its beginning, for whoever is waiting for it.
+            events.warning("server_well_again", server=role, finding=code)
     return Known(seen.counters or known.counters, missed)
 
 
