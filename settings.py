@@ -53,6 +53,7 @@ class Settings:
     port: int
     admin_api_key: str | None
     stuck_after_s: float
+    hung_after_s: float
     intake_buffer_limit: int
     data_dir: Path
     flower_port: int
@@ -84,6 +85,7 @@ class Settings:
             port=values.port("PORT", 8000),
             admin_api_key=values.optional("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
+            hung_after_s=values.positive("HUNG_AFTER_S", 30.0),
             intake_buffer_limit=values.whole_number(
                 "INTAKE_BUFFER_LIMIT", 200_000, at_least=1, at_most=10_000_000
             ),

@@ -230,10 +230,17 @@ class ComponentsAnswer(AnswerModel):
 
 
 class HealthAnswer(AnswerModel):
-    """How the whole is doing; down means that nothing can be stored."""
+    """How the whole is doing; down means that nothing can be stored or buffered."""
 
     status: Component
     components: ComponentsAnswer
+
+
+class ReadyAnswer(AnswerModel):
+    """Whether this process can take transfers, and why (not)."""
+
+    status: Literal["ok", "down"]
+    detail: str
 
 
 class LiveAnswer(AnswerModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from settings import Settings
-from tasks import drain, prices, queues, recovery
+from tasks import drain, monitors, prices, queues, recovery
 
 SCANS_PER_STUCK_TIME = 5
 """A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
@@ -13,6 +13,9 @@ SCANS_PER_STUCK_TIME = 5
 DRAIN_EVERY_S = 1.0
 PRICES_EVERY_S = 2.0
 PRICES_EXPIRE_AFTER_S = 10.0
+WATCH_SERVERS_EVERY_S = 10.0
+WATCH_EXPIRES_S = 30.0
+"""A look that comes late says no more than the next one. Machines' clocks may differ by less."""
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -34,5 +37,10 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "schedule": PRICES_EVERY_S,
             # What waited longer, for want of a worker, is superseded: nobody needs it done twice.
             "options": {"queue": queues.WATCH, "expires": PRICES_EXPIRE_AFTER_S},
+        },
+        "watch over the servers": {
+            "task": monitors.TASK_NAME,
+            "schedule": WATCH_SERVERS_EVERY_S,
+            "options": {"queue": queues.WATCH, "expires": WATCH_EXPIRES_S},
         },
     }

@@ -1,13 +1,20 @@
-"""A scheduler that lives through outages and does not pile up work while nobody does it."""
+"""A scheduler that lives through outages and does not pile up work while nobody does it.
+
+Shows with each look at the schedule that it goes on.
+"""
 
 from __future__ import annotations
 
+import socket
+from functools import cached_property
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
 from monitoring.logs import EventLogger
+from monitoring.pulse import Pulse
 from monitoring.streaks import Streak
+from settings import Settings
 from tasks import queues
 
 events = EventLogger(__name__)
@@ -30,6 +37,14 @@ class BoundedScheduler(Scheduler):
         self._skips: dict[str, Streak] = {}
         super().__init__(*arguments, **options)
 
+    max_interval = 2
+    """Seconds between two looks at the schedule at most, and so between two heartbeats."""
+
+    def tick(self, *arguments: Any, **options: Any) -> float:
+        """Send at most one entry that is due. Returns: the seconds until the next look."""
+        self._pulse.beat()
+        return super().tick(*arguments, **options)
+
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         skips = self._skips.setdefault(entry.name or "", Streak())
         try:
@@ -47,3 +62,7 @@ class BoundedScheduler(Scheduler):
             reason = f"{waiting} of it wait already"
         if skips.add():
             events.warning("schedule_skipped", entry=entry.name, reason=reason, skipped=skips.count)
+
+    @cached_property
+    def _pulse(self) -> Pulse:
+        return Pulse.of(f"beat@{socket.gethostname()}", Settings.from_environment())

@@ -7,91 +7,111 @@ own: a pool that is busy with payments says nothing about whether the database a
 from __future__ import annotations
 
 import redis
-from kombu import Connection as BrokerConnection
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from ledger.database import autocommit
+from ledger.database import probe
 from monitoring import heartbeats
 from monitoring.health import Check, Component
+from monitoring.server_checks import (
+    NotServing,
+    amqp_findings,
+    is_redis,
+    redis_client,
+    redis_findings,
+    redis_info,
+)
+from monitoring.server_info import Finding, Role
 
-_TIMEOUT_S = 0.8
-
-
-def cache_client(url: str) -> redis.Redis:
-    """Return a client for short questions. It connects on first use."""
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=_TIMEOUT_S,
-        socket_timeout=_TIMEOUT_S,
-        max_connections=4,
-        retry=Retry(NoBackoff(), 0),  # its default would go on asking for many seconds
-    )
+_PROGRAMS = {
+    "money": "transfers are taken and wait",
+    "scans": "transfers that stand still are not driven on, and prices are not refreshed",
+    "beat": "nothing is scheduled, so what stands still is not driven on",
+}
+"""What must beat, by the first part of its name, and what it means when it does not."""
 
 
 def database_check(engine: Engine) -> Check:
-    """Ask the database for nothing, and learn that it answers."""
+    """Ask the database whether it takes writes. The engine bounds how long its answer may take."""
 
     def check() -> Component:
-        with autocommit(engine) as connection:
-            connection.execute(text("SELECT 1"))
+        probe(engine)
         return Component("ok", "answers")
 
     return check
 
 
 def broker_check(url: str) -> Check:
-    """Open a connection to the broker, whichever kind it is."""
-    if url.startswith(("redis://", "rediss://")):
-        return cache_check(cache_client(url))
+    """Ask the broker how it is, whichever kind it is."""
+    if is_redis(url):
+        return redis_check(redis_client(url), "broker")
 
     def check() -> Component:
-        with BrokerConnection(url, connect_timeout=_TIMEOUT_S) as connection:
-            connection.connect()
-        return Component("ok", "answers")
+        return _component("answers", amqp_findings(url))
 
     return check
 
 
-def cache_check(cache: redis.Redis) -> Check:
-    """Ping."""
-
-    def check() -> Component:
-        cache.ping()
-        return Component("ok", "answers")
-
-    return check
-
-
-def workers_check(cache: redis.Redis) -> Check:
-    """Count the heartbeats. No worker means that transfers are accepted and wait."""
+def redis_check(client: redis.Redis, role: Role) -> Check:
+    """Ask a Redis how it is."""
 
     def check() -> Component:
         try:
-            alive = len(heartbeats.alive(cache))
-        except redis.RedisError:
-            return Component(
-                "degraded", "unknown: the cache, which keeps their heartbeats, is down"
-            )
-        if alive == 0:
-            return Component(
-                "degraded", f"no heartbeat within {heartbeats.FRESH_S} s; transfers wait"
-            )
-        return Component("ok", f"{alive} alive")
+            info = redis_info(client)
+        except NotServing as error:
+            return Component("down", str(error))
+        return _component(*redis_findings(role, info))
 
     return check
+
+
+def _component(well: str, found: list[Finding]) -> Component:
+    if not found:
+        return Component("ok", well)
+    return Component("degraded", "; ".join(each.detail for each in found))
+
+
+def workers_check(cache: redis.Redis) -> Check:
+    """Look at the heartbeats. Without workers, transfers are accepted and wait."""
+
+    def check() -> Component:
+        try:
+            ages_s = heartbeats.ages_s(cache)
+        except redis.RedisError:
+            return Component("degraded", "unknown: the cache, which has their heartbeats, is away")
+        return workers_component(ages_s)
+
+    return check
+
+
+def workers_component(ages_s: dict[str, int]) -> Component:
+    """Sum up the ages of heartbeats, by name. There may be many workers of one program."""
+    youngest_s: dict[str, int] = {}
+    alive: dict[str, int] = {}
+    for name, age_s in ages_s.items():
+        program = name.partition("@")[0].rstrip("-_0123456789")
+        youngest_s[program] = min(age_s, youngest_s.get(program, age_s))
+        alive[program] = alive.get(program, 0) + (age_s <= heartbeats.FRESH_S)
+    missing = [name for name in _PROGRAMS if not alive.get(name)]
+    if missing:
+        said = (f"{name}: {_silence(youngest_s.get(name))}; {_PROGRAMS[name]}" for name in missing)
+        return Component("degraded", " · ".join(said))
+    counts = (f"{alive[name]} {name}" for name in sorted(alive) if alive[name])
+    return Component("ok", f"alive: {', '.join(counts)}")
+
+
+def _silence(age_s: int | None) -> str:
+    return "no heartbeat" if age_s is None else f"no heartbeat for {age_s} s"
 
 
 def all_checks(
     *, engine: Engine, broker_url: str, cache_url: str, prices: Check
 ) -> dict[str, Check]:
     """Every component that the HTTP contract names, and its check."""
-    cache = cache_client(cache_url)
+    cache = redis_client(cache_url)
     return {
         "database": database_check(engine),
         "broker": broker_check(broker_url),
-        "cache": cache_check(cache),
+        "cache": redis_check(cache, "cache"),
         "prices": prices,
         "workers": workers_check(cache),
     }

@@ -40,6 +40,10 @@ class Report:
 
 
 Check = Callable[[], Component]
+"""Asks one component how it is. Whatever it raises means that the component is down."""
+
+STORES = ("database", "broker")
+"""Where a transfer can be stored: recorded in the one, or else buffered in the other."""
 
 
 class Health:
@@ -59,13 +63,22 @@ class Health:
         }
         return Report(overall(components), components)
 
+    def store(self) -> str | None:
+        """Return the first of STORES that answers, or None when none does within the bound."""
+        began = time.monotonic()
+        runs = {name: self._probes[name].start() for name in STORES}
+        # Half the time for the one, so that there is enough left for the other.
+        for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
+            runs[name].result(began + share * self._bound_s - time.monotonic())
+        return next((name for name, run in runs.items() if run.answered), None)
+
     def _no_answer(self) -> Component:
         return Component("down", f"no answer within {self._bound_s:g} s")
 
 
 def overall(components: Mapping[str, Component]) -> Status:
     """Sum up: down when nothing can be stored, degraded when anything else is amiss."""
-    if components["database"].status == "down":
+    if all(components[name].status == "down" for name in STORES):
         return "down"
     return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
 
@@ -81,6 +94,11 @@ class _Run:
     def finished(self) -> bool:
         return self._done.is_set()
 
+    @property
+    def answered(self) -> bool:
+        """Whether there is a result, and a good enough one."""
+        return self._component is not None and self._component.status != "down"
+
     def finish(self, component: Component) -> None:
         self._component = component
         self._done.set()
@@ -91,7 +109,7 @@ class _Run:
 
 
 class _Probe:
-    """Starts a component's check, or joins the one that is under way."""
+    """Runs a component's check, one at a time: whoever comes meanwhile waits for the same."""
 
     def __init__(self, name: str, check: Check) -> None:
         self._name = name
@@ -100,6 +118,7 @@ class _Probe:
         self._run: _Run | None = None
 
     def start(self) -> _Run:
+        """Start a check, or join the one that is under way."""
         with self._lock:
             if self._run is None or self._run.finished:
                 self._run = _Run()

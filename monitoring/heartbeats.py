@@ -1,7 +1,7 @@
-"""Heartbeats: which workers are alive, as a sorted set in the cache.
+"""Heartbeats: which processes are alive, as a sorted set in the cache.
 
 Guarantees that ages are measured by one clock, the cache server's, whatever the clocks
-of the machines say. The cache may lose the set: the next beat brings a worker back.
+of the machines say. The cache may lose the set: the next beat brings a process back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, cast
 from redis import Redis
 
 FRESH_S = 15
+"""Whoever has not beaten for longer counts as gone."""
 _FORGET_AFTER_S = 3600
 _KEY = "truepenny:heartbeats"
 
@@ -27,14 +28,17 @@ def beat(cache: Redis, name: str) -> None:
         pipeline.execute()
 
 
-def alive(cache: Redis) -> list[str]:
-    """Return the names that have beaten within the last FRESH_S seconds, in order.
+def ages_s(cache: Redis) -> dict[str, int]:
+    """Return the age in seconds of each heartbeat of the last hour, by name.
 
     Raises: redis.RedisError: when the cache does not answer.
     """
-    fresh_since_s = _server_time_s(cache) - FRESH_S
-    names = cast(list[Any], cache.zrangebyscore(_KEY, fresh_since_s, "+inf"))
-    return sorted(name.decode() if isinstance(name, bytes) else name for name in names)
+    now_s = _server_time_s(cache)
+    beats = cast(list[tuple[Any, float]], cache.zrange(_KEY, 0, -1, withscores=True))
+    return {
+        name.decode() if isinstance(name, bytes) else name: max(now_s - int(beaten_at_s), 0)
+        for name, beaten_at_s in beats
+    }
 
 
 def _server_time_s(cache: Redis) -> int:

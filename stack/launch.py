@@ -6,8 +6,9 @@
                    killing a test run or the process manager, however, leaves nothing running
 --user ID          the user and group number to run as
 --after FILE       wait until FILE exists: the application starts when the servers are ready
---pace FILE        remember the start in FILE and keep starts at least `PACE_S` apart: no end
-                   to the retries, and none of a process manager's ever longer pauses
+--pace FILE        remember the start and the process in FILE and keep starts at least `PACE_S`
+                   apart: no end to the retries, and none of a process manager's ever longer
+                   pauses
 --alone FILE       wait until no earlier run of the program lives: two servers that write to
                    the same files would destroy them
 
@@ -22,6 +23,7 @@ import fcntl
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,7 +62,10 @@ def wait_until_alone(lock: Path) -> None:
 
 
 def keep_pace(marker: Path) -> None:
-    """Sleep until the last start that `marker` remembers is `PACE_S` ago, then note this one."""
+    """Sleep until the last start that `marker` remembers is `PACE_S` ago, then note this one.
+
+    Its content is this process's id, which the program will have, too.
+    """
     try:
         age_s = time.time() - marker.stat().st_mtime
     except FileNotFoundError:
@@ -68,6 +73,11 @@ def keep_pace(marker: Path) -> None:
     if 0 <= age_s < PACE_S:  # a clock set back must not hold a program off for hours
         time.sleep(PACE_S - age_s)
     marker.touch()
+    with suppress(OSError):  # a full disk keeps nobody from starting, only from being watched
+        # In place and as long as what was there: that takes no room, and is never half done.
+        descriptor = os.open(marker, os.O_WRONLY)
+        os.write(descriptor, f"{os.getpid():<10}\n".encode())
+        os.close(descriptor)
 
 
 def drop_privileges(user_id: int) -> None:

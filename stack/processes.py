@@ -19,12 +19,16 @@ from tasks import queues
 
 @dataclass(frozen=True)
 class Program:
-    """One entry of the table. After `stop_within_s` it is killed with its whole group."""
+    """One entry of the table. After `stop_within_s` it is killed with its whole group.
+
+    has_heartbeat: whether it touches a heartbeat file of its name for as long as it goes on.
+    """
 
     name: str
     command: tuple[str, ...]
     stop_signal: signal.Signals = signal.SIGTERM
     stop_within_s: int = 30  # longer than a request may wait, or a task take
+    has_heartbeat: bool = False
 
 
 def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -42,7 +46,7 @@ def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
             *("--without-gossip", "--without-mingle"),
         ),
         "scans": (
-            *(*celery, "worker", "--hostname", "other@%h"),
+            *(*celery, "worker", "--hostname", "scans@%h"),
             *("--queues", f"{queues.SCANS},{queues.WATCH}", "--concurrency", "2"),
             *("--without-gossip", "--without-mingle"),
         ),
@@ -54,12 +58,16 @@ def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
+_WITH_HEARTBEAT = ("money", "scans", "beat")
+
+
 def app_programs(settings: Settings, *, run: Path, ready: Path) -> list[Program]:
     """The application's programs. They wait for `ready`: first the servers, then migrations."""
     return [
         Program(
             name,
             launch_command(command, "--after", str(ready), "--pace", str(run / f"{name}.pace")),
+            has_heartbeat=name in _WITH_HEARTBEAT,
         )
         for name, command in app_commands(settings).items()
     ]

@@ -15,12 +15,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from monitoring import heartbeat_files
 from settings import Settings
 from stack import orphans
 from stack.api import Api
 from stack.demo import Demo, curl_line, ensure_demo
 from stack.errors import StackError
 from stack.follow import Follower
+from stack.hangs import HangWatch
 from stack.locks import Lock, take_data_folder
 from stack.maker import end_with_make
 from stack.migrate import migrate
@@ -161,18 +163,26 @@ Move money:
 
 
 def watch(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> None:
-    """Pass on what the logs say that matters, and revive supervisor itself.
+    """Pass on what the logs say that matters, end what hangs, and revive supervisor itself.
 
     Raises: StopRequested: when a signal came; there is no other end.
     """
     programs = (*plan.server_programs, *plan.app_programs)
     names = ("supervisord", *(program.name for program in programs))
     followers = [Follower(plan.folders.logs / f"{name}.log") for name in names]
+    hangs = HangWatch(
+        names=[program.name for program in programs if program.has_heartbeat],
+        run=plan.folders.run,
+        heartbeats=heartbeat_files.folder(plan.settings.data_dir),
+        hung_after_s=plan.settings.hung_after_s,
+        say=say,
+    )
     while True:
         signals.pause(_WATCH_EVERY_S)
         for follower in followers:
             for line in follower.important_lines():
                 say(line)
+        hangs.look()
         if supervisor.revive():
             say("the process manager ended: started it again, and everything with it")
 

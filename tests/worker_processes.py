@@ -111,6 +111,7 @@ def workers_on(
         "DATABASE_URL": database_url,
         "BROKER_URL": broker_url,
         "CACHE_URL": cache_url,
+        "DATA_DIR": str(folder),
         "STUCK_AFTER_S": str(STUCK_AFTER_S),
         "PYTHONWARNINGS": "ignore",
     }

@@ -27,7 +27,12 @@ The recovery scan drives its batch on."""
 
 def make_celery(settings: Settings) -> Celery:
     """Build the application. Connects to nothing until something is published or consumed."""
-    app = Celery("truepenny", broker=settings.broker_url, include=_TASK_MODULES)
+    app = Celery(
+        "truepenny",
+        broker=settings.broker_url,
+        include=_TASK_MODULES,
+        events="workers.events:Events",
+    )
     app.conf.update(
         task_queues=[_queue(name, settings) for name in queues.HINTS],
         task_default_queue=queues.SCANS,
@@ -44,7 +49,13 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.prices", "tasks.recovery")
+_TASK_MODULES = (
+    "tasks.chain",
+    "tasks.drain",
+    "tasks.monitors",
+    "tasks.prices",
+    "tasks.recovery",
+)
 
 _TASKS: dict[str, Any] = {
     "task_serializer": "json",

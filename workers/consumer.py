@@ -4,6 +4,10 @@ Celery's own consumer waits up to 30 s between attempts to connect, ends the pro
 broker refuses an operation (memory full, a queue deleted under it), and starts over at once,
 without a pause, when it connects and then fails. Here every failure is followed by another
 attempt, soon but never at once for long, and the log grows slowly, however long it takes.
+
+While the consumer connects, nothing else runs in the worker's main process, not even its event
+loop. So the pulse that the loop gives (`workers.lifecycle`) goes on from here: an outage of
+the broker must not look like a worker that hangs.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ class SteadyConsumer(Consumer):
         )
 
     # Set by Celery's consumer, which says nothing about their types.
+    controller: Any
     conninfo: Any
     connection_errors: Any
     channel_errors: Any
@@ -65,7 +70,7 @@ class SteadyConsumer(Consumer):
             interval_start=FIRST_PAUSE_S,
             interval_step=FIRST_PAUSE_S,
             interval_max=MAX_PAUSE_S,
-            callback=maybe_shutdown,
+            callback=self._go_on,
         )
         self.first_connection_attempt = False
         return connected
@@ -105,6 +110,11 @@ class SteadyConsumer(Consumer):
             replace_dead_queues(self.app)
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises: later again
             self._note(error)
+
+    def _go_on(self) -> None:
+        """Run before each pause between attempts, and every second of it."""
+        maybe_shutdown()
+        self.controller.pulse.beat()
 
     def _on_refused(self, error: Exception, _interval_s: float) -> None:
         self._note(error)

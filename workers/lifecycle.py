@@ -6,25 +6,21 @@ import logging
 from typing import Any
 
 from celery import Celery, bootsteps, signals
-from redis import RedisError
 
-from monitoring import heartbeats
-from monitoring.checks import cache_client
-from monitoring.logs import EventLogger, configure
+from monitoring.logs import configure
+from monitoring.pulse import Pulse
 from settings import Settings
 from tasks.engine import forget_engine
 from workers.listening import Listening
 from workers.pausing import PauseWithoutDatabase
 
-HEARTBEAT_EVERY_S = 5.0
+BEAT_EVERY_S = 1.0
 
 _CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 """Loggers that tell of every task received, done or sent; Flower and the timeline show those."""
 _WARNING_IN_VAIN = ("celery.app.base", "celery.worker.consumer.consumer")
 """With quorum queues the one warns at each retry that the worker waits for its time, which is
 meant; the other at each attempt to reach the broker, which `workers.consumer` tells shorter."""
-
-events = EventLogger(__name__)
 
 
 def install(app: Celery) -> None:
@@ -37,29 +33,25 @@ def install(app: Celery) -> None:
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """Tells the cache every few seconds, from the worker's event loop, that it still turns."""
+    """Gives the worker its pulse, and beats from the event loop for as long as that turns.
+
+    The consumer goes on with it while the loop cannot turn (`workers.consumer`).
+    """
 
     requires = ("celery.worker.components:Timer",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._cache = cache_client(Settings.from_environment().cache_url)
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
-        name = parent.hostname
-        self._beat(name)
-        self._timer = parent.timer.call_repeatedly(HEARTBEAT_EVERY_S, self._beat, (name,))
+        parent.pulse = Pulse.of(parent.hostname, Settings.from_environment())
+        parent.pulse.beat()
+        self._timer = parent.timer.call_repeatedly(BEAT_EVERY_S, parent.pulse.beat)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._timer is not None:
             self._timer.cancel()
-
-    def _beat(self, name: str) -> None:
-        try:
-            heartbeats.beat(self._cache, name)
-        except RedisError as error:
-            events.warning("heartbeat_not_sent", error=type(error).__name__)
 
 
 def _after_fork(**_: object) -> None:

@@ -128,14 +128,16 @@ PRICES = {"data": [PRICE, STATIC_PRICE], "next_cursor": None}
 _ANSWERS = {"status": "ok", "detail": "answers"}
 _COMPONENTS = {
     "database": _ANSWERS,
-    "broker": _ANSWERS,
-    "cache": _ANSWERS,
+    "broker": {"status": "ok", "detail": "answers, 3 % of its memory is used"},
+    "cache": {"status": "ok", "detail": "answers, 1 % of its memory is used"},
     "prices": {"status": "ok", "detail": "4 live"},
-    "workers": {"status": "ok", "detail": "2 alive"},
+    "workers": {"status": "ok", "detail": "alive: 1 beat, 1 money, 1 scans"},
 }
+_DOWN = {"status": "down", "detail": "no answer within 0.9 s"}
 HEALTH = {"status": "ok", "components": _COMPONENTS}
-DOWN = {
+DOWN = {"status": "down", "components": _COMPONENTS | {"database": _DOWN, "broker": _DOWN}}
+READY = {"status": "ok", "detail": "the database answers"}
+NOT_READY = {
     "status": "down",
-    "components": _COMPONENTS
-    | {"database": {"status": "down", "detail": "no answer within 0.9 s"}},
+    "detail": "neither the database nor the broker answers: transfers are refused",
 }

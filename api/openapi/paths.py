@@ -259,9 +259,30 @@ HEALTH: Final = (
                 example=examples.HEALTH,
             ),
             503: Answer(
-                description="down: nothing can be stored.",
+                description="down: nothing can be stored or buffered.",
                 model=answers.HealthAnswer,
                 example=examples.DOWN,
+                headers=("Retry-After",),
+            ),
+        },
+    ),
+    Operation(
+        method="get",
+        path="/health/ready",
+        tag="health",
+        summary="Whether this process can take transfers",
+        is_open=True,
+        answers={
+            200: Answer(
+                description="It can: the database answers, or else the broker, which buffers.",
+                model=answers.ReadyAnswer,
+                example=examples.READY,
+            ),
+            503: Answer(
+                description="It can not: neither of the two answers.",
+                model=answers.ReadyAnswer,
+                example=examples.NOT_READY,
+                headers=("Retry-After",),
             ),
         },
     ),

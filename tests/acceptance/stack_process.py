@@ -126,6 +126,15 @@ class StackProcess:
     def price_sources(self) -> set[str]:
         return {price["source"] for price in self.get("/v1/prices")["data"]}
 
+    def beats_for_a_while(self, program: str) -> bool:
+        """Whether the program's heartbeat file was touched some seconds after its last start."""
+        run = self.data_dir / "run"
+        started, heartbeat = run / f"{program}.pace", run / "heartbeats" / program
+        return heartbeat.exists() and heartbeat.stat().st_mtime > started.stat().st_mtime + 8
+
+    def state_of(self, transfer_id: str) -> str:
+        return str(self.get(f"/v1/transfers/{transfer_id}")["state"])
+
     def settles_a_transfer(self) -> bool:
         """Whether a new transfer is committed within its five seconds."""
         try:

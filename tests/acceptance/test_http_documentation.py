@@ -60,6 +60,7 @@ def test_real_answers_match_their_schemas(
         ("post", "/v1/clients", admin.post("/v1/clients", {"name": "documented"})),
         ("post", "/v1/clients", client.post("/v1/clients", {"name": "documented"})),
         ("get", "/health", client.get("/health")),
+        ("get", "/health/ready", client.get("/health/ready")),
         ("get", "/health/live", client.get("/health/live")),
     ]
     for method, path, answer in answers:

@@ -145,7 +145,8 @@ def test_without_a_database_every_answer_is_503_and_says_when_to_come_back(
             assert "hunter2" not in answer.text
             assert "psycopg" not in answer.text
         health = caller.get("/health")
-        assert (health.status_code, health.json()["status"]) == (503, "down")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+        assert "buffered in the broker" in health.json()["components"]["database"]["detail"]
         assert "hunter2" not in health.text
         assert caller.get("/health/live").status_code == 200
     assert "hunter2" not in log.read_text()

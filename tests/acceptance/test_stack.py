@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 import requests
 
 from stack.keep import Keep
@@ -36,6 +37,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 def stack(servers_folder: Path) -> Iterator[StackProcess]:
     """A running stack that the tests of this file share, and leave running."""
     stack = new_stack(servers_folder / "shared stack 100%")
+    stack.environment["HUNG_AFTER_S"] = "10"
     stack.start()
     try:
         stack.wait_until_up()
@@ -173,6 +175,35 @@ def test_with_a_fake_binance_prices_are_live_until_it_fails_and_again_after(
     said = log.read_text().count("paused for another")
     eventually("a new one's look", lambda: log.read_text().count("paused for another") > said)
     assert len(binance.asked()) == asked
+
+
+def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:
+    eventually("a settled transfer", stack.settles_a_transfer)
+    hung = ("money", "scans", "beat")
+    # One that still starts would be given more time.
+    eventually("heartbeats", lambda: all(map(stack.beats_for_a_while, hung)))
+    old_pids = {name: stack.pid_of(name) for name in hung}
+    for pid in old_pids.values():
+        psutil.Process(pid).send_signal(signal.SIGSTOP)
+    accepted = stack.transfer().json()
+    assert accepted["state"] == "accepted"
+    eventually("a new start", lambda: all(stack.pid_of(n) != pid for n, pid in old_pids.items()))
+    eventually("a settled transfer", stack.settles_a_transfer)
+    eventually("the end of what waited", lambda: stack.state_of(accepted["id"]) == "committed")
+    for name in hung:
+        assert f"truepenny: {name} shows no sign of life" in stack.text()
+
+
+def test_a_broker_that_may_lose_messages_is_told_of_in_plain_words(stack: StackProcess) -> None:
+    keep = Keep(stack.data_dir / "secrets")
+    port, password = keep.read("broker-port"), keep.read("broker-password")
+    with redis.Redis.from_url(f"redis://:{password}@127.0.0.1:{port}/0") as broker:
+        broker.config_set("maxmemory-policy", "allkeys-lru")
+        report = requests.get(f"{stack.url}/health", timeout=10).json()
+        assert report["components"]["broker"]["status"] == "degraded"
+        assert "throws messages away" in report["components"]["broker"]["detail"]
+        eventually("the warning", lambda: "server_amiss server=broker" in stack.text())
+        broker.config_set("maxmemory-policy", "noeviction")
 
 
 def test_a_second_make_up_beside_it_says_so_and_harms_nothing(stack: StackProcess) -> None:

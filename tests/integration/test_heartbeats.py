@@ -16,18 +16,21 @@ def cache(cache_url: str) -> Iterator[redis.Redis]:
     client.close()
 
 
-def test_who_has_just_beaten_is_alive(cache: redis.Redis) -> None:
-    assert heartbeats.alive(cache) == []
+def test_who_has_just_beaten_is_known_once(cache: redis.Redis) -> None:
+    assert heartbeats.ages_s(cache) == {}
     for name in ("worker-2", "worker-1", "worker-2"):
         heartbeats.beat(cache, name)
-    assert heartbeats.alive(cache) == ["worker-1", "worker-2"]
+    ages_s = heartbeats.ages_s(cache)
+    assert set(ages_s) == {"worker-1", "worker-2"}
+    assert max(ages_s.values()) < heartbeats.FRESH_S
 
 
-def test_who_has_not_beaten_for_a_while_is_not(cache: redis.Redis) -> None:
+def test_who_has_not_beaten_for_a_while_grows_old(cache: redis.Redis) -> None:
     heartbeats.beat(cache, "gone")
-    heartbeats.beat(cache, "here")
     cache.zincrby("truepenny:heartbeats", -heartbeats.FRESH_S - 2, "gone")
-    assert heartbeats.alive(cache) == ["here"]
+    heartbeats.beat(cache, "here")
+    ages_s = heartbeats.ages_s(cache)
+    assert ages_s["gone"] > heartbeats.FRESH_S >= ages_s["here"]
 
 
 def test_names_from_long_ago_are_forgotten(cache: redis.Redis) -> None:

@@ -14,9 +14,9 @@ OK = Component("ok", "answers")
 
 
 def test_a_report_names_every_component() -> None:
-    report = Health({"database": lambda: OK, "cache": lambda: OK}).report()
+    report = Health({"database": lambda: OK, "broker": lambda: OK}).report()
     assert report.status == "ok"
-    assert report.components == {"database": OK, "cache": OK}
+    assert report.components == {"database": OK, "broker": OK}
 
 
 def test_a_check_that_hangs_is_down_within_the_bound_and_is_not_started_twice() -> None:
@@ -27,10 +27,10 @@ def test_a_check_that_hangs_is_down_within_the_bound_and_is_not_started_twice() 
         release.wait(30)
         return OK
 
-    health = Health({"database": lambda: OK, "cache": hang}, bound_s=0.2)
+    health = Health({"database": lambda: OK, "broker": hang}, bound_s=0.2)
     begun = time.monotonic()
     for _ in range(3):
-        assert health.report().components["cache"].status == "down"
+        assert health.report().components["broker"].status == "down"
     assert time.monotonic() - begun < 2
     assert len(started) == 1
     release.set()
@@ -44,27 +44,47 @@ def test_a_check_that_fails_is_down_and_says_nothing_of_why(
     def fail() -> Component:
         raise ConnectionError("redis://:hunter2@host")
 
-    report = Health({"database": lambda: OK, "cache": fail}).report()
+    report = Health({"database": lambda: OK, "broker": fail}).report()
     assert report.status == "degraded"
-    assert report.components["cache"] == Component("down", "does not answer")
+    assert report.components["broker"] == Component("down", "does not answer")
     assert "hunter2" not in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("database", "cache", "whole"),
+    ("database", "broker", "cache", "whole"),
     [
-        ("ok", "ok", "ok"),
-        ("ok", "degraded", "degraded"),
-        ("ok", "down", "degraded"),
-        ("degraded", "ok", "degraded"),
-        ("down", "ok", "down"),
-        ("down", "down", "down"),
+        ("ok", "ok", "ok", "ok"),
+        ("ok", "ok", "down", "degraded"),
+        ("ok", "degraded", "ok", "degraded"),
+        ("ok", "down", "ok", "degraded"),
+        ("down", "ok", "ok", "degraded"),
+        ("down", "degraded", "down", "degraded"),
+        ("down", "down", "ok", "down"),
     ],
 )
-def test_only_a_database_that_is_down_brings_the_whole_down(
-    database: Status, cache: Status, whole: Status
+def test_the_whole_is_down_only_when_nothing_can_be_stored_nor_buffered(
+    database: Status, broker: Status, cache: Status, whole: Status
 ) -> None:
-    assert overall({"database": Component(database, ""), "cache": Component(cache, "")}) == whole
+    statuses = {"database": database, "broker": broker, "cache": cache}
+    assert overall({name: Component(status, "") for name, status in statuses.items()}) == whole
+
+
+def test_what_stores_transfers_is_found_although_the_other_hangs() -> None:
+    release = threading.Event()
+
+    def hang() -> Component:
+        release.wait(30)
+        return OK
+
+    for checks, found in (
+        ({"database": lambda: OK, "broker": hang}, "database"),
+        ({"database": hang, "broker": lambda: OK}, "broker"),
+        ({"database": hang, "broker": hang}, None),
+    ):
+        begun = time.monotonic()
+        assert Health(checks, bound_s=0.2).store() == found
+        assert time.monotonic() - begun < 2
+    release.set()
 
 
 def test_an_event_is_one_line_of_json_with_its_fields(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,6 +24,7 @@ def test_the_three_addresses_are_enough() -> None:
     settings = read()
     assert (settings.host, settings.port, settings.flower_port) == ("127.0.0.1", 8000, 5555)
     assert (settings.stuck_after_s, settings.log_level) == (10.0, "INFO")
+    assert settings.hung_after_s == 30.0
     assert (settings.rate_limit, settings.proxy_hops) == ("10/minute", 0)
     assert settings.api_processes == 2
     assert settings.admin_api_key is None

@@ -33,6 +33,16 @@ def test_starts_are_held_apart(tmp_path: Path, started_s_ago: float | None, held
     assert abs(marker.stat().st_mtime - time.time()) < 0.25
 
 
+def test_the_marker_names_the_process_that_was_started_last(tmp_path: Path) -> None:
+    for _ in range(2):
+        keep_pace(tmp_path / "pace")
+        os.utime(tmp_path / "pace", times=(0, 0))
+        assert int((tmp_path / "pace").read_text()) == os.getpid()
+    (tmp_path / "pace").write_text(f"{10**8:<10}\n")
+    keep_pace(tmp_path / "pace")
+    assert int((tmp_path / "pace").read_text()) == os.getpid()
+
+
 def test_a_program_waits_for_the_file_it_comes_after(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     with launch("--after", str(ready)) as process:

@@ -1,0 +1,116 @@
+"""What a Redis says of itself, and what of that should worry somebody.
+
+Guarantees one reading of `INFO` for everybody: /health and the watch that beat sends for
+agree, because both ask these functions. Pure: whoever calls brings the answer of `INFO`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["broker", "cache"]
+
+BROKER_FULL_PERCENT = 85
+"""From here on the API refuses new work, before the broker must."""
+CACHE_FULL_PERCENT = 95
+"""A cache that evicts stays just below its limit."""
+
+COUNTERS = ("evicted_keys", "rejected_connections")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something amiss: a static code, and a sentence that goes on after the server's name."""
+
+    code: str
+    detail: str
+
+
+def findings(role: Role, info: Mapping[str, Any]) -> list[Finding]:
+    """Return what is amiss with a server in this role, the worst first."""
+    return _of_broker(info) if role == "broker" else _of_cache(info)
+
+
+def is_loading(info: Mapping[str, Any]) -> bool:
+    """Whether the server still reads its data after a start and does nothing else."""
+    return bool(info.get("loading"))
+
+
+def memory_percent(info: Mapping[str, Any]) -> int | None:
+    """Return how full the memory is, as the server itself counts; None without a limit."""
+    limit = int(info.get("maxmemory") or 0)
+    if limit <= 0:
+        return None
+    # Buffers towards replicas and the disk do not count when the server decides to refuse.
+    used = int(info.get("used_memory") or 0) - int(info.get("mem_not_counted_for_evict") or 0)
+    return 100 * max(used, 0) // limit
+
+
+def counters(info: Mapping[str, Any]) -> dict[str, int]:
+    """Return the counts that only grow while the server runs."""
+    return {name: int(info.get(name) or 0) for name in COUNTERS}
+
+
+def grown(role: Role, before: Mapping[str, int], now: Mapping[str, int]) -> list[Finding]:
+    """Return what has happened between two looks at the counters."""
+    found = []
+    if evicted := _growth("evicted_keys", before, now):
+        lost = "messages may be lost" if role == "broker" else "its memory is too small"
+        found.append(Finding("evicted", f"threw away {evicted} keys to make room: {lost}"))
+    if rejected := _growth("rejected_connections", before, now):
+        found.append(
+            Finding("rejected", f"refused {rejected} connections: its maxclients is too low")
+        )
+    return found
+
+
+def _growth(name: str, before: Mapping[str, int], now: Mapping[str, int]) -> int:
+    count = now.get(name, 0)
+    earlier = before.get(name, count)  # at the first look nobody knows since when
+    # A server that was started again counts from zero.
+    return count - earlier if count >= earlier else count
+
+
+def _of_broker(info: Mapping[str, Any]) -> list[Finding]:
+    found = _of_disk(info)
+    percent = memory_percent(info)
+    if percent is not None and percent >= BROKER_FULL_PERCENT:
+        said = f"{percent} % of its memory is used: new transfers are refused until it has room"
+        found.insert(0, Finding("memory", said))
+    policy = info.get("maxmemory_policy")
+    if policy not in (None, "noeviction"):
+        said = f"its maxmemory-policy is {policy}, which throws messages away: set noeviction"
+        found.append(Finding("policy", said))
+    return found
+
+
+def _of_disk(info: Mapping[str, Any]) -> list[Finding]:
+    if not info.get("aof_enabled", 1):
+        said = "keeps nothing on disk, so a restart loses what is buffered: set appendonly yes"
+        return [Finding("no_aof", said)]
+    found = []
+    if info.get("aof_last_write_status", "ok") != "ok":
+        said = "cannot write to its disk and takes nothing until it can: is the disk full?"
+        found.append(Finding("aof_write", said))
+    if info.get("aof_last_bgrewrite_status", "ok") != "ok":
+        said = "could not rewrite its log, which grows without end: is the disk full?"
+        found.append(Finding("aof_rewrite", said))
+    return found
+
+
+def _of_cache(info: Mapping[str, Any]) -> list[Finding]:
+    found = []
+    percent = memory_percent(info)
+    if percent is None:
+        said = "has no memory limit and grows until the machine is full: set maxmemory"
+        found.append(Finding("no_limit", said))
+    elif percent >= CACHE_FULL_PERCENT:
+        said = f"{percent} % of its memory is used: it forgets what was used least"
+        found.append(Finding("memory", said))
+    policy = str(info.get("maxmemory_policy", "allkeys-lru"))
+    if not policy.startswith("allkeys-"):
+        said = f"its maxmemory-policy is {policy}, so it refuses when full: set allkeys-lru"
+        found.append(Finding("policy", said))
+    return found

@@ -1,0 +1,130 @@
+"""The watch over broker and cache: tells when something begins to be amiss, and when it is over.
+
+Guarantees that each finding is told once for as long as it lasts, not with every look, and
+that nothing but the local disk is needed to know what was told: the servers that are watched
+may be the ones that are away. What it remembers may be lost; it then tells again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import amqp
+import redis
+
+from monitoring.logs import EventLogger
+from monitoring.server_checks import (
+    NotServing,
+    amqp_findings,
+    is_redis,
+    redis_client,
+    redis_findings,
+    redis_info,
+)
+from monitoring.server_info import Finding, Role, counters, grown
+
+OVER_AFTER_LOOKS = 3
+"""A finding that comes and goes at its threshold is told once, not each time."""
+_AWAY = Finding("away", "does not answer")
+
+events = EventLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look at a server found, and its counters where it has any."""
+
+    findings: list[Finding]
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one server from the looks before.
+
+    missed: the findings that were told and not ended, each with the number of looks in a
+    row that no longer found it.
+    """
+
+    counters: dict[str, int] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
+
+
+class ServerWatch:
+    """Looks at servers and tells what changed. Its memory is one small file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def look(self, *, broker_url: str, cache_url: str) -> None:
+        """Look at both. Takes some seconds at most, whatever hangs.
+
+        Raises: OSError: when what was told cannot be remembered; it has been told.
+        """
+        known = self._read()
+        urls: tuple[tuple[Role, str], ...] = (("broker", broker_url), ("cache", cache_url))
+        for role, url in urls:
+            known[role] = tell(role, _look_at(role, url), known.get(role, Known()))
+        self._write(known)
+
+    def _read(self) -> dict[str, Known]:
+        try:
+            document = json.loads(self._file.read_text())
+            return {role: Known(**known) for role, known in document.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError):
+            events.warning("watch_forgot", file=str(self._file))
+            return {}
+
+    def _write(self, known: Mapping[str, Known]) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        document = {
+            role: {"counters": each.counters, "missed": each.missed} for role, each in known.items()
+        }
+        partial.write_text(json.dumps(document))
+        partial.replace(self._file)
+
+
+def tell(role: Role, seen: Seen, known: Known) -> Known:
+    """Log what is new and what is over. Returns: what is known from now on."""
+    found = {each.code: each for each in seen.findings}
+    found |= {each.code: each for each in grown(role, known.counters, seen.counters)}
+    for code, finding in found.items():
+        if code not in known.missed:
+            events.warning("server_amiss", server=role, finding=code, detail=finding.detail)
+    missed = dict.fromkeys(found, 0)
+    for code in known.missed.keys() - found.keys():
+        looks = known.missed[code] + 1
+        if looks < OVER_AFTER_LOOKS:
+            missed[code] = looks
+        else:
+            # As loud as its beginning, for whoever is waiting for it.
+            events.warning("server_well_again", server=role, finding=code)
+    return Known(seen.counters or known.counters, missed)
+
+
+def _look_at(role: Role, url: str) -> Seen:
+    try:
+        return _seen(role, url)
+    except NotServing as error:
+        return Seen([Finding("loading", str(error))])
+    except (redis.RedisError, amqp.AMQPError, OSError):
+        return Seen([_AWAY])
+
+
+def _seen(role: Role, url: str) -> Seen:
+    if not is_redis(url):
+        return Seen(amqp_findings(url))
+    with closing(redis_client(url)) as client:
+        info: Mapping[str, Any] | None = redis_info(client)
+    if info is None:
+        return Seen([])
+    return Seen(redis_findings(role, info)[1], counters(info))

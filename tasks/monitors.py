@@ -1,0 +1,21 @@
+"""Looking after what Truepenny stands on, as a task."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from monitoring.server_watch import ServerWatch
+from settings import Settings
+
+TASK_NAME = "monitors.watch_servers"
+
+
+@shared_task(name=TASK_NAME)
+def watch_servers() -> None:
+    """Look at broker and cache, and log what began to be amiss and what is over.
+
+    Needs no database. A second look at the same time may tell something twice, no worse.
+    """
+    settings = Settings.from_environment()
+    watch = ServerWatch(settings.data_dir / "run" / "servers.json")
+    watch.look(broker_url=settings.broker_url, cache_url=settings.cache_url)
