@@ -6,11 +6,14 @@ none at all: a value that cannot be used stops the start with one line that name
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import Final, TypedDict
 from urllib.parse import urlsplit
 
 # What the `limits` library reads, as far as it makes sense: one limit, not of zero.
@@ -18,6 +21,21 @@ _RATE_LIMIT = re.compile(
     r"[1-9]\d{0,8}\s*(?:/|per)\s*(?:[1-9]\d{0,2}\s*)?(?:second|minute|hour|day)s?",
     re.ASCII | re.IGNORECASE,
 )
+BINANCE_URLS: Final = ",".join(
+    f"https://{name}.binance.com" for name in ("api", "api1", "api2", "api3", "api4")
+)
+FALLBACK_PRICES: Final = {
+    "BTCUSDT": "60000",
+    "ETHUSDT": "2500",
+    "BNBUSDT": "600",
+    "EURUSDT": "1.1",
+}
+"""What is shown, marked as static, where nothing better was ever heard."""
+_MAX_SYMBOLS = 50
+_MAX_URLS = 10
+_SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
+_PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
+_SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -44,6 +62,10 @@ class Settings:
     rate_limit: str
     proxy_hops: int
     api_processes: int
+    binance_urls: tuple[str, ...]
+    price_symbols: tuple[str, ...]
+    fallback_prices: Mapping[str, str]
+    price_jump_limit: Decimal
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
@@ -74,7 +96,30 @@ class Settings:
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
             api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
+            **_price_settings(values),
         )
+
+
+class _PriceSettings(TypedDict):
+    binance_urls: tuple[str, ...]
+    price_symbols: tuple[str, ...]
+    fallback_prices: Mapping[str, str]
+    price_jump_limit: Decimal
+
+
+def _price_settings(values: _Values) -> _PriceSettings:
+    """Read what concerns prices. Every symbol has a fallback, so every question an answer."""
+    symbols = values.symbols("PRICE_SYMBOLS", ",".join(FALLBACK_PRICES))
+    fallback_prices = FALLBACK_PRICES | values.prices("FALLBACK_PRICES")
+    for symbol in symbols:
+        if symbol not in fallback_prices:
+            raise SettingsError(f"FALLBACK_PRICES has no price for {symbol} of PRICE_SYMBOLS")
+    return _PriceSettings(
+        binance_urls=values.web_urls("BINANCE_URLS", BINANCE_URLS),
+        price_symbols=symbols,
+        fallback_prices=fallback_prices,
+        price_jump_limit=values.share("PRICE_JUMP_LIMIT", "0.1"),
+    )
 
 
 class _Values:
@@ -131,3 +176,60 @@ class _Values:
         if value not in allowed:
             raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
         return value
+
+    def web_urls(self, name: str, default: str) -> tuple[str, ...]:
+        given = _items(self.text(name, default))
+        urls = tuple(dict.fromkeys(url.removesuffix("/") for url in given))
+        if not (0 < len(urls) <= _MAX_URLS and all(map(_is_web_url, urls))):
+            # Not shown: one may hold a password, which is one way to be wrong here.
+            raise SettingsError(
+                f"{name} must be 1 to {_MAX_URLS} URLs such as https://host:port, comma-separated"
+            )
+        return urls
+
+    def symbols(self, name: str, default: str) -> tuple[str, ...]:
+        symbols = _items(self.text(name, default))
+        for symbol in symbols:
+            if not _SYMBOL.fullmatch(symbol):
+                raise SettingsError(f"{name} must be symbols such as BTCUSDT, not {symbol!r}")
+        if not 0 < len(symbols) <= _MAX_SYMBOLS:
+            raise SettingsError(f"{name} must name 1 to {_MAX_SYMBOLS} symbols")
+        return symbols
+
+    def prices(self, name: str) -> dict[str, str]:
+        try:
+            prices = json.loads(self.text(name, "{}"))
+        except (ValueError, RecursionError):
+            prices = None
+        if not isinstance(prices, dict):
+            raise SettingsError(f'{name} must be a JSON object such as {{"BTCUSDT": "60000"}}')
+        for symbol, price in prices.items():
+            if not _SYMBOL.fullmatch(symbol):
+                raise SettingsError(f"{name} must be by symbols such as BTCUSDT, not {symbol!r}")
+            if not (isinstance(price, str) and _PRICE.fullmatch(price)):
+                raise SettingsError(
+                    f'{name} of {symbol} must be a decimal string above 0 such as "1.1"'
+                )
+        return prices
+
+    def share(self, name: str, default: str) -> Decimal:
+        value = self.text(name, default)
+        if not (_SHARE.fullmatch(value) and Decimal(value)):
+            raise SettingsError(f"{name} must be a decimal above 0 such as 0.1, not {value!r}")
+        return Decimal(value)
+
+
+def _items(text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated list, each once, without blanks and empty ones."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _is_web_url(text: str) -> bool:
+    """Whether the text is the address of a server, without a secret, a path or a query."""
+    try:
+        url = urlsplit(text)
+        url.port  # noqa: B018 - raises when it is none
+    except ValueError:
+        return False
+    is_bare = url.path in ("", "/") and not (url.query or url.fragment or "@" in url.netloc)
+    return url.scheme in ("http", "https") and bool(url.hostname) and is_bare

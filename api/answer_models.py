@@ -184,6 +184,34 @@ class BatchAnswer(AnswerModel):
     results: list[Submitted | Failed]
 
 
+class PriceAnswer(AnswerModel):
+    """A price, with where it comes from and how old it is."""
+
+    symbol: str
+    price: Annotated[
+        str,
+        Field(
+            pattern=r"^(0|[1-9][0-9]*)(\.[0-9]+)?$",
+            description="The middle of bid and ask, a decimal.",
+        ),
+    ]
+    source: Annotated[
+        Literal["live", "stale", "static"],
+        Field(description="The market's, the last one known, or one from the settings."),
+    ]
+    as_of: Annotated[TimeText | None, Field(description="Null for a static price.")]
+    age_s: Annotated[
+        float | None, Field(ge=0, description="Its age in seconds. Null for a static price.")
+    ]
+
+
+class PriceList(AnswerModel):
+    """Every price that is followed."""
+
+    data: list[PriceAnswer]
+    next_cursor: Annotated[None, Field(description="There is one page.")]
+
+
 class ComponentAnswer(AnswerModel):
     """How one part is doing."""
 

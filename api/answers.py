@@ -15,6 +15,8 @@ from ledger.clients import Client
 from ledger.money import format_amount
 from ledger.transfers import TimelineEntry, Transfer
 from ledger.wallets import StatementLine, Wallet
+from prices.decimals import plain
+from prices.quotes import Quote
 
 Json = dict[str, Any]
 
@@ -138,6 +140,17 @@ def timeline_json(entries: list[TimelineEntry]) -> list[Json]:
         }
         for entry in entries
     ]
+
+
+def price_json(quote: Quote) -> Json:
+    """Describe a price, with where it comes from and how old it is."""
+    return {
+        "symbol": quote.symbol,
+        "price": plain(quote.price),
+        "source": quote.source,
+        "as_of": quote.as_of and time_text(quote.as_of),
+        "age_s": None if quote.age_s is None else round(quote.age_s, 3),
+    }
 
 
 def _text_or_none(value: UUID | None) -> str | None:

@@ -31,6 +31,8 @@ from ledger.transfers import Transfer, find_transfers, finished_among
 from monitoring.checks import all_checks
 from monitoring.database_watch import PROBE_TIMEOUT_S, DatabaseWatch
 from monitoring.health import Health
+from prices.board import Board, build_board
+from prices.check import prices_check
 from settings import Settings
 
 EXTENSION = "truepenny"
@@ -46,6 +48,7 @@ class Services:
     scales: Scales
     intake: Intake
     waiting: WaitingRoom
+    prices: Board
     health: Health
     is_overloaded: Callable[[], bool]
     counters: Counters
@@ -90,6 +93,7 @@ def build_services(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
     )
     strangers = Strangers(settings.rate_limit, counters)
+    prices = _prices(settings)
     return Services(
         database=database,
         buffer=buffer,
@@ -97,7 +101,8 @@ def build_services(
         scales=scales,
         intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(look, places=PLACES),
-        health=_health(settings),
+        prices=prices,
+        health=_health(settings, prices),
         is_overloaded=is_overloaded,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
@@ -121,7 +126,23 @@ def _database(settings: Settings) -> Database:
     return Database(pool, DatabaseWatch(lambda: probe(probing)))
 
 
-def _health(settings: Settings) -> Health:
+def _prices(settings: Settings) -> Board:
+    """Wire the prices, on a connection of their own: a pool full of payments is no outage."""
+    engine = build_engine(
+        settings.database_url,
+        application_name="truepenny-prices",
+        pool_size=1,
+        statement_timeout_s=PROBE_TIMEOUT_S,
+    )
+    return build_board(
+        symbols=settings.price_symbols,
+        fallback_prices=settings.fallback_prices,
+        cache_url=settings.cache_url,
+        engine=engine,
+    )
+
+
+def _health(settings: Settings, prices: Board) -> Health:
     engine = build_engine(
         settings.database_url,
         application_name="truepenny-health",
@@ -129,7 +150,12 @@ def _health(settings: Settings) -> Health:
         statement_timeout_s=PROBE_TIMEOUT_S,
     )
     return Health(
-        all_checks(engine=engine, broker_url=settings.broker_url, cache_url=settings.cache_url)
+        all_checks(
+            engine=engine,
+            broker_url=settings.broker_url,
+            cache_url=settings.cache_url,
+            prices=prices_check(prices),
+        )
     )
 
 

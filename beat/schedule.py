@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from settings import Settings
-from tasks import drain, monitors, queues, recovery
+from tasks import drain, monitors, prices, queues, recovery
 
 SCANS_PER_STUCK_TIME = 5
 """A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
 
 DRAIN_EVERY_S = 1.0
+PRICES_EVERY_S = 2.0
+PRICES_EXPIRE_AFTER_S = 10.0
 WATCH_SERVERS_EVERY_S = 10.0
 WATCH_EXPIRES_S = 30.0
 """A look that comes late says no more than the next one. Machines' clocks may differ by less."""
@@ -29,6 +31,12 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "task": drain.TASK_NAME,
             "schedule": DRAIN_EVERY_S,
             "options": {"queue": queues.SCANS},
+        },
+        "prices": {
+            "task": prices.TASK_NAME,
+            "schedule": PRICES_EVERY_S,
+            # What waited longer, for want of a worker, is superseded: nobody needs it done twice.
+            "options": {"queue": queues.WATCH, "expires": PRICES_EXPIRE_AFTER_S},
         },
         "watch over the servers": {
             "task": monitors.TASK_NAME,

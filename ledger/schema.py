@@ -180,3 +180,12 @@ refused_requests = Table(
     Column("buffered_at", Time, nullable=False),
     Column("refused_at", Time, nullable=False, server_default=text("now()")),
 )
+
+# Not the ledger's: the prices that were last known, one row each, for when the cache has none.
+last_prices = Table(
+    "last_prices",
+    metadata,
+    Column("symbol", Text, primary_key=True),
+    Column("price", Numeric, nullable=False),
+    Column("as_of", Time, nullable=False),
+)

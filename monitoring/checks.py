@@ -103,18 +103,15 @@ def _silence(age_s: int | None) -> str:
     return "no heartbeat" if age_s is None else f"no heartbeat for {age_s} s"
 
 
-def prices_check() -> Component:
-    """Say that there is nothing to check yet, which is no fault."""
-    return Component("ok", "not served yet")
-
-
-def all_checks(*, engine: Engine, broker_url: str, cache_url: str) -> dict[str, Check]:
+def all_checks(
+    *, engine: Engine, broker_url: str, cache_url: str, prices: Check
+) -> dict[str, Check]:
     """Every component that the HTTP contract names, and its check."""
     cache = redis_client(cache_url)
     return {
         "database": database_check(engine),
         "broker": broker_check(broker_url),
         "cache": redis_check(cache, "cache"),
-        "prices": prices_check,
+        "prices": prices,
         "workers": workers_check(cache),
     }

@@ -71,8 +71,13 @@ class DatabaseWatch:
         return answered
 
     @property
+    def state(self) -> str:
+        """The breaker's: closed (all is well), open, or half-open while a probe tries."""
+        return str(self._breaker.current_state)
+
+    @property
     def _closed(self) -> bool:
-        return self._breaker.current_state == STATE_CLOSED
+        return self.state == STATE_CLOSED
 
     def _ensure_probing(self) -> None:
         if self._thread is None or not self._thread.is_alive():

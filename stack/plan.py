@@ -12,6 +12,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from settings import Settings, SettingsError
+from stack import fake_binance
 from stack.errors import StackError
 from stack.given import given_servers
 from stack.keep import Keep
@@ -75,7 +76,7 @@ class Plan:
     """What will run: `environment` is what all programs are given.
 
     `servers` are ours to start, `given` are others' to use; `kept` names the settings whose
-    values were made here and are kept in files.
+    values were made here and are kept in files; `extras` run beside the application.
     """
 
     settings: Settings
@@ -84,6 +85,7 @@ class Plan:
     given: tuple[Probed, ...]
     kept: frozenset[str]
     environment: Mapping[str, str]
+    extras: tuple[Program, ...] = ()
 
     @property
     def server_programs(self) -> list[Program]:
@@ -91,7 +93,8 @@ class Plan:
 
     @property
     def app_programs(self) -> list[Program]:
-        return app_programs(self.settings, run=self.folders.run, ready=self.folders.ready)
+        app = app_programs(self.settings, run=self.folders.run, ready=self.folders.ready)
+        return [*app, *self.extras]
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -100,6 +103,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises: StackError: when one is malformed.
     """
     given = {name: value for name, value in environment.items() if value.strip()}
+    if fake_binance.wants_fake(given):
+        given = fake_binance.with_url(given, port=1)  # which one is decided later
     try:
         return Settings.from_environment({**_NOWHERE, **given})
     except SettingsError as error:
@@ -112,6 +117,11 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
     Raises: StackError: when a given value, or what an earlier run left, cannot be used.
     """
     given = {name: value for name, value in environment.items() if value.strip()}
+    extras: tuple[Program, ...] = ()
+    if fake_binance.wants_fake(given):
+        port = fake_binance.choose_port(folders.keep)
+        given = fake_binance.with_url(given, port)
+        extras = (fake_binance.program(port, run=folders.run),)
     servers = _own_servers(given, folders, say)
     secrets = {
         name: folders.keep.read_or_make(secret_file(name), make)
@@ -131,6 +141,7 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         given=tuple(given_servers(given)),
         kept=frozenset(secrets),
         environment=complete,
+        extras=extras,
     )
 
 

@@ -49,10 +49,14 @@ class Servers:
         return self.keep.read_or_make(f"{name}-password", secrets.token_urlsafe)
 
     def _port(self, name: str) -> int:
-        """The port of the last run, or another where somebody else has taken it since."""
-        kept = self.keep.read(f"{name}-port")
-        if kept is not None and is_free(LOOPBACK, int(kept)):
-            return int(kept)
-        port = free_port()
-        self.keep.write(f"{name}-port", str(port))
-        return port
+        return kept_port(self.keep, name)
+
+
+def kept_port(keep: Keep, name: str) -> int:
+    """The port of the last run, or another where somebody else has taken it since."""
+    kept = keep.read(f"{name}-port")
+    if kept is not None and is_free(LOOPBACK, int(kept)):
+        return int(kept)
+    port = free_port()
+    keep.write(f"{name}-port", str(port))
+    return port

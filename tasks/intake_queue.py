@@ -53,16 +53,20 @@ class IntakeQueue:
         then it is kept twice, which does no harm.
         """
         known = self._receipts.find([each.id for each in requests])
-        new = {each.id: each for each in requests if each.id not in known}
+        new: dict[UUID, Buffered] = {}
+        for each in requests:
+            if each.id not in known:
+                new.setdefault(each.id, each)
         with self._publishing.in_use():
             contents = [encode(each) for each in new.values()]
             self._publishing.retried_once(lambda link: self._publish_within_limit(link, contents))
         self._receipts.write(list(new.values()))
-        kept = []
-        for each in requests:
-            is_new = new.get(each.id) is each
-            kept.append(Kept(known.get(each.id) or new[each.id], is_new=is_new))
-        return kept
+        return [
+            Kept(known[each.id], is_new=False)
+            if each.id in known
+            else Kept(known.setdefault(each.id, new[each.id]), is_new=True)
+            for each in requests
+        ]
 
     def find(self, id: UUID) -> Buffered | None:
         """The request with this id, as far as there is a receipt of it."""
@@ -102,6 +106,7 @@ class IntakeQueue:
         for link in (self._publishing, self._consuming):
             with link.in_use():
                 link.close()
+        self._receipts.close()
 
     def _publish_within_limit(self, link: _Link, contents: Sequence[bytes]) -> None:
         # The queue has a bound of its own, but the one that it was made with.

@@ -68,14 +68,17 @@ class IntakeStream:
     def __init__(self, broker_url: str, *, limit: int) -> None:
         """Take the broker's address, and how many requests may wait."""
         self._limit = limit
-        self._client = redis.Redis.from_url(
+        # Blocking: with more threads than connections, some wait for their turn.
+        pool = redis.BlockingConnectionPool.from_url(
             broker_url,
             socket_connect_timeout=_TIMEOUT_S,
             socket_timeout=_TIMEOUT_S,
             socket_keepalive=True,
             max_connections=_MAX_CONNECTIONS,
+            timeout=_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
+        self._client = redis.Redis(connection_pool=pool)
         self._put = self._client.register_script(_PUT)
         self._first = self._client.register_script(_FIRST)
 

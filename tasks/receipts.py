@@ -62,6 +62,10 @@ class Receipts:
             pipeline.delete(_name(id))
         self._run(pipeline)
 
+    def close(self) -> None:
+        """Let go of connections. The next call opens new ones."""
+        self._cache.close()
+
     def _run(self, pipeline: Any) -> list[Any]:
         """The answers, in order; none when the cache is away."""
         if not self._rest.allows():

@@ -49,7 +49,13 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
-_TASK_MODULES = ("tasks.chain", "tasks.drain", "tasks.monitors", "tasks.recovery")
+_TASK_MODULES = (
+    "tasks.chain",
+    "tasks.drain",
+    "tasks.monitors",
+    "tasks.prices",
+    "tasks.recovery",
+)
 
 _TASKS: dict[str, Any] = {
     "task_serializer": "json",

@@ -22,7 +22,7 @@ from celery.worker.state import maybe_shutdown
 
 from monitoring.logs import EventLogger
 from monitoring.streaks import Streak
-from workers.dead_queues import replace_dead_queues
+from workers.dead_queues import SYMPTOMS, replace_dead_queues
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 1.0
@@ -30,7 +30,7 @@ CALM_AFTER_S = 10.0
 """A connection that has held for so long was a good one: the next failure is a new outage."""
 
 PATIENCE = 3
-"""So often a broker may let us connect and then not answer, until we look which queue is dead."""
+"""So often a broker may let us connect and then fail, until we look whether a queue is dead."""
 
 events = EventLogger(__name__)
 
@@ -96,19 +96,19 @@ class SteadyConsumer(Consumer):
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
         self._pause(exc)
-        self._silences += isinstance(exc, TimeoutError) and self._is_amqp
+        self._silences += isinstance(exc, SYMPTOMS) and self._is_amqp
         if self._silences >= PATIENCE:
             self._silences = 0
             self._replace_dead_queues()
 
     @property
     def _is_amqp(self) -> bool:
-        return bool(self.conninfo.transport.driver_type == "amqp")
+        return bool(self.app.connection_for_read().transport.driver_type == "amqp")
 
     def _replace_dead_queues(self) -> None:
         try:
             replace_dead_queues(self.app)
-        except self.connection_errors + self.channel_errors as error:
+        except Exception as error:  # noqa: BLE001 - whatever a broker's client raises: later again
             self._note(error)
 
     def _go_on(self) -> None:

@@ -1,14 +1,16 @@
 """Queues of RabbitMQ that exist and do nothing any more, replaced by new ones.
 
 A quorum queue that was declared less than a second before its only node was killed comes back
-without a leader, and stays so: it can be looked at, but neither publishing nor consuming ever
-gets an answer. Only hints are thrown away here, which the recovery scan makes anew.
+without a leader, or not at all, and stays so: it can be looked at, but whoever publishes to it
+or consumes from it gets no answer, or an internal error. Only hints are thrown away here, which
+the recovery scan makes anew.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import amqp
 from celery import Celery
 from kombu import Queue
 
@@ -17,6 +19,9 @@ from tasks import queues
 
 DELETE_WITHIN_S = 15.0
 """RabbitMQ itself waits five seconds for the leader before it deletes a queue without one."""
+
+SYMPTOMS = (TimeoutError, amqp.InternalError)
+"""What a dead queue's users see, of a broker that lets them connect."""
 
 events = EventLogger(__name__)
 
@@ -39,7 +44,7 @@ def _answers(app: Celery, queue: Queue) -> bool:
         try:
             # What it gives, it gets back when the connection is closed.
             queue.bind(connection.default_channel).get(no_ack=False)
-        except TimeoutError:
+        except SYMPTOMS:
             connection.collect()  # to close it in order is to wait for an answer again
             return False
     return True

@@ -11,6 +11,7 @@ from monitoring.logs import configure
 from monitoring.pulse import Pulse
 from settings import Settings
 from tasks.engine import forget_engine
+from workers.listening import Listening
 from workers.pausing import PauseWithoutDatabase
 
 BEAT_EVERY_S = 1.0
@@ -28,6 +29,7 @@ def install(app: Celery) -> None:
     signals.setup_logging.connect(_set_up_logging)
     app.steps["worker"].add(Heartbeat)
     app.steps["worker"].add(PauseWithoutDatabase)
+    app.steps["consumer"].add(Listening)
 
 
 class Heartbeat(bootsteps.StartStopStep):

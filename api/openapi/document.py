@@ -24,6 +24,8 @@ from api.rate_answers import LIMIT, REMAINING, RESET
 
 Json = dict[str, Any]
 _SCHEMAS: Final = "#/components/schemas/"
+_ID: Final = {"type": "string", "format": "uuid"}
+_SYMBOL: Final = {"type": "string", "examples": ["BTCUSDT"]}
 
 DESCRIPTION: Final = """\
 Moves money between wallets and never loses a penny.
@@ -149,7 +151,7 @@ def _parameters(operation: Operation) -> list[Json]:
             "name": step.strip("{}"),
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "format": "uuid"},
+            "schema": _SYMBOL if step == "{symbol}" else _ID,
         }
         for step in operation.path.split("/")
         if step.startswith("{")

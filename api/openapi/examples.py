@@ -109,12 +109,28 @@ BATCH = {
     ]
 }
 
+PRICE = {
+    "symbol": "BTCUSDT",
+    "price": "64250.015",
+    "source": "live",
+    "as_of": "2026-01-31T12:00:00.250000Z",
+    "age_s": 1.204,
+}
+STATIC_PRICE = {
+    "symbol": "EURUSDT",
+    "price": "1.1",
+    "source": "static",
+    "as_of": None,
+    "age_s": None,
+}
+PRICES = {"data": [PRICE, STATIC_PRICE], "next_cursor": None}
+
 _ANSWERS = {"status": "ok", "detail": "answers"}
 _COMPONENTS = {
     "database": _ANSWERS,
     "broker": {"status": "ok", "detail": "answers, 3 % of its memory is used"},
     "cache": {"status": "ok", "detail": "answers, 1 % of its memory is used"},
-    "prices": {"status": "ok", "detail": "not served yet"},
+    "prices": {"status": "ok", "detail": "4 live"},
     "workers": {"status": "ok", "detail": "alive: 1 beat, 1 money, 1 scans"},
 }
 _DOWN = {"status": "down", "detail": "no answer within 0.9 s"}

@@ -23,6 +23,12 @@ REFUSALS: Final = (
 )
 FAILURES: Final = ("insufficient_funds", "wallet_frozen", "wallet_closed", "rolled_back")
 
+PRICED: Final = (
+    "Always answers, also while Binance, the cache and the database are away: `source` and "
+    "`age_s` say how good the price is. `live` is at most 5 s old; `stale` is the last one known; "
+    "`static` comes from the settings, and nothing is traded at it."
+)
+
 CLIENTS: Final = (
     Operation(
         method="post",
@@ -211,6 +217,34 @@ TRANSFERS: Final = (
     ),
 )
 
+PRICES: Final = (
+    Operation(
+        method="get",
+        path="/v1/prices",
+        tag="prices",
+        summary="List all prices that are followed",
+        description=PRICED,
+        answers={
+            200: Answer(
+                description="All of them, on one page.",
+                model=answers.PriceList,
+                example=examples.PRICES,
+            )
+        },
+    ),
+    Operation(
+        method="get",
+        path="/v1/prices/{symbol}",
+        tag="prices",
+        summary="Show a price",
+        description=PRICED,
+        answers={
+            200: Answer(description="The price.", model=answers.PriceAnswer, example=examples.PRICE)
+        },
+        problems=("not_found",),
+    ),
+)
+
 HEALTH: Final = (
     Operation(
         method="get",
@@ -269,4 +303,4 @@ NOT_AVAILABLE_YET: Final = tuple(
     f"/v1/transfers/{{transfer_id}}/{action}" for action in ("capture", "void", "refund")
 )
 
-OPERATIONS: Final = (*TRANSFERS, *WALLETS, *CLIENTS, *HEALTH)
+OPERATIONS: Final = (*TRANSFERS, *WALLETS, *PRICES, *CLIENTS, *HEALTH)

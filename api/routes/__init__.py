@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from api.routes import batches, clients, documentation, health, transfers, wallets
+from api.routes import batches, clients, documentation, health, prices, transfers, wallets
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
@@ -14,6 +14,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         wallets.blueprint(prefix),
         transfers.blueprint(prefix),
         batches.blueprint(prefix),
+        prices.blueprint(prefix),
         health.blueprint(),
         documentation.blueprint(),
     ]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
@@ -19,8 +20,11 @@ MAKE_UP = ("make", "--no-print-directory", "up")
 # What would change the stack under test, and what `make test` tells a make below it.
 UNSET = {
     *("DATABASE_URL", "BROKER_URL", "CACHE_URL", "HOST", "ADMIN_API_KEY", "FLOWER_BASIC_AUTH"),
+    *("BINANCE_URLS", "PRICE_SYMBOLS", "FALLBACK_PRICES", "PRICE_JUMP_LIMIT"),
     *("MAKEFLAGS", "MAKELEVEL", "MFLAGS"),
 }
+# As on a machine without internet, wherever the tests run.
+NO_BINANCE = {"BINANCE_URLS": "http://127.0.0.1:1"}
 PROGRAMS = ("postgres", "broker", "cache", "api", "money", "scans", "beat", "flower")
 
 
@@ -41,7 +45,7 @@ class StackProcess:
         self.flower_url = f"http://127.0.0.1:{flower_port}"
         inherited = {name: value for name, value in os.environ.items() if name not in UNSET}
         ports = {"PORT": str(port), "FLOWER_PORT": str(flower_port)}
-        self.environment = {**inherited, "DATA_DIR": str(data_dir), **ports}
+        self.environment = {**inherited, **NO_BINANCE, "DATA_DIR": str(data_dir), **ports}
         self._output: list[str] = []
         self._make: subprocess.Popen[str] | None = None
         self._reader = threading.Thread()
@@ -112,6 +116,16 @@ class StackProcess:
         }
         return requests.post(f"{self.url}/v1/transfers", body[1], headers=headers, timeout=20)
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Ask the API as the demo client."""
+        headers = {"Authorization": f"Bearer {self.shown('demo key')}"}
+        answer = requests.get(f"{self.url}{path}", headers=headers, timeout=20)
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def price_sources(self) -> set[str]:
+        return {price["source"] for price in self.get("/v1/prices")["data"]}
+
     def beats_for_a_while(self, program: str) -> bool:
         """Whether the program's heartbeat file was touched some seconds after its last start."""
         run = self.data_dir / "run"
@@ -119,9 +133,7 @@ class StackProcess:
         return heartbeat.exists() and heartbeat.stat().st_mtime > started.stat().st_mtime + 4
 
     def state_of(self, transfer_id: str) -> str:
-        headers = {"Authorization": f"Bearer {self.shown('demo key')}"}
-        address = f"{self.url}/v1/transfers/{transfer_id}"
-        return str(requests.get(address, headers=headers, timeout=20).json()["state"])
+        return str(self.get(f"/v1/transfers/{transfer_id}")["state"])
 
     def settles_a_transfer(self) -> bool:
         """Whether a new transfer is committed within its five seconds."""

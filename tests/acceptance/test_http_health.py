@@ -25,6 +25,7 @@ from stack.ports import LOOPBACK
 from tests.acceptance.http_client import Caller, serving
 from tests.breakable import Breakable, breakable
 from tests.own_servers import own_servers
+from tests.price_scene import put_live_prices
 from tests.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
@@ -58,6 +59,7 @@ class Scene:
     def is_well(self) -> bool:
         for name in PROGRAMS:
             heartbeats.beat(self.own_cache(), name)
+        put_live_prices(self.cache.url)
         status, verdict, _ = self.health()
         return (status, verdict) == (200, "ok")
 

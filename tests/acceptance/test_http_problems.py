@@ -61,7 +61,7 @@ def test_the_scheme_of_a_key_is_read_in_any_case(client: Caller) -> None:
         "/v1/transfers/00000000-0000-5000-8000-000000000000",
         "/v1/quotes",
         "/v1/trades",
-        "/v1/prices",
+        "/v1/prices/",
         "/v1/reconciliations",
         "/v1/ops/overview",
         "/docs/page.html",

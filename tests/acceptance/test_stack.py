@@ -28,6 +28,7 @@ from tests.acceptance.stack_process import (
     eventually,
     run_make_up,
 )
+from tests.fake_binance import Remote
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -135,6 +136,45 @@ def test_what_is_killed_comes_back(stack: StackProcess, program: str) -> None:
     eventually("a new start", lambda: all(stack.pid_of(n) != pid for n, pid in old_pids.items()))
     eventually("a settled transfer", stack.settles_a_transfer)
     assert "ended" in stack.text()
+
+
+def test_without_internet_it_is_healthy_and_says_that_its_prices_are_static(
+    stack: StackProcess,
+) -> None:
+    eventually(
+        "a look at Binance",
+        lambda: "no_prices_from_binance" in (stack.data_dir / "logs" / "scans.log").read_text(),
+    )
+    assert stack.price_sources() == {"static"}
+    health = requests.get(f"{stack.url}/health", timeout=10)
+    assert health.status_code == requests.codes.ok
+    assert health.json()["components"]["prices"]["detail"].startswith("static: ")
+
+
+def test_with_a_fake_binance_prices_are_live_until_it_fails_and_again_after(
+    own_stack: StackProcess,
+) -> None:
+    own_stack.environment["BINANCE_URLS"] = "fake"
+    own_stack.start()
+    own_stack.wait_until_up()
+    eventually("live prices", lambda: own_stack.price_sources() == {"live"})
+    port = Keep(own_stack.data_dir / "secrets").read("binance-port")
+    binance = Remote(f"http://127.0.0.1:{port}")
+    binance.fault("status", status=500)
+    eventually("stale prices", lambda: own_stack.price_sources() == {"stale"})
+    binance.heal()
+    eventually("live prices again", lambda: own_stack.price_sources() == {"live"})
+
+    binance.fault("status", status=418, retry_after="3600")
+    log = own_stack.data_dir / "logs" / "scans.log"
+    eventually("a look that met the ban", lambda: "binance_paused" in log.read_text())
+    asked = len(binance.asked())
+    worker = psutil.Process(own_stack.pid_of("scans"))
+    worker.kill()
+    eventually("the end of the worker", lambda: gone([worker]))
+    said = log.read_text().count("paused for another")
+    eventually("a new one's look", lambda: log.read_text().count("paused for another") > said)
+    assert len(binance.asked()) == asked
 
 
 def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:

@@ -104,6 +104,19 @@ def test_a_broker_emptied_again_and_again_loses_nothing(
     assert not load.refused
 
 
+def test_a_broker_emptied_and_killed_at_once_comes_back_with_queues_that_work(
+    scene: Scene, api: Api, broker: Broker
+) -> None:
+    with outage_of(scene, api) as load:
+        # The workers declare their queues anew, and RabbitMQ has no time to note them down:
+        # they come back dead, and have to be replaced.
+        broker.empty()
+        load.goes_on(5)
+        broker.process.kill()
+        broker.process.start()
+    assert not load.refused
+
+
 def test_a_full_broker_makes_the_api_refuse_and_loses_nothing(
     scene: Scene, api: Api, broker: Broker
 ) -> None:
@@ -120,13 +133,3 @@ def test_a_full_broker_makes_the_api_refuse_and_loses_nothing(
     problem = load.refused[0].json()
     assert problem["code"] == "overloaded"
     assert load.refused[0].headers["Retry-After"] == "2"
-
-
-def test_a_queue_that_came_back_dead_is_replaced(scene: Scene, api: Api, broker: Broker) -> None:
-    with outage_of(scene, api) as load:
-        # The workers declare their queues anew, and before RabbitMQ has noted them down ...
-        broker.empty()
-        load.goes_on(5)
-        broker.process.kill()
-        broker.process.start()
-    assert not load.refused

@@ -122,6 +122,7 @@ OUTCOME = """INSERT INTO outcomes (transfer_id, state, failure_code, failure_det
 POSTING = """INSERT INTO postings (transfer_id, leg, debit_wallet_id, credit_wallet_id, amount,
              debit_balance_after, credit_balance_after, created_at)
              VALUES (gen_random_uuid(), {}, 0, 0, now())"""
+PRICE = "INSERT INTO last_prices VALUES ({}, now())"
 NEW_WALLET = "INSERT INTO wallets (id, asset, kind) VALUES (gen_random_uuid(), {})"
 
 
@@ -190,6 +191,11 @@ BROKEN_RULES = [
     ),
     ("INSERT INTO assets VALUES ('usd', 2)", "assets_code_check"),
     ("INSERT INTO assets VALUES ('XXXX', 19)", "assets_scale_check"),
+    (PRICE.format("'btcusdt', 1"), "last_prices_symbol"),
+    (PRICE.format("'BTCUSDT', 0"), "last_prices_positive"),
+    (PRICE.format("'BTCUSDT', -1"), "last_prices_positive"),
+    (PRICE.format("'BTCUSDT', 'NaN'"), "last_prices_positive"),
+    (PRICE.format("'BTCUSDT', 'Infinity'"), "last_prices_positive"),
 ]
 
 

@@ -1,0 +1,34 @@
+"""Prices: reading them, whatever is away, with their source and age."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from api.answers import price_json
+from api.responses import json_response, list_response
+from api.services import services
+from api.validation import require_no_query
+from ledger.errors import NotFound
+
+
+def blueprint(prefix: str) -> Blueprint:
+    """Return the routes below /prices."""
+    routes = Blueprint("prices", __name__, url_prefix=f"{prefix}/prices")
+    routes.get("")(index)
+    routes.get("/<symbol>")(show)
+    return routes
+
+
+def index() -> Response:
+    """List every price that is followed, on one page: the settings bound their number."""
+    require_no_query()
+    return list_response([price_json(quote) for quote in services().prices.quotes()], None)
+
+
+def show(symbol: str) -> Response:
+    """Show one price."""
+    require_no_query()
+    quote = services().prices.quote(symbol)
+    if quote is None:
+        raise NotFound("This symbol is not followed; GET /v1/prices lists those that are.")
+    return json_response(price_json(quote))

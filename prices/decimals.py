@@ -1,0 +1,35 @@
+"""Arithmetic on prices: exact, or an error; never rounded, never through a float."""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+
+_EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+"""Wide enough for a product of two prices: what does not fit raises instead of being rounded."""
+MAX_DECIMALS = 18
+_PRICE = re.compile(r"[0-9]{1,18}(?:\.([0-9]{1,30}))?", re.ASCII)
+
+
+def parse_price(text: object, *, decimals: int = MAX_DECIMALS) -> Decimal | None:
+    """Read a plain decimal above zero, such as "64250.01"; None when it is anything else."""
+    found = _PRICE.fullmatch(text) if isinstance(text, str) else None
+    if found is None or len(found[1] or "") > decimals:
+        return None
+    price = Decimal(found[0])
+    return price if price > 0 else None
+
+
+def middle(bid: Decimal, ask: Decimal) -> Decimal:
+    """The price in the middle, exactly: one decimal more at most."""
+    return _EXACT.divide(_EXACT.add(bid, ask), Decimal(2))
+
+
+def is_within(price: Decimal, reference: Decimal, *, limit: Decimal) -> bool:
+    """Whether `price` differs from `reference` by at most this share of it (0.1: a tenth)."""
+    return abs(_EXACT.subtract(price, reference)) <= _EXACT.multiply(reference, limit)
+
+
+def plain(price: Decimal) -> str:
+    """Print a price without exponent and without zeros that say nothing: "60000", "1.085"."""
+    return format(price.normalize(_EXACT), "f")

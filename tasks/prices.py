@@ -1,0 +1,35 @@
+"""The refresh of prices as a task. It needs neither the database nor the cache to go on."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from celery import shared_task
+
+from prices.archive import Archive
+from prices.refreshing import Refresher
+from prices.shelf import Shelf, connect
+from settings import Settings
+from tasks.engine import engine
+
+TASK_NAME = "prices.refresh"
+CACHE_TIMEOUT_S = 0.5
+
+
+@shared_task(name=TASK_NAME)
+def refresh() -> None:
+    """Take one look at Binance. A second one at the same time finds nothing to do."""
+    refresher().look()
+
+
+@cache
+def refresher() -> Refresher:
+    """The refresher of this process, made on first use: so after the fork."""
+    settings = Settings.from_environment()
+    return Refresher(
+        symbols=settings.price_symbols,
+        urls=settings.binance_urls,
+        jump_limit=settings.price_jump_limit,
+        shelf=Shelf(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S)),
+        archive=Archive(engine()),
+    )
