@@ -130,7 +130,7 @@ class StackProcess:
         """Whether the program's heartbeat file was touched some seconds after its last start."""
         run = self.data_dir / "run"
         started, heartbeat = run / f"{program}.pace", run / "heartbeats" / program
-        return heartbeat.exists() and heartbeat.stat().st_mtime > started.stat().st_mtime + 8
+        return heartbeat.exists() and heartbeat.stat().st_mtime > started.stat().st_mtime + 4
 
     def state_of(self, transfer_id: str) -> str:
         return str(self.get(f"/v1/transfers/{transfer_id}")["state"])
