@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check venv deps
+.PHONY: help up test check bench venv deps
 
 COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
@@ -22,6 +22,9 @@ check: venv ## format, lint, types and tests
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy .
 	.venv/bin/python -m pytest $(ARGS)
+
+bench: venv ## measure an outage of the database (ARGS="--broker rabbitmq")
+	@exec .venv/bin/python -m bench.outage $(ARGS)
 
 venv: ## the virtual environment alone, with what tests need
 	@sh stack/python.sh stack/environment.py requirements-dev.txt

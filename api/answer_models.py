@@ -121,6 +121,12 @@ class FailureAnswer(AnswerModel):
     detail: str
 
 
+ShownState = Annotated[
+    State | Literal["buffered"],
+    Field(description="buffered: kept until the database is back, and not in it yet."),
+]
+
+
 class TransferAnswer(AnswerModel):
     """A transfer as it stands."""
 
@@ -129,7 +135,7 @@ class TransferAnswer(AnswerModel):
     destination: IdText
     asset: str
     amount: AmountText
-    state: State
+    state: ShownState
     capture: Literal["auto", "manual"]
     expires_at: TimeText | None
     reference: str | None
@@ -169,7 +175,7 @@ class Submitted(AnswerModel):
     """A transfer of a batch that is on its way, or a repeat of one."""
 
     id: IdText
-    state: State
+    state: ShownState
 
 
 class Failed(AnswerModel):

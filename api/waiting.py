@@ -14,6 +14,7 @@ from uuid import UUID
 from ledger.errors import LedgerError
 from ledger.transfers import Transfer
 from monitoring.logs import EventLogger
+from monitoring.streaks import Streak
 
 PLACES = 16
 """In each process. The server has more threads than this (`api/gunicorn.conf.py`)."""
@@ -55,6 +56,7 @@ class WaitingRoom:
         self._waiters: set[_Waiter] = set()
         self._changed = threading.Condition()
         self._running = False
+        self._failures = Streak()
 
     def wait(self, transfer_id: UUID, *, timeout_s: float) -> Waited:
         """Wait until the transfer has ended, or the time is over.
@@ -100,11 +102,13 @@ class WaitingRoom:
         try:
             self._wake(self._look(ids))
         except LedgerError as error:
-            events.warning("waiting_room_cannot_look", error=type(error).__name__)
+            if self._failures.add():
+                events.warning("waiting_room_cannot_look", error=type(error).__name__)
             return PAUSE_AFTER_ERROR_S
         except Exception as error:  # noqa: BLE001 - this thread serves all who wait: it goes on
             events.error("waiting_room_failed", error)
             return PAUSE_AFTER_ERROR_S
+        self._failures.end()
         return INTERVAL_S
 
     def _wake(self, finished: Mapping[UUID, Transfer]) -> None:

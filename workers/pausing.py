@@ -61,14 +61,14 @@ class PauseWithoutDatabase(bootsteps.StartStopStep):
 
     def _pause(self, consumer: Any) -> None:
         # Each time anew: after a reconnect to the broker the consumer may have all of them.
-        consumed = [
-            name for name in NEED_THE_DATABASE if consumer.task_consumer.consuming_from(name)
-        ]
-        for name in sorted(consumed):
+        is_consumed = consumer.task_consumer.consuming_from
+        consumed = sorted(name for name in NEED_THE_DATABASE if is_consumed(name))
+        for name in consumed:
+            # Noted first: Celery forgets the queue even when the broker does not hear of it.
+            self._paused.add(name)
             consumer.cancel_task_queue(name)
         if consumed:
-            self._paused |= set(consumed)
-            events.warning("consuming_paused", queues=sorted(consumed))
+            events.warning("consuming_paused", queues=consumed)
 
     def _resume(self, consumer: Any) -> None:
         for name in sorted(self._paused):

@@ -1,0 +1,146 @@
+"""A running Truepenny to measure: its processes as `make up` starts them, on servers of its own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from sqlalchemy import Engine
+
+from ledger.buffering import IntakeBuffer
+from ledger.clients import Client, create_client
+from ledger.database import build_engine, transaction
+from ledger.errors import Unavailable
+from ledger.wallets import Wallet
+from settings import Settings
+from stack.keep import Keep
+from stack.place import find_place
+from stack.ports import LOOPBACK, free_port
+from stack.servers import Servers
+from tasks.intake_buffer import intake_buffer
+from tests.acceptance.http_client import serving
+from tests.bank import Bank
+from tests.breakable import Breakable, breakable
+from tests.rabbitmq import RabbitMQ
+from tests.servers import migrate
+from tests.worker_processes import BEAT, MONEY, SCANS, workers_on
+
+PATIENCE_S = 300.0
+
+
+@dataclass
+class Scene:
+    """Everything that a benchmark drives. Its transfers are in dollars, of one cent each."""
+
+    broker_kind: str
+    database: Breakable
+    buffer: IntakeBuffer
+    bank: Bank
+    owner: Client
+    source: Wallet
+    destination: Wallet
+    address: str
+    api_key: str
+
+    def submit(self, session: requests.Session) -> requests.Response:
+        """Submit one transfer."""
+        return session.post(
+            f"{self.address}/v1/transfers",
+            json={
+                "source": str(self.source.id),
+                "destination": str(self.destination.id),
+                "asset": "USD",
+                "amount": "0.01",
+            },
+            headers={
+                "Authorization": f"Bearer {self.api_key}",
+                "Idempotency-Key": str(uuid.uuid4()),
+            },
+            timeout=30,
+        )
+
+    def until(self, holds: Callable[[], bool]) -> float:
+        """Wait until `holds`. Returns: when it did. A server that is away does not hold."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                if holds():
+                    return time.monotonic()
+            except Unavailable:
+                time.sleep(0.1)
+            if time.monotonic() > deadline_s:
+                raise SystemExit(f"not within {PATIENCE_S:g} s")
+            time.sleep(0.02)
+
+    def until_accepted(self) -> float:
+        """Wait until a transfer is stored by the database again."""
+        with requests.Session() as session:
+            return self.until(lambda: self.submit(session).json().get("state") == "accepted")
+
+    def until_settled(self) -> float:
+        """Wait until nothing is buffered and nothing unfinished."""
+        self.bank.engine.dispose()
+        return self.until(lambda: self.buffer.count() == 0 and self.bank.unfinished() == 0)
+
+
+@contextmanager
+def scene(broker_kind: str) -> Iterator[Scene]:
+    """Start everything, on data that is thrown away."""
+    folder = Path(tempfile.mkdtemp(prefix="truepenny-bench-"))
+    folder.chmod(0o711)  # the servers' account passes through
+    try:
+        with ExitStack() as stack:
+            yield _start(stack, broker_kind, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _start(stack: ExitStack, broker_kind: str, folder: Path) -> Scene:
+    place = find_place(folder, say=print)
+    servers = Servers(place, Keep(folder / "secrets"))
+    rabbitmq = RabbitMQ(place, free_port(), free_port(), free_port(), uuid.uuid4().hex)
+    database, broker, cache = (
+        stack.enter_context(breakable(server, folder / f"{server.name}.log"))
+        for server in (
+            servers.postgres(),
+            rabbitmq if broker_kind == "rabbitmq" else servers.broker(),
+            servers.cache(),
+        )
+    )
+    migrate(database.url)
+    urls = {"DATABASE_URL": database.url, "BROKER_URL": broker.url, "CACHE_URL": cache.url}
+    workers = stack.enter_context(workers_on(database.url, broker.url, cache.url, folder))
+    workers.start(BEAT)
+    workers.ready(MONEY, SCANS)
+    port = stack.enter_context(serving(log=folder / "api.log", **urls))
+    engine = build_engine(database.url, application_name="bench")
+    stack.callback(engine.dispose)
+    buffer = intake_buffer(Settings.from_environment(urls))
+    stack.callback(buffer.close)
+    return _people(engine, broker_kind, database, buffer, f"http://{LOOPBACK}:{port}")
+
+
+def _people(
+    engine: Engine, broker_kind: str, database: Breakable, buffer: IntakeBuffer, address: str
+) -> Scene:
+    bank = Bank(engine)
+    with transaction(engine) as connection:
+        owner, api_key = create_client(connection, name="bench", scope="client", rate_limit="none")
+    return Scene(
+        broker_kind,
+        database,
+        buffer,
+        bank,
+        owner,
+        bank.wallet(100_000_000_00, owner=owner),
+        bank.wallet(owner=owner),
+        address,
+        api_key,
+    )

@@ -1,0 +1,86 @@
+"""The cache is killed, stands still or is full: money moves on as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from stack.servers import Servers
+from tests.breakable import Breakable, breakable
+from tests.brokers import RedisBroker
+from tests.outages.town import Town, town
+from tests.servers import migrate
+
+pytestmark = pytest.mark.chaos
+
+
+@dataclass
+class Scene:
+    """A town, and the cache that is its own."""
+
+    town: Town
+    cache: Breakable
+
+
+@pytest.fixture(scope="module")
+def scene(own_servers: tuple[Servers, Path], redis_broker: RedisBroker) -> Iterator[Scene]:
+    servers, folder = own_servers
+    redis_broker.empty()
+    postgres = servers.postgres()
+    with (
+        breakable(postgres, folder / "postgres.log") as database,
+        breakable(servers.cache(), folder / "cache.log") as cache,
+    ):
+        migrate(postgres.url)
+        with town(database, postgres.url, redis_broker, cache.url, folder) as everything:
+            yield Scene(everything, cache)
+
+
+@contextmanager
+def killed(cache: Breakable) -> Iterator[None]:
+    cache.kill()
+    try:
+        yield
+    finally:
+        cache.start()
+
+
+@contextmanager
+def full(cache: Breakable) -> Iterator[None]:
+    """Filled to the brim, and not allowed to throw anything away: the worst that can be set."""
+    with redis.Redis.from_url(cache.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "3mb")
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            _fill(client)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("maxmemory", "64mb")
+
+
+def _fill(client: redis.Redis) -> None:
+    for number in range(10_000):
+        client.set(f"filling {number}", bytes(10_000))
+
+
+@pytest.mark.parametrize("broken", [killed, Breakable.frozen, full])
+def test_transfers_settle_and_prices_are_served_without_the_cache(
+    scene: Scene, broken: Callable[[Breakable], AbstractContextManager[None]]
+) -> None:
+    town = scene.town
+    with broken(scene.cache):
+        answers = [town.client.submit(town.body(), prefer="wait=15") for _ in range(10)]
+        assert [answer.status_code for answer in answers] == [201] * 10
+        prices = town.client.get("/v1/prices")
+        assert prices.status_code == 200
+        assert {price["source"] for price in prices.json()["data"]} <= {"stale", "static"}
+        health = town.client.get("/health")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+    town.bank.audit()
