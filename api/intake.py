@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from api.database import Database
 from ledger.buffering import Buffered, IntakeBuffer, Kept
-from ledger.errors import IdempotencyKeyReused, Invalid, Unavailable
+from ledger.errors import IdempotencyKeyReused, Invalid, Overloaded, Unavailable
 from ledger.intake import Answer, TransferRequest, accept, invalid_by_itself
 from ledger.states import FINISHED
 from monitoring.logs import EventLogger
@@ -130,13 +130,21 @@ class Intake:
                 self._answer([ticket])
 
     def _write(self, requests: list[TransferRequest]) -> list[Outcome]:
+        in_doubt = False
         for _ in range(TRIES):
+            in_doubt |= self._database.is_up()
             try:
                 return self._record(requests)
             except Unavailable as error:
                 if self._database.is_up():
                     events.warning("intake_not_recorded", error=str(error))
-        return self._keep(requests)
+        try:
+            return self._keep(requests)
+        except Overloaded as error:
+            # It says that nothing was recorded, which nobody knows when an answer was lost.
+            if in_doubt:
+                raise Unavailable from error
+            raise
 
     def _record(self, requests: list[TransferRequest]) -> list[Outcome]:
         # One statement records all, so it needs no transaction around it.

@@ -129,10 +129,11 @@ def from_failed(transfer: Transfer) -> Problem:
 
 
 def unavailable() -> Problem:
-    """Make the problem of a database that cannot answer."""
+    """Make the problem of a request of which nobody knows what became."""
     return Problem(
         "unavailable",
-        "The request could not be stored. The same request may succeed in a moment.",
+        "There was no answer in time, so it is not known whether this was stored. Repeat it in a "
+        "moment; what has an Idempotency-Key, with the same one.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 

@@ -26,7 +26,8 @@ class Scales:
         self._load = load
         self._last_known = last_known
         self._clock = clock
-        self._loaded_at_s = float("-inf")
+        self._asked_at_s = float("-inf")
+        self._failure: Unavailable | None = None
         self._scales: dict[str, int] = {}
 
     def of(self, asset: str) -> int:
@@ -51,7 +52,9 @@ class Scales:
 
     def _refresh(self, asset: str) -> None:
         # Bounded, or a batch of 5,000 made-up assets would ask 5,000 times.
-        if self._clock() - self._loaded_at_s < LOOK_AGAIN_AFTER_S:
+        if self._clock() - self._asked_at_s < LOOK_AGAIN_AFTER_S:
+            if self._failure is not None:
+                raise self._failure
             return
         try:
             self._load_all()
@@ -62,9 +65,16 @@ class Scales:
             self._scales = json.loads(kept)
 
     def _load_all(self) -> None:
-        self._scales = self._load()
-        self._loaded_at_s = self._clock()
-        self._last_known.remember(_NAME, json.dumps(self._scales))
+        try:
+            self._scales = self._load()
+        except Unavailable as error:
+            self._failure = error
+            raise
+        else:
+            self._failure = None
+            self._last_known.remember(_NAME, json.dumps(self._scales))
+        finally:  # after the answer, which may take longer than the pause
+            self._asked_at_s = self._clock()
 
 
 _NAME = "scales"

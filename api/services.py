@@ -123,7 +123,9 @@ def _database(settings: Settings) -> Database:
         pool_size=0,
         statement_timeout_s=PROBE_TIMEOUT_S,
     )
-    return Database(pool, DatabaseWatch(lambda: probe(probing)))
+    # What lies idle in the pool may be all the connections that the server has: then none could
+    # be made for a probe, for as long as nobody uses or closes those.
+    return Database(pool, DatabaseWatch(lambda: probe(probing), when_away=pool.dispose))
 
 
 def _prices(settings: Settings) -> Board:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from ledger.clients import Client
-from ledger.errors import Unreadable
+from ledger.errors import NewerFormat, Unreadable
 from ledger.ids import transfer_id
 from ledger.intake import TransferRequest, fingerprint
 
@@ -81,6 +81,12 @@ class IntakeBuffer(Protocol):
         Raises: Unavailable: when the broker is away; they will be replayed again.
         """
 
+    def release(self) -> None:
+        """Give back what `first` has returned and nobody has removed. Never raises.
+
+        Call it when a drain ends, however it ends: on some brokers nobody else would get it.
+        """
+
     def set_aside(self, entry: Waiting) -> None:
         """Move an entry that cannot be read to where a person finds it.
 
@@ -114,11 +120,14 @@ def encode(buffered: Buffered) -> bytes:
 
 
 def decode(content: bytes) -> Buffered:
-    """Read what `encode` wrote. Raises: Unreadable: when it is anything else."""
+    """Read what `encode` wrote.
+
+    Raises: NewerFormat: when a newer version wrote it. Unreadable: when it is anything else.
+    """
     try:
         document = json.loads(content)
         if document["format"] != FORMAT:
-            raise Unreadable
+            raise NewerFormat if document["format"] > FORMAT else Unreadable
         return Buffered(_request(document), datetime.fromisoformat(document["at"]))
     except (ValueError, TypeError, KeyError) as error:
         raise Unreadable from error

@@ -78,7 +78,15 @@ def _options(statement_timeout_s: float | None) -> str:
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_S,
     }
     bounds = [f"-c {name}={round(bound_s * 1000)}" for name, bound_s in bounds_s.items()]
-    return " ".join([*bounds, "-c timezone=UTC"])
+    return " ".join([*bounds, *_KEEPALIVES, "-c timezone=UTC"])
+
+
+# The server's side: what a client that has vanished held is free again within seconds.
+_KEEPALIVES = (
+    "-c tcp_keepalives_idle=5",
+    "-c tcp_keepalives_interval=2",
+    "-c tcp_keepalives_count=3",
+)
 
 
 def _pool(size: int) -> dict[str, object]:
@@ -89,13 +97,25 @@ def _pool(size: int) -> dict[str, object]:
 
 
 def probe(engine: Engine) -> None:
-    """Make sure that the database answers and takes writes.
+    """Make sure that the database answers, and that a commit comes through.
 
-    Raises: Unreachable: when it does not.
+    A primary whose synchronous standby is gone answers every question and confirms no commit.
+    Raises: Unavailable: when it does not.
     """
     with autocommit(engine) as connection:
         if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
             raise Unreachable("The database takes no writes: it is a standby, or read-only.")
+        connection.execute(_COMMIT_SOMETHING, {"key": _PROBE_KEY})
+
+
+_PROBE_KEY = 0x7472_7565_7072_6F62
+"""Any number of ours; this one spells "trueprob"."""
+# A message in the write-ahead log, which belongs to no table. Under a lock that is held until
+# the commit is through: of many probes whose commits hang, one alone keeps a session.
+_COMMIT_SOMETHING = text(
+    "SELECT pg_logical_emit_message(true, 'truepenny', 'probe')"
+    " FROM (SELECT pg_advisory_xact_lock(:key)) AS locked"
+)
 
 
 @contextmanager

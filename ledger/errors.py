@@ -130,6 +130,10 @@ class Unreadable(LedgerError):
     """What the buffer holds is not a buffered request of a version known here."""
 
 
+class NewerFormat(Unreadable):
+    """What the buffer holds was written by a newer version than this one."""
+
+
 class InvariantBroken(LedgerError):
     """What the database holds contradicts the ledger's rules."""
 

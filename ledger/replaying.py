@@ -12,18 +12,30 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Engine, Text, Uuid, func, insert, literal, select
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Engine,
+    Text,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+)
 
 from ledger import schema
 from ledger.buffering import Buffered
-from ledger.database import autocommit
-from ledger.errors import Invalid, Refusal
+from ledger.database import transaction
+from ledger.errors import IdempotencyKeyReused, Invalid, Refusal
 from ledger.intake import Answer, accept
 from ledger.refused import refuse
 from ledger.rows import Columns, rows_argument, rows_parameter
 from ledger.states import FINISHED
 
 WHY_BUFFERED = "The database was away."
+WHY_NOT_CARRIED_OUT = "Another request with this key had been buffered then; it is not carried out."
 _LOCK_KEY = 0x7472_7565_6472_696E
 """Any number of ours; this one spells "truedrin"."""
 
@@ -37,11 +49,16 @@ class Replayed:
     refused: int = 0
     """New ones that were rejected at once."""
     known: int = 0
-    """What was there already, from an earlier replay or another request with the same key."""
+    """What was there already, from an earlier replay or a repeat."""
+    reused: int = 0
+    """What came too late: its key stands for another request, made since."""
 
     def __add__(self, other: Replayed) -> Replayed:
         return Replayed(
-            self.accepted + other.accepted, self.refused + other.refused, self.known + other.known
+            self.accepted + other.accepted,
+            self.refused + other.refused,
+            self.known + other.known,
+            self.reused + other.reused,
         )
 
     def __bool__(self) -> bool:
@@ -56,7 +73,14 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> Replayed:
     """
     answers = accept(connection, [buffered.request for buffered in requests])
     pairs = list(zip(requests, answers, strict=True))
-    refuse(connection, [(each, answer) for each, answer in pairs if isinstance(answer, Invalid)])
+    reused = [each for each, answer in pairs if isinstance(answer, IdempotencyKeyReused)]
+    wrong = [
+        (each, answer)
+        for each, answer in pairs
+        if isinstance(answer, Invalid) and not isinstance(answer, IdempotencyKeyReused)
+    ]
+    refuse(connection, wrong)
+    _note_reused(connection, reused)
     recorded = [
         (each, answer)
         for each, answer in pairs
@@ -65,7 +89,8 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> Replayed:
     _note_buffered(connection, [each for each, _ in recorded])
     open_ = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
     known = sum(isinstance(answer, Answer) and answer.replayed for answer in answers)
-    return Replayed(accepted=open_, refused=len(answers) - open_ - known, known=known)
+    refused = len(answers) - open_ - known - len(reused)
+    return Replayed(accepted=open_, refused=refused, known=known, reused=len(reused))
 
 
 def give_up(connection: Connection, buffered: Buffered) -> None:
@@ -77,35 +102,46 @@ def give_up(connection: Connection, buffered: Buffered) -> None:
 def alone(engine: Engine) -> Iterator[bool]:
     """Keep others from replaying at the same time. Yields: whether nobody else is at it.
 
-    Two at once would do no harm, only everything twice. The lock goes with the connection.
+    Two at once would do no harm, only everything twice. The lock goes with a transaction, which
+    the server ends when it is idle for too long: whoever stands still must not hold up all.
     """
-    with autocommit(engine) as connection:
-        mine = bool(connection.execute(select(func.pg_try_advisory_lock(_LOCK_KEY))).scalar_one())
-        try:
-            yield mine
-        finally:
-            if mine:
-                connection.execute(select(func.pg_advisory_unlock(_LOCK_KEY)))
+    with transaction(engine) as connection:
+        lock = select(func.pg_try_advisory_xact_lock(_LOCK_KEY))
+        yield bool(connection.execute(lock).scalar_one())
 
 
-_BUFFERED = literal("buffered")
 _NOTED: Columns = {"transfer_id": Uuid(), "at": DateTime(timezone=True), "detail": Text()}
 
 
 def _note_buffered(connection: Connection, requests: Sequence[Buffered]) -> None:
-    """Write into the timelines when the requests came; never later than now by this database.
+    """Write into the timelines when the requests came."""
+    _note(connection, "buffered", requests, WHY_BUFFERED)
 
-    A clock that is ahead would put the beginning of a transfer behind its end.
+
+def _note_reused(connection: Connection, requests: Sequence[Buffered]) -> None:
+    """Write into the timeline of what a key stands for that another request came too late."""
+    _note(connection, "key_reused", requests, WHY_NOT_CARRIED_OUT)
+
+
+def _note(connection: Connection, event: str, requests: Sequence[Buffered], detail: str) -> None:
+    """Write an event with the time of each request, once for each transfer.
+
+    The time is never later than now by this database: a clock that is ahead would put the
+    beginning of a transfer behind its end.
     """
     if requests:
-        rows = [(each.id, each.at.astimezone(UTC).isoformat(), WHY_BUFFERED) for each in requests]
-        connection.execute(_NOTE, rows_argument(_NOTED, rows))
+        rows = [(each.id, each.at.astimezone(UTC).isoformat(), detail) for each in requests]
+        connection.execute(_NOTE, rows_argument(_NOTED, rows) | {"event_noted": event})
 
 
 def _build_note() -> Any:
     given = rows_parameter("given", _NOTED)
+    event = bindparam("event_noted", type_=Text())
+    noted = exists().where(
+        schema.events.c.transfer_id == given.c.transfer_id, schema.events.c.event == event
+    )
     at = func.least(given.c.at, func.now())
-    rows = select(given.c.transfer_id, at, _BUFFERED, given.c.detail)
+    rows = select(given.c.transfer_id, at, event, given.c.detail).where(~noted)
     return insert(schema.events).from_select(["transfer_id", "at", "event", "detail"], rows)
 
 

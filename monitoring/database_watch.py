@@ -33,9 +33,15 @@ class DatabaseWatch:
     So after the fork, in the process that needs it.
     """
 
-    def __init__(self, probe: Callable[[], None]) -> None:
-        """Take how to ask the database; it raises a LedgerError when the database is away."""
+    def __init__(
+        self, probe: Callable[[], None], *, when_away: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take how to ask the database; it raises a LedgerError when the database is away.
+
+        when_away: called when the breaker opens.
+        """
         self._probe = probe
+        self._when_away = when_away
         # Time-outs of the breaker would go by the wall clock; our probes pace themselves.
         self._breaker = CircuitBreaker(fail_max=_FAILURES_TO_OPEN, reset_timeout=0)
         self._suspected = threading.Event()
@@ -64,6 +70,7 @@ class DatabaseWatch:
             if was_closed and not self._closed:
                 reason = error.__context__ if isinstance(error, CircuitBreakerError) else error
                 events.warning("database_away", error=str(reason or error))
+                self._when_away()
         else:
             answered = True
             if not was_closed:

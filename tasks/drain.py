@@ -17,9 +17,10 @@ from celery import current_app, shared_task
 from ledger import replaying
 from ledger.buffering import Buffered, IntakeBuffer, Waiting, decode
 from ledger.database import transaction
-from ledger.errors import Poisoned, Unavailable, Unreadable
+from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
 from ledger.replaying import Replayed, give_up, replay
 from monitoring.logs import EventLogger
+from monitoring.streaks import Streak
 from settings import Settings
 from tasks import queues
 from tasks.chain import kick
@@ -31,8 +32,12 @@ events = EventLogger(__name__)
 TASK_NAME = "intake.drain"
 CHUNK: Final = 1_000
 """How many requests share one commit."""
-WORKS_FOR_S: Final = 20.0
-"""After this the next drain goes on: well below the time limit of tasks."""
+WORKS_FOR_S: Final = 10.0
+"""After this the next drain goes on: well below the time limit of tasks, and, with a chunk on
+top, below what the lock of `replaying.alone` may be idle for."""
+
+_others = Streak()
+"""How often in a row somebody else was at it."""
 
 
 @shared_task(name=TASK_NAME)
@@ -47,6 +52,8 @@ def drain() -> None:
             with replaying.alone(engine()) as nobody_else:
                 if nobody_else:
                     drain_into_ledger(buffer)
+                elif _others.add():
+                    events.info("drained_elsewhere", times=_others.count)
     except Unavailable as error:
         events.warning("drain_interrupted", error=str(error))
 
@@ -58,14 +65,20 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     """
     total = Replayed()
     deadline_s = time.monotonic() + WORKS_FOR_S
-    while time.monotonic() < deadline_s and (entries := buffer.first(CHUNK)):
-        done = _replay_entries(buffer, entries)
-        buffer.remove(entries)
-        if done.accepted:
-            _kick_unless_one_waits()
-        total += done
-    if total:
-        events.info("drained", **asdict(total))
+    _others.end()
+    try:
+        while time.monotonic() < deadline_s and (entries := buffer.first(CHUNK)):
+            done = _replay_entries(buffer, entries)
+            buffer.remove(entries)
+            if done.accepted:
+                _kick_unless_one_waits()
+            total += done
+    finally:
+        buffer.release()
+        if total:
+            events.info("drained", **asdict(total))
+        if total.reused:
+            events.warning("buffered_keys_reused", requests=total.reused)
     return total
 
 
@@ -74,6 +87,9 @@ def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replaye
     for entry in entries:
         try:
             requests.append(decode(entry.content))
+        except NewerFormat as error:
+            events.error("buffered_by_a_newer_version", error)
+            raise Unavailable("A newer version has to drain what it has buffered.") from error
         except Unreadable as error:
             events.error("buffered_request_unreadable", error)
             buffer.set_aside(entry)

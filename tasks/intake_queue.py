@@ -29,6 +29,9 @@ _TIMEOUT_S: Final = 1.5
 """For connecting, and for each answer. Half of what a request may wait, for it is tried twice."""
 _NO_MORE_AFTER_S: Final = 0.1
 _PERSISTENT: Final = 2
+_CONSUMING_HEARTBEAT_S: Final = 60
+"""By this RabbitMQ finds out that a machine has vanished with what it had taken. A drain, for
+which alone the link is open, says something more often than that."""
 _FULL: Final = "As many requests as may be buffered are waiting."
 _MANY_DELIVERIES: Final = 2**31 - 1
 """A request that is delivered again and again is isolated by the drain, never dropped."""
@@ -41,26 +44,30 @@ class IntakeQueue:
         """Take the broker's address, and how many requests may wait."""
         self._limit = limit
         self._receipts = receipts
-        self._publishing = _Link(broker_url, self._declare, confirms=True)
-        self._consuming = _Link(broker_url, self._declare, confirms=False)
+        # No heartbeats where nobody would send them, while the link is idle.
+        self._publishing = _Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
+        self._consuming = _Link(
+            broker_url, self._declare, confirms=False, heartbeat_s=_CONSUMING_HEARTBEAT_S
+        )
         self._held: set[int] = set()
         """Delivery tags of what `first` has returned and nobody has removed."""
 
     def put(self, requests: Sequence[Buffered]) -> list[Kept]:
         """Keep all of them, see `ledger.buffering.IntakeBuffer`.
 
-        Of what has an id that is kept already, nothing may be known any more (see `Receipts`);
-        then it is kept twice, which does no harm.
+        A repeat is kept once more, which does no harm: a receipt says what a key stands for,
+        not that the queue still has it.
         """
         known = self._receipts.find([each.id for each in requests])
         new: dict[UUID, Buffered] = {}
         for each in requests:
-            if each.id not in known:
+            # Another content under a known key is going to be refused, so it must not be kept.
+            if each.id not in known or known[each.id].is_repeated_by(each.request):
                 new.setdefault(each.id, each)
         with self._publishing.in_use():
-            contents = [encode(each) for each in new.values()]
+            contents = [encode(known.get(id, each)) for id, each in new.items()]
             self._publishing.retried_once(lambda link: self._publish_within_limit(link, contents))
-        self._receipts.write(list(new.values()))
+        self._receipts.write([each for id, each in new.items() if id not in known])
         return [
             Kept(known[each.id], is_new=False)
             if each.id in known
@@ -73,11 +80,10 @@ class IntakeQueue:
         return self._receipts.find([id]).get(id)
 
     def first(self, limit: int) -> list[Waiting]:
-        """The entries that wait longest; they are this process's until the link is closed."""
+        """The entries that wait longest; they are this process's until they are released."""
+        if self._held:
+            self.release()
         with self._consuming.in_use():
-            if self._held:  # a replay failed: back into the queue with them, in their order
-                self._consuming.close()
-                self._held = set()
             messages = self._consuming.retried_once(lambda link: _take(link, limit))
         self._held = {message.delivery_tag for message in messages}
         return [Waiting(message.delivery_tag, _bytes(message.body)) for message in messages]
@@ -88,6 +94,11 @@ class IntakeQueue:
             for entry in entries:
                 self._acknowledge(entry)
         self._receipts.remove([id for each in entries if (id := _id_in(each.content))])
+
+    def release(self) -> None:
+        """Put back into the queue what is held here, by closing the link that holds it."""
+        self._consuming.close()
+        self._held = set()
 
     def set_aside(self, entry: Waiting) -> None:
         """Move an entry to the queue ASIDE."""
@@ -103,13 +114,12 @@ class IntakeQueue:
 
     def close(self) -> None:
         """Let go of connections; what `first` has returned goes back into the queue."""
-        for link in (self._publishing, self._consuming):
-            with link.in_use():
-                link.close()
+        self.release()
+        with self._publishing.in_use():
+            self._publishing.close()
         self._receipts.close()
 
     def _publish_within_limit(self, link: _Link, contents: Sequence[bytes]) -> None:
-        # The queue has a bound of its own, but the one that it was made with.
         if _count(link) + len(contents) > self._limit:
             raise Overloaded(_FULL)
         _publish(link, QUEUE, contents)
@@ -122,7 +132,9 @@ class IntakeQueue:
             self._held.discard(tag)
 
     def _declare(self, connection: Any) -> None:
-        bounded = {"x-max-length": self._limit, "x-overflow": "reject-publish"}
+        # The bound that counts is ours. This one is for when many count at the same time: it
+        # refuses message by message, and so may take in a part of a batch.
+        bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
         _declare_quorum(connection, QUEUE, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
         _declare_quorum(connection, ASIDE, {})
 
@@ -130,8 +142,11 @@ class IntakeQueue:
 class _Link:
     """One connection with one channel, opened when needed and again after it broke."""
 
-    def __init__(self, url: str, declare: Callable[[Any], None], *, confirms: bool) -> None:
+    def __init__(
+        self, url: str, declare: Callable[[Any], None], *, confirms: bool, heartbeat_s: int
+    ) -> None:
         self._url = url
+        self._heartbeat_s = heartbeat_s
         self._declare = declare
         self._confirms = confirms
         self._lock = threading.Lock()
@@ -175,8 +190,9 @@ class _Link:
         self._connection.drain_events(timeout=timeout_s)
 
     def _open(self) -> None:
-        # No heartbeats: nobody would send them while the link is idle.
-        client = kombu.Connection(self._url, connect_timeout=_TIMEOUT_S, heartbeat=0)
+        client = kombu.Connection(
+            self._url, connect_timeout=_TIMEOUT_S, heartbeat=self._heartbeat_s
+        )
         self._connection = client.transport.establish_connection()
         self._connection.sock.settimeout(_TIMEOUT_S)
         self._declare(self._connection)
@@ -207,7 +223,7 @@ def _count(link: _Link) -> int:
 def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
     """Publish to a queue and wait until each message is confirmed.
 
-    Raises: Overloaded: when the queue refuses one. TimeoutError: when it says nothing.
+    Raises: Unavailable: when the queue refuses one. TimeoutError: when it says nothing.
     """
     confirms = _Confirms()
     with confirms.heard_on(link.channel):
@@ -219,8 +235,8 @@ def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
         deadline_s = time.monotonic() + _TIMEOUT_S * (1 + len(contents) / 1000)
         while confirms.open:
             link.drain(max(deadline_s - time.monotonic(), 0.001))
-    if confirms.refused:
-        raise Overloaded(_FULL)
+    if confirms.refused:  # not Overloaded, which says that nothing was kept
+        raise Unavailable("The broker refused a part of it.")
 
 
 class _Confirms:

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ledger.buffering import Buffered, Kept, Waiting, decode, encode
-from ledger.errors import Overloaded, Unavailable
+from ledger.errors import Overloaded, Unavailable, Unreadable
 
 STREAM: Final = "truepenny:intake"
 """Entries of one field: the id of a request, in the order in which requests came."""
@@ -90,7 +90,7 @@ class IntakeStream:
         if kept == b"full":
             raise Overloaded("As many requests as may be buffered are waiting.")
         return [
-            Kept(each, is_new=True) if before is None else Kept(decode(before), is_new=False)
+            Kept(each, is_new=True) if before is None else Kept(_read(before, each), is_new=False)
             for each, before in zip(requests, kept, strict=True)
         ]
 
@@ -98,7 +98,10 @@ class IntakeStream:
         """The request with this id."""
         with _translated():
             found = cast(bytes | None, self._client.hget(REQUESTS, str(id)))
-        return None if found is None else decode(found)
+        try:
+            return None if found is None else decode(found)
+        except Unreadable as error:
+            raise Unavailable("What is buffered cannot be read here.") from error
 
     def first(self, limit: int) -> list[Waiting]:
         """The entries that wait longest, in order."""
@@ -114,6 +117,9 @@ class IntakeStream:
                 pipeline.xdel(STREAM, *(entry for entry, _ in tickets))
                 pipeline.hdel(REQUESTS, *(id.decode() for _, id in tickets))
                 pipeline.execute()
+
+    def release(self) -> None:
+        """Do nothing: what was read is still in its place."""
 
     def set_aside(self, entry: Waiting) -> None:
         """Move an entry to ASIDE."""
@@ -132,6 +138,14 @@ class IntakeStream:
     def close(self) -> None:
         """Let go of connections."""
         self._client.close()
+
+
+def _read(kept: bytes, repeat: Buffered) -> Buffered:
+    """What is kept; where a newer version wrote it, what repeats it is all that can be shown."""
+    try:
+        return decode(kept)
+    except Unreadable:
+        return repeat
 
 
 @contextmanager

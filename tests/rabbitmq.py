@@ -25,6 +25,8 @@ from stack.server import launch_command
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 _USER = "truepenny"
 _TIMEOUT_S = 3
+_PATIENCE_S = 20
+"""RabbitMQ itself waits five seconds for a queue's leader before it deletes a queue without one."""
 _WATERMARK = "256MiB"
 
 _CONFIGURATION = """\
@@ -109,7 +111,7 @@ class RabbitMQ:
             userid=_USER,
             password=self.password,
             connect_timeout=_TIMEOUT_S,
-            read_timeout=_TIMEOUT_S,
+            read_timeout=_PATIENCE_S,
             write_timeout=_TIMEOUT_S,
         )
         connection.connect()

@@ -132,4 +132,4 @@ def test_a_full_broker_makes_the_api_refuse_and_loses_nothing(
     assert {answer.status_code for answer in load.refused} == {503}
     problem = load.refused[0].json()
     assert problem["code"] == "overloaded"
-    assert load.refused[0].headers["Retry-After"] == "2"
+    assert load.refused[0].headers["Retry-After"] == "5"

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
 
 from api.database import Database
 from api.intake import Intake
-from ledger.database import probe
+from ledger.buffering import Buffered
+from ledger.database import build_engine, probe
+from ledger.errors import Overloaded, Unavailable
 from ledger.intake import Answer
 from monitoring.database_watch import DatabaseWatch
 from settings import Settings
 from tasks.intake_buffer import intake_buffer
 from tests.bank import Bank
+from tests.brokers import RedisBroker
+from tests.worker_processes import eventually
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -38,6 +46,30 @@ def test_workers_are_told_of_new_work_and_only_once_it_is_committed(bank: Bank) 
 
     intake.submit([request, bank.request(source, destination, 10)])
     assert seen == [1, 2]
+
+
+def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
+    bank: Bank, redis_broker: RedisBroker
+) -> None:
+    redis_broker.empty()
+    environment = {"DATABASE_URL": "postgresql://nowhere", "CACHE_URL": NOWHERE}
+    settings = Settings.from_environment(
+        environment | {"BROKER_URL": redis_broker.url, "INTAKE_BUFFER_LIMIT": "1"}
+    )
+    buffer = intake_buffer(settings)
+    request = bank.request(bank.wallet(100), bank.wallet(), 60)
+    buffer.put([Buffered(request, datetime.now(UTC))])
+    gone = build_engine("postgresql://127.0.0.1:1/none", application_name="test")
+    watch = DatabaseWatch(lambda: probe(gone))
+    intake = Intake(Database(gone, watch), buffer, lambda: None)
+    another = replace(request, idempotency_key="another")
+    with pytest.raises(Unavailable) as doubtful:
+        intake.submit([another])
+    assert doubtful.value.code == "unavailable"
+    eventually(lambda: not watch.is_up())
+    with pytest.raises(Overloaded):
+        intake.submit([another])
+    buffer.close()
 
 
 def test_answers_come_in_the_order_of_the_requests(bank: Bank) -> None:

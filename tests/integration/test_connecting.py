@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import text
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from ledger.connecting import CONNECT_TIMEOUT_S
 from ledger.database import autocommit, build_engine, probe
 from ledger.errors import Misconfigured, Unreachable
+from monitoring.database_watch import DatabaseWatch
 
 
 def test_a_url_that_cannot_be_read_is_said_to_be_wrong() -> None:
@@ -39,6 +41,23 @@ def test_a_database_that_only_reads_is_no_database_to_write_to(own_database_url:
     with pytest.raises(Unreachable):
         probe(engine)
     engine.dispose()
+
+
+def test_connections_that_lie_idle_do_not_lock_the_probe_out(own_database_url: str) -> None:
+    """The server has no more connections, and all of them are idle in our own pool."""
+    pool = build_engine(own_database_url, application_name="test", pool_size=4)
+    probing = build_engine(own_database_url, application_name="test", pool_size=0)
+    with ExitStack() as stack:
+        used = [stack.enter_context(autocommit(pool)) for _ in range(4)]
+        name = used[0].execute(text("SELECT current_database()")).scalar_one()
+        used[0].execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 4"))
+    watch = DatabaseWatch(lambda: probe(probing), when_away=pool.dispose)
+    assert not watch.probe_once()
+    assert not watch.probe_once()
+    assert watch.state == "open"
+    assert watch.probe_once()
+    assert watch.state == "closed"
+    pool.dispose()
 
 
 def test_an_answer_is_not_waited_for_without_end(own_database_url: str) -> None:

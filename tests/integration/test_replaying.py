@@ -96,8 +96,10 @@ def test_a_key_that_the_database_knew_already_keeps_its_first_meaning(bank: Bank
     source, destination = bank.wallet(100), bank.wallet()
     first = bank.request(source, destination, 60, key="k")
     bank.accept(first)
-    assert replayed(bank, bank.request(source, destination, 61, key="k")).accepted == 0
+    late = bank.request(source, destination, 61, key="k")
+    assert replayed(bank, late) == replayed(bank, late) == Replayed(reused=1)
     bank.settle()
+    assert bank.timeline(id_of(first)).count("key_reused") == 1
     assert bank.transfer(id_of(first)).amount == 60
     assert bank.look(destination).balance == 60
 
@@ -128,6 +130,12 @@ def test_only_one_replays_at_a_time(bank: Bank) -> None:
         assert third
 
 
+def test_whoever_stands_still_while_he_replays_is_ended_by_the_server(bank: Bank) -> None:
+    with replaying.alone(bank.engine), autocommit(bank.engine) as connection:
+        # Idle in a transaction, which has a time limit; a session that is merely idle has none.
+        assert connection.execute(text(_STATE_OF_THE_HOLDER)).scalar_one() == "idle in transaction"
+
+
 def test_the_death_of_who_replays_lets_the_next_one_in(bank: Bank) -> None:
     with pytest.raises(Unreachable):  # so much for the one that was cut off
         _be_cut_off_while_alone(bank)
@@ -141,6 +149,11 @@ def _be_cut_off_while_alone(bank: Bank) -> None:
             assert next_one
 
 
+_STATE_OF_THE_HOLDER = """
+SELECT state FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND pid <> pg_backend_pid()
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 _END_THE_HOLDER = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
 WHERE locktype = 'advisory' AND pid <> pg_backend_pid()

@@ -39,7 +39,7 @@ class Standby(Postgres):
 
     def promote(self) -> None:
         """Take the primary's place: from now on this server takes writes, and waits for nobody."""
-        _run(self, "SELECT pg_promote()")
+        run(self, "SELECT pg_promote()")
 
     def _copy_primary(self) -> None:
         assert self.primary is not None
@@ -71,9 +71,9 @@ def standby_of(primary: Postgres) -> Standby:
 
 def make_synchronous(primary: Postgres, standby: Standby) -> None:
     """Let the primary confirm a commit only when the standby has it as well."""
-    _run(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
-    _run(primary, "SELECT pg_reload_conf()")
-    eventually(lambda: _run(primary, "SELECT sync_state FROM pg_stat_replication") == "sync")
+    run(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+    run(primary, "SELECT pg_reload_conf()")
+    eventually(lambda: run(primary, "SELECT sync_state FROM pg_stat_replication") == "sync")
     assert standby.folder.exists()
 
 
@@ -85,7 +85,8 @@ def both(primary: Postgres, standby: Standby) -> str:
     return f"{head}@{hosts}/{name}?target_session_attrs=read-write"
 
 
-def _run(server: Postgres, statement: str) -> object:
+def run(server: Postgres, statement: str) -> object:
+    """Run a statement as the superuser. Returns: the first value, if there is one."""
     with closing(psycopg2.connect(server.superuser_url, connect_timeout=3)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

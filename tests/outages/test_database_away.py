@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
+import psycopg2
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
+from ledger.database import transaction
 from tests.gates import gate_before_commit_of
 from tests.outages.town import Town
 from tests.worker_processes import CeleryProcess, eventually
@@ -210,6 +213,20 @@ def test_a_drain_that_dies_in_its_commit_is_repeated(broken_town: Town, *, commi
             assert town.bank.states(ids) == {"unknown"}
     assert town.buffer.count() == len(ids)
     town.scanning_worker()
+    town.settles([str(id) for id in ids])
+
+
+def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(broken_town: Town) -> None:
+    town = broken_town
+    lost = (OperationalError, psycopg2.OperationalError)  # the gate's own connections break, too
+    with suppress(*lost), gate_before_commit_of(town.engine, "accept") as gate:
+        ids = town.buffer_directly(20)
+        eventually(gate.waiting)
+        town.database.kill()
+    town.database.start()
+    town.engine.dispose()
+    with transaction(town.engine) as connection:  # which the gate could not do any more
+        connection.execute(text("DROP TRIGGER test_gate ON transfers"))
     town.settles([str(id) for id in ids])
 
 

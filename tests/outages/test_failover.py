@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stack.ports import free_port
 from stack.servers import Servers
 from tests.breakable import breakable
 from tests.brokers import RedisBroker
 from tests.load import load_on
-from tests.outages.standby import both, make_synchronous, standby_of
+from tests.outages.standby import both, make_synchronous, run, standby_of
 from tests.outages.town import town
 from tests.servers import migrate
 from tests.worker_processes import eventually
 
 pytestmark = pytest.mark.chaos
+
+
+def test_a_primary_whose_standby_is_gone_counts_as_away(
+    own_servers: tuple[Servers, Path], redis_broker: RedisBroker, cache_url: str
+) -> None:
+    """It answers every question, and no commit ever comes through."""
+    servers, folder = own_servers
+    redis_broker.empty()
+    primary = replace(servers.postgres(), name="alone", port=free_port())
+    with breakable(primary, folder / "alone.log") as database:
+        migrate(primary.url)
+        with town(database, primary.url, redis_broker, cache_url, folder) as everything:
+            run(primary, "ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+            run(primary, "SELECT pg_reload_conf()")
+            eventually(everything.is_away)
+            answers = [everything.client.submit(everything.body()) for _ in range(20)]
+            assert {answer.json()["state"] for answer in answers} == {"buffered"}
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            left = run(primary, waiting)
+            time.sleep(3)  # for probes to pile up in, if they did
+            assert run(primary, waiting) == left
+            run(primary, "ALTER SYSTEM RESET synchronous_standby_names")
+            run(primary, "SELECT pg_reload_conf()")
+            everything.settles([answer.json()["id"] for answer in answers])
 
 
 def test_a_promoted_standby_goes_on_with_every_accepted_transfer(

@@ -115,6 +115,20 @@ def test_a_new_asset_is_found_and_a_made_up_one_asked_for_at_most_once_a_second(
     assert scales.of("CHF") == 2
 
 
+def test_a_database_that_fails_is_not_asked_for_each_item_of_a_batch() -> None:
+    asked = []
+
+    def load() -> dict[str, int]:
+        asked.append(1)
+        raise Unavailable
+
+    scales = Scales(load, NOTHING_KNOWN, clock=Clock())
+    for _ in range(5_000):
+        with pytest.raises(Unavailable):
+            scales.of("USD")
+    assert len(asked) == 1
+
+
 class Books:
     """Which transfers have ended, and how often we were asked."""
 

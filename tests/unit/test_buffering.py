@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ledger.buffering import Buffered, decode, encode
 from ledger.clients import Client
-from ledger.errors import Unreadable
+from ledger.errors import NewerFormat, Unreadable
 from ledger.ids import transfer_id
 from ledger.intake import TransferRequest
 
@@ -81,6 +81,11 @@ def test_a_repeat_asks_for_the_same(changes: dict[str, Any], *, is_repeat: bool)
     assert kept.is_repeated_by(a_request(**changes)) is is_repeat
 
 
+def test_what_a_newer_version_wrote_is_told_from_garbage() -> None:
+    with pytest.raises(NewerFormat):
+        decode(json.dumps({"format": 2}).encode())
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -89,7 +94,8 @@ def test_a_repeat_asks_for_the_same(changes: dict[str, Any], *, is_repeat: bool)
         b"[]",
         b"{}",
         b"null",
-        json.dumps({"format": 2}).encode(),
+        json.dumps({"format": 0}).encode(),
+        json.dumps({"format": "2"}).encode(),
         encode(Buffered(a_request(), datetime.now(UTC)))[:-1],
         encode(Buffered(a_request(), datetime.now(UTC))).replace(b'"source"', b'"sauce"'),
         encode(Buffered(a_request(), datetime.now(UTC))).replace(b'"USD"', b'"US$"D'),

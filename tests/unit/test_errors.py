@@ -36,6 +36,7 @@ DISPOSITIONS = {
     "InvariantBroken": Disposition.ALARM,
     "LedgerError": Disposition.REJECT,
     "Misconfigured": Disposition.ALARM,
+    "NewerFormat": Disposition.REJECT,
     "NotFound": Disposition.REJECT,
     "Overloaded": Disposition.RETRY,
     "Poisoned": Disposition.REJECT,
