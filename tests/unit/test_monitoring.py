@@ -69,6 +69,14 @@ def test_the_whole_is_down_only_when_nothing_can_be_stored_nor_buffered(
     assert overall({name: Component(status, "") for name, status in statuses.items()}) == whole
 
 
+def test_a_broker_that_answers_but_takes_nothing_is_no_place_to_buffer() -> None:
+    away, full = Component("down", ""), Component("degraded", "is full", refuses=True)
+    assert overall({"database": away, "broker": full}) == "down"
+    assert overall({"database": OK, "broker": full}) == "degraded"
+    assert Health({"database": lambda: away, "broker": lambda: full}).store() is None
+    assert Health({"database": lambda: OK, "broker": lambda: full}).store() == "database"
+
+
 def test_what_stores_transfers_is_found_although_the_other_hangs() -> None:
     release = threading.Event()
 
