@@ -31,6 +31,8 @@ FALLBACK_PRICES: Final = {
     "EURUSDT": "1.1",
 }
 """What is shown, marked as static, where nothing better was ever heard."""
+_LEAST_HUNG_AFTER_S = 10.0
+"""Heartbeats come every second or so, but not from a busy machine: less would be a restart loop."""
 _MAX_SYMBOLS = 50
 _MAX_URLS = 10
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
@@ -85,7 +87,7 @@ class Settings:
             port=values.port("PORT", 8000),
             admin_api_key=values.optional("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
-            hung_after_s=values.positive("HUNG_AFTER_S", 30.0),
+            hung_after_s=values.positive("HUNG_AFTER_S", 30.0, at_least=_LEAST_HUNG_AFTER_S),
             intake_buffer_limit=values.whole_number(
                 "INTAKE_BUFFER_LIMIT", 200_000, at_least=1, at_most=10_000_000
             ),
@@ -161,14 +163,15 @@ class _Values:
             raise SettingsError(f"{name} must be none, or such as 10/minute, not {value!r}")
         return value
 
-    def positive(self, name: str, default: float) -> float:
+    def positive(self, name: str, default: float, *, at_least: float = 0.0) -> float:
         value = self.text(name, str(default))
         try:
             number = float(value)
         except ValueError:
             number = 0.0
-        if not 0 < number < 86_400:
-            raise SettingsError(f"{name} must be a number of seconds above 0, not {value!r}")
+        if not (0 < number < 86_400 and number >= at_least):
+            bound = f"from {at_least:g} on" if at_least else "above 0"
+            raise SettingsError(f"{name} must be a number of seconds {bound}, not {value!r}")
         return number
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 def stack(servers_folder: Path) -> Iterator[StackProcess]:
     """A running stack that the tests of this file share, and leave running."""
     stack = new_stack(servers_folder / "shared stack 100%")
-    stack.environment["HUNG_AFTER_S"] = "8"
+    stack.environment["HUNG_AFTER_S"] = "10"
     stack.start()
     try:
         stack.wait_until_up()
