@@ -37,6 +37,7 @@ _MAX_SYMBOLS = 50
 _MAX_URLS = 10
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
+_DATABASE = re.compile(r"/?[0-9]{0,5}", re.ASCII)
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -140,8 +141,14 @@ class _Values:
         value = self.optional(name)
         if value is None:
             raise SettingsError(f"{name} is not set")
-        if urlsplit(value).scheme.partition("+")[0] not in schemes:
+        if value.partition(":")[0].partition("+")[0].lower() not in schemes:
             raise SettingsError(f"{name} must start with one of: {', '.join(schemes)}")
+        if not all(map(_is_server_url, value.split(";"))):
+            # Not shown, nor why: what is wrong may well be the password.
+            raise SettingsError(
+                f"{name} cannot be read: its host, port or path is malformed, or its password has "
+                "a character that a URL writes as %40 or the like"
+            )
         return value
 
     def port(self, name: str, default: int) -> int:
@@ -225,6 +232,19 @@ class _Values:
 def _items(text: str) -> tuple[str, ...]:
     """The parts of a comma-separated list, each once, without blanks and empty ones."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _is_server_url(text: str) -> bool:
+    """Whether host, port and path can be told apart, for every driver in the same way."""
+    try:
+        url = urlsplit(text)
+        user, _, hosts = url.netloc.rpartition("@")
+        for host in hosts.split(","):  # PostgreSQL may have several
+            urlsplit(f"//{host}").port  # noqa: B018 - raises when it is none
+    except ValueError:
+        return False
+    is_numbered = url.scheme not in ("redis", "rediss") or _DATABASE.fullmatch(url.path)
+    return "@" not in user and "#" not in text and bool(is_numbered)
 
 
 def _is_web_url(text: str) -> bool:

@@ -324,6 +324,12 @@ def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> 
         ("BROKER_URL", "redis://:secret@127.0.0.1:1/0", "BROKER_URL does not answer"),
         ("BROKER_URL", "amqp://u:secret@127.0.0.1:1//", "BROKER_URL does not answer"),
         ("CACHE_URL", "redis://:secret@127.0.0.1:1/0", "CACHE_URL does not answer"),
+        ("DATABASE_URL", "postgresql://u:secret@x:port/x", "DATABASE_URL cannot be read"),
+        ("DATABASE_URL", "postgresql://u:%zzsecret@x/x", "DATABASE_URL cannot be read"),
+        ("DATABASE_URL", "postgresql://u:secret@x/x?oops=1", "DATABASE_URL cannot be read"),
+        ("BROKER_URL", "redis://:secret@127.0.0.1:1/0?oops=secret", "BROKER_URL cannot be read"),
+        ("CACHE_URL", "redis://:secret@[x:1/0", "CACHE_URL cannot be read"),
+        ("CACHE_URL", "redis://:secret@x/0?socket_timeout=secret", "CACHE_URL cannot be read"),
         ("DATA_DIR", "/proc/nothing", "DATA_DIR /proc/nothing cannot be used"),
     ],
 )

@@ -94,7 +94,36 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("DATABASE_URL", "postgresql://user:hush@localhost:54x2/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hush@one:5432,two:99999/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hu@sh@localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hu/sh@localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hu#sh@localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hush@[::1/truepenny"),
+        ("BROKER_URL", "redis://:hush@localhost:port/0"),
+        ("BROKER_URL", "redis://:hush@localhost:6379/hush"),
+        ("BROKER_URL", "amqp://user:hush@localhost:65536//"),
+        ("BROKER_URL", "amqp://user:hush@one:5672;amqp://user:hush@two:x"),
+        ("CACHE_URL", "redis://:hush@[localhost]:6379/0"),
+        ("CACHE_URL", "rediss://:hush@localhost:6379/0/hush"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} cannot be read: ") as caught:
+        read(**{name: value})
+    assert "hu" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
         ("DATABASE_URL", "postgres://localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://u:a%40b@one:5432,[::1]:5433,two/truepenny?sslmode=require"),
+        ("DATABASE_URL", "postgresql:///truepenny?host=/run/postgresql"),
+        ("BROKER_URL", "redis://[::1]:6379"),
+        ("BROKER_URL", "redis://localhost/"),
+        ("BROKER_URL", "amqp://u:a%2fb@one:5672//;amqp://two:5672/a%2fb"),
         ("DATABASE_URL", "postgresql+psycopg2://localhost/truepenny"),
         ("BROKER_URL", "amqp://localhost"),
         ("BROKER_URL", "amqps://localhost"),
