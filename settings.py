@@ -38,6 +38,8 @@ _MAX_URLS = 10
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _DATABASE = re.compile(r"/?[0-9]{0,5}", re.ASCII)
+_API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
+_PASSWORD = re.compile(r"[^:]+:.+")
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -86,7 +88,7 @@ class Settings:
             cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
             host=values.text("HOST", "127.0.0.1"),
             port=values.port("PORT", 8000),
-            admin_api_key=values.optional("ADMIN_API_KEY"),
+            admin_api_key=values.api_key("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
             hung_after_s=values.positive("HUNG_AFTER_S", 30.0, at_least=_LEAST_HUNG_AFTER_S),
             intake_buffer_limit=values.whole_number(
@@ -94,7 +96,7 @@ class Settings:
             ),
             data_dir=Path(values.text("DATA_DIR", ".data")).absolute(),
             flower_port=values.port("FLOWER_PORT", 5555),
-            flower_basic_auth=values.optional("FLOWER_BASIC_AUTH"),
+            flower_basic_auth=values.passwords("FLOWER_BASIC_AUTH"),
             log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
@@ -149,6 +151,18 @@ class _Values:
                 f"{name} cannot be read: its host, port or path is malformed, or its password has "
                 "a character that a URL writes as %40 or the like"
             )
+        return value
+
+    def api_key(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not _API_KEY.fullmatch(value):
+            raise SettingsError(f"{name} must be 1 to 256 printable ASCII characters, no blanks")
+        return value
+
+    def passwords(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not all(map(_PASSWORD.fullmatch, value.split(","))):
+            raise SettingsError(f"{name} must be name:password, or several, comma-separated")
         return value
 
     def port(self, name: str, default: int) -> int:

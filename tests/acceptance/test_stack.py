@@ -290,7 +290,7 @@ def test_servers_that_are_given_are_used_and_left_running(
         for name, server in given.items():
             stack.enter_context(running(server, log=folder / "log"))
             own_stack.environment[name] = server.url
-        own_stack.environment["ADMIN_API_KEY"] = "an admin's key of their own"
+        own_stack.environment["ADMIN_API_KEY"] = "an-admin's-key-of-their-own"
         own_stack.start()
         own_stack.wait_until_up()
         assert own_stack.settles_a_transfer()

@@ -159,6 +159,31 @@ def test_a_rate_limit_that_is_taken_can_be_read(value: str, amount: int, window_
     assert (limit.amount, limit.get_expiry()) == (amount, window_s)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ADMIN_API_KEY", "hush hush"),
+        ("ADMIN_API_KEY", "h\u00fcsh-hush"),
+        ("ADMIN_API_KEY", "hush\x7f"),
+        ("ADMIN_API_KEY", 64 * "hush" + "!"),
+        ("FLOWER_BASIC_AUTH", "hush"),
+        ("FLOWER_BASIC_AUTH", ":hush"),
+        ("FLOWER_BASIC_AUTH", "hush:"),
+        ("FLOWER_BASIC_AUTH", "name:hush,hush"),
+    ],
+)
+def test_a_secret_that_nobody_could_use_is_named_and_not_quoted(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} must be ") as caught:
+        read(**{name: value})
+    assert "hush" not in str(caught.value)
+
+
+def test_a_secret_that_can_be_used_is_taken() -> None:
+    settings = read(ADMIN_API_KEY=64 * "!a~Z", FLOWER_BASIC_AUTH="one:a:b,two:c d")
+    assert settings.admin_api_key == 64 * "!a~Z"
+    assert settings.flower_basic_auth == "one:a:b,two:c d"
+
+
 def test_an_empty_value_counts_as_not_given() -> None:
     assert read(PORT="", ADMIN_API_KEY=" ", HOST="") == read()
 
