@@ -125,22 +125,44 @@ class _Probe:
         self._check = check
         self._lock = threading.Lock()
         self._run: _Run | None = None
+        self._is_failing = False
 
     def start(self) -> _Run:
         """Start a check, or join the one that is under way."""
         with self._lock:
             if self._run is None or self._run.finished:
-                self._run = _Run()
-                # A daemon: a check that hangs must not keep the process from ending.
-                threading.Thread(
-                    target=self._work, args=(self._run,), name=f"health-{self._name}", daemon=True
-                ).start()
+                self._run = self._started()
             return self._run
+
+    def _started(self) -> _Run:
+        run = _Run()
+        # A daemon: a check that hangs must not keep the process from ending.
+        thread = threading.Thread(
+            target=self._work, args=(run,), name=f"health-{self._name}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no room for one more
+            self._note(error)
+            run.finish(Component("down", "cannot be asked: this process gets no more threads"))
+        return run
 
     def _work(self, run: _Run) -> None:
         try:
             component = self._check()
         except Exception as error:  # noqa: BLE001 - whatever a check meets, its component is down
-            events.warning("health_check_failed", component=self._name, error=type(error).__name__)
+            self._note(error)
             component = Component("down", "does not answer")
+        else:
+            self._note(None)
         run.finish(component)
+
+    def _note(self, error: Exception | None) -> None:
+        """Log when failing begins and when it ends: anybody may ask, as often as they like."""
+        if (error is not None) == self._is_failing:
+            return
+        self._is_failing = error is not None
+        if error is None:
+            events.warning("health_check_well_again", component=self._name)
+        else:
+            events.warning("health_check_failed", component=self._name, error=type(error).__name__)

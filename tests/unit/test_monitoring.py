@@ -9,6 +9,7 @@ import pytest
 
 from monitoring.health import Component, Health, Status, overall
 from monitoring.logs import EventLogger, JsonFormatter
+from tests.threads import no_more_threads
 
 OK = Component("ok", "answers")
 
@@ -48,6 +49,35 @@ def test_a_check_that_fails_is_down_and_says_nothing_of_why(
     assert report.status == "degraded"
     assert report.components["broker"] == Component("down", "does not answer")
     assert "hunter2" not in caplog.text
+
+
+def test_a_check_that_goes_on_failing_is_logged_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    is_away = True
+
+    def check() -> Component:
+        if is_away:
+            raise ConnectionError
+        return OK
+
+    health = Health({"database": check, "broker": lambda: OK})
+    for is_away in (True, True, True, False, False, True, True):
+        assert (health.report().status == "ok") is not is_away
+    assert [record.getMessage() for record in caplog.records] == [
+        "health_check_failed",
+        "health_check_well_again",
+        "health_check_failed",
+    ]
+
+
+def test_a_component_that_no_thread_could_ask_is_asked_again() -> None:
+    health = Health({"database": lambda: OK, "broker": lambda: OK})
+    with no_more_threads():
+        assert health.report().status == "down"
+        assert health.store() is None
+    assert health.report().status == "ok"
+    assert health.store() == "database"
 
 
 @pytest.mark.parametrize(
