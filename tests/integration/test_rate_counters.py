@@ -42,11 +42,17 @@ def client(cache: Breakable) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def new_counters(cache: Breakable) -> NewCounters:
+def new_counters(cache: Breakable) -> Iterator[NewCounters]:
     """Makes the counters of another process, as far as the cache can tell."""
-    return lambda: Counters(
-        CacheCounters(cache.url), MemoryCounters(processes=2), try_again_every_s=0.1
-    )
+    made: list[CacheCounters] = []
+
+    def make() -> Counters:
+        made.append(CacheCounters(cache.url))
+        return Counters(made[-1], MemoryCounters(processes=2), try_again_every_s=0.1)
+
+    yield make
+    for each in made:
+        each.forget_connections()
 
 
 def probing_threads() -> int:
