@@ -71,6 +71,7 @@ class Settings:
     price_symbols: tuple[str, ...]
     fallback_prices: Mapping[str, str]
     price_jump_limit: Decimal
+    keep_prices: bool
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
@@ -110,6 +111,7 @@ class _PriceSettings(TypedDict):
     price_symbols: tuple[str, ...]
     fallback_prices: Mapping[str, str]
     price_jump_limit: Decimal
+    keep_prices: bool
 
 
 def _price_settings(values: _Values) -> _PriceSettings:
@@ -124,6 +126,7 @@ def _price_settings(values: _Values) -> _PriceSettings:
         price_symbols=symbols,
         fallback_prices=fallback_prices,
         price_jump_limit=values.share("PRICE_JUMP_LIMIT", "0.1"),
+        keep_prices=values.choice("KEEP_PRICES", "YES", ("YES", "NO")) == "YES",
     )
 
 
