@@ -31,10 +31,15 @@ FALLBACK_PRICES: Final = {
     "EURUSDT": "1.1",
 }
 """What is shown, marked as static, where nothing better was ever heard."""
+_LEAST_HUNG_AFTER_S = 10.0
+"""Heartbeats come every second or so, but not from a busy machine: less would be a restart loop."""
 _MAX_SYMBOLS = 50
 _MAX_URLS = 10
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
+_DATABASE = re.compile(r"/?[0-9]{0,5}", re.ASCII)
+_API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
+_PASSWORD = re.compile(r"[^:]+:.+")
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -66,6 +71,7 @@ class Settings:
     price_symbols: tuple[str, ...]
     fallback_prices: Mapping[str, str]
     price_jump_limit: Decimal
+    keep_prices: bool
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
@@ -83,15 +89,15 @@ class Settings:
             cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
             host=values.text("HOST", "127.0.0.1"),
             port=values.port("PORT", 8000),
-            admin_api_key=values.optional("ADMIN_API_KEY"),
+            admin_api_key=values.api_key("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
-            hung_after_s=values.positive("HUNG_AFTER_S", 30.0),
+            hung_after_s=values.positive("HUNG_AFTER_S", 30.0, at_least=_LEAST_HUNG_AFTER_S),
             intake_buffer_limit=values.whole_number(
                 "INTAKE_BUFFER_LIMIT", 200_000, at_least=1, at_most=10_000_000
             ),
             data_dir=Path(values.text("DATA_DIR", ".data")).absolute(),
             flower_port=values.port("FLOWER_PORT", 5555),
-            flower_basic_auth=values.optional("FLOWER_BASIC_AUTH"),
+            flower_basic_auth=values.passwords("FLOWER_BASIC_AUTH"),
             log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
@@ -105,6 +111,7 @@ class _PriceSettings(TypedDict):
     price_symbols: tuple[str, ...]
     fallback_prices: Mapping[str, str]
     price_jump_limit: Decimal
+    keep_prices: bool
 
 
 def _price_settings(values: _Values) -> _PriceSettings:
@@ -119,6 +126,7 @@ def _price_settings(values: _Values) -> _PriceSettings:
         price_symbols=symbols,
         fallback_prices=fallback_prices,
         price_jump_limit=values.share("PRICE_JUMP_LIMIT", "0.1"),
+        keep_prices=values.choice("KEEP_PRICES", "YES", ("YES", "NO")) == "YES",
     )
 
 
@@ -138,8 +146,26 @@ class _Values:
         value = self.optional(name)
         if value is None:
             raise SettingsError(f"{name} is not set")
-        if urlsplit(value).scheme.partition("+")[0] not in schemes:
+        if value.partition(":")[0].partition("+")[0].lower() not in schemes:
             raise SettingsError(f"{name} must start with one of: {', '.join(schemes)}")
+        if not all(map(_is_server_url, value.split(";"))):
+            # Not shown, nor why: what is wrong may well be the password.
+            raise SettingsError(
+                f"{name} cannot be read: its host, port or path is malformed, or its password has "
+                "a character that a URL writes as %40 or the like"
+            )
+        return value
+
+    def api_key(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not _API_KEY.fullmatch(value):
+            raise SettingsError(f"{name} must be 1 to 256 printable ASCII characters, no blanks")
+        return value
+
+    def passwords(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not all(map(_PASSWORD.fullmatch, value.split(","))):
+            raise SettingsError(f"{name} must be name:password, or several, comma-separated")
         return value
 
     def port(self, name: str, default: int) -> int:
@@ -161,14 +187,15 @@ class _Values:
             raise SettingsError(f"{name} must be none, or such as 10/minute, not {value!r}")
         return value
 
-    def positive(self, name: str, default: float) -> float:
+    def positive(self, name: str, default: float, *, at_least: float = 0.0) -> float:
         value = self.text(name, str(default))
         try:
             number = float(value)
         except ValueError:
             number = 0.0
-        if not 0 < number < 86_400:
-            raise SettingsError(f"{name} must be a number of seconds above 0, not {value!r}")
+        if not (0 < number < 86_400 and number >= at_least):
+            bound = f"from {at_least:g} on" if at_least else "above 0"
+            raise SettingsError(f"{name} must be a number of seconds {bound}, not {value!r}")
         return number
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
@@ -222,6 +249,19 @@ class _Values:
 def _items(text: str) -> tuple[str, ...]:
     """The parts of a comma-separated list, each once, without blanks and empty ones."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _is_server_url(text: str) -> bool:
+    """Whether host, port and path can be told apart, for every driver in the same way."""
+    try:
+        url = urlsplit(text)
+        user, _, hosts = url.netloc.rpartition("@")
+        for host in hosts.split(","):  # PostgreSQL may have several
+            urlsplit(f"//{host}").port  # noqa: B018 - raises when it is none
+    except ValueError:
+        return False
+    is_numbered = url.scheme not in ("redis", "rediss") or _DATABASE.fullmatch(url.path)
+    return "@" not in user and "#" not in text and bool(is_numbered)
 
 
 def _is_web_url(text: str) -> bool:

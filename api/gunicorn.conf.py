@@ -11,7 +11,9 @@ from settings import Settings
 _settings = Settings.from_environment()
 _shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats cost no disk
 
-bind = f"{_settings.host}:{_settings.port}"
+# An IPv6 address has colons of its own.
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = f"{_host}:{_settings.port}"
 
 # A process for each core, two by default. Threads wait: for the database, and for transfers to end.
 worker_class = BoundedThreadWorker

@@ -216,9 +216,14 @@ class Counters:
             if self._resting:  # others failed with us
                 return
             self._resting = True
-        events.warning("requests_counted_in_memory", error=type(error).__name__)
         self._cache.forget_connections()
-        threading.Thread(target=self._try_again, name="rate-counters", daemon=True).start()
+        try:
+            threading.Thread(target=self._try_again, name="rate-counters", daemon=True).start()
+        except RuntimeError:  # the machine has no room for one more
+            self._resting = False  # or nobody would ever end the rest: the next request asks
+            events.warning("cache_trial_not_started", error=type(error).__name__)
+        else:
+            events.warning("requests_counted_in_memory", error=type(error).__name__)
 
     def _try_again(self) -> None:
         pause = threading.Event()

@@ -67,7 +67,8 @@ def redis_check(client: redis.Redis, role: Role) -> Check:
 def _component(well: str, found: list[Finding]) -> Component:
     if not found:
         return Component("ok", well)
-    return Component("degraded", "; ".join(each.detail for each in found))
+    said = "; ".join(each.detail for each in found)
+    return Component("degraded", said, refuses=any(each.refuses for each in found))
 
 
 def workers_check(cache: redis.Redis) -> Check:

@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from monitoring.health import Component
 
-_BOTH = "and the broker is away too: transfers are refused with 503, nothing is lost"
+_BOTH = "and the broker takes nothing either: transfers are refused with 503, nothing is lost"
 _DATABASE = "transfers are buffered in the broker and settle when it is back"
-_BROKER_TOO = "and the database is away too: transfers are refused with 503, nothing is lost"
+_BROKER_TOO = (
+    "and the database takes nothing either: transfers are refused with 503, nothing is lost"
+)
 _BROKER = "transfers are taken and wait in the database until it is back"
 _CACHE = "transfers go on; prices come from the database, limits are counted by each process"
 
@@ -34,13 +36,13 @@ def _explained(name: str, components: Mapping[str, Component]) -> Component:
 def _meaning(name: str, components: Mapping[str, Component]) -> str | None:
     match name:
         case "database":
-            return _BOTH if _is_down("broker", components) else _DATABASE
+            return _DATABASE if _can_store("broker", components) else _BOTH
         case "broker":
-            return _BROKER_TOO if _is_down("database", components) else _BROKER
+            return _BROKER if _can_store("database", components) else _BROKER_TOO
         case "cache":
             return _CACHE
     return None
 
 
-def _is_down(name: str, components: Mapping[str, Component]) -> bool:
-    return name in components and components[name].status == "down"
+def _can_store(name: str, components: Mapping[str, Component]) -> bool:
+    return name not in components or components[name].can_store

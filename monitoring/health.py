@@ -25,10 +25,19 @@ events = EventLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """How one part is doing, in a word and in a sentence."""
+    """How one part is doing, in a word and in a sentence.
+
+    refuses: it answers, but takes nothing at present.
+    """
 
     status: Status
     detail: str
+    refuses: bool = False
+
+    @property
+    def can_store(self) -> bool:
+        """Whether it would take what is given to it now."""
+        return self.status != "down" and not self.refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +73,13 @@ class Health:
         return Report(overall(components), components)
 
     def store(self) -> str | None:
-        """Return the first of STORES that answers, or None when none does within the bound."""
+        """Return the first of STORES that can store, or None when none says so within the bound."""
         began = time.monotonic()
         runs = {name: self._probes[name].start() for name in STORES}
         # Half the time for the one, so that there is enough left for the other.
         for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
             runs[name].result(began + share * self._bound_s - time.monotonic())
-        return next((name for name, run in runs.items() if run.answered), None)
+        return next((name for name, run in runs.items() if run.can_store), None)
 
     def _no_answer(self) -> Component:
         return Component("down", f"no answer within {self._bound_s:g} s")
@@ -78,7 +87,7 @@ class Health:
 
 def overall(components: Mapping[str, Component]) -> Status:
     """Sum up: down when nothing can be stored, degraded when anything else is amiss."""
-    if all(components[name].status == "down" for name in STORES):
+    if not any(components[name].can_store for name in STORES):
         return "down"
     return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
 
@@ -95,9 +104,9 @@ class _Run:
         return self._done.is_set()
 
     @property
-    def answered(self) -> bool:
+    def can_store(self) -> bool:
         """Whether there is a result, and a good enough one."""
-        return self._component is not None and self._component.status != "down"
+        return self._component is not None and self._component.can_store
 
     def finish(self, component: Component) -> None:
         self._component = component
@@ -116,22 +125,44 @@ class _Probe:
         self._check = check
         self._lock = threading.Lock()
         self._run: _Run | None = None
+        self._is_failing = False
 
     def start(self) -> _Run:
         """Start a check, or join the one that is under way."""
         with self._lock:
             if self._run is None or self._run.finished:
-                self._run = _Run()
-                # A daemon: a check that hangs must not keep the process from ending.
-                threading.Thread(
-                    target=self._work, args=(self._run,), name=f"health-{self._name}", daemon=True
-                ).start()
+                self._run = self._started()
             return self._run
+
+    def _started(self) -> _Run:
+        run = _Run()
+        # A daemon: a check that hangs must not keep the process from ending.
+        thread = threading.Thread(
+            target=self._work, args=(run,), name=f"health-{self._name}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no room for one more
+            self._note(error)
+            run.finish(Component("down", "cannot be asked: this process gets no more threads"))
+        return run
 
     def _work(self, run: _Run) -> None:
         try:
             component = self._check()
         except Exception as error:  # noqa: BLE001 - whatever a check meets, its component is down
-            events.warning("health_check_failed", component=self._name, error=type(error).__name__)
+            self._note(error)
             component = Component("down", "does not answer")
+        else:
+            self._note(None)
         run.finish(component)
+
+    def _note(self, error: Exception | None) -> None:
+        """Log when failing begins and when it ends: anybody may ask, as often as they like."""
+        if (error is not None) == self._is_failing:
+            return
+        self._is_failing = error is not None
+        if error is None:
+            events.warning("health_check_well_again", component=self._name)
+        else:
+            events.warning("health_check_failed", component=self._name, error=type(error).__name__)

@@ -13,6 +13,8 @@ from redis import Redis
 FRESH_S = 15
 """Whoever has not beaten for longer counts as gone."""
 _FORGET_AFTER_S = 3600
+_AHEAD_S = 1
+"""Whoever beats between the question for the time and the one for the beats may be so far ahead."""
 _KEY = "truepenny:heartbeats"
 
 
@@ -25,12 +27,15 @@ def beat(cache: Redis, name: str) -> None:
     with cache.pipeline(transaction=False) as pipeline:
         pipeline.zadd(_KEY, {name: now_s})
         pipeline.zremrangebyscore(_KEY, "-inf", now_s - _FORGET_AFTER_S)
+        pipeline.zremrangebyscore(_KEY, f"({now_s + _AHEAD_S}", "+inf")
         pipeline.execute()
 
 
 def ages_s(cache: Redis) -> dict[str, int]:
     """Return the age in seconds of each heartbeat of the last hour, by name.
 
+    One from the future, before the server's clock was set back, has no age: it may be of a
+    process that is long gone. One that is alive beats again within seconds.
     Raises: redis.RedisError: when the cache does not answer.
     """
     now_s = _server_time_s(cache)
@@ -38,6 +43,7 @@ def ages_s(cache: Redis) -> dict[str, int]:
     return {
         name.decode() if isinstance(name, bytes) else name: max(now_s - int(beaten_at_s), 0)
         for name, beaten_at_s in beats
+        if beaten_at_s <= now_s + _AHEAD_S
     }
 
 

@@ -98,4 +98,4 @@ def _amqp_findings(url: str, *, timeout_s: float) -> list[Finding]:
     if not alarms:
         return []
     said = "has a memory or disk alarm and takes no messages: new transfers are refused"
-    return [Finding("alarm", said)]
+    return [Finding("alarm", said, refuses=True)]

@@ -22,15 +22,20 @@ COUNTERS = ("evicted_keys", "rejected_connections")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something amiss: a static code, and a sentence that goes on after the server's name."""
+    """Something amiss: a static code, and a sentence that goes on after the server's name.
+
+    refuses: while it lasts, the server takes nothing, or nothing more is given to it.
+    """
 
     code: str
     detail: str
+    refuses: bool = False
 
 
 def findings(role: Role, info: Mapping[str, Any]) -> list[Finding]:
     """Return what is amiss with a server in this role, the worst first."""
-    return _of_broker(info) if role == "broker" else _of_cache(info)
+    of_role = _of_broker(info) if role == "broker" else _of_cache(info)
+    return [*_of_replication(info), *of_role]
 
 
 def is_loading(info: Mapping[str, Any]) -> bool:
@@ -73,12 +78,19 @@ def _growth(name: str, before: Mapping[str, int], now: Mapping[str, int]) -> int
     return count - earlier if count >= earlier else count
 
 
+def _of_replication(info: Mapping[str, Any]) -> list[Finding]:
+    if info.get("role", "master") == "master":
+        return []
+    said = "is a read-only copy of another server and takes nothing: name the one that it copies"
+    return [Finding("replica", said, refuses=True)]
+
+
 def _of_broker(info: Mapping[str, Any]) -> list[Finding]:
     found = _of_disk(info)
     percent = memory_percent(info)
     if percent is not None and percent >= BROKER_FULL_PERCENT:
         said = f"{percent} % of its memory is used: new transfers are refused until it has room"
-        found.insert(0, Finding("memory", said))
+        found.insert(0, Finding("memory", said, refuses=True))
     policy = info.get("maxmemory_policy")
     if policy not in (None, "noeviction"):
         said = f"its maxmemory-policy is {policy}, which throws messages away: set noeviction"
@@ -93,7 +105,7 @@ def _of_disk(info: Mapping[str, Any]) -> list[Finding]:
     found = []
     if info.get("aof_last_write_status", "ok") != "ok":
         said = "cannot write to its disk and takes nothing until it can: is the disk full?"
-        found.append(Finding("aof_write", said))
+        found.append(Finding("aof_write", said, refuses=True))
     if info.get("aof_last_bgrewrite_status", "ok") != "ok":
         said = "could not rewrite its log, which grows without end: is the disk full?"
         found.append(Finding("aof_rewrite", said))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from prices.bounded_http import BoundedGetter, HttpAnswer, NoAnswerError
-from prices.tickers import GarbageError, Tickers, read_tickers
+from prices.tickers import GarbageError, Tickers, names_an_unknown_symbol, read_tickers
 from prices.verdicts import LATE_S, verdict_on
 
 PATH = "/api/v3/ticker/bookTicker"
@@ -86,7 +86,7 @@ class Binance:
             answer = self._get(asked, url, symbols, deadline_s)
             if answer is None:
                 continue
-            if answer.status == HTTPStatus.BAD_REQUEST:
+            if _is_unknown(answer):
                 self._ask_one_by_one(asked, url, symbols, deadline_s)
                 return
             if answer.status == HTTPStatus.OK:
@@ -99,20 +99,26 @@ class Binance:
     ) -> None:
         """Find out which symbol makes Binance refuse them all, and leave that one out for now.
 
-        What there is no time for is asked in the next look, without those found by then.
+        What there is no time for is asked in the next look, without those found by then. A host
+        that knows none at all is not believed: it fails, and another comes first in that look.
         """
-        found = Tickers()
+        found, unknown = Tickers(), []
         for symbol in symbols:
             answer = self._get(asked, url, [symbol], deadline_s)
             if answer is None or ALL in asked.pauses:
                 break
-            if answer.status == HTTPStatus.BAD_REQUEST:
-                asked.pause(_unknown(symbol), UNKNOWN_S)
-                found.refused[symbol] = UNKNOWN
+            if _is_unknown(answer):
+                unknown.append(symbol)
             elif answer.status == HTTPStatus.OK:
                 one = _read(asked, url, answer, [symbol]) or Tickers()
                 found.prices.update(one.prices)
                 found.refused.update(one.refused)
+        if len(unknown) == len(symbols):
+            _fail(asked, url, "knows none of the symbols")
+            return
+        for symbol in unknown:
+            asked.pause(_unknown(symbol), UNKNOWN_S)
+            found.refused[symbol] = UNKNOWN
         asked.tickers = found if found.prices or found.refused else None
 
     def _get(
@@ -129,24 +135,33 @@ class Binance:
                 url + PATH, parameters, within_s=within_s, max_bytes=MAX_BYTES
             )
         except NoAnswerError as error:
-            asked.failures[url] = str(error)
-            asked.pause(_late(url), LATE_S)
+            _fail(asked, url, str(error))
             return None
         verdict = verdict_on(answer.status, answer.headers)
         asked.pause(ALL, verdict.pause_all_s)
         asked.pause(_out(url), verdict.leave_out_s)
         asked.pause(_late(url), verdict.ask_last_s)
-        if answer.status != HTTPStatus.OK:
+        if answer.status == HTTPStatus.BAD_REQUEST and not _is_unknown(answer):
+            _fail(asked, url, "status 400")  # whatever it takes offence at, another may not
+        elif answer.status != HTTPStatus.OK:
             asked.failures[url] = f"status {answer.status}"
         return answer
+
+
+def _is_unknown(answer: HttpAnswer) -> bool:
+    return answer.status == HTTPStatus.BAD_REQUEST and names_an_unknown_symbol(answer.body)
+
+
+def _fail(asked: Asked, url: str, why: str) -> None:
+    asked.failures[url] = why
+    asked.pause(_late(url), LATE_S)
 
 
 def _read(asked: Asked, url: str, answer: HttpAnswer, symbols: Sequence[str]) -> Tickers | None:
     try:
         return read_tickers(answer.body, symbols)
     except GarbageError as error:
-        asked.failures[url] = str(error)
-        asked.pause(_late(url), LATE_S)
+        _fail(asked, url, str(error))
         return None
 
 

@@ -24,12 +24,14 @@ from prices.decimals import plain
 from prices.flights import take_off
 from prices.jumps import Suspicion, suspect
 from prices.notes import Memory, Notes
+from prices.quotes import Stamped
 from prices.shelf import Shelf, Turn
 from prices.tickers import Tickers
 from prices.troubles import Troubles
 
 ARCHIVE_WITHIN_S = 1.0
-"""How long a look waits for PostgreSQL. What takes longer goes on in its thread, once."""
+"""How long a look waits for PostgreSQL, to read and to write. What takes longer goes on in its
+thread, once."""
 _SHARED_BY_S = 1.0
 
 events = EventLogger(__name__)
@@ -57,8 +59,9 @@ class Refresher:
         urls: Sequence[str],
         jump_limit: Decimal,
         shelf: Shelf,
-        archive: Archive,
+        archive: Archive | None,
     ) -> None:
+        """Take everything it needs. archive: None where the prices are of no use later."""
         self._symbols = symbols
         self._pause_names = pause_names(urls, symbols)
         self._jump_limit = jump_limit
@@ -69,6 +72,7 @@ class Refresher:
         self._troubles = Troubles(events)
         self._kept_at_s = float("-inf")
         self._keeping: Future[None] | None = None
+        self._reading: Future[dict[str, Stamped]] | None = None
 
     def look(self) -> Looked:
         """Take one look. Harmless beside another and at any time."""
@@ -78,7 +82,9 @@ class Refresher:
             return Looked(elsewhere=True)
         notes = self._notes(turn)
         asked = self._binance.ask(self._symbols, notes.pauses)
-        looked = self._judge(asked.tickers or Tickers(), notes)
+        tickers = asked.tickers or Tickers()
+        notes.last = self._last(notes, tickers.prices)
+        looked = self._judge(tickers, notes)
         looked.failures = asked.failures
         self._remember(turn, notes, asked, looked)
         self._keep(looked.prices, asked_at_s)
@@ -107,6 +113,24 @@ class Refresher:
             suspicions=shared.suspicions,
             pauses=_longest(own.pauses, shared.pauses),
         )
+
+    def _last(self, notes: Notes, prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """The last prices to hold the new ones against: what nobody noted, PostgreSQL may have.
+
+        Read only until a first price was believed, so by no look that comes later.
+        """
+        if self._archive is None or prices.keys() <= notes.last.keys():
+            return notes.last
+        if self._reading is not None and not self._reading.done():
+            return notes.last  # as in `_keep`
+        self._reading = take_off(self._archive.entries, name="prices-archive-read")
+        try:
+            archived = self._reading.result(ARCHIVE_WITHIN_S)
+        except (TimeoutError, LedgerError) as error:
+            self._troubles.note("database_not_read", type(error).__name__)
+            return notes.last
+        self._troubles.note("database_not_read", None)
+        return {symbol: entry.price for symbol, entry in archived.items()} | notes.last
 
     def _judge(self, tickers: Tickers, notes: Notes) -> Looked:
         looked = Looked(refused=dict(tickers.refused))
@@ -153,7 +177,7 @@ class Refresher:
 
     def _keep(self, prices: Mapping[str, Decimal], asked_at_s: float) -> None:
         """Write the last known prices down, every few seconds, and wait only a moment for it."""
-        if not prices or asked_at_s - self._kept_at_s < KEEP_EVERY_S:
+        if self._archive is None or not prices or asked_at_s - self._kept_at_s < KEEP_EVERY_S:
             return
         if self._keeping is not None and not self._keeping.done():
             return  # a database that hangs costs one thread, and no look waits for it again

@@ -77,8 +77,10 @@ class Turn:
 class Shelf:
     """Prices and notes in the cache. Every method may raise redis.RedisError."""
 
-    def __init__(self, cache: redis.Redis) -> None:
+    def __init__(self, cache: redis.Redis, *, kept_s: int = KEPT_S) -> None:
+        """Take the cache, and for how long it keeps a price that no newer one replaces."""
         self._cache = cache
+        self._kept_s = kept_s
 
     def entries(self, symbols: Sequence[str]) -> dict[str, Stamped]:
         """Return the entries there are. One from the future has no age, so it is none."""
@@ -144,7 +146,7 @@ class Shelf:
             if prices:
                 keys = [_PRICE + symbol for symbol in prices]
                 values = [plain(price) for price in prices.values()]
-                pipeline.eval(_KEEP_NEWER, len(keys), *keys, turn.stamp_us, KEPT_S, *values)
+                pipeline.eval(_KEEP_NEWER, len(keys), *keys, turn.stamp_us, self._kept_s, *values)
             if suspicions:
                 pipeline.set(_SUSPICIONS, _text(suspicions), ex=int(FORGOTTEN_AFTER_S))
             else:

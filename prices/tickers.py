@@ -18,6 +18,9 @@ MAX_SPREAD = Decimal("0.1")
 """Of a book whose sides are further apart, the middle says nothing."""
 
 
+_INVALID_SYMBOL = -1121
+
+
 class GarbageError(Exception):
     """The answer as a whole is not what was asked for."""
 
@@ -46,6 +49,15 @@ def read_tickers(body: bytes, symbols: Collection[str]) -> Tickers:
     for symbol in symbols:
         _read_one(tickers, symbol, by_symbol.get(symbol))
     return tickers
+
+
+def names_an_unknown_symbol(body: bytes) -> bool:
+    """Whether Binance says so of what it was asked for. Anybody on the way may answer 400 too."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("code") == _INVALID_SYMBOL
 
 
 def _is_text(value: object) -> bool:

@@ -18,6 +18,8 @@ from stack.servers import kept_port
 
 NAME = "binance"
 _SETTING = "BINANCE_URLS"
+_MADE_UP = {"KEEP_PRICES": "no"}
+"""Or a later start with the real Binance would take them for the last that were known."""
 
 
 def wants_fake(environment: Mapping[str, str]) -> bool:
@@ -27,7 +29,7 @@ def wants_fake(environment: Mapping[str, str]) -> bool:
 
 def with_url(environment: Mapping[str, str], port: int) -> dict[str, str]:
     """The environment as the application is given it."""
-    return {**environment, _SETTING: f"http://{LOOPBACK}:{port}"}
+    return {**environment, **_MADE_UP, _SETTING: f"http://{LOOPBACK}:{port}"}
 
 
 def choose_port(keep: Keep) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import kombu
@@ -11,6 +11,7 @@ import kombu.exceptions
 import psycopg2
 import redis
 
+from stack.errors import StackError
 from stack.server import Probed
 
 _TIMEOUT_S = 3
@@ -27,10 +28,11 @@ class GivenDatabase:
         """Connect. Raises: ConnectionError: when that fails."""
         scheme, _, rest = self.url.partition("://")
         url = f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
-        try:
-            psycopg2.connect(url, connect_timeout=_TIMEOUT_S).close()
-        except psycopg2.OperationalError as error:
-            raise ConnectionError(str(error)) from error
+        with _readable(self.name):
+            try:
+                psycopg2.connect(url, connect_timeout=_TIMEOUT_S).close()
+            except psycopg2.OperationalError as error:
+                raise ConnectionError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class GivenBroker:
 
     def probe(self) -> None:
         """Connect. Raises: ConnectionError: when that fails."""
-        with kombu.Connection(self.url, connect_timeout=_TIMEOUT_S) as connection:
+        with (
+            _readable(self.name),
+            kombu.Connection(self.url, connect_timeout=_TIMEOUT_S) as connection,
+        ):
             try:
                 connection.ensure_connection(max_retries=1, timeout=_TIMEOUT_S)
             except kombu.exceptions.OperationalError as error:
@@ -59,11 +64,23 @@ class GivenCache:
     def probe(self) -> None:
         """Ping. Raises: ConnectionError: when that fails."""
         options = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
-        with closing(redis.Redis.from_url(self.url, **options)) as client:
+        with _readable(self.name), closing(redis.Redis.from_url(self.url, **options)) as client:
             try:
                 client.ping()
             except redis.RedisError as error:
                 raise ConnectionError(str(error)) from error
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Say of a URL that its driver cannot read that it is so, and nothing of what is in it.
+
+    Raises: StackError: at once, since waiting cures nothing.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, psycopg2.Error):
+        raise StackError(f"{name} cannot be read: an option or a name in it is wrong") from None
 
 
 def given_servers(environment: Mapping[str, str]) -> list[Probed]:

@@ -53,7 +53,10 @@ class Pressure:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="pressure", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # no room for one more: the next who asks tries
+                    events.warning("pressure_not_watched", error=type(error).__name__)
 
     def _run(self) -> None:
         while True:

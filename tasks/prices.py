@@ -8,12 +8,15 @@ from celery import shared_task
 
 from prices.archive import Archive
 from prices.refreshing import Refresher
-from prices.shelf import Shelf, connect
+from prices.shelf import KEPT_S, Shelf, connect
 from settings import Settings
 from tasks.engine import engine
 
 TASK_NAME = "prices.refresh"
 CACHE_TIMEOUT_S = 0.5
+PASSING_KEPT_S = 60
+"""How long the cache keeps a price that is not to be kept: a real one must not be held against
+it, nor anybody be shown it, when it is real ones that are asked for again."""
 
 
 @shared_task(name=TASK_NAME)
@@ -26,10 +29,11 @@ def refresh() -> None:
 def refresher() -> Refresher:
     """The refresher of this process, made on first use: so after the fork."""
     settings = Settings.from_environment()
+    kept_s = KEPT_S if settings.keep_prices else PASSING_KEPT_S
     return Refresher(
         symbols=settings.price_symbols,
         urls=settings.binance_urls,
         jump_limit=settings.price_jump_limit,
-        shelf=Shelf(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S)),
-        archive=Archive(engine()),
+        shelf=Shelf(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
+        archive=Archive(engine()) if settings.keep_prices else None,
     )

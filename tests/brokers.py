@@ -130,6 +130,14 @@ class RabbitBroker:
     def make_room(self) -> None:
         self._server.limit_memory()
 
+    def connections_without_consumer(self) -> set[str]:
+        """The connections, by their names in RabbitMQ, that only publish."""
+        return self._server.connections_without_consumer()
+
+    def close_connection(self, name: str) -> None:
+        """Close one connection from the server's side."""
+        self._server.close_connection(name)
+
     def _ask(self, question: Callable[[amqp.Channel], Any]) -> int:
         """Ask on a channel of its own: to ask after what is not there closes the channel."""
         with self._server.connect() as connection:

@@ -142,9 +142,9 @@ def _none(handler: Handler, symbols: list[str], _: dict[str, Any]) -> None:
 
 
 def _status(handler: Handler, _: list[str], fault: dict[str, Any]) -> None:
-    """{"status": 429, "retry_after": "7"}: any status, with or without the header."""
+    """{"status": 429, "retry_after": "7", "code": -1003}: any status; the others may lack."""
     headers = {"Retry-After": fault["retry_after"]} if "retry_after" in fault else {}
-    handler.answer(fault["status"], {"code": -1003, "msg": "no"}, headers)
+    handler.answer(fault["status"], {"code": fault.get("code", -1003), "msg": "no"}, headers)
 
 
 def _weight(handler: Handler, symbols: list[str], fault: dict[str, Any]) -> None:

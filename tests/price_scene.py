@@ -40,6 +40,17 @@ def refresher(
     )
 
 
+def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
+    """A refresher as one that asks a fake has it: it leaves nothing behind that lasts."""
+    return Refresher(
+        symbols=SYMBOLS,
+        urls=urls,
+        jump_limit=Decimal("0.1"),
+        shelf=Shelf(connect(cache_url, timeout_s=0.5), kept_s=kept_s),
+        archive=None,
+    )
+
+
 def board(cache_url: str, engine: Engine) -> Board:
     """A board as a process of the API has one."""
     return build_board(

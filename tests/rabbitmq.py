@@ -27,6 +27,7 @@ _USER = "truepenny"
 _TIMEOUT_S = 3
 _PATIENCE_S = 20
 """RabbitMQ itself waits five seconds for a queue's leader before it deletes a queue without one."""
+_CHANNEL = ("connection", "consumer_count")
 _WATERMARK = "256MiB"
 
 _CONFIGURATION = """\
@@ -125,6 +126,17 @@ class RabbitMQ:
         """How many messages consumers have taken and not acknowledged, as of a moment ago."""
         counts = self._control("-q", "list_queues", "--no-table-headers", "messages_unacknowledged")
         return sum(map(int, counts.split()))
+
+    def connections_without_consumer(self) -> set[str]:
+        """The connections whose channels only publish, by their names here."""
+        said = self._control("-q", "list_channels", "--no-table-headers", *_CHANNEL)
+        channels = [line.split() for line in said.splitlines()]
+        consuming = {name for name, consumers in channels if consumers != "0"}
+        return {name for name, _ in channels} - consuming
+
+    def close_connection(self, name: str) -> None:
+        """Close a connection as an operator does."""
+        self._control("close_connection", name, "closed by a test")
 
     def _control(self, *arguments: str) -> str:
         environment = dict(line.split("=", 1) for line in self._environment())

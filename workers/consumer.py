@@ -107,7 +107,7 @@ class SteadyConsumer(Consumer):
 
     def _replace_dead_queues(self) -> None:
         try:
-            replace_dead_queues(self.app)
+            replace_dead_queues(self.app, beat=self.controller.pulse.beat)
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises: later again
             self._note(error)
 

@@ -8,6 +8,7 @@ the recovery scan makes anew.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import amqp
@@ -26,15 +27,21 @@ SYMPTOMS = (TimeoutError, amqp.InternalError)
 events = EventLogger(__name__)
 
 
-def replace_dead_queues(app: Celery) -> None:
+def replace_dead_queues(app: Celery, *, beat: Callable[[], None]) -> None:
     """Delete the queues of this worker that do not answer; it declares them when it connects.
 
+    beat: says that this process goes on; called before whatever may take long, for all
+    queues together may take longer than a process may be silent.
     Harmless to repeat, and to do to a queue that was merely slow.
     Raises: whatever the broker's client raises when the broker does not answer.
     """
     selected: Any = app.amqp.queues.consume_from
     for name, queue in selected.items():
-        if name in queues.HINTS and not _answers(app, queue):
+        if name not in queues.HINTS:
+            continue
+        beat()
+        if not _answers(app, queue):
+            beat()
             _delete(app, queue)
             events.error("queue_replaced", queue=name)
 

@@ -139,5 +139,5 @@ DOWN = {"status": "down", "components": _COMPONENTS | {"database": _DOWN, "broke
 READY = {"status": "ok", "detail": "the database answers"}
 NOT_READY = {
     "status": "down",
-    "detail": "neither the database nor the broker answers: transfers are refused",
+    "detail": "neither the database nor the broker takes anything: transfers are refused",
 }

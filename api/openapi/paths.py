@@ -279,7 +279,7 @@ HEALTH: Final = (
                 example=examples.READY,
             ),
             503: Answer(
-                description="It can not: neither of the two answers.",
+                description="It can not: neither takes anything, or the queues are too full.",
                 model=answers.ReadyAnswer,
                 example=examples.NOT_READY,
                 headers=("Retry-After",),

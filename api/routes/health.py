@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Final
 
 from flask import Blueprint, Response
@@ -16,9 +15,10 @@ RETRY_AFTER_S = 1
 _READINESS: Final = {
     "database": "the database answers",
     "broker": "the database does not answer: transfers are buffered in the broker",
-    None: "neither the database nor the broker answers: transfers are refused",
+    None: "neither the database nor the broker takes anything: transfers are refused",
 }
 """What to say of readiness, by where transfers can be stored."""
+_FULL: Final = "the queues are too full for more: new transfers are refused until they have room"
 
 
 def blueprint() -> Blueprint:
@@ -33,15 +33,22 @@ def blueprint() -> Blueprint:
 def health() -> Response:
     """Say how each part is doing: 200, or 503 when nothing can be stored."""
     report = services().health.report()
-    document = {**asdict(report), "components": explain(report.components)}
+    components = {
+        name: {"status": each.status, "detail": each.detail}
+        for name, each in explain(report.components).items()
+    }
+    document: dict[str, object] = {"status": report.status, "components": components}
     return _answer(document, is_well=report.status != "down")
 
 
 def ready() -> Response:
     """Say whether this process can take transfers, and why (not)."""
     store = services().health.store()
-    status = "down" if store is None else "ok"
-    return _answer({"status": status, "detail": _READINESS[store]}, is_well=store is not None)
+    # A store is no use while nothing new is let in.
+    is_full = store is not None and services().is_overloaded()
+    is_well = store is not None and not is_full
+    detail = _FULL if is_full else _READINESS[store]
+    return _answer({"status": "ok" if is_well else "down", "detail": detail}, is_well=is_well)
 
 
 def live() -> Response:

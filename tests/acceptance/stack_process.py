@@ -20,7 +20,7 @@ MAKE_UP = ("make", "--no-print-directory", "up")
 # What would change the stack under test, and what `make test` tells a make below it.
 UNSET = {
     *("DATABASE_URL", "BROKER_URL", "CACHE_URL", "HOST", "ADMIN_API_KEY", "FLOWER_BASIC_AUTH"),
-    *("BINANCE_URLS", "PRICE_SYMBOLS", "FALLBACK_PRICES", "PRICE_JUMP_LIMIT"),
+    *("BINANCE_URLS", "PRICE_SYMBOLS", "FALLBACK_PRICES", "PRICE_JUMP_LIMIT", "KEEP_PRICES"),
     *("MAKEFLAGS", "MAKELEVEL", "MFLAGS"),
 }
 # As on a machine without internet, wherever the tests run.

@@ -148,7 +148,7 @@ def test_neither_to_store_nor_to_buffer_is_down(scene: Scene) -> None:
     assert "refused" in components["database"]["detail"]
     assert scene.ready() == (
         503,
-        "neither the database nor the broker answers: transfers are refused",
+        "neither the database nor the broker takes anything: transfers are refused",
     )
     assert scene.caller.get("/health/live").status_code == 200
 
@@ -204,19 +204,58 @@ def test_a_broker_in_the_wrong_state_is_degraded_in_plain_words(scene: Scene) ->
 
 def test_a_full_broker_and_a_full_cache_say_so(scene: Scene) -> None:
     for server in (scene.broker, scene.cache):
-        with redis.Redis.from_url(server.url) as client:
-            client.config_set("maxmemory", "8mb")
-            with suppress(redis.exceptions.OutOfMemoryError):  # the broker refuses when full
-                for number in range(200):
-                    client.set(f"filling {number}", b"x" * 64_000)
+        fill(server)
     _, verdict, components = scene.health()
     assert verdict == "degraded"
     assert "new transfers are refused until it has room" in components["broker"]["detail"]
     assert "forgets what was used least" in components["cache"]["detail"]
+    full = "the queues are too full for more: new transfers are refused until they have room"
+    eventually(lambda: scene.ready() == (503, full))
     for server in (scene.broker, scene.cache):
-        with redis.Redis.from_url(server.url) as client:
-            client.flushall()
-        server.kill()
+        empty(server)
+
+
+def test_a_frozen_database_beside_a_full_broker_is_down(scene: Scene) -> None:
+    fill(scene.broker)
+    scene.database.freeze()
+    status, verdict, components = scene.health()
+    assert (status, verdict) == (503, "down")
+    assert "the broker takes nothing either" in components["database"]["detail"]
+    assert components["broker"]["status"] == "degraded"
+    assert set(components["broker"]) == {"status", "detail"}
+    assert scene.ready() == (
+        503,
+        "neither the database nor the broker takes anything: transfers are refused",
+    )
+    empty(scene.broker)
+
+
+def test_a_broker_that_is_a_copy_of_another_takes_nothing(scene: Scene) -> None:
+    with redis.Redis.from_url(scene.broker.url) as client:
+        client.replicaof(LOOPBACK, 1)  # where nobody is: it waits for its original
+    _, verdict, components = scene.health()
+    assert verdict == "degraded"
+    assert "is a read-only copy" in components["broker"]["detail"]
+    scene.database.kill()
+    assert scene.health()[:2] == (503, "down")
+    assert scene.ready()[0] == 503
+    scene.broker.kill()  # what was set at run time ends with it
+
+
+def fill(server: Breakable) -> None:
+    """Leave a Redis little memory, and use it up."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", "8mb")
+        with suppress(redis.exceptions.OutOfMemoryError):  # the broker refuses when full
+            for number in range(200):
+                client.set(f"filling {number}", b"x" * 64_000)
+
+
+def empty(server: Breakable) -> None:
+    """Undo `fill`: what was set at run time ends with the process."""
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    server.kill()
 
 
 def test_a_check_of_a_frozen_database_ends_by_itself(scene: Scene) -> None:

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 def stack(servers_folder: Path) -> Iterator[StackProcess]:
     """A running stack that the tests of this file share, and leave running."""
     stack = new_stack(servers_folder / "shared stack 100%")
-    stack.environment["HUNG_AFTER_S"] = "8"
+    stack.environment["HUNG_AFTER_S"] = "10"
     stack.start()
     try:
         stack.wait_until_up()
@@ -290,7 +290,7 @@ def test_servers_that_are_given_are_used_and_left_running(
         for name, server in given.items():
             stack.enter_context(running(server, log=folder / "log"))
             own_stack.environment[name] = server.url
-        own_stack.environment["ADMIN_API_KEY"] = "an admin's key of their own"
+        own_stack.environment["ADMIN_API_KEY"] = "an-admin's-key-of-their-own"
         own_stack.start()
         own_stack.wait_until_up()
         assert own_stack.settles_a_transfer()
@@ -324,6 +324,12 @@ def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> 
         ("BROKER_URL", "redis://:secret@127.0.0.1:1/0", "BROKER_URL does not answer"),
         ("BROKER_URL", "amqp://u:secret@127.0.0.1:1//", "BROKER_URL does not answer"),
         ("CACHE_URL", "redis://:secret@127.0.0.1:1/0", "CACHE_URL does not answer"),
+        ("DATABASE_URL", "postgresql://u:secret@x:port/x", "DATABASE_URL cannot be read"),
+        ("DATABASE_URL", "postgresql://u:%zzsecret@x/x", "DATABASE_URL cannot be read"),
+        ("DATABASE_URL", "postgresql://u:secret@x/x?oops=1", "DATABASE_URL cannot be read"),
+        ("BROKER_URL", "redis://:secret@127.0.0.1:1/0?oops=secret", "BROKER_URL cannot be read"),
+        ("CACHE_URL", "redis://:secret@[x:1/0", "CACHE_URL cannot be read"),
+        ("CACHE_URL", "redis://:secret@x/0?socket_timeout=secret", "CACHE_URL cannot be read"),
         ("DATA_DIR", "/proc/nothing", "DATA_DIR /proc/nothing cannot be used"),
     ],
 )

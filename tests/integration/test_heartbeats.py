@@ -33,6 +33,16 @@ def test_who_has_not_beaten_for_a_while_grows_old(cache: redis.Redis) -> None:
     assert ages_s["gone"] > heartbeats.FRESH_S >= ages_s["here"]
 
 
+def test_a_beat_from_the_future_is_no_sign_of_life(cache: redis.Redis) -> None:
+    for name in ("gone", "here"):
+        heartbeats.beat(cache, name)
+        cache.zincrby("truepenny:heartbeats", 3600, name)  # the clock is set back an hour
+    assert heartbeats.ages_s(cache) == {}
+    heartbeats.beat(cache, "here")
+    assert set(heartbeats.ages_s(cache)) == {"here"}
+    assert cache.zcard("truepenny:heartbeats") == 1
+
+
 def test_names_from_long_ago_are_forgotten(cache: redis.Redis) -> None:
     heartbeats.beat(cache, "old")
     cache.zincrby("truepenny:heartbeats", -4000, "old")

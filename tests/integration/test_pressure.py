@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tasks.pressure import Pressure, look_at
 from tests.brokers import Broker
+from tests.threads import no_more_threads
 from tests.worker_processes import eventually
 
 
@@ -51,3 +54,18 @@ def test_a_broker_that_hangs_is_not_taken_for_a_full_one(broker: Broker) -> None
         look = look_at(broker.url)
         with pytest.raises(Exception, match=r"(?i)time|^$"):  # each client has words of its own
             look()
+
+
+def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() -> None:
+    looked = threading.Event()
+
+    def look() -> float:
+        looked.set()
+        return 0.1
+
+    pressure = Pressure(look)
+    with no_more_threads():
+        assert not pressure.is_overloaded()
+        assert not looked.is_set()
+    assert not pressure.is_overloaded()
+    assert looked.wait(10)

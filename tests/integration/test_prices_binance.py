@@ -93,6 +93,7 @@ def test_where_every_host_blocks_us_none_is_asked_again(hosts: list[Remote]) -> 
 FAILING = [
     ("status", {"status": 500}),
     ("status", {"status": 302}),
+    ("status", {"status": 400}),
     ("bytes", {"bytes": "00ff7b"}),
     ("bytes", {"bytes": ""}),
     ("document", {"document": {"code": 0, "msg": "fine"}}),
@@ -208,6 +209,15 @@ def test_a_symbol_that_binance_does_not_know_is_found_and_left_out(hosts: list[R
     assert again.tickers.refused == {"GONEUSDT": "unknown to Binance"}
     assert hosts[0].asked()[-1] == ["BTCUSDT", "ETHUSDT"]
     assert hosts[1].asked() == []
+
+
+def test_a_host_that_knows_no_symbol_at_all_is_not_believed(hosts: list[Remote]) -> None:
+    hosts[0].fault("status", status=400, code=-1121)
+    asked = ask(hosts)
+    assert asked.tickers is None
+    assert asked.failures == {hosts[0].url: "knows none of the symbols"}
+    assert asked.pauses == {f"late {hosts[0].url}": 30}
+    assert prices(binance(hosts).ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
 
 
 def test_where_no_symbol_is_known_there_is_nothing_to_ask(hosts: list[Remote]) -> None:

@@ -147,6 +147,11 @@ def test_without_both_prices_are_static_at_once_for_all_who_ask(scene: Scene, fa
             assert max(pool.map(ask, range(200))) < ANSWERED_WITHIN_S
         assert count("prices-cache") <= 1
         assert count("prices-database") <= 1
+        worker = scene.new_worker()
+        for _ in range(2):
+            begun_s = time.monotonic()
+            assert list(worker.look().prices) == list(SYMBOLS)
+            assert time.monotonic() - begun_s < LOOKED_WITHIN_S
     eventually(lambda: sources(shown) == {"stale"} or sources(shown) == {"live"})
     scene.new_worker().look()
     eventually(lambda: sources(shown) == {"live"})

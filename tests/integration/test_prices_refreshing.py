@@ -17,7 +17,14 @@ from prices.jumps import SEEN_FOR_S
 from prices.shelf import Shelf, connect
 from tests.databases import copied_database
 from tests.fake_binance import Remote, fake_binance
-from tests.price_scene import SYMBOLS, board, make_rows_older, refresher, sources
+from tests.price_scene import (
+    SYMBOLS,
+    board,
+    make_rows_older,
+    passing_refresher,
+    refresher,
+    sources,
+)
 
 PAUSE = "truepenny:binance:pause:"
 SUSPICIONS = "truepenny:prices:suspicions"
@@ -286,6 +293,30 @@ def test_a_jump_is_held_against_what_was_believed_before_the_cache_was_emptied(
     cache.flushdb()
     binance.price("BTCUSDT", "1")
     assert list(worker.look().refused) == ["BTCUSDT"]
+
+
+def test_a_jump_is_held_against_what_the_database_has_where_nobody_remembers_a_price(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+) -> None:
+    refresher(cache_url, engine, binance.url).look()
+    cache.flushdb()
+    binance.price("BTCUSDT", "1")
+    for worker in [refresher(cache_url, engine, binance.url) for _ in range(2)]:
+        looked = worker.look()
+        assert list(looked.refused) == ["BTCUSDT"]
+        assert list(looked.prices) == ["ETHUSDT"]
+    make_suspicion_older(cache, by_s=SEEN_FOR_S)
+    assert refresher(cache_url, engine, binance.url).look().prices["BTCUSDT"] == Decimal(1)
+
+
+def test_what_is_not_to_be_kept_is_soon_forgotten_and_never_written_down(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+) -> None:
+    worker = passing_refresher(cache_url, binance.url, kept_s=60)
+    assert list(worker.look().prices) == list(SYMBOLS)
+    assert sources(board(cache_url, engine)) == {"live"}
+    assert 0 < cache.ttl("truepenny:price:BTCUSDT") <= 60
+    assert Archive(engine).entries() == {}
 
 
 def test_an_answer_that_is_lost_leaves_a_suspicion_as_it_is(

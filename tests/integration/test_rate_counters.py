@@ -18,6 +18,7 @@ from stack.keep import Keep
 from stack.place import find_place
 from stack.servers import Servers
 from tests.breakable import Breakable, breakable
+from tests.threads import no_more_threads
 from tests.worker_processes import eventually
 
 NewCounters = Callable[[], Counters]
@@ -41,11 +42,17 @@ def client(cache: Breakable) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def new_counters(cache: Breakable) -> NewCounters:
+def new_counters(cache: Breakable) -> Iterator[NewCounters]:
     """Makes the counters of another process, as far as the cache can tell."""
-    return lambda: Counters(
-        CacheCounters(cache.url), MemoryCounters(processes=2), try_again_every_s=0.1
-    )
+    made: list[CacheCounters] = []
+
+    def make() -> Counters:
+        made.append(CacheCounters(cache.url))
+        return Counters(made[-1], MemoryCounters(processes=2), try_again_every_s=0.1)
+
+    yield make
+    for each in made:
+        each.forget_connections()
 
 
 def probing_threads() -> int:
@@ -114,6 +121,18 @@ def test_a_cache_that_dies_again_and_again_is_found_again_each_time(
         cache.start()
         eventually(lambda: counters.are_shared)
     assert probing_threads() <= 1
+
+
+def test_a_cache_that_no_thread_could_wait_for_is_asked_again_by_the_next_request(
+    new_counters: NewCounters, cache: Breakable
+) -> None:
+    counters = new_counters()
+    cache.kill()
+    with no_more_threads():
+        assert [counters.hit("a", 60).count for _ in range(2)] == [1, 3]
+    cache.start()
+    assert counters.hit("a", 60).count == 1
+    assert counters.are_shared
 
 
 def test_a_full_cache_is_not_taken_for_one_that_has_come_back(

@@ -318,7 +318,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
         "DATABASE_URL": url,
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
-        "ADMIN_API_KEY": "the same for all",
+        "ADMIN_API_KEY": "the-same-for-all",
     }
     command = [sys.executable, "-m", "migrations"]
     engine = build_engine(url, application_name="test")

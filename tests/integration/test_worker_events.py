@@ -1,9 +1,13 @@
-"""Events are for looking at: a broker that is away costs a worker neither time nor memory."""
+"""Events are for looking at: a broker that is away costs a worker neither time nor memory.
+
+When it is back, they flow again, also where only their own connection was lost.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,9 @@ import pytest
 
 from settings import Settings
 from tests.breakable import Breakable, breakable
+from tests.brokers import RabbitBroker
 from tests.own_servers import own_servers
+from tests.worker_processes import SCANS, eventually, workers_on
 from workers.celery_app import make_celery
 from workers.events import LossyDispatcher
 
@@ -57,3 +63,27 @@ def test_events_are_lost_at_once_while_the_broker_is_away(
             broker.thaw()
         else:
             broker.start()
+
+
+def test_events_whose_own_connection_was_closed_flow_again(
+    rabbit_broker: RabbitBroker, template_url: str, cache_url: str, tmp_path: Path
+) -> None:
+    received: list[Any] = []
+    with workers_on(template_url, rabbit_broker.url, cache_url, tmp_path) as workers:
+        workers.ready(SCANS)
+        [of_events] = rabbit_broker.connections_without_consumer()
+        app = make_celery(Settings.from_environment(workers.environment))
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": received.append})
+            with receiver.consumer_context() as (listening, _, _):
+                eventually(lambda: drain(listening) and received)
+                rabbit_broker.close_connection(of_events)
+                closed_at_s = time.time()
+                eventually(lambda: drain(listening) and received[-1]["timestamp"] > closed_at_s)
+
+
+def drain(connection: Any) -> bool:
+    """Take one event, if there is one soon."""
+    with suppress(TimeoutError):
+        connection.drain_events(timeout=0.5)
+    return True

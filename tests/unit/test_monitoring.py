@@ -9,6 +9,7 @@ import pytest
 
 from monitoring.health import Component, Health, Status, overall
 from monitoring.logs import EventLogger, JsonFormatter
+from tests.threads import no_more_threads
 
 OK = Component("ok", "answers")
 
@@ -50,6 +51,36 @@ def test_a_check_that_fails_is_down_and_says_nothing_of_why(
     assert "hunter2" not in caplog.text
 
 
+def test_a_check_that_goes_on_failing_is_logged_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    is_away = True
+
+    def check() -> Component:
+        if is_away:
+            raise ConnectionError
+        return OK
+
+    health = Health({"database": check, "broker": lambda: OK})
+    for is_away in (True, True, True, False, False, True, True):
+        assert (health.report().status == "ok") is not is_away
+    own = (record for record in caplog.records if record.name == "monitoring.health")
+    assert [record.getMessage() for record in own] == [
+        "health_check_failed",
+        "health_check_well_again",
+        "health_check_failed",
+    ]
+
+
+def test_a_component_that_no_thread_could_ask_is_asked_again() -> None:
+    health = Health({"database": lambda: OK, "broker": lambda: OK})
+    with no_more_threads():
+        assert health.report().status == "down"
+        assert health.store() is None
+    assert health.report().status == "ok"
+    assert health.store() == "database"
+
+
 @pytest.mark.parametrize(
     ("database", "broker", "cache", "whole"),
     [
@@ -67,6 +98,14 @@ def test_the_whole_is_down_only_when_nothing_can_be_stored_nor_buffered(
 ) -> None:
     statuses = {"database": database, "broker": broker, "cache": cache}
     assert overall({name: Component(status, "") for name, status in statuses.items()}) == whole
+
+
+def test_a_broker_that_answers_but_takes_nothing_is_no_place_to_buffer() -> None:
+    away, full = Component("down", ""), Component("degraded", "is full", refuses=True)
+    assert overall({"database": away, "broker": full}) == "down"
+    assert overall({"database": OK, "broker": full}) == "degraded"
+    assert Health({"database": lambda: away, "broker": lambda: full}).store() is None
+    assert Health({"database": lambda: OK, "broker": lambda: full}).store() == "database"
 
 
 def test_what_stores_transfers_is_found_although_the_other_hangs() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prices.decimals import is_within, middle, parse_price, plain
 from prices.jumps import Suspicion, suspect
 from prices.notes import Memory
-from prices.tickers import GarbageError, read_tickers
+from prices.tickers import GarbageError, names_an_unknown_symbol, read_tickers
 from prices.verdicts import Verdict, verdict_on
 
 LIMIT = Decimal("0.1")
@@ -224,3 +224,18 @@ def test_memory_keeps_the_last_prices_and_the_present_suspicions() -> None:
     memory.write(prices={"A": Decimal(3)}, suspicions={}, pauses={})
     assert memory.read().last == {"A": Decimal(3), "B": Decimal(2)}
     assert memory.read().suspicions == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "names_one"),
+    [
+        (b'{"code": -1121, "msg": "Invalid symbol."}', True),
+        (b'{"code": -1100, "msg": "Illegal characters."}', False),
+        (b'{"code": "-1121"}', False),
+        (b"[-1121]", False),
+        (b"<html>Bad Request</html>", False),
+        (b"", False),
+    ],
+)
+def test_only_binances_own_code_says_that_a_symbol_is_unknown(body: bytes, names_one: bool) -> None:
+    assert names_an_unknown_symbol(body) == names_one

@@ -44,7 +44,10 @@ GOOD_CACHE = {
             {"used_memory": 99_000, "aof_last_write_status": "err"},
             ["memory", "aof_write"],
         ),
+        ("broker", {"role": "master"}, []),
+        ("broker", {"role": "slave"}, ["replica"]),
         ("cache", {}, []),
+        ("cache", {"role": "slave"}, ["replica"]),
         ("cache", {"used_memory": 94_999}, []),
         ("cache", {"used_memory": 99_900}, ["memory"]),
         ("cache", {"maxmemory_policy": "allkeys-lfu"}, []),
@@ -112,5 +115,7 @@ def test_what_a_part_that_is_away_means_depends_on_the_other_parts() -> None:
     assert one["cache"].detail.startswith("does not answer: transfers go on")
     both = explain({"database": away, "broker": away, "cache": fine})
     assert all("refused" in both[name].detail for name in ("database", "broker"))
+    full = Component("degraded", "is full", refuses=True)
+    assert "refused" in explain({"database": away, "broker": full})["database"].detail
     other = explain({"database": fine, "broker": away})
     assert "wait in the database" in other["broker"].detail

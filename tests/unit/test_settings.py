@@ -64,6 +64,9 @@ def test_an_address_that_is_missing_is_named(name: str, value: str | None) -> No
         ("STUCK_AFTER_S", "inf"),
         ("STUCK_AFTER_S", "1e9"),
         ("STUCK_AFTER_S", "soon"),
+        ("HUNG_AFTER_S", "9.9"),
+        ("HUNG_AFTER_S", "1"),
+        ("HUNG_AFTER_S", "nan"),
         ("LOG_LEVEL", "LOUD"),
         ("RATE_LIMIT", "10"),
         ("RATE_LIMIT", "0/minute"),
@@ -91,13 +94,43 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("DATABASE_URL", "postgresql://user:hush@localhost:54x2/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hush@one:5432,two:99999/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hu@sh@localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hu/sh@localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hu#sh@localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://user:hush@[::1/truepenny"),
+        ("BROKER_URL", "redis://:hush@localhost:port/0"),
+        ("BROKER_URL", "redis://:hush@localhost:6379/hush"),
+        ("BROKER_URL", "amqp://user:hush@localhost:65536//"),
+        ("BROKER_URL", "amqp://user:hush@one:5672;amqp://user:hush@two:x"),
+        ("CACHE_URL", "redis://:hush@[localhost]:6379/0"),
+        ("CACHE_URL", "rediss://:hush@localhost:6379/0/hush"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} cannot be read: ") as caught:
+        read(**{name: value})
+    assert "hu" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
         ("DATABASE_URL", "postgres://localhost/truepenny"),
+        ("DATABASE_URL", "postgresql://u:a%40b@one:5432,[::1]:5433,two/truepenny?sslmode=require"),
+        ("DATABASE_URL", "postgresql:///truepenny?host=/run/postgresql"),
+        ("BROKER_URL", "redis://[::1]:6379"),
+        ("BROKER_URL", "redis://localhost/"),
+        ("BROKER_URL", "amqp://u:a%2fb@one:5672//;amqp://two:5672/a%2fb"),
         ("DATABASE_URL", "postgresql+psycopg2://localhost/truepenny"),
         ("BROKER_URL", "amqp://localhost"),
         ("BROKER_URL", "amqps://localhost"),
         ("BROKER_URL", "rediss://localhost"),
         ("CACHE_URL", "rediss://localhost"),
         ("STUCK_AFTER_S", "0.5"),
+        ("HUNG_AFTER_S", "10.0"),
         ("PORT", "65535"),
         ("LOG_LEVEL", "debug"),
         ("RATE_LIMIT", "none"),
@@ -124,6 +157,31 @@ def test_a_value_that_can_be_used_is_taken(name: str, value: str) -> None:
 def test_a_rate_limit_that_is_taken_can_be_read(value: str, amount: int, window_s: int) -> None:
     [limit] = parse_many(read(RATE_LIMIT=value).rate_limit)
     assert (limit.amount, limit.get_expiry()) == (amount, window_s)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ADMIN_API_KEY", "hush hush"),
+        ("ADMIN_API_KEY", "h\u00fcsh-hush"),
+        ("ADMIN_API_KEY", "hush\x7f"),
+        ("ADMIN_API_KEY", 64 * "hush" + "!"),
+        ("FLOWER_BASIC_AUTH", "hush"),
+        ("FLOWER_BASIC_AUTH", ":hush"),
+        ("FLOWER_BASIC_AUTH", "hush:"),
+        ("FLOWER_BASIC_AUTH", "name:hush,hush"),
+    ],
+)
+def test_a_secret_that_nobody_could_use_is_named_and_not_quoted(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} must be ") as caught:
+        read(**{name: value})
+    assert "hush" not in str(caught.value)
+
+
+def test_a_secret_that_can_be_used_is_taken() -> None:
+    settings = read(ADMIN_API_KEY=64 * "!a~Z", FLOWER_BASIC_AUTH="one:a:b,two:c d")
+    assert settings.admin_api_key == 64 * "!a~Z"
+    assert settings.flower_basic_auth == "one:a:b,two:c d"
 
 
 def test_an_empty_value_counts_as_not_given() -> None:

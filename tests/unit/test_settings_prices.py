@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from settings import SettingsError
+from stack.plan import read_settings
 from tests.unit.test_settings import read
 
 
@@ -54,3 +55,11 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+def test_what_a_fake_binance_says_is_not_kept() -> None:
+    assert read_settings({"BINANCE_URLS": "fake", "KEEP_PRICES": "yes"}).keep_prices is False
+    assert read_settings({"BINANCE_URLS": "http://127.0.0.1:1"}).keep_prices is True
+    assert read(KEEP_PRICES="no").keep_prices is False
+    with pytest.raises(SettingsError, match="KEEP_PRICES must be one of YES, NO"):
+        read(KEEP_PRICES="maybe")
