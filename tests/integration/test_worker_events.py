@@ -69,9 +69,10 @@ def test_events_whose_own_connection_was_closed_flow_again(
     rabbit_broker: RabbitBroker, template_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     received: list[Any] = []
+    of_others = rabbit_broker.connections_without_consumer()
     with workers_on(template_url, rabbit_broker.url, cache_url, tmp_path) as workers:
         workers.ready(SCANS)
-        [of_events] = rabbit_broker.connections_without_consumer()
+        [of_events] = rabbit_broker.connections_without_consumer() - of_others
         app = make_celery(Settings.from_environment(workers.environment))
         with app.connection_for_read() as connection:
             receiver = app.events.Receiver(connection, handlers={"*": received.append})
