@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,13 +115,10 @@ class RabbitBroker:
         return self._ask(lambda channel: channel.queue_purge(queue))
 
     def empty(self) -> None:
-        # Not deleted: a RabbitMQ 3.10 that is killed after a quorum queue was made anew under
-        # its old name does not find it again. Hints may be lost so; requests must not.
-        for name in (intake_queue.QUEUE, intake_queue.ASIDE):
+        # Not deleted: where quorum queues are deleted and declared again and again, RabbitMQ
+        # 3.10 may refuse a name from then on (`cluster_not_formed`) until it is started anew.
+        for name in (*queues.HINTS, intake_queue.QUEUE, intake_queue.ASIDE):
             self.purge(name)
-        for name in queues.HINTS:
-            self._ask(partial(amqp.Channel.queue_delete, queue=name))
-            self._ask(partial(amqp.Channel.exchange_delete, exchange=name))
 
     def fill(self) -> None:
         self._server.limit_memory("1")

@@ -104,12 +104,10 @@ def test_a_broker_emptied_again_and_again_loses_nothing(
     assert not load.refused
 
 
-def test_a_broker_emptied_and_killed_at_once_comes_back_with_queues_that_work(
+def test_a_broker_emptied_and_killed_at_once_stops_nobody(
     scene: Scene, api: Api, broker: Broker
 ) -> None:
     with outage_of(scene, api) as load:
-        # The workers declare their queues anew, and RabbitMQ has no time to note them down:
-        # they come back dead, and have to be replaced.
         broker.empty()
         load.goes_on(5)
         broker.process.kill()
