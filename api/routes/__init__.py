@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from api.routes import batches, clients, documentation, health, prices, transfers, wallets
+from api.routes import batches, clients, documentation, health, pages, prices, transfers, wallets
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
@@ -17,4 +17,5 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         prices.blueprint(prefix),
         health.blueprint(),
         documentation.blueprint(),
+        pages.blueprint(),
     ]
