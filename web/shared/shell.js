@@ -37,8 +37,8 @@ function Shell({ page, title, probe, content }) {
       }),
     [key],
   );
-  const enter = (entered) => {
-    keepKey(entered);
+  const enter = async (entered) => {
+    await keepKey(entered);
     setRefusal(null);
     setKey(entered);
   };
@@ -52,7 +52,7 @@ function Shell({ page, title, probe, content }) {
     <a class="skip" href="#content">Skip to content</a>
     <${Header} page=${page} onForget=${api && forget} />
     <main id="content" class="page" tabindex="-1">
-      <h1 class=${api ? "unseen" : "unseen"}>${title}</h1>
+      <h1 class="unseen">${title}</h1>
       ${api
         ? html`<${content} api=${api} />`
         : html`
