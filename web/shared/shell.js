@@ -6,9 +6,9 @@
 import { Api } from "./api.js";
 import { Mark } from "./icons.js";
 import { KeyForm } from "./key_form.js";
-import { Panel } from "./panel.js";
+import { PageBoundary, Panel } from "./panel.js";
 import { installReporting } from "./reporting.js";
-import { dropKey, forgetAll, keepKey, recallKey } from "./session.js";
+import { drop, dropKey, forgetAll, keepKey, recallKey } from "./session.js";
 import { ThemeToggle } from "./theme.js";
 import { html, render, useEffect, useMemo, useState } from "./view.js";
 
@@ -54,7 +54,7 @@ function Shell({ page, title, probe, content }) {
     <main id="content" class="page" tabindex="-1">
       <h1 class="unseen">${title}</h1>
       ${api
-        ? html`<${content} api=${api} />`
+        ? html`<${PageBoundary} name="page"><${content} api=${api} /></>`
         : html`
             <${Panel} name="key" title="Enter your API key" className="narrow">
               <${KeyForm} probe=${probe} refusal=${refusal} onEnter=${enter} />
@@ -102,5 +102,6 @@ export function startPage(props) {
   installReporting();
   const root = document.getElementById("root");
   root.replaceChildren();
+  drop("loads"); // see first.js: this one worked
   render(html`<${Shell} ...${props} />`, root);
 }

@@ -46,6 +46,11 @@ function Prices({ prices, at }) {
   `;
 }
 
+/** "BTCUSDT" becomes "BTC / USDT"; what is not quoted in dollars stays as it is. */
+function pairOf(symbol) {
+  return symbol.replace(/(?<=.)(USDT|USDC|USD)$/, " / $1");
+}
+
 function Price({ price, at }) {
   const now = useNow();
   const known = SOURCES[price.source];
@@ -54,7 +59,7 @@ function Price({ price, at }) {
   const isOld = price.source === "live" && age_s > 10;
   return html`
     <tr>
-      <th scope="row">${price.symbol}</th>
+      <th scope="row">${pairOf(price.symbol)}</th>
       <td>
         <${Badge} tone=${isOld ? "warn" : known.tone} title=${known.says}>${isOld ? "Not renewed" : known.label}</>
       </td>

@@ -1,6 +1,7 @@
 /** The form for a transfer. Checks what can be known here; the API decides. */
 import { readAmount, scaleOf, toMinor } from "../shared/amounts.js";
 import { groupAmount } from "../shared/format.js";
+import { ChevronIcon } from "../shared/icons.js";
 import { html, useRef, useState } from "../shared/view.js";
 import { titleOf } from "./wallet_names.js";
 
@@ -111,8 +112,11 @@ function SelectField({ label, name, value, error, onInput, children }) {
   return html`
     <div class="field">
       <label for=${id}>${label}</label>
-      <select id=${id} name=${name} value=${value} onInput=${onInput} aria-describedby="${id}-error"
-        aria-invalid=${error ? "true" : undefined}>${children}</select>
+      <div class="input-wrap">
+        <select id=${id} name=${name} value=${value} onInput=${onInput} aria-describedby="${id}-error"
+          aria-invalid=${error ? "true" : undefined}>${children}</select>
+        <span class="suffix"><${ChevronIcon} /></span>
+      </div>
       <p class="field-error" id="${id}-error" role="alert">${error}</p>
     </div>
   `;

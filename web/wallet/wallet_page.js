@@ -23,14 +23,16 @@ export function WalletPage({ api }) {
   const wallet = wallets.find((known) => known.id === selected);
   return html`
     <div class="grid wallet-grid">
-      <div class="two-thirds stack">
+      <div class="two-thirds">
         <${WalletsPanel} api=${api} polled=${polled} selected=${selected} onSelect=${select} onMore=${onMore} />
-        ${wallet && html`<${StatementPanel} api=${api} wallet=${wallet} wallets=${wallets} />`}
       </div>
-      <div class="third stack">
+      <div class="side stack">
         <${SendPanel} outbox=${outbox} polled=${polled} selected=${selected} shown=${shown} onShow=${setShown} />
         <${RecentPanel} entries=${outbox.entries} wallets=${wallets} shown=${shown} onShow=${setShown} />
         <${PricesPanel} api=${api} />
+      </div>
+      <div class="two-thirds">
+        ${wallet && html`<${StatementPanel} api=${api} wallet=${wallet} wallets=${wallets} />`}
       </div>
     </div>
   `;

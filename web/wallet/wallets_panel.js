@@ -1,5 +1,5 @@
 /** The wallets of the key, each with what may be spent of it. One of them is looked at. */
-import { isZero } from "../shared/format.js";
+import { groupAmount, isZero } from "../shared/format.js";
 import { PlusIcon } from "../shared/icons.js";
 import { Panel } from "../shared/panel.js";
 import { Badge, Copy, Empty, Money } from "../shared/parts.js";
@@ -65,7 +65,7 @@ function WalletCard({ wallet, isSelected, onSelect }) {
         html`<${Badge} tone=${STATUS_TONES[status]}>${status === "active" ? wallet.kind : status}</>`}
         <span class="wallet-copy"><${Copy} text=${wallet.id} what="wallet id" /></span>
       </div>
-      <p class="wallet-available"><${Money} amount=${wallet.available} asset=${asset} /></p>
+      <p class="wallet-available ${groupAmount(wallet.available).length > 11 ? "long" : ""}"><${Money} amount=${wallet.available} asset=${asset} /></p>
       <p class="wallet-caption">available</p>
       <dl class="wallet-parts">
         ${["balance", "reserved", "incoming"].map(
