@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from api.routes import batches, clients, documentation, health, ops, prices, transfers, wallets
+from api.routes import (
+    batches,
+    clients,
+    documentation,
+    health,
+    ops,
+    pages,
+    prices,
+    transfers,
+    wallets,
+)
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
@@ -18,4 +28,5 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         ops.blueprint(prefix),
         health.blueprint(),
         documentation.blueprint(),
+        pages.blueprint(),
     ]
