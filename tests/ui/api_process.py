@@ -74,5 +74,5 @@ class ApiProcess:
     def _answers(self) -> bool:
         try:
             return requests.get(f"{self.url}/health/live", timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False

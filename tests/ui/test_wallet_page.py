@@ -33,7 +33,7 @@ def test_a_key_is_tried_kept_in_the_tab_and_forgotten(new_page: NewPage, ui_town
     key = ui_town.client.api_key
     assert key
     tab.page.goto(tab.url)
-    field = tab.page.get_by_label("API key")
+    field = tab.page.get_by_role("textbox", name="API key")
     expect(field).to_be_focused()
     field.fill("tp_wrong")
     field.press("Enter")
@@ -104,7 +104,7 @@ def test_prices_say_where_they_come_from(wallets: WalletPage) -> None:
 
 
 def test_what_cannot_be_sent_is_said_at_its_field(wallets: WalletPage, ui_town: Town) -> None:
-    amount = wallets.page.get_by_label("Amount")
+    amount = wallets.panel("send").get_by_label("Amount")
     for typed, said in (
         ("", "Enter an amount."),
         ("12,50", "with a point"),
@@ -118,11 +118,11 @@ def test_what_cannot_be_sent_is_said_at_its_field(wallets: WalletPage, ui_town: 
         expect(amount).to_be_focused()
     amount.fill("99999999999999999999.99")
     expect(wallets.panel("send")).to_contain_text("More than the")
-    wallets.page.get_by_label("To", exact=True).select_option("other")
-    wallets.page.get_by_label("Wallet id").fill("nonsense")
+    wallets.panel("send").get_by_label("To", exact=True).select_option("other")
+    wallets.panel("send").get_by_label("Wallet id").fill("nonsense")
     wallets.button("Send").click()
     expect(wallets.panel("send")).to_contain_text("not a wallet id")
-    wallets.page.get_by_label("Wallet id").fill(str(ui_town.source.id))
+    wallets.panel("send").get_by_label("Wallet id").fill(str(ui_town.source.id))
     wallets.button("Send").click()
     expect(wallets.panel("send")).to_contain_text("the wallet you send from")
     assert wallets.keys == []

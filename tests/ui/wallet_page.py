@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +82,9 @@ class WalletPage:
     def fill(self, amount: str = "12.50") -> None:
         """Fill in the form, from source to destination."""
         self.panel("send").get_by_label("From").select_option(str(self.town.source.id))
-        self.panel("send").get_by_label("To", exact=True).select_option(str(self.town.destination.id))
+        self.panel("send").get_by_label("To", exact=True).select_option(
+            str(self.town.destination.id)
+        )
         self.panel("send").get_by_label("Amount").fill(amount)
         self.panel("send").get_by_label("Reference").fill(self.reference)
 
@@ -97,6 +100,13 @@ class WalletPage:
     def says(self, words: str) -> None:
         """Wait until the transfer's panel says this."""
         expect(self.panel("send")).to_contain_text(words, timeout=WITHIN_MS)
+
+    def attempted(self, times: int) -> None:
+        """Wait until so many attempts to send were made."""
+        deadline = time.monotonic() + WITHIN_MS / 1000
+        while len(self.keys) < times:
+            assert time.monotonic() < deadline, self.keys
+            self.page.wait_for_timeout(20)
 
     def transfers(self) -> list[tuple[str, str | None]]:
         """The transfers of this test in the database: (id, how it ended)."""
@@ -137,7 +147,7 @@ class WalletPage:
 
     def _see(self, request: Request) -> None:
         if request.url.endswith("/client-errors"):
-            self.reports.append(request.post_data_json)
+            self.reports.append(json.loads(request.post_data or "{}"))
         if request.method == "POST" and request.url.endswith("/v1/transfers"):
             self.keys.append(request.headers["idempotency-key"])
 

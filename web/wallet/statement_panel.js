@@ -1,5 +1,5 @@
 /** The statement of the wallet that is looked at: a page of its postings, newest first. */
-import { absoluteTime, shortTime } from "../shared/format.js";
+import { absoluteTime, shortId, shortTime } from "../shared/format.js";
 import { Panel } from "../shared/panel.js";
 import { Empty, Id, Money, Skeleton } from "../shared/parts.js";
 import { usePolled } from "../shared/polling.js";
@@ -87,7 +87,7 @@ function Posting({ posting, wallets }) {
       <td class="cell-when">
         <time datetime=${posting.created_at} title=${absoluteTime(at)}>${shortTime(at)}</time>
       </td>
-      <td class="cell-id"><${Id} id=${posting.transfer_id} what="transfer id" /></td>
+      <td class="cell-id"><${Id} id=${posting.transfer_id} what=${`id of transfer ${shortId(posting.transfer_id)}`} /></td>
       <td class="cell-amount number ${isIn ? "in" : "out"}"><${Money} amount=${posting.amount} sign /></td>
       <td class="cell-balance number"><${Money} amount=${posting.balance_after} /></td>
     </tr>

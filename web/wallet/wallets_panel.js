@@ -63,7 +63,7 @@ function WalletCard({ wallet, isSelected, onSelect }) {
         </h3>
         ${(status !== "active" || wallet.kind !== "customer") &&
         html`<${Badge} tone=${STATUS_TONES[status]}>${status === "active" ? wallet.kind : status}</>`}
-        <span class="wallet-copy"><${Copy} text=${wallet.id} what="wallet id" /></span>
+        <span class="wallet-copy"><${Copy} text=${wallet.id} what=${`id of ${titleOf(wallet)}`} /></span>
       </div>
       <p class="wallet-available ${groupAmount(wallet.available).length > 11 ? "long" : ""}"><${Money} amount=${wallet.available} asset=${asset} /></p>
       <p class="wallet-caption">available</p>
