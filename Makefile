@@ -3,13 +3,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench venv deps
+.PHONY: help up test check bench screenshots venv deps
 
 COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## run everything here; Ctrl-C stops it, a second run finds its data again
 	@sh stack/python.sh stack/environment.py requirements.txt && exec .venv/bin/python -m stack
@@ -25,6 +25,9 @@ check: venv ## format, lint, types and tests
 
 bench: venv ## measure an outage of the database (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
+
+screenshots: venv ## take the pictures in docs/screenshots of a running `make up`
+	@exec .venv/bin/python -m tests.ui.screenshots $(ARGS)
 
 venv: ## the virtual environment alone, with what tests need
 	@sh stack/python.sh stack/environment.py requirements-dev.txt

@@ -11,7 +11,7 @@ import { TRANSFER, TRANSFER_DETAIL } from "./wallet_shapes.js";
 
 const FINAL = new Set(["committed", "rejected", "rolled_back"]);
 const FIRST_LOOK_S = 0.25;
-const LAST_LOOK_S = 2;
+const LAST_LOOK_S = 5;
 
 /** @typedef {import("./outbox_store.js").Entry} Entry */
 
@@ -20,6 +20,7 @@ export class Outbox {
   constructor(api, owner) {
     this._api = api;
     this._owner = owner;
+    this._isClosed = true;
     this._listeners = new Set();
     /** @type {Map<string, AbortController>} what ends an entry's loop, by its key */
     this._running = new Map();
@@ -31,6 +32,7 @@ export class Outbox {
 
   /** Go on with whatever has not ended. */
   open() {
+    this._isClosed = false;
     for (const entry of this.entries) this._run(entry.key);
     for (const entry of this.entries) {
       if (entry.phase === "ended" && entry.id && !entry.transfer) this._look(entry.key);
@@ -39,6 +41,7 @@ export class Outbox {
 
   /** End every loop; what has not ended is taken up again by the next `open`. */
   close() {
+    this._isClosed = true;
     for (const stop of this._running.values()) stop.abort("closed");
     this._running.clear();
   }
@@ -119,7 +122,7 @@ export class Outbox {
         else {
           await this._look(key, stop.signal);
           wait_s = look_s;
-          look_s = Math.min(LAST_LOOK_S, look_s * 1.5);
+          look_s = Math.min(LAST_LOOK_S, look_s * 1.25);
         }
         failures = 0;
       } catch (error) {
@@ -181,6 +184,8 @@ export class Outbox {
   }
 
   _change(key, changes) {
+    // What comes in late must not write back what "Forget key" has wiped.
+    if (this._isClosed) return;
     this.entries = this.entries.map((entry) =>
       entry.key === key ? { ...entry, ...changes } : entry,
     );

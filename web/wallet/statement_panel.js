@@ -3,7 +3,7 @@ import { absoluteTime, shortId, shortTime } from "../shared/format.js";
 import { Panel } from "../shared/panel.js";
 import { Empty, Id, Money, Skeleton } from "../shared/parts.js";
 import { usePolled } from "../shared/polling.js";
-import { html, useEffect, useState } from "../shared/view.js";
+import { html, useEffect, useRef, useState } from "../shared/view.js";
 import { nameOf, titleOf } from "./wallet_names.js";
 import { POSTINGS } from "./wallet_shapes.js";
 
@@ -16,20 +16,26 @@ const LEGS = {
   uncredit: "Taken back",
 };
 
-/** @param {{api: import("../shared/api.js").Api, wallet: object, wallets: object[]}} props */
+/**
+ * To be keyed by the wallet: another one starts at its newest page.
+ * @param {{api: import("../shared/api.js").Api, wallet: object, wallets: object[]}} props
+ */
 export function StatementPanel({ api, wallet, wallets }) {
   // The cursors of the pages before this one: the newest page has none.
   const [cursors, setCursors] = useState([]);
   const cursor = cursors.at(-1) ?? null;
-  useEffect(() => setCursors([]), [wallet.id]);
   const path = `/v1/wallets/${wallet.id}/postings?limit=${PAGE_LENGTH}`;
   const polled = usePolled(
     (signal) =>
       api.get(cursor ? `${path}&cursor=${encodeURIComponent(cursor)}` : path, { shape: POSTINGS, signal }),
-    { every_s: 10, on: [api, wallet.id, cursor] },
+    { every_s: 10, on: [api, cursor] },
   );
   // What moved is seen in the balance first, and belongs into the statement at once.
-  useEffect(() => polled.refresh(), [wallet.balance]);
+  const balance = useRef(wallet.balance);
+  useEffect(() => {
+    if (balance.current !== wallet.balance) polled.refresh();
+    balance.current = wallet.balance;
+  }, [wallet.balance]);
   const older = (next) => setCursors([...cursors, next]);
   const newer = () => setCursors(cursors.slice(0, -1));
   return html`

@@ -137,10 +137,11 @@ function SourceField({ wallets, ...field }) {
   `;
 }
 
-function DestinationField({ wallets, ...field }) {
+function DestinationField({ wallets, value, ...field }) {
   if (!wallets.length) return null;
+  const isOffered = value === OTHER || wallets.some((wallet) => wallet.id === value);
   return html`
-    <${SelectField} label="To" ...${field}>
+    <${SelectField} label="To" value=${isOffered ? value : ""} ...${field}>
       <option value="">Choose a wallet</option>
       ${wallets.map((wallet) => html`<option key=${wallet.id} value=${wallet.id}>${titleOf(wallet)}</option>`)}
       <option value=${OTHER}>Another wallet, by its id…</option>

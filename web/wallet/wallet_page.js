@@ -32,7 +32,7 @@ export function WalletPage({ api }) {
         <${PricesPanel} api=${api} />
       </div>
       <div class="two-thirds">
-        ${wallet && html`<${StatementPanel} api=${api} wallet=${wallet} wallets=${wallets} />`}
+        ${wallet && html`<${StatementPanel} key=${wallet.id} api=${api} wallet=${wallet} wallets=${wallets} />`}
       </div>
     </div>
   `;

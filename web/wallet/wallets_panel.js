@@ -54,8 +54,9 @@ const STATUS_TONES = { active: "good", frozen: "warn", closed: "quiet" };
 
 function WalletCard({ wallet, isSelected, onSelect }) {
   const { asset, status } = wallet;
+  const isSettled = isZero(wallet.reserved) && isZero(wallet.incoming);
   return html`
-    <li class="wallet ${isSelected ? "selected" : ""}" data-wallet=${wallet.id}>
+    <li class="wallet ${isSelected ? "selected" : ""} ${isSettled ? "settled" : ""}" data-wallet=${wallet.id}>
       <div class="wallet-top">
         <h3>
           <button type="button" class="wallet-name" aria-pressed=${isSelected ? "true" : "false"}
