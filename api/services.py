@@ -14,6 +14,7 @@ from uuid import UUID
 from flask import current_app
 
 from api.authentication import KeyRing
+from api.client_errors import ReportLimit
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.intake import Intake
 from api.last_known import LastKnown, short_cache_client
@@ -54,6 +55,7 @@ class Services:
     counters: Counters
     write_limit: WriteLimit
     strangers: Strangers
+    report_limit: ReportLimit
 
 
 def build_services(
@@ -107,6 +109,7 @@ def build_services(
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
         strangers=strangers,
+        report_limit=ReportLimit(counters),
     )
 
 

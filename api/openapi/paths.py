@@ -7,6 +7,7 @@ from typing import Final
 from api import answer_models as answers
 from api import bodies, queries
 from api.openapi import examples
+from api.openapi.client_error_paths import CLIENT_ERRORS
 from api.openapi.operations import Answer, Operation
 
 SUBMITTING: Final = (
@@ -303,4 +304,4 @@ NOT_AVAILABLE_YET: Final = tuple(
     f"/v1/transfers/{{transfer_id}}/{action}" for action in ("capture", "void", "refund")
 )
 
-OPERATIONS: Final = (*TRANSFERS, *WALLETS, *PRICES, *CLIENTS, *HEALTH)
+OPERATIONS: Final = (*TRANSFERS, *WALLETS, *PRICES, *CLIENTS, *HEALTH, *CLIENT_ERRORS)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from api.routes import batches, clients, documentation, health, prices, transfers, wallets
+from api.routes import (
+    batches,
+    client_errors,
+    clients,
+    documentation,
+    health,
+    prices,
+    transfers,
+    wallets,
+)
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
@@ -16,5 +25,6 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         batches.blueprint(prefix),
         prices.blueprint(prefix),
         health.blueprint(),
+        client_errors.blueprint(),
         documentation.blueprint(),
     ]
