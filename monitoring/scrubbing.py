@@ -21,7 +21,7 @@ _OVERLAP: Final = 300
 _IN_PATHS: Final = r"""
   (?P<key>\btp_[\w-]*)
 | (?P<email>[\w.+%'-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){0,10})
-| (?P<uuid>(?<![\w-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w-]))
+| (?P<kept>/v1\b|(?<![\w-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w-]))
 | (?P<token>(?=[\w-]{0,100}\d)[\w-]{24,})
 | (?P<number>\d+(?:[.,_'\u00a0\u2009\u202f]\d+)*)
 """
@@ -29,7 +29,7 @@ _IN_TEXTS: Final = rf"""
   (?P<url>\b[a-z][a-z0-9+.-]{{1,20}}://[^\s"'<>`]+)
 | (?P<named>[\w-]{{0,30}}(?:passw|secret|token|authorization|cookie|api.?key|idempotency.?key)
     [\w-]{{0,30}}["']?\s{{0,3}}[:=]\s{{0,3}}
-    (?:(?:bearer|basic)\s{{1,3}}[^\s"',;]+|"[^"]*"?|'[^']*'?|[^\s,;]+))
+    (?:(?:bearer|basic)\s{{1,3}}[^\s"',;]+|"[^"]*"?|'[^']*'?|[^,;\n]+))
 | (?P<credential>\b(?:bearer|basic)\s{{1,3}}[^\s"',;]+)
 | (?P<query>\?[^\s"'<>`=]{{0,100}}=[^\s"'<>`]*)
 | (?P<address>(?<![\w:])[0-9a-f]{{0,4}}(?::[0-9a-f]{{0,4}}){{2,7}}(?![\w:]))
@@ -65,7 +65,7 @@ def scrub_url(url: str, *, max_length: int = MAX_LENGTH) -> str:
 
 def _replacement(match: re.Match[str]) -> str:
     kind = match.lastgroup or "text"
-    if kind == "uuid":
+    if kind == "kept":
         return match.group()
     if kind == "url":
         return scrub_url(match.group())
