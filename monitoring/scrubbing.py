@@ -60,7 +60,7 @@ def scrub_url(url: str, *, max_length: int = MAX_LENGTH) -> str:
     scheme, _, rest = url.partition("://")
     # A password may have any of these characters, so what is before the last @ goes first.
     host, slash, path = re.split(r"[?#]", rest.rpartition("@")[2])[0].partition("/")
-    return f"{scheme}://{host}{slash}{scrub_path(path)}"[:max_length]
+    return f"{scheme}://{host}{scrub_path(slash + path)}"[:max_length]
 
 
 def _replacement(match: re.Match[str]) -> str:

@@ -183,7 +183,7 @@ def test_many_addresses_together_have_one_too(
     assert told.levelname == "WARNING"
 
 
-def test_after_a_minute_there_is_room_again(page: FlaskClient) -> None:
+def test_after_a_minute_there_is_room_again() -> None:
     now_s = 0.0
     counters = Counters(CacheCounters(SETTINGS.cache_url), MemoryCounters(processes=1))
     limit = ReportLimit(counters, clock=lambda: now_s)
