@@ -41,6 +41,7 @@ _DATABASE = re.compile(r"/?[0-9]{0,5}", re.ASCII)
 _API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
 _PASSWORD = re.compile(r"[^:]+:.+")
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
+_LABEL = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -72,6 +73,10 @@ class Settings:
     fallback_prices: Mapping[str, str]
     price_jump_limit: Decimal
     keep_prices: bool
+    sentry_dsn: str | None = None
+    sentry_environment: str = "production"
+    sentry_release: str | None = None
+    sentry_traces_sample_rate: float = 0.0
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
@@ -103,6 +108,10 @@ class Settings:
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
             api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
             **_price_settings(values),
+            sentry_dsn=values.dsn("SENTRY_DSN"),
+            sentry_environment=values.label("SENTRY_ENVIRONMENT") or "production",
+            sentry_release=values.label("SENTRY_RELEASE"),
+            sentry_traces_sample_rate=values.rate("SENTRY_TRACES_SAMPLE_RATE", "0.1"),
         )
 
 
@@ -245,6 +254,25 @@ class _Values:
             raise SettingsError(f"{name} must be a decimal above 0 such as 0.1, not {value!r}")
         return Decimal(value)
 
+    def dsn(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not _is_dsn(value):
+            # Not shown: whoever has it can send us any error they like.
+            raise SettingsError(f"{name} must be such as https://KEY@HOST/PROJECT")
+        return value
+
+    def label(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not _LABEL.fullmatch(value):
+            raise SettingsError(f"{name} must be 1 to 64 of a-z, A-Z, 0-9 and _.@+-, not {value!r}")
+        return value
+
+    def rate(self, name: str, default: str) -> float:
+        value = self.text(name, default)
+        if not (_SHARE.fullmatch(value) and Decimal(value) <= 1):
+            raise SettingsError(f"{name} must be a decimal from 0 to 1, not {value!r}")
+        return float(value)
+
 
 def _items(text: str) -> tuple[str, ...]:
     """The parts of a comma-separated list, each once, without blanks and empty ones."""
@@ -262,6 +290,18 @@ def _is_server_url(text: str) -> bool:
         return False
     is_numbered = url.scheme not in ("redis", "rediss") or _DATABASE.fullmatch(url.path)
     return "@" not in user and "#" not in text and bool(is_numbered)
+
+
+def _is_dsn(text: str) -> bool:
+    """Whether the text says where to send to, as whom, and for which project."""
+    try:
+        url = urlsplit(text)
+        url.port  # noqa: B018 - raises when it is none
+    except ValueError:
+        return False
+    project = url.path.rpartition("/")[2]
+    is_whole = bool(url.hostname and url.username and project.isascii() and project.isdigit())
+    return is_whole and url.scheme in ("http", "https") and not (url.query or url.fragment)
 
 
 def _is_web_url(text: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from api.app import create_app
 from api.services import build_services
+from api.tracing import TracedRequests
+from monitoring import sentry
 from settings import Settings
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
@@ -15,6 +17,7 @@ from tasks.pressure import Pressure, look_at
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
+_is_watched = sentry.start(_settings, program="api")
 
 app = create_app(
     build_services(
@@ -25,3 +28,5 @@ app = create_app(
     ),
     proxy_hops=_settings.proxy_hops,
 )
+if _is_watched:
+    app.wsgi_app = TracedRequests(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way

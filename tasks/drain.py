@@ -19,6 +19,7 @@ from ledger.buffering import Buffered, IntakeBuffer, Waiting, decode
 from ledger.database import transaction
 from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
 from ledger.replaying import Replayed, give_up, replay
+from monitoring import traces
 from monitoring.logs import EventLogger
 from monitoring.streaks import Streak
 from settings import Settings
@@ -41,21 +42,25 @@ _others = Streak()
 
 
 @shared_task(name=TASK_NAME)
-def drain() -> None:
+def drain() -> bool:
     """Replay all that is buffered, unless somebody else is at it.
 
     Safe to run twice at once. Without the database, or without the broker, it does nothing.
+    Returns: whether it could do what there was to do.
     """
     try:
         buffer = _buffer()
         if buffer.count():
             with replaying.alone(engine()) as nobody_else:
                 if nobody_else:
-                    drain_into_ledger(buffer)
+                    with traces.begin("drain", op="drain"):
+                        drain_into_ledger(buffer)
                 elif _others.add():
                     events.info("drained_elsewhere", times=_others.count)
     except Unavailable as error:
         events.warning("drain_interrupted", error=str(error))
+        return False
+    return True
 
 
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:

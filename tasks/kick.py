@@ -12,6 +12,7 @@ import time
 
 from celery import Celery
 
+from monitoring import traces
 from monitoring.logs import EventLogger
 from monitoring.streaks import Streak
 from tasks import chain, queues
@@ -35,9 +36,14 @@ class Kicker:
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._trace: dict[str, str] | None = None
 
     def kick(self) -> None:
-        """Ask for a kick, after the commit. Returns at once and never raises."""
+        """Ask for a kick, after the commit. Returns at once and never raises.
+
+        Of those who ask for the same kick, one whose request is traced has it in its trace.
+        """
+        self._trace = traces.current() or self._trace
         self._wanted.set()
         if self._thread is None or not self._thread.is_alive():
             self._start()
@@ -70,4 +76,5 @@ class Kicker:
 
     def _kick_unless_one_waits(self) -> None:
         if not queues.count_waiting(self._app, queues.RESERVE):
-            chain.kick()
+            trace, self._trace = self._trace, None
+            chain.kick(trace)

@@ -20,9 +20,13 @@ it, nor anybody be shown it, when it is real ones that are asked for again."""
 
 
 @shared_task(name=TASK_NAME)
-def refresh() -> None:
-    """Take one look at Binance. A second one at the same time finds nothing to do."""
-    refresher().look()
+def refresh() -> bool:
+    """Take one look at Binance. A second one at the same time finds nothing to do.
+
+    Returns: whether any price came of it, unless somebody else was looking.
+    """
+    looked = refresher().look()
+    return looked.elsewhere or bool(looked.prices)
 
 
 @cache

@@ -7,6 +7,7 @@ from celery import Task, shared_task
 from ledger import recovery
 from ledger.database import transaction
 from ledger.errors import Unavailable
+from monitoring import traces
 from monitoring.logs import EventLogger
 from settings import Settings
 from tasks import queues
@@ -24,19 +25,22 @@ nothing new, and pile up without end while no worker takes them."""
 
 
 @shared_task(bind=True, name=TASK_NAME)
-def recover(self: Task[..., None]) -> None:
+def recover(self: Task[..., bool]) -> bool:
     """Drive on every transfer that has not moved for STUCK_AFTER_S, at most a bounded number.
 
     Safe beside live workers and beside a second scan. Published after the commit: what is
     lost in between is stuck again, and found again.
+    Returns: whether it could look at everything.
     """
     try:
         _scan(self)
     except Unavailable as error:  # the next scan comes soon
         events.warning("scan_interrupted", error=str(error))
+        return False
+    return True
 
 
-def _scan(task: Task[..., None]) -> None:
+def _scan(task: Task[..., bool]) -> None:
     stuck_after_s = Settings.from_environment().stuck_after_s
     if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING:
         _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
@@ -57,7 +61,8 @@ def _redrive(stuck_after_s: float, *, worker: str) -> None:
             failed=redrive.failed,
             transfers=redrive.count,
         )
-        if redrive.failed:
-            rollback.si(str(redrive.batch_id)).apply_async()
-        else:
-            links_from(redrive.state, redrive.batch_id).apply_async()
+        with traces.begin("redrive", op="redrive"):
+            if redrive.failed:
+                rollback.si(str(redrive.batch_id)).apply_async()
+            else:
+                links_from(redrive.state, redrive.batch_id).apply_async()

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from api.client_errors import BODY_LIMIT, ClientError, require_own_page
 from api.services import services
 from api.validation import parse_body
+from monitoring import sentry
 from monitoring.browser_errors import BrowserError
 from monitoring.logs import EventLogger
 
@@ -26,6 +27,7 @@ def create() -> Response:
     services().report_limit.count()
     report = BrowserError(**parse_body(ClientError, limit=BODY_LIMIT).model_dump())
     events.warning("client_error", **report.fields())
+    sentry.tell(report.event())
     response = Response(status=204)
     del response.headers["Content-Type"]  # there is no content
     return response
