@@ -38,17 +38,16 @@ class TracedRequests:
     def _traced(
         self, transaction: Transaction, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        def note_status(status: str, *rest: Any) -> Any:
+        def note_answer(status: str, *rest: Any) -> Any:
+            # Here, where Flask has not yet forgotten the request.
+            method = environ["REQUEST_METHOD"]
+            transaction.name = f"{method} {_route(environ)}"
+            transaction.source = "route"
+            transaction.set_data("http.request.method", method)
             transaction.set_http_status(int(status[:3]))
             return start_response(status, *rest)
 
-        try:
-            return self._application(environ, note_status)
-        finally:
-            method = environ["REQUEST_METHOD"]
-            transaction.set_data("http.request.method", method)
-            transaction.name = f"{method} {_route(environ)}"
-            transaction.source = "route"
+        return self._application(environ, note_answer)
 
 
 def _route(environ: WSGIEnvironment) -> str:

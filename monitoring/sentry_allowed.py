@@ -65,10 +65,9 @@ _TRACE_DATA: Final = (
     *("messaging.message.id", "messaging.destination.name", "messaging.message.retry.count"),
 )
 _MECHANISM: Final = ("type", "handled", "exception_id", "parent_id", "source")
-_FRAME: Final = (
-    *("function", "module", "filename", "lineno", "colno", "in_app"),
-    *("pre_context", "context_line", "post_context"),  # lines of code, which have no data
-)
+_FRAME: Final = ("function", "module", "filename", "lineno", "colno", "in_app")
+_CODE: Final = ("pre_context", "context_line", "post_context")
+"""Lines of our own code, which have no data in them."""
 _COMPOSED_OF_NAMES: Final = frozenset(
     {
         "AttributeError",
@@ -175,8 +174,12 @@ def _exception(found: Json, event: Json) -> Json:
         "mechanism": _picked(found.get("mechanism") or {}, _MECHANISM),
     }
     if frames:
-        allowed["stacktrace"] = {"frames": [_picked(frame, _FRAME) for frame in frames]}
+        allowed["stacktrace"] = {"frames": [_frame(each) for each in frames]}
     return allowed
+
+
+def _frame(found: Json) -> Json:
+    return _picked(found, (*_FRAME, *_CODE) if found.get("in_app") else _FRAME)
 
 
 def _words(found: Json, text: str) -> str:
