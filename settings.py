@@ -73,10 +73,10 @@ class Settings:
     fallback_prices: Mapping[str, str]
     price_jump_limit: Decimal
     keep_prices: bool
-    sentry_dsn: str | None = None
-    sentry_environment: str = "production"
-    sentry_release: str | None = None
-    sentry_traces_sample_rate: float = 0.0
+    sentry_dsn: str | None
+    sentry_environment: str
+    sentry_release: str | None
+    sentry_traces_sample_rate: float
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"

@@ -29,7 +29,9 @@ _budget = Budget()
 
 
 def listen() -> None:
-    """Tell from now on what this process logs. A second call changes nothing."""
+    """Tell from now on what this process logs. A second call only forgets what was told."""
+    global _budget  # noqa: PLW0603 - one per process; a parent's may be locked by a thread of it
+    _budget = Budget()
     root = logging.getLogger()
     if not any(isinstance(handler, _Teller) for handler in root.handlers):
         root.addHandler(_Teller(logging.INFO))

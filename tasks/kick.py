@@ -75,6 +75,7 @@ class Kicker:
                 time.sleep(min(PAUSE_SHARE * (time.monotonic() - started_s), MAX_PAUSE_S))
 
     def _kick_unless_one_waits(self) -> None:
+        # Whether it is used or not: the next kick is not its doing.
+        trace, self._trace = self._trace, None
         if not queues.count_waiting(self._app, queues.RESERVE):
-            trace, self._trace = self._trace, None
             chain.kick(trace)

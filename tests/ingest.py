@@ -15,8 +15,9 @@ from stack.ports import LOOPBACK
 from tests.worker_processes import eventually
 
 Json = dict[str, Any]
-Mood = Literal["well", "limited", "broken", "silent"]
-"""`limited` answers 429 and asks to wait, `broken` 500; `silent` reads and never answers."""
+Mood = Literal["well", "limited", "broken", "refusing", "silent"]
+"""`limited` answers 429 and asks to wait, `broken` 500; `refusing` hangs up at once, and `silent`
+reads and never answers."""
 
 KEY = "0123456789abcdef0123456789abcdef"
 PROJECT = "42"
@@ -103,48 +104,54 @@ def _read_envelope(body: bytes) -> Iterator[Item]:
         yield Item(envelope, header, json.loads(payload))
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    received: Ingest
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        assert isinstance(self.server, _Server)
+        received = self.server.received
+        received.requests += 1
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if received.mood == "silent":
+            received.wait_in_silence()
+        if received.mood in ("silent", "refusing"):
+            self.close_connection = True
+            return
+        status = self._status(received.mood)
+        if status == 200:
+            received.take({name.lower(): value for name, value in self.headers.items()}, body)
+        self.send_response(status)
+        if status == 429:
+            self.send_header("Retry-After", "60")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def _status(self, mood: Mood) -> int:
+        if self.path != f"/api/{PROJECT}/envelope/" or KEY not in self.headers["X-Sentry-Auth"]:
+            return 403
+        return {"limited": 429, "broken": 500}.get(mood, 200)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def ingest() -> Iterator[Ingest]:
     """Run it on a free port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            received.requests += 1
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if received.mood == "silent":
-                received.wait_in_silence()
-                self.close_connection = True
-                return
-            status = {"limited": 429, "broken": 500}.get(received.mood, 200)
-            if self.path != f"/api/{PROJECT}/envelope/" or KEY not in self._auth:
-                status = 403
-            if status == 200:
-                received.take({k.lower(): v for k, v in self.headers.items()}, body)
-            self.send_response(status)
-            if status == 429:
-                self.send_header("Retry-After", "60")
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        @property
-        def _auth(self) -> str:
-            return self.headers.get("X-Sentry-Auth", "")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    server.daemon_threads = True
-    received = Ingest(port=server.server_port)
+    server = _Server((LOOPBACK, 0), _Handler)
+    server.received = Ingest(port=server.server_port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield received
+        yield server.received
     finally:
-        received.release()
+        server.received.release()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -258,6 +258,20 @@ def test_a_sentry_that_asks_to_wait_is_left_alone(sentry: Ingest, client: Client
     assert sentry.requests == 1
 
 
+@pytest.mark.parametrize("mood", ["broken", "refusing"])
+def test_a_sentry_that_is_out_of_order_is_told_once_and_logged_as_one_event(
+    sentry: Ingest, client: Client, caplog: pytest.LogCaptureFixture, mood: Any
+) -> None:
+    sentry.mood = mood
+    for _ in range(5):
+        client.capture_event({"message": "x"})
+    client.flush(timeout=20)
+    assert sentry.requests == 5 + 1, "each of them, and how many that were, and none twice"
+    times = [record.truepenny_fields["times"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert times == [1, 2, 4]
+    assert {record.message for record in caplog.records} == {"sentry_not_told"}
+
+
 def test_what_a_silent_sentry_does_not_take_is_dropped_at_a_bound(
     sentry: Ingest, client: Client
 ) -> None:
