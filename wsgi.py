@@ -6,11 +6,14 @@ opens its connections with its first request.
 
 from __future__ import annotations
 
+from functools import partial
+
 from api.app import create_app
 from api.services import build_services
 from api.tracing import TracedRequests
 from monitoring import sentry
 from settings import Settings
+from tasks import queues
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from tasks.pressure import Pressure, look_at
@@ -18,13 +21,15 @@ from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
 _is_watched = sentry.start(_settings, program="api")
+_celery = make_celery(_settings)
 
 app = create_app(
     build_services(
         _settings,
         buffer=intake_buffer(_settings),
-        kick=Kicker(make_celery(_settings)).kick,
+        kick=Kicker(_celery).kick,
         is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
+        queue_lengths=partial(queues.lengths, _celery),
     ),
     proxy_hops=_settings.proxy_hops,
 )

@@ -52,6 +52,8 @@ class Rhythm:
 
 
 _rhythm = Rhythm()
+_did_all = True
+"""What the run that is under way says of itself; a process is at one task at a time."""
 
 
 def enable() -> None:
@@ -60,8 +62,20 @@ def enable() -> None:
     _enabled, _rhythm = True, Rhythm()
 
 
-def done(task: str, *, ok: bool, every_s: float, took_s: float) -> None:
+def begin() -> None:
+    """Begin a run, which did all that it should unless it says otherwise, or raises."""
+    note(ok=True)
+
+
+def note(*, ok: bool) -> None:
+    """Say of the run that is under way whether it could do what it should."""
+    global _did_all  # noqa: PLW0603 - see there
+    _did_all = ok
+
+
+def done(task: str, *, raised: bool, every_s: float, took_s: float) -> None:
     """Count a run of a task that is due every so often, and tell of it where that is due."""
+    ok = _did_all and not raised
     if _enabled and _rhythm.is_due(task, ok=ok):
         import sentry_sdk
 

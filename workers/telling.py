@@ -72,6 +72,7 @@ class _Run:
         import sentry_sdk
 
         self._began_at_s = time.monotonic()
+        check_ins.begin()
         self._open.close()  # of a task whose end nobody told us
         joined = traces.join(task.request.headers or {}, task.name, op="queue.process")
         self._transaction = self._open.enter_context(joined)
@@ -87,7 +88,7 @@ class _Run:
             self._transaction.set_data("messaging.destination.name", route)
             self._transaction.set_data("messaging.message.retry.count", task.request.retries)
 
-    def end(self, task: Any, retval: object, state: str | None, **_: object) -> None:
+    def end(self, task: Any, state: str | None, **_: object) -> None:
         """Leave the trace, and check in where the task is one of beat's."""
         if self._transaction is not None:
             self._transaction.set_status(_STATUS.get(state or "", "internal_error"))
@@ -97,7 +98,7 @@ class _Run:
         if every_s is not None:
             check_ins.done(
                 task.name,
-                ok=state == states.SUCCESS and retval is not False,
+                raised=state != states.SUCCESS,
                 every_s=every_s,
                 took_s=time.monotonic() - self._began_at_s,
             )

@@ -7,6 +7,7 @@ it, and then take Sentry away.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -252,8 +253,8 @@ def test_beats_work_checks_in_once_a_minute_and_says_when_it_fails(watched: Watc
     }
     check_in("scans-recover", "ok")
     check_in("intake-drain", "ok")
-    told = [it["monitor_slug"] for it in watched.sentry.of_kind("check_in")]
-    assert len(told) <= 4, "although each of them runs every second"
+    told = Counter(it["monitor_slug"] for it in watched.sentry.of_kind("check_in"))
+    assert max(told.values()) <= 4, "although they run every second"
 
 
 def test_what_is_driven_on_by_the_scan_is_a_trace_of_its_own(watched: Watched) -> None:
