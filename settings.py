@@ -113,7 +113,7 @@ class Settings:
             sentry_dsn=values.dsn("SENTRY_DSN"),
             sentry_environment=values.label("SENTRY_ENVIRONMENT") or "production",
             sentry_release=values.label("SENTRY_RELEASE"),
-            sentry_traces_sample_rate=values.rate("SENTRY_TRACES_SAMPLE_RATE", "0.1"),
+            sentry_traces_sample_rate=values.rate("SENTRY_TRACES_SAMPLE_RATE", "0.01"),
         )
 
 

@@ -154,6 +154,10 @@ def _release(event: Json) -> Json:
 
 def _contexts(event: Json) -> Json:
     found = event.get("contexts", {}).get("trace", {})
+    if not found.get("op"):
+        # Outside a trace the SDK makes one up for each thread, which would tie together what
+        # has nothing to do with each other.
+        return {}
     trace = _picked(found, _TRACE)
     data = _picked(found.get("data", {}), _TRACE_DATA)
     sampling = _picked(found.get("dynamic_sampling_context") or {}, _SAMPLING)

@@ -67,7 +67,7 @@ def _tell_of(record: logging.LogRecord) -> None:
     error = record.exc_info[1] if record.exc_info else None
     if record.name.startswith(_OWN) or (error and not _is_news(error)):
         return
-    dropped = _budget.spend((record.name, record.msg, type(error)))
+    dropped = _budget.spend((record.name, _template(record), type(error)))
     if dropped is None:
         return
     fields = own_fields(record) or {}

@@ -26,6 +26,9 @@ ID = "0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57"
 SECRET = "alice.miller@example.com"
 
 
+TRACE = {"trace_id": "a" * 32, "op": "http.server"}
+
+
 class Clock:
     """A clock that a test sets."""
 
@@ -39,7 +42,7 @@ class Clock:
 def test_it_is_off_without_an_address() -> None:
     settings = read()
     assert (settings.sentry_dsn, settings.sentry_environment) == (None, "production")
-    assert settings.sentry_traces_sample_rate == 0.1
+    assert settings.sentry_traces_sample_rate == 0.01
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_nothing_leaves_that_is_not_on_the_list() -> None:
         user={"ip_address": "192.0.2.1", "email": SECRET},
         extra={"amount": 1250, "halves": 2, "celery-job": everywhere, "count": SECRET},
         tags={"batch_id": ID, "step": f"deduct {SECRET}", "secret": SECRET, "entry": None},
-        contexts={"trace": {"trace_id": "a" * 32, "data": everywhere}, "other": everywhere},
+        contexts={"trace": TRACE | {"data": everywhere}, "other": everywhere},
         breadcrumbs={
             "values": [
                 {"category": "x", "message": "redriven", "data": {"batch_id": ID, **everywhere}},
@@ -159,12 +162,16 @@ def test_nothing_leaves_that_is_not_on_the_list() -> None:
     assert "192.0.2.1" not in json.dumps(allowed)
     assert allowed["tags"] == {"batch_id": ID, "step": "deduct [email]"}
     assert allowed["extra"] == {"halves": 2}
-    assert allowed["contexts"] == {"trace": {"trace_id": "a" * 32}}
+    assert allowed["contexts"] == {"trace": TRACE}
     assert allowed["breadcrumbs"]["values"] == [
         {"category": "x", "message": "redriven", "data": {"batch_id": ID}},
         {"category": "x", "message": "", "data": {}},
     ]
     assert "request" not in allowed
+
+
+def test_an_error_outside_of_all_traces_is_in_none() -> None:
+    assert "contexts" not in told(ValueError("x"), contexts={"trace": {"trace_id": "a" * 32}})
 
 
 def test_of_a_transaction_its_own_shape_is_told_and_no_span() -> None:
