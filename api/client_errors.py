@@ -129,9 +129,16 @@ def require_own_page(request: Request) -> None:
     else:
         origin = request.headers.get("Origin")
         # Not compared with our scheme: a proxy before us may have taken TLS off.
-        is_own = origin is None or urlsplit(origin).netloc == request.host
+        is_own = origin is None or _host(origin) == request.host
     if not is_own:
         raise Problem("forbidden", "Only pages of this site may report their errors here.")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # it is none
+        return None
 
 
 class ReportLimit:

@@ -149,6 +149,7 @@ def test_a_large_one_is_refused_and_only_json_is_read(page: FlaskClient) -> None
         ({"Sec_Fetch_Site": "none"}, 403),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[localhost"}, 403),
         ({"Origin": "http://localhost.evil.example"}, 403),
     ],
 )
