@@ -53,7 +53,7 @@ def finish() -> None:
 
 
 def tell(event: dict[str, Any]) -> None:
-    """Send an event, which may hold no more than `sentry_allowed` lets pass. Never waits."""
+    """Send what a page reported, of which `sentry_allowed` lets little pass. Never waits."""
     if _started_in == os.getpid():
         from monitoring import sentry_events
 

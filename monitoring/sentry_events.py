@@ -26,6 +26,8 @@ _OWN: Final = "sentry_sdk"
 _TOLD: Final = "truepenny_told"
 
 _budget = Budget()
+_budget_of_strangers = Budget(burst_of_all=20, per_minute_of_all=10)
+"""Apart: whoever reports errors of pages that never were must not use up what our own may tell."""
 
 
 def listen() -> None:
@@ -38,8 +40,11 @@ def listen() -> None:
 
 
 def tell(event: dict[str, Any]) -> None:
-    """Send an event that has a fingerprint, unless enough was told of its like. Never waits."""
-    dropped = _budget.spend(tuple(event["fingerprint"]))
+    """Send what a stranger reported, unless enough was told of its like. Never waits.
+
+    event: with a fingerprint.
+    """
+    dropped = _budget_of_strangers.spend(tuple(event["fingerprint"]))
     if dropped is not None:
         _send(event, dropped)
 
