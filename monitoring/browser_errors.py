@@ -19,7 +19,7 @@ _MAX_LINE: Final = 500
 
 # "    at save (https://host/assets/wallet.js:10:15)" of Chromium, and "at https://…:10:15".
 _CHROMIUM: Final = re.compile(
-    r"\s{0,8}at (?:(?P<function>[^()]{1,100}) \()?(?P<file>[^\s()]{1,300}):(?P<line>\d{1,9})"
+    r"\s{0,8}at (?:(?P<function>[^()]{1,100}) \(|async )?(?P<file>[^\s()]{1,300}):(?P<line>\d{1,9})"
     r":(?P<column>\d{1,9})\)?\s{0,8}"
 )
 # "save@https://host/assets/wallet.js:10:15" of Firefox and Safari.

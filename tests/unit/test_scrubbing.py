@@ -71,6 +71,8 @@ CHROMIUM = f"""TypeError: alice@example.com has 12.50
     at https://pay.example/wallets/{ID}:1:2
     at eval (eval at x (alice@example.com))
     at {"x" * 1000} (https://pay.example/a.js:1:2)"""
+OURS = """    at row (/wallet/rows.js:10:15)
+    at async /shared/panel.js:7:3"""  # as our pages shorten it
 FIREFOX = """row@https://pay.example/assets/wallet.js:10:15
 @https://pay.example/assets/panel.js:7:3
 alice@example.com"""
@@ -84,4 +86,5 @@ def test_the_stacks_of_browsers_are_read_and_whatever_is_no_place_is_left_out() 
         ("row", "https://pay.example/assets/wallet.js", 10),
     ]
     assert [it["function"] for it in stack_frames(FIREFOX)] == ["?", "row"]
+    assert [it["filename"] for it in stack_frames(OURS)] == ["/shared/panel.js", "/wallet/rows.js"]
     assert stack_frames("") == []
