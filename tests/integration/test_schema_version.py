@@ -118,7 +118,9 @@ def test_the_command_waits_where_it_is_told_to(own_database_url: str) -> None:
 
 
 def test_migrating_is_tried_again_only_while_the_database_is_away_and_patience_lasts() -> None:
-    answers = iter([Unreachable("away"), Unavailable("busy"), SchemaVersion.CURRENT])
+    answers: Iterator[Exception | SchemaVersion] = iter(
+        [Unreachable("away"), Unavailable("busy"), SchemaVersion.CURRENT]
+    )
 
     def migrate() -> SchemaVersion:
         answer = next(answers)
