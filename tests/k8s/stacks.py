@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.k8s.composition import Object, compose
@@ -17,6 +16,7 @@ from tests.servers import ROOT
 
 K8S = ROOT / "k8s"
 ROLES = ("api", "money", "scans", "beat", "flower", "migrations")
+WORKERS = ("money", "scans")
 SERVERS = ("database", "broker", "cache")
 
 _ON_VALKEY = {
@@ -25,8 +25,7 @@ _ON_VALKEY = {
     "namespace": "truepenny",
     "resources": ["base"],
     "components": [
-        f"components/{name}"
-        for name in ("cloudnative-pg", "valkey", "hpa", "keda", "keda-valkey")
+        f"components/{name}" for name in ("cloudnative-pg", "valkey", "hpa", "keda", "keda-valkey")
     ],
 }
 
@@ -103,4 +102,3 @@ def stack(name: str) -> Stack:
 
 
 STACKS = ("dev", "prod", "on-valkey")
-in_every_stack = pytest.mark.parametrize("each", map(stack, STACKS), ids=STACKS)
