@@ -37,14 +37,14 @@ class UniqueKeys(yaml.SafeLoader):
     """Refuses a mapping that names a key twice, of which the first would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         assert len(keys) == len(set(keys)), f"a key twice: {keys} {node.start_mark}"
         return super().construct_mapping(node, deep=deep)
 
 
 def read_yaml(path: Path) -> list[Any]:
     """All documents of a file."""
-    return list(yaml.load_all(path.read_text(), Loader=UniqueKeys))  # noqa: S506 - a SafeLoader
+    return list(yaml.load_all(path.read_text(), Loader=UniqueKeys))
 
 
 def compose(folder: Path, given: list[Object] | None = None) -> list[Object]:

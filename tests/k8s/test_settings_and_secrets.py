@@ -42,6 +42,7 @@ def names_that_settings_read() -> set[str]:
         and node.func.value.id == "values"
         and node.args
         and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
     }
     assert all(named.fullmatch(name) for name in asked)
     (secret,) = [

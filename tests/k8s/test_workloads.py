@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+
 from api.openapi.document import build_document
 from settings import Settings
 from stack.processes import app_commands
-from tests.k8s.stacks import ROLES, Stack, WORKERS, containers, pod, role_of, stack
+from tests.k8s.stacks import ROLES, WORKERS, Stack, containers, pod, role_of, stack
 
 
 def test_every_part_of_the_application_has_a_workload(each: Stack) -> None:
@@ -83,7 +84,7 @@ def test_what_is_written_has_a_place(each: Stack) -> None:
             if role_of(workload) not in (None, "migrations") and "args" in container:
                 data = each.one("ConfigMap", "truepenny-settings")["data"]["DATA_DIR"]
                 assert not mounts[data].get("readOnly")
-                assert not mounts["/tmp"].get("readOnly")
+                assert not mounts["/tmp"].get("readOnly")  # noqa: S108 - a volume's place
         assert used == volumes, workload["metadata"]["name"]
 
 
