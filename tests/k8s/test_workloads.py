@@ -8,6 +8,7 @@ from api.openapi.document import build_document
 from settings import Settings
 from stack.processes import app_commands
 from tests.k8s.stacks import ROLES, WORKERS, Stack, containers, pod, role_of, stack
+from tests.servers import ROOT
 
 
 def test_every_part_of_the_application_has_a_workload(each: Stack) -> None:
@@ -139,6 +140,17 @@ def test_containers_start_what_there_is_to_start(each: Stack, settings: Settings
             assert container["args"] == [role]
             assert role in commands
             assert "command" not in container  # the image's own: it knows each role's command
+
+
+def test_pods_and_the_image_agree_on_who_runs_and_where_it_writes(each: Stack) -> None:
+    image = (ROOT / "Dockerfile").read_text().splitlines()
+    (user,) = [line.removeprefix("USER ") for line in image if line.startswith("USER ")]
+    data = each.one("ConfigMap", "truepenny-settings")["data"]["DATA_DIR"]
+    assert any(f"DATA_DIR={data}" in line for line in image)
+    assert 'ENTRYPOINT ["python", "-m", "stack.role"]' in image  # to which a role is the argument
+    for role in ROLES:
+        context = pod(each.of_role(role))["securityContext"]
+        assert f"{context['runAsUser']}:{context['runAsGroup']}" == user
 
 
 def test_what_needs_the_tables_waits_for_the_migrations(each: Stack) -> None:
