@@ -51,6 +51,17 @@ def test_a_role_knows_the_way_only_to_servers_it_needs(each: Stack, role: str) -
     assert {server for server in SERVERS if URLS[server] in given} == NEEDS[role]
 
 
+def test_what_no_policy_names_may_do_nothing(each: Stack) -> None:
+    """One policy is about all pods, also those to come, and allows nothing in either direction."""
+    assert [
+        one["metadata"]["name"]
+        for one in each.of_kind("NetworkPolicy")
+        if one["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    ] == ["default-deny"]
+    assert not allows(each, Peer(), Peer.outside(BINANCE), 443)
+    assert not allows(each, Peer(), Peer(), 8000)
+
+
 def test_everybody_may_look_names_up(each: Stack) -> None:
     labels = {"k8s-app": "kube-dns"}
     dns = Peer(labels, "kube-system", {"kubernetes.io/metadata.name": "kube-system"})
