@@ -31,5 +31,6 @@ venv: ## the virtual environment alone, with what tests need
 
 deps: venv ## compile requirements*.in into the pinned, hashed files (ARGS="--upgrade" for newer)
 	$(COMPILE) $(ARGS) requirements.in -o requirements.txt
+	$(COMPILE) $(ARGS) requirements-app.in -o requirements-app.txt --constraints requirements.txt
 	$(COMPILE) $(ARGS) requirements-fast.in -o requirements-fast.txt
 	$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
