@@ -10,18 +10,19 @@ FROM ${BUILD_BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/truepenny
 COPY requirements-app.txt requirements-fast.txt /tmp/
-RUN /opt/truepenny/bin/pip install --quiet --require-hashes --only-binary=:all: \
+# Bytecode is made here, since nothing can be written later; unchecked, so that no source is
+# looked at again.
+ENV COMPILE="/opt/truepenny/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash"
+RUN /opt/truepenny/bin/pip install --quiet --no-compile --require-hashes --only-binary=:all: \
         --requirement /tmp/requirements-app.txt \
     && if command -v cc >/dev/null; then \
-        /opt/truepenny/bin/pip install --quiet --require-hashes --no-build-isolation \
-            --requirement /tmp/requirements-fast.txt; \
+        /opt/truepenny/bin/pip install --quiet --no-compile --require-hashes \
+            --no-build-isolation --requirement /tmp/requirements-fast.txt; \
     fi \
-    && /opt/truepenny/bin/pip uninstall --quiet --yes pip
+    && /opt/truepenny/bin/pip uninstall --quiet --yes pip setuptools \
+    && $COMPILE /opt/truepenny/lib
 COPY . /srv/truepenny
-# Bytecode now, since nothing can be written later; unchecked, so sources are not looked at again.
-RUN chmod -R u=rwX,go=rX /srv/truepenny \
-    && /opt/truepenny/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        /opt/truepenny/lib /srv/truepenny
+RUN chmod -R u=rwX,go=rX /srv/truepenny && $COMPILE /srv/truepenny
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Truepenny" \
