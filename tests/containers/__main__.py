@@ -38,6 +38,7 @@ SERVICES = (*STORES, *PARTS, "prometheus")
 UP_WITHIN_S = 90.0
 SETTLED_WITHIN_S = 60.0
 STORES_LATE_BY_S = 10.0
+HUNG_AFTER_S = "10"
 ALL_WITHIN_S = 900
 _TRAFFIC = 20
 """So many transfers must be accepted before and after each fault, or there was no load."""
@@ -60,7 +61,7 @@ class Run:
             lambda: self._runs_since(service, before), within_s=UP_WITHIN_S, say=f"{service} is back"
         )
         running_s = time.monotonic() - began_s
-        self._all_healthy()
+        self.all_healthy()
         healthy_s = time.monotonic() - began_s
         self._traffic_goes_on()
         self._settled()
@@ -80,10 +81,27 @@ class Run:
         until(
             lambda: self._runs_since(service, before), within_s=UP_WITHIN_S, say=f"{service} is back"
         )
-        took_s = self._all_healthy()
+        took_s = self.all_healthy()
         self._traffic_goes_on()
         self._settled()
         say(f"{service:<10} out of memory, ended by the kernel: all healthy after {took_s:4.1f} s")
+
+    def hang(self, service: str) -> None:
+        """Stop the container's program without ending it, and wait until it is started again."""
+        before = self.project.state(service)["StartedAt"]
+        began_s = time.monotonic()
+        os.kill(_child_of(int(self.project.state(service)["Pid"])), signal.SIGSTOP)
+        until(
+            lambda: self._runs_since(service, before), within_s=UP_WITHIN_S, say=f"{service} is back"
+        )
+        self.all_healthy()
+        healthy_s = time.monotonic() - began_s
+        self._traffic_goes_on()
+        self._settled()
+        say(
+            f"{service:<10} SIGSTOP, with HUNG_AFTER_S={HUNG_AFTER_S}: ended by its health check,"
+            f" all healthy after {healthy_s:4.1f} s"
+        )
 
     def stop(self) -> None:
         """Stop everything in order, under load, and remove all but the data."""
@@ -99,7 +117,7 @@ class Run:
         """Start everything again on the data that was left."""
         known = list(self.traffic.accepted.values())
         self.project.up()
-        took_s = self._all_healthy()
+        took_s = self.all_healthy()
         if self.books.states(known).get("nowhere"):
             raise EngineError("`down` and `up` lost transfers")
         self._traffic_goes_on()
@@ -112,7 +130,7 @@ class Run:
         self.project.start(*PARTS)
         time.sleep(STORES_LATE_BY_S)
         self.project.start(*STORES, "prometheus")
-        took_s = self._all_healthy()
+        took_s = self.all_healthy()
         self._traffic_goes_on()
         self._settled()
         say(
@@ -133,7 +151,7 @@ class Run:
         state = self.project.state(service)
         return bool(state["Running"] and state["StartedAt"] != before)
 
-    def _all_healthy(self) -> float:
+    def all_healthy(self) -> float:
         return until(
             lambda: all(map(self.project.is_healthy, SERVICES)),
             within_s=UP_WITHIN_S,
@@ -180,15 +198,13 @@ def _go_through(own: Project, folder: Path) -> None:
     began_s = time.monotonic()
     own.up()
     run = Run(own, *_people(own, folder))
-    took_s = until(
-        lambda: all(map(own.is_healthy, SERVICES)), within_s=UP_WITHIN_S, say="all are healthy"
-    )
-    del took_s
+    run.all_healthy()
     say(f"up: all healthy after {time.monotonic() - began_s:4.1f} s")
     run.traffic.start()
     for service in SERVICES:
         run.kill(service)
     run.starve("money")
+    run.hang("scans")
     run.stop()
     run.up()
     run.reboot()
@@ -209,6 +225,7 @@ def project(folder: Path) -> Iterator[Project]:
         compose=compose_command(),
         environment={
             "TRUEPENNY_TAG": name,
+            "HUNG_AFTER_S": HUNG_AFTER_S,
             "SECRETS_DIR": str(folder / "secrets"),
             **{port: str(free_port()) for port in ("PORT", "FLOWER_PORT", "PROMETHEUS_PORT")},
         },
