@@ -25,11 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         return _refuse(str(error))
     commands = role_commands(settings)
-    if role not in commands:
-        return _refuse(f"there is no role {role!r}: it must be one of {', '.join(commands)}")
-    command = commands[role]
-    environment = role_environment(role, os.environ, settings)
-    os.execve(command[0], command, environment)  # noqa: S606 - becoming the program is the task
+    if role in commands:
+        environment = role_environment(role, os.environ, settings)
+        os.execve(commands[role][0], commands[role], environment)  # noqa: S606 - that is the task
+    return _refuse(f"there is no role {role!r}: it must be one of {', '.join(commands)}")
 
 
 def role_commands(settings: Settings) -> dict[str, tuple[str, ...]]:

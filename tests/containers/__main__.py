@@ -58,7 +58,9 @@ class Run:
         self._traffic_goes_on()
         process_id, began_s = self.project.kill(service), time.monotonic()
         until(
-            lambda: self._runs_since(service, before), within_s=UP_WITHIN_S, say=f"{service} is back"
+            lambda: self._runs_since(service, before),
+            within_s=UP_WITHIN_S,
+            say=f"{service} is back",
         )
         running_s = time.monotonic() - began_s
         self.all_healthy()
@@ -79,7 +81,9 @@ class Run:
         with suppress(EngineError):  # whoever takes the memory ends with the container
             self.project.execute(service, "python", "-c", "held = bytearray(2 << 30)")
         until(
-            lambda: self._runs_since(service, before), within_s=UP_WITHIN_S, say=f"{service} is back"
+            lambda: self._runs_since(service, before),
+            within_s=UP_WITHIN_S,
+            say=f"{service} is back",
         )
         took_s = self.all_healthy()
         self._traffic_goes_on()
@@ -92,7 +96,9 @@ class Run:
         began_s = time.monotonic()
         os.kill(_child_of(int(self.project.state(service)["Pid"])), signal.SIGSTOP)
         until(
-            lambda: self._runs_since(service, before), within_s=UP_WITHIN_S, say=f"{service} is back"
+            lambda: self._runs_since(service, before),
+            within_s=UP_WITHIN_S,
+            say=f"{service} is back",
         )
         self.all_healthy()
         healthy_s = time.monotonic() - began_s

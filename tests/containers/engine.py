@@ -36,7 +36,9 @@ def compose_command() -> tuple[str, ...]:
     """Compose, whichever of its two kinds is here. Raises: EngineError: when there is none."""
     if shutil.which("docker-compose"):
         return ("docker-compose",)
-    if subprocess.run(("docker", "compose", "version"), capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ("docker", "compose", "version"), capture_output=True, check=False
+    ).returncode:
         raise EngineError("there is neither docker-compose nor `docker compose`")
     return ("docker", "compose")
 
@@ -77,7 +79,7 @@ class Project:
         return [id for arguments in lists for id in self._ids(*arguments)]
 
     def state(self, service: str) -> dict[str, Any]:
-        """What the engine says of the container: Pid, StartedAt, Health, ExitCode, …"""
+        """What the engine says of the container: its Pid, StartedAt, Health, ExitCode and so on."""
         said = _run(("docker", "inspect", "--format", "{{json .State}}", self.container(service)))
         state: dict[str, Any] = json.loads(said)
         return state
@@ -111,16 +113,19 @@ class Project:
 def _run(
     command: tuple[str, ...], given: str = "", environment: Mapping[str, str] | None = None
 ) -> str:
-    result = subprocess.run(
-        command,
-        input=given,
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=_WITHIN_S,
-        check=False,
-    )
+    try:
+        result = subprocess.run(
+            command,
+            input=given,
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=_WITHIN_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(str(error)) from error
     if result.returncode != 0:
         raise EngineError(f"{' '.join(command)} failed: {(result.stderr or result.stdout).strip()}")
     return result.stdout

@@ -54,7 +54,9 @@ def test_there_is_a_service_for_every_role_of_the_image(tmp_path: Path) -> None:
         "DATA_DIR": str(tmp_path),
     }
     roles = role_commands(Settings.from_environment(nowhere))
-    assert {name: services()[name]["command"] for name in ours()} == {name: [name] for name in roles}
+    assert {name: services()[name]["command"] for name in ours()} == {
+        name: [name] for name in roles
+    }
 
 
 @each_service()
@@ -98,7 +100,13 @@ def test_every_service_says_how_it_is(name: str) -> None:
 def test_an_outage_elsewhere_makes_nothing_unhealthy() -> None:
     """What asks other servers would call a part sick that merely waits for them."""
     for name in ("money", "scans", "beat"):
-        assert services()[name]["healthcheck"]["test"] == ["CMD", "python", "-m", "stack.probe", name]
+        assert services()[name]["healthcheck"]["test"] == [
+            "CMD",
+            "python",
+            "-m",
+            "stack.probe",
+            name,
+        ]
     assert "/health/live" in services()["api"]["healthcheck"]["test"][-1]
 
 

@@ -116,5 +116,5 @@ def test_make_up_uses_the_servers_whose_addresses_are_in_files(tmp_path: Path) -
 
 
 def test_make_up_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="BROKER_URL_FILE: .* cannot be read"):
+    with pytest.raises(StackError, match=r"BROKER_URL_FILE: .* cannot be read"):
         read_settings({"BROKER_URL_FILE": str(tmp_path / "nowhere")})
