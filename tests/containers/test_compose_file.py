@@ -144,9 +144,24 @@ def test_secrets_are_files_and_each_service_gets_its_own(name: str) -> None:
         "cache_requirepass": {"cache"},
         "admin_api_key": {JOB},
         "flower_basic_auth": {"flower"},
+        "database_url": {JOB, "api", "money", "scans"},  # beat and Flower have no business there
+        "broker_url": set(ours()) - {JOB},
+        "cache_url": {"api", "money", "scans", "beat"},
     }
     for secret in service.get("secrets", ()):
-        assert name in holders.get(secret, ours())
+        assert name in holders[secret]
+
+
+def test_every_setting_can_be_set_or_is_fixed_by_the_container() -> None:
+    read = set(re.findall(r'values\.\w+\("([A-Z_]+)"', (ROOT / "settings.py").read_text()))
+    read |= set(re.findall(r'values\.\w+\(\s+"([A-Z_]+)"', (ROOT / "settings.py").read_text()))
+    passed = {
+        variable.removesuffix("_FILE")
+        for name in ours()
+        for variable in services()[name]["environment"]
+    }
+    fixed = {"DATA_DIR", "HOST", "PORT", "FLOWER_PORT"}
+    assert read == (passed & read) | fixed
 
 
 def test_secrets_are_in_a_folder_that_git_and_the_image_leave_out() -> None:
