@@ -35,8 +35,8 @@ from tests.servers import ROOT
 STORES = ("postgres", "broker", "cache")
 PARTS = ("api", "money", "scans", "beat", "flower")
 SERVICES = (*STORES, *PARTS, "prometheus")
-UP_WITHIN_S = 90.0
-SETTLED_WITHIN_S = 60.0
+UP_WITHIN_S = 180.0
+SETTLED_WITHIN_S = 120.0
 STORES_LATE_BY_S = 10.0
 HUNG_AFTER_S = "10"
 ALL_WITHIN_S = 900
