@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from decimal import Decimal
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -257,9 +256,7 @@ def _people(own: Project, folder: Path) -> tuple[Books, Traffic]:
     admin = Api(LOOPBACK, port, key)
     wait_until_up(admin, timeout_s=UP_WITHIN_S)
     demo = ensure_demo(admin, Keep(folder / "demo"), pause=time.sleep)
-    books = Books(own, admin, demo, at_first=Decimal(0))
-    books = Books(own, admin, demo, at_first=books.destination())
-    return books, Traffic(Caller(port, demo.api_key), _body(demo))
+    return Books(own, admin, demo), Traffic(Caller(port, demo.api_key), _body(demo))
 
 
 def _body(demo: Demo) -> dict[str, str]:

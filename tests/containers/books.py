@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
@@ -28,15 +27,14 @@ LEFT JOIN unfinished u ON u.transfer_id = sent.id GROUP BY 1;
 """
 
 
-@dataclass(frozen=True)
 class Books:
-    """What must be true of all accepted transfers together."""
+    """What must be true of all transfers together that are accepted from now on."""
 
-    project: Project
-    admin: Api
-    demo: Demo
-    at_first: Decimal
-    """What the destination had before the first of them."""
+    def __init__(self, project: Project, admin: Api, demo: Demo) -> None:
+        self._project = project
+        self._admin = admin
+        self._demo = demo
+        self._at_first = self.destination()
 
     def states(self, transfers: Iterable[UUID]) -> dict[str, int]:
         """How many of these are in which state; `nowhere` are those that the database lacks."""
@@ -53,7 +51,7 @@ class Books:
 
     def destination(self) -> Decimal:
         """What the destination has, as the API says."""
-        return Decimal(self.admin.get(f"/v1/wallets/{self.demo.destination}")["available"])
+        return Decimal(self._admin.get(f"/v1/wallets/{self._demo.destination}")["available"])
 
     def audit(self, traffic: Traffic) -> str:
         """Check everything. Returns: a sentence. Raises: EngineError: what is wrong."""
@@ -67,10 +65,10 @@ class Books:
         wrong = self._ask(AUDIT)
         if wrong:
             raise EngineError(f"the books are wrong: {wrong}")
-        moved = self.destination() - self.at_first
+        moved = self.destination() - self._at_first
         if moved != len(transfers) * Decimal(traffic.body["amount"]):
             raise EngineError(f"{len(transfers)} transfers moved {moved}")
         return f"{len(transfers)} accepted, each committed once, {moved} moved; the books balance"
 
     def _ask(self, statements: str) -> str:
-        return self.project.execute("postgres", "sh", "-c", _PSQL, given=statements).strip()
+        return self._project.execute("postgres", "sh", "-c", _PSQL, given=statements).strip()
