@@ -42,6 +42,17 @@ _API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
 _PASSWORD = re.compile(r"[^:]+:.+")
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
 
+_SECRETS: Final = (
+    "DATABASE_URL",
+    "BROKER_URL",
+    "CACHE_URL",
+    "ADMIN_API_KEY",
+    "FLOWER_BASIC_AUTH",
+    "SENTRY_DSN",
+)
+"""What may also be given as a file: its name then is in NAME_FILE, as containers do it."""
+_MAX_SECRET_BYTES: Final = 8192
+
 
 class SettingsError(ValueError):
     """A setting is missing or cannot be used; the message names it."""
@@ -83,7 +94,7 @@ class Settings:
 
         Raises: SettingsError: when one is missing or malformed.
         """
-        values = _Values(os.environ if environment is None else environment)
+        values = _Values(read_secrets(os.environ if environment is None else environment))
         return cls(
             database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
@@ -106,6 +117,41 @@ class Settings:
             api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
             **_price_settings(values),
         )
+
+
+def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the content of each NAME_FILE in the place of that.
+
+    Raises: SettingsError: when a file cannot be used; nothing of its content is in the message.
+    """
+    complete = dict(environment)
+    for name in _SECRETS:
+        file = complete.pop(f"{name}_FILE", "").strip()
+        if not file:
+            continue
+        if complete.get(name, "").strip():
+            raise SettingsError(f"{name} and {name}_FILE are both set: give one of them")
+        complete[name] = _read_secret(f"{name}_FILE", Path(file))
+    return complete
+
+
+def _read_secret(name: str, file: Path) -> str:
+    try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for, maybe for ever
+            raise SettingsError(f"{name}: {file} is no file")
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{name}: {file} cannot be read: {error.strerror}") from error
+    if len(content) > _MAX_SECRET_BYTES:
+        raise SettingsError(f"{name}: {file} is larger than {_MAX_SECRET_BYTES} bytes")
+    # Of one that is no text, not even the error's cause is kept: it has the content in it.
+    text = content.decode(errors="replace").removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        raise SettingsError(f"{name}: {file} is empty")
+    if not text.isprintable() or "\N{REPLACEMENT CHARACTER}" in text:
+        raise SettingsError(f"{name}: {file} must be one line of text")
+    return text
 
 
 class _PriceSettings(TypedDict):
