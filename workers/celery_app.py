@@ -54,6 +54,7 @@ _TASK_MODULES = (
     "tasks.drain",
     "tasks.monitors",
     "tasks.prices",
+    "tasks.reconciliation",
     "tasks.recovery",
 )
 
