@@ -9,19 +9,22 @@ from __future__ import annotations
 from api.app import create_app
 from api.services import build_services
 from settings import Settings
+from tasks import reconciliation
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from tasks.pressure import Pressure, look_at
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
+_celery = make_celery(_settings)
 
 app = create_app(
     build_services(
         _settings,
         buffer=intake_buffer(_settings),
-        kick=Kicker(make_celery(_settings)).kick,
+        kick=Kicker(_celery).kick,
         is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
+        reconcile=Kicker(_celery, reconciliation.publish_unless_scans_wait).kick,
     ),
     proxy_hops=_settings.proxy_hops,
 )

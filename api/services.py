@@ -51,6 +51,7 @@ class Services:
     prices: Board
     health: Health
     is_overloaded: Callable[[], bool]
+    reconcile: Callable[[], None]
     counters: Counters
     write_limit: WriteLimit
     strangers: Strangers
@@ -62,12 +63,14 @@ def build_services(
     buffer: IntakeBuffer,
     kick: Callable[[], None],
     is_overloaded: Callable[[], bool] = lambda: False,
+    reconcile: Callable[[], None] = lambda: None,
 ) -> Services:
     """Wire the services of one process.
 
     buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
     is_overloaded: whether the queues are too full for more work; never blocks, never raises.
+    reconcile: tells the workers that a consistency scan was begun; never blocks, never raises.
     """
     database = _database(settings)
     last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
@@ -104,6 +107,7 @@ def build_services(
         prices=prices,
         health=_health(settings, prices),
         is_overloaded=is_overloaded,
+        reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
         strangers=strangers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import shared_task
+from celery import Celery, shared_task
 
 from ledger import reconciling
 from ledger.errors import Unavailable
@@ -12,6 +12,7 @@ from ledger.findings import Finding
 from ledger.reconciliations import Reconciliation
 from monitoring.logs import EventLogger
 from settings import Settings
+from tasks import queues
 from tasks.engine import engine
 
 events = EventLogger(__name__)
@@ -41,9 +42,16 @@ def reconcile() -> None:
             _tell(finding)
 
 
-def publish() -> None:
-    """Have the task done soon. Raises: whatever the broker's client raises."""
-    reconcile.apply_async()
+MAX_WAITING = 5
+
+
+def publish_unless_scans_wait(app: Celery) -> None:
+    """Have the task done now, not with the next beat. Raises: whatever the broker's client does.
+
+    While scans pile up because nobody does them, one more would be done no sooner.
+    """
+    if queues.count_waiting(app, queues.SCANS) < MAX_WAITING:
+        reconcile.apply_async()
 
 
 def _tell(finding: Finding) -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from api.routes import batches, clients, documentation, health, prices, transfers, wallets
+from api.routes import (
+    batches,
+    clients,
+    documentation,
+    health,
+    prices,
+    reconciliations,
+    transfers,
+    wallets,
+)
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
@@ -15,6 +24,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         transfers.blueprint(prefix),
         batches.blueprint(prefix),
         prices.blueprint(prefix),
+        reconciliations.blueprint(prefix),
         health.blueprint(),
         documentation.blueprint(),
     ]
