@@ -57,7 +57,9 @@ class Wrong:
     kind: str
     detail: str
     wallet_ids: Sequence[UUID] = ()
-    """All wallets whose books it makes doubtful."""
+    """All wallets concerned; those of customers are frozen."""
+    is_about_amounts: bool = True
+    """Whether it makes doubtful what the postings of these wallets add up to."""
     wallet_id: UUID | None = None
     asset: str | None = None
     transfer_id: UUID | None = None
@@ -105,7 +107,7 @@ class Recorder:
             if look is None or not look.is_complete or not look.is_projection_wrong:
                 return
             if connection.execute(_IS_DOUBTFUL, self._and(wallet_id=wallet_id)).scalar_one():
-                self._record_wrong(connection, not_rebuilt(look, "the journal is wrong, too"))
+                self._record_wrong(connection, not_rebuilt(look, "the journal cannot be trusted"))
             elif not self._has_room(connection):
                 self.unrecorded += 1
             else:
@@ -152,7 +154,8 @@ class Recorder:
             self.unrecorded += 1
             return
         ids = array_literal(wrong.wallet_ids)
-        connection.execute(_KEEP, self._and(key=wrong.key, ids=ids))
+        doubtful = ids if wrong.is_about_amounts else array_literal(())
+        connection.execute(_KEEP, self._and(key=wrong.key, ids=doubtful))
         statuses = {str(row.id): row.was for row in connection.execute(_FREEZE, {"ids": ids})}
         self._write(
             connection,

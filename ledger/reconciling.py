@@ -82,8 +82,10 @@ def _work_alone(
             return _end(engine, run, "failed", {})
         # Noted before anything can go wrong with it.
         now = _change(engine, run, {"attempts": _runs.c.attempts + 1})
-        while now and now.state == "running" and time.monotonic() < deadline_s:
-            now = _do_piece(engine, now, found)
+        while now and now.state == "running":
+            now = _do_piece(engine, now, found)  # at least one, however little time there is
+            if time.monotonic() >= deadline_s:
+                break
     except Superseded:
         return None
     return now
@@ -211,6 +213,7 @@ def _record_broken_chain(look: Look, recorder: Recorder) -> None:
                 transfer_id=broken.transfer_id,
                 leg=broken.leg,
                 wallet_ids=(look.wallet_id,),
+                is_about_amounts=False,  # those are held against the transfers
                 detail=f"The posting ({broken.leg}) says a balance of {after}, which does not "
                 f"follow from the one before it: {expected} would.",
             )

@@ -250,4 +250,5 @@ read_positions = Table(
     Column("posted_at", Time, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("balance", MinorUnits, nullable=False),
+    Column("stamped", MinorUnits, nullable=False),
 )

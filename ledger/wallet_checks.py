@@ -27,7 +27,11 @@ POSTINGS_OF_ONE: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A posting that does not follow from the one before it."""
+    """A posting that says a balance which follows neither from the one before it nor from the sum.
+
+    A wallet whose balance is wrong stamps it on what follows, until the balance is rebuilt: that
+    is one break, where the stamps leave the sum, and none where they come back to it.
+    """
 
     transfer_id: UUID
     leg: str
@@ -48,7 +52,9 @@ class Look:
     """Whether all its postings have been read now; before that, nothing below is final."""
     balance: int
     booked: int
-    """The balance after the last posting."""
+    """What its postings add up to."""
+    stamped: int
+    """What the last of them says."""
     reserved: int
     held: int
     """By transfers that are `reserved`, from this wallet."""
@@ -155,7 +161,7 @@ def save_positions(
 ) -> None:
     """Remember how far the postings of these wallets were read."""
     rows = [
-        (look.wallet_id, look.last_posted_at.isoformat(), look.seq, look.booked)
+        (look.wallet_id, look.last_posted_at.isoformat(), look.seq, look.booked, look.stamped)
         for look in looks
         if look.last_posted_at is not None and look.seq is not None
     ]
@@ -192,6 +198,7 @@ def _of_row(row: Any, postings: object) -> Look:
         is_complete=row.lines != postings,
         balance=int(row.balance),
         booked=int(row.booked),
+        stamped=int(row.stamped),
         reserved=int(row.reserved),
         held=int(row.held),
         incoming=int(row.incoming),
@@ -214,13 +221,15 @@ WITH chunk AS MATERIALIZED (
     SELECT wallet.*, assets.scale,
            coalesce(read.posted_at, '-infinity') AS read_at,
            coalesce(read.seq, 0) AS read_seq,
-           coalesce(read.balance, 0) AS read_balance
+           coalesce(read.balance, 0) AS read_balance,
+           coalesce(read.stamped, 0) AS read_stamped
     FROM (SELECT * FROM wallets WHERE {which}) AS wallet
     JOIN assets ON assets.code = wallet.asset
     LEFT JOIN read_positions AS read
         ON read.wallet_id = wallet.id AND (NOT :is_full OR read.full_run_id = :run_id)
 ), lines AS (
-    SELECT chunk.id AS wallet_id, chunk.read_seq, chunk.read_balance, line.*
+    SELECT chunk.id AS wallet_id, chunk.read_seq, chunk.read_balance,
+           chunk.read_stamped, line.*
     FROM chunk CROSS JOIN LATERAL (
         SELECT * FROM (
             (SELECT created_at, seq, transfer_id, leg, -amount AS change,
@@ -236,18 +245,20 @@ WITH chunk AS MATERIALIZED (
         ) AS sides ORDER BY created_at, seq LIMIT :postings
     ) AS line
 ), placed AS (
-    SELECT *, coalesce(lag(after) OVER in_order, read_balance) + change AS expected,
+    SELECT *, coalesce(lag(after) OVER in_order, read_stamped) + change AS expected,
+           read_balance + sum(change) OVER (in_order ROWS UNBOUNDED PRECEDING) AS total,
            coalesce(lag(seq) OVER in_order, read_seq) AS seq_before,
            lead(seq) OVER in_order IS NULL AS is_last,
            NOT EXISTS (SELECT FROM transfers WHERE id = transfer_id) AS is_orphan
     FROM lines WINDOW in_order AS (PARTITION BY wallet_id ORDER BY created_at, seq)
 ), read AS (
     SELECT wallet_id, count(*) AS lines,
-           max(after) FILTER (WHERE is_last) AS booked,
+           max(total) FILTER (WHERE is_last) AS booked,
+           max(after) FILTER (WHERE is_last) AS stamped,
            max(created_at) FILTER (WHERE is_last) AS last_posted_at,
            max(seq) FILTER (WHERE is_last) AS last_seq,
            jsonb_agg(jsonb_build_array(transfer_id, leg, after::text, expected::text))
-               FILTER (WHERE after <> expected OR seq <= seq_before) AS breaks,
+               FILTER (WHERE after NOT IN (expected, total) OR seq <= seq_before) AS breaks,
            jsonb_agg(jsonb_build_array(transfer_id, leg)) FILTER (WHERE is_orphan) AS orphans
     FROM placed GROUP BY wallet_id
 ), held AS (
@@ -263,6 +274,7 @@ WITH chunk AS MATERIALIZED (
 SELECT chunk.id, chunk.asset, chunk.scale, chunk.kind, chunk.posted_at,
        chunk.balance, chunk.reserved, chunk.incoming,
        coalesce(read.lines, 0) AS lines, coalesce(read.booked, chunk.read_balance) AS booked,
+       coalesce(read.stamped, chunk.read_stamped) AS stamped,
        coalesce(read.last_posted_at, nullif(chunk.read_at, '-infinity')) AS last_posted_at,
        read.last_seq, read.breaks, read.orphans,
        coalesce(held.amount, 0) AS held, coalesce(coming.amount, 0) AS coming,
@@ -290,15 +302,18 @@ _POSITION: Columns = {
     "posted_at": Time,
     "seq": BigInteger(),
     "balance": MinorUnits,
+    "stamped": MinorUnits,
 }
 _SAVE = text("""
-    INSERT INTO read_positions (wallet_id, full_run_id, posted_at, seq, balance)
-    SELECT wallet_id, :run_id, posted_at, seq, balance
+    INSERT INTO read_positions (wallet_id, full_run_id, posted_at, seq, balance, stamped)
+    SELECT wallet_id, :run_id, posted_at, seq, balance, stamped
     FROM unnest(CAST(:wallet_id_array AS uuid[]), CAST(:posted_at_array AS timestamptz[]),
-                CAST(:seq_array AS bigint[]), CAST(:balance_array AS numeric[]))
-         AS given (wallet_id, posted_at, seq, balance)
+                CAST(:seq_array AS bigint[]), CAST(:balance_array AS numeric[]),
+                CAST(:stamped_array AS numeric[]))
+         AS given (wallet_id, posted_at, seq, balance, stamped)
     ON CONFLICT (wallet_id) DO UPDATE
-    SET posted_at = excluded.posted_at, seq = excluded.seq, balance = excluded.balance,
+    SET posted_at = excluded.posted_at, seq = excluded.seq,
+        balance = excluded.balance, stamped = excluded.stamped,
         -- A run that does not read all leaves the mark of the one that did.
         full_run_id = coalesce(excluded.full_run_id, read_positions.full_run_id)
 """).bindparams(bindparam("run_id", type_=Uuid()))

@@ -19,6 +19,7 @@ from ledger.reconciliations import Reconciliation, Trigger
 from ledger.wallets import Wallet
 from stack.servers import Servers
 from tests.bank import Bank
+from tests.databases import an_engine, copied_database
 
 
 @dataclass
@@ -27,57 +28,13 @@ class Books:
 
     bank: Bank
     superuser: Engine
-    ids: dict[str, UUID] = field(default_factory=dict)
+    ids: dict[str, UUID]
     """Of everything that has a name here."""
-
-    def __post_init__(self) -> None:
-        bank = self.bank
-        source, destination = bank.wallet(100_00), bank.wallet(50_00)
-        others = bank.wallet(70_00), bank.wallet()
-        self.ids |= {
-            "source": source.id,
-            "destination": destination.id,
-            "other": others[0].id,
-            "another": others[1].id,
-            "external": bank.external["USD"].id,
-        }
-        [self.ids["settled"]] = bank.accept(bank.request(*others, 20_00))
-        [self.ids["committed"]] = bank.accept(bank.request(source, destination, 10_00))
-        bank.settle()
-        self._roll_one_back(source)
-        [self.ids["rejected"]] = bank.accept(bank.request(source, destination, 1_000_00))
-        amounts = {"credited": 1_00, "deducted": 2_00, "reserved": 3_00, "accepted": 4_00}
-        for state, amount in amounts.items():
-            [self.ids[state]] = bank.accept(bank.request(source, destination, amount))
-            if state != "accepted":
-                self.run_up_to(state)
-        with autocommit(bank.engine) as connection:
-            transit = text("SELECT id FROM wallets WHERE kind = 'transit' AND asset = 'USD'")
-            self.ids["transit"] = UUID(str(connection.execute(transit).scalar_one()))
-        bank.audit()
+    url: str = field(repr=False)
 
     def run_up_to(self, state: str) -> None:
         """Run the chain of what was accepted until it is in this state."""
-        batch = new_id()
-        for step, end in (("reserve", "reserved"), ("deduct", "deducted"), ("credit", "credited")):
-            self.bank.step(step, batch)
-            if end == state:
-                return
-
-    def _roll_one_back(self, source: Wallet) -> None:
-        """One that had been credited: its destination was frozen too late."""
-        bank, frozen = self.bank, self.bank.wallet()
-        [self.ids["rolled_back"]] = bank.accept(bank.request(source, frozen, 5_00))
-        batch = new_id()
-        for step in ("reserve", "deduct", "credit"):
-            bank.step(step, batch)
-        with transaction(bank.engine) as connection:
-            wallets.freeze(connection, frozen.id)
-        bank.step("commit", batch)
-        bank.roll_back(batch)
-        with transaction(bank.engine) as connection:
-            wallets.unfreeze(connection, frozen.id)
-        self.ids["back"] = frozen.id
+        run_up_to(self.bank, state)
 
     def spoil(self, *statements: str) -> None:
         """Run SQL that no trigger and no foreign key keeps from anything."""
@@ -139,6 +96,12 @@ class Books:
             query = text("SELECT wallets::text FROM wallets WHERE id = :id")
             return str(connection.execute(query, {"id": self.ids[wallet]}).scalar_one())
 
+    def bank_sum(self) -> int:
+        """What the balances of all dollar wallets add up to."""
+        with autocommit(self.bank.engine) as connection:
+            query = text("SELECT sum(balance) FROM wallets WHERE asset = 'USD'")
+            return int(connection.execute(query).scalar_one())
+
     @contextmanager
     def held(self, wallet: str) -> Iterator[Connection]:
         """Hold a wallet's lock as a step does that does not go on."""
@@ -148,13 +111,82 @@ class Books:
             yield connection
 
 
+def run_up_to(bank: Bank, state: str) -> UUID:
+    """Run the chain of what was accepted until it is in this state. Returns: its batch."""
+    batch = new_id()
+    for step, end in (("reserve", "reserved"), ("deduct", "deducted"), ("credit", "credited")):
+        bank.step(step, batch)
+        if end == state:
+            break
+    return batch
+
+
+def write_books(bank: Bank) -> dict[str, UUID]:
+    """Make some wallets, and a transfer in each state. Returns: their ids, by name."""
+    source, destination = bank.wallet(100_00), bank.wallet(50_00)
+    other, another, back = bank.wallet(70_00), bank.wallet(), bank.wallet()
+    ids = {"source": source.id, "destination": destination.id, "back": back.id}
+    ids |= {"other": other.id, "another": another.id, "external": bank.external["USD"].id}
+    [ids["settled"]] = bank.accept(bank.request(other, another, 20_00))
+    [ids["committed"]] = bank.accept(bank.request(source, destination, 10_00))
+    bank.settle()
+    [ids["rolled_back"]] = bank.accept(bank.request(source, back, 5_00))
+    _roll_back(bank, frozen=back)
+    [ids["rejected"]] = bank.accept(bank.request(source, destination, 1_000_00))
+    amounts = {"credited": 1_00, "deducted": 2_00, "reserved": 3_00, "accepted": 4_00}
+    for state, amount in amounts.items():
+        [ids[state]] = bank.accept(bank.request(source, destination, amount))
+        if state != "accepted":
+            run_up_to(bank, state)
+    with autocommit(bank.engine) as connection:
+        transit = text("SELECT id FROM wallets WHERE kind = 'transit' AND asset = 'USD'")
+        ids["transit"] = UUID(str(connection.execute(transit).scalar_one()))
+    bank.audit()
+    return ids
+
+
+def _roll_back(bank: Bank, *, frozen: Wallet) -> None:
+    """Let what was accepted fail at commit, since its destination is frozen by then."""
+    batch = run_up_to(bank, "credited")
+    with transaction(bank.engine) as connection:
+        wallets.freeze(connection, frozen.id)
+    bank.step("commit", batch)
+    bank.roll_back(batch)
+    with transaction(bank.engine) as connection:
+        wallets.unfreeze(connection, frozen.id)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Books that were written once, to be copied by each test."""
+
+    template: str
+    ids: dict[str, UUID]
+    external: Wallet
+
+
+@pytest.fixture(scope="session")
+def written(template_url: str) -> Iterator[Written]:
+    with copied_database(template_url) as url:
+        with an_engine(url) as engine:
+            bank = Bank(engine)
+            ids = write_books(bank)
+        template = make_url(url).database
+        assert template
+        yield Written(template, ids, bank.external["USD"])
+
+
 @pytest.fixture
-def books(bank: Bank, own_database_url: str, servers: Servers) -> Iterator[Books]:
-    # The server's own, of which `servers` knows the password and this address the port.
+def books(template_url: str, written: Written, servers: Servers) -> Iterator[Books]:
+    # The server's own account, of which `servers` knows the password and the address the port.
     password = make_url(servers.postgres().superuser_url).password
-    url = make_url(own_database_url).set(
-        drivername="postgresql+psycopg2", username="postgres", password=password
-    )
-    superuser = create_engine(url)
-    yield Books(bank, superuser)
-    superuser.dispose()
+    with copied_database(template_url, template=written.template) as url, an_engine(url) as engine:
+        superuser = create_engine(
+            make_url(url).set(
+                drivername="postgresql+psycopg2", username="postgres", password=password
+            )
+        )
+        bank = Bank(engine)
+        bank.external["USD"] = written.external
+        yield Books(bank, superuser, dict(written.ids), url)
+        superuser.dispose()

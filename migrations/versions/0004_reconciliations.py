@@ -56,18 +56,19 @@ CREATE TRIGGER reconciliation_findings_append_only
 -- What is wrong and was told already: it is not told again, nor acted on again, while it stands.
 CREATE TABLE standing_wrongs (
     key           text PRIMARY KEY,
-    wallet_ids    uuid[] NOT NULL,
+    wallet_ids    uuid[] NOT NULL, -- whose sum of postings it makes doubtful
     found_in      uuid NOT NULL,
     last_found_in uuid NOT NULL
 );
 
--- How far each wallet's postings were read and found to be right, and the balance there.
+-- How far each wallet's postings were read: what they add up to, and what the last one says.
 CREATE TABLE read_positions (
     wallet_id   uuid PRIMARY KEY,
     full_run_id uuid,
     posted_at   timestamptz NOT NULL,
     seq         bigint NOT NULL,
-    balance     numeric(38, 0) NOT NULL
+    balance     numeric(38, 0) NOT NULL,
+    stamped     numeric(38, 0) NOT NULL
 ) WITH (fillfactor = 70);
 """
 
