@@ -1,4 +1,4 @@
-"""The consistency scan: what a hand has spoilt is found, and mended or stopped; and nothing else."""
+"""The consistency scan: what a hand has spoilt is found, and mended or stopped, and no more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ Seen = tuple[str, str, str]
 
 POSTING = """INSERT INTO postings (transfer_id, leg, debit_wallet_id, credit_wallet_id, amount,
              debit_balance_after, credit_balance_after, created_at) """
+REFUNDED = f"""{POSTING} SELECT :settled, 'refund', :transit, :other, 2000, t.balance - 2000,
+              o.balance + 2000, now() FROM wallets t, wallets o
+              WHERE t.id = :transit AND o.id = :other"""  # noqa: S608 - our own words
+POSTED = f"""{POSTING} SELECT :nothing, 'credit', :external, :another, 5, e.balance - 5,
+            a.balance + 5, now() FROM wallets e, wallets a
+            WHERE e.id = :external AND a.id = :another"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ CORRUPTIONS = {
         {"source"}, {"transit"},
     ),
     "a posting's amount is changed": Corruption(
-        ("UPDATE postings SET amount = amount + 1 WHERE transfer_id = :settled AND leg = 'deduct'",),
+        ("""UPDATE postings SET amount = amount + 1
+            WHERE transfer_id = :settled AND leg = 'deduct'""",),
         {("leg_wrong", "settled", "frozen"), ("chain_broken", "other", "frozen"),
          ("chain_broken", "transit", "alarmed"), ("transit_wrong", "transit", "alarmed"),
          (PROJECTION, "other", "frozen"), (PROJECTION, "transit", "alarmed")},
@@ -100,9 +107,7 @@ CORRUPTIONS = {
         {"other", "another"},
     ),
     "a committed transfer is refunded by hand": Corruption(
-        (POSTING + """SELECT :settled, 'refund', :transit, :other, 2000, t.balance - 2000,
-                      o.balance + 2000, now() FROM wallets t, wallets o
-                      WHERE t.id = :transit AND o.id = :other""",
+        (REFUNDED,
          "UPDATE wallets SET balance = balance + 2000, posted_at = now() WHERE id = :other",
          "ALTER TABLE wallets DROP CONSTRAINT wallets_no_overdraft",
          "UPDATE wallets SET balance = balance - 2000, posted_at = now() WHERE id = :transit"),
@@ -111,9 +116,7 @@ CORRUPTIONS = {
         {"other", "another"},
     ),
     "money is posted for no transfer": Corruption(
-        (POSTING + """SELECT :nothing, 'credit', :external, :another, 5, e.balance - 5,
-                      a.balance + 5, now() FROM wallets e, wallets a
-                      WHERE e.id = :external AND a.id = :another""",
+        (POSTED,
          "UPDATE wallets SET balance = balance - 5, posted_at = now() WHERE id = :external",
          "UPDATE wallets SET balance = balance + 5, posted_at = now() WHERE id = :another"),
         {("posting_orphaned", "another", "frozen"), ("posting_orphaned", "external", "alarmed")},
