@@ -8,6 +8,7 @@ from api import answer_models as answers
 from api import bodies, queries
 from api.openapi import examples
 from api.openapi.operations import Answer, Operation
+from api.openapi.ops_paths import OPS
 from api.openapi.reconciliation_paths import RECONCILIATIONS
 
 SUBMITTING: Final = (
@@ -304,4 +305,12 @@ NOT_AVAILABLE_YET: Final = tuple(
     f"/v1/transfers/{{transfer_id}}/{action}" for action in ("capture", "void", "refund")
 )
 
-OPERATIONS: Final = (*TRANSFERS, *WALLETS, *PRICES, *CLIENTS, *RECONCILIATIONS, *HEALTH)
+OPERATIONS: Final = (
+    *TRANSFERS,
+    *WALLETS,
+    *PRICES,
+    *CLIENTS,
+    *RECONCILIATIONS,
+    *OPS,
+    *HEALTH,
+)

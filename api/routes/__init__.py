@@ -9,6 +9,8 @@ from api.routes import (
     clients,
     documentation,
     health,
+    ops,
+    pages,
     prices,
     reconciliations,
     transfers,
@@ -25,6 +27,8 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         batches.blueprint(prefix),
         prices.blueprint(prefix),
         reconciliations.blueprint(prefix),
+        ops.blueprint(prefix),
         health.blueprint(),
         documentation.blueprint(),
+        pages.blueprint(),
     ]
