@@ -131,9 +131,9 @@ POSTING = """INSERT INTO postings (transfer_id, leg, debit_wallet_id, credit_wal
              debit_balance_after, credit_balance_after, created_at)
              VALUES (gen_random_uuid(), {}, 0, 0, now())"""
 PRICE = "INSERT INTO last_prices VALUES ({}, now())"
-RUN = """INSERT INTO reconciliations (id, trigger, state, is_full, phase, horizon)
-         VALUES (gen_random_uuid(), {}, true, 'wallets', now())"""
-ONE = "'operator', 'running'"
+RUN = """INSERT INTO reconciliations (id, is_full, phase, horizon, trigger, state, finished_at)
+         VALUES (gen_random_uuid(), true, 'wallets', now(), {})"""
+ONE = "'operator', 'running', NULL"
 FINDING = """INSERT INTO reconciliation_findings (reconciliation_id, kind, detail, action)
              SELECT {}, 'k', 'd', {}"""
 NEW_WALLET = "INSERT INTO wallets (id, asset, kind) VALUES (gen_random_uuid(), {})"
@@ -204,9 +204,9 @@ BROKEN_RULES = [
     ),
     ("INSERT INTO assets VALUES ('usd', 2)", "assets_code_check"),
     ("INSERT INTO assets VALUES ('XXXX', 19)", "assets_scale_check"),
-    (RUN.format("'nobody', 'running'"), "reconciliations_trigger"),
-    (RUN.format("'operator', 'done'"), "reconciliations_state"),
-    (RUN.format("'operator', 'finished'"), "reconciliations_ended"),
+    (RUN.format("'nobody', 'running', NULL"), "reconciliations_trigger"),
+    (RUN.format("'operator', 'done', now()"), "reconciliations_state"),
+    (RUN.format("'operator', 'finished', NULL"), "reconciliations_ended"),
     (f"{RUN.format(ONE)}; {RUN.format(ONE)}", "reconciliations_one_running"),
     (FINDING.format("gen_random_uuid()", "'alarmed'"), "reconciliation_findings_run"),
     (FINDING.format("gen_random_uuid()", "'ignored'"), "reconciliation_findings_action"),
