@@ -70,6 +70,7 @@ class Settings:
     admin_api_key: str | None
     stuck_after_s: float
     hung_after_s: float
+    reconcile_every_s: float
     intake_buffer_limit: int
     data_dir: Path
     flower_port: int
@@ -104,6 +105,7 @@ class Settings:
             admin_api_key=values.api_key("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
             hung_after_s=values.positive("HUNG_AFTER_S", 30.0, at_least=_LEAST_HUNG_AFTER_S),
+            reconcile_every_s=values.positive("RECONCILE_EVERY_S", 300.0),
             intake_buffer_limit=values.whole_number(
                 "INTAKE_BUFFER_LIMIT", 200_000, at_least=1, at_most=10_000_000
             ),

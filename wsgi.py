@@ -11,7 +11,7 @@ from functools import partial
 from api.app import create_app
 from api.services import build_services
 from settings import Settings
-from tasks import queues
+from tasks import queues, reconciliation
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from tasks.pressure import Pressure, look_at
@@ -27,6 +27,7 @@ app = create_app(
         kick=Kicker(_celery).kick,
         is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
         queue_lengths=partial(queues.lengths, _celery),
+        reconcile=Kicker(_celery, reconciliation.publish_unless_scans_wait).kick,
     ),
     proxy_hops=_settings.proxy_hops,
 )

@@ -12,6 +12,7 @@ from api.routes import (
     ops,
     pages,
     prices,
+    reconciliations,
     transfers,
     wallets,
 )
@@ -25,6 +26,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         transfers.blueprint(prefix),
         batches.blueprint(prefix),
         prices.blueprint(prefix),
+        reconciliations.blueprint(prefix),
         ops.blueprint(prefix),
         health.blueprint(),
         documentation.blueprint(),
