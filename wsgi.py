@@ -11,16 +11,16 @@ from functools import partial
 from api.app import create_app
 from api.services import build_services
 from api.tracing import TracedRequests
-from monitoring import sentry
 from settings import Settings
-from tasks import queues
+from tasks import queues, reconciliation
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from tasks.pressure import Pressure, look_at
+from workers import telling
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
-_is_watched = sentry.start(_settings, program="api")
+_is_watched = telling.begin(_settings, program="api")
 _celery = make_celery(_settings)
 
 app = create_app(
@@ -30,6 +30,7 @@ app = create_app(
         kick=Kicker(_celery).kick,
         is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
         queue_lengths=partial(queues.lengths, _celery),
+        reconcile=Kicker(_celery, reconciliation.publish_unless_scans_wait).kick,
     ),
     proxy_hops=_settings.proxy_hops,
 )

@@ -55,6 +55,7 @@ class Services:
     health: Health
     sights: Sights
     is_overloaded: Callable[[], bool]
+    reconcile: Callable[[], None]
     counters: Counters
     write_limit: WriteLimit
     strangers: Strangers
@@ -68,6 +69,7 @@ def build_services(
     buffer: IntakeBuffer,
     kick: Callable[[], None],
     is_overloaded: Callable[[], bool] = lambda: False,
+    reconcile: Callable[[], None] = lambda: None,
     queue_lengths: Callable[[], Mapping[str, int]] = dict,
 ) -> Services:
     """Wire the services of one process.
@@ -75,6 +77,7 @@ def build_services(
     buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
     is_overloaded: whether the queues are too full for more work; never blocks, never raises.
+    reconcile: tells the workers that a consistency scan was begun; never blocks, never raises.
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
@@ -111,6 +114,7 @@ def build_services(
             breaker_state=lambda: database.breaker_state,
         ),
         is_overloaded=is_overloaded,
+        reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
         strangers=strangers,

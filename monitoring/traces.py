@@ -11,12 +11,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from sentry_sdk.tracing import Transaction
 
 HEADERS: Final = ("sentry-trace", "baggage")
+
+_carried: ContextVar[dict[str, str] | None] = ContextVar("carried", default=None)
 
 _rate = 0.0
 _enabled = False
@@ -32,10 +35,22 @@ def current() -> dict[str, str] | None:
     """The headers by which a message joins the trace under way here; None when there is none."""
     if not _enabled:
         return None
+    if (carried := _carried.get()) is not None:
+        return carried
     import sentry_sdk
 
     span = sentry_sdk.get_current_span()
     return dict(span.iter_headers()) if span is not None and span.sampled else None
+
+
+@contextmanager
+def carry(headers: dict[str, str] | None) -> Iterator[None]:
+    """Be, for the block, in the trace that `current` told of in another thread."""
+    token = _carried.set(headers)
+    try:
+        yield
+    finally:
+        _carried.reset(token)
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from settings import Settings
 from stack.server import Server, launch_command, server_command
 from tasks import queues
 
+MIGRATIONS = (sys.executable, "-m", "migrations")
+"""What runs once before the application, and ends."""
+
 
 @dataclass(frozen=True)
 class Program:

@@ -82,12 +82,9 @@ def links_from(state: State, batch_id: UUID) -> Signature[Any]:
     return links.on_error(rollback.si(batch))
 
 
-def kick(trace: dict[str, str] | None = None) -> None:
-    """Publish a chain whose reserve will claim what has been accepted by the time it runs.
-
-    trace: what `monitoring.traces.current` gave to whoever caused it, in another thread.
-    """
-    links_from("accepted", new_id()).apply_async(headers=trace or {})
+def kick() -> None:
+    """Publish a chain whose reserve will claim what has been accepted by the time it runs."""
+    links_from("accepted", new_id()).apply_async()
 
 
 _LINKS: dict[StepName, Task[..., None]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from celery import Celery
 
@@ -31,8 +32,10 @@ class Kicker:
     scan finds what was accepted.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, publish: Callable[[Celery], None] | None = None) -> None:
+        """Take what to publish instead, where it is another hint than that of new transfers."""
         self._app = app
+        self._publish = publish or kick_unless_one_waits
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -59,8 +62,11 @@ class Kicker:
         while self._wanted.wait():
             self._wanted.clear()
             started_s = time.monotonic()
+            # Whether it is used or not: the next kick is not its doing.
+            trace, self._trace = self._trace, None
             try:
-                self._kick_unless_one_waits()
+                with traces.carry(trace):
+                    self._publish(self._app)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
                 if failures.add():
                     events.warning(
@@ -74,8 +80,8 @@ class Kicker:
                 # requests that come during the pause share the next kick.
                 time.sleep(min(PAUSE_SHARE * (time.monotonic() - started_s), MAX_PAUSE_S))
 
-    def _kick_unless_one_waits(self) -> None:
-        # Whether it is used or not: the next kick is not its doing.
-        trace, self._trace = self._trace, None
-        if not queues.count_waiting(self._app, queues.RESERVE):
-            chain.kick(trace)
+
+def kick_unless_one_waits(app: Celery) -> None:
+    """Publish a kick. Raises: whatever the broker's client raises."""
+    if not queues.count_waiting(app, queues.RESERVE):
+        chain.kick()

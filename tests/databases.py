@@ -31,11 +31,11 @@ def template_url(database_url: str) -> str:
 
 
 @contextmanager
-def copied_database(template_url: str) -> Iterator[str]:
-    """The address of a migrated, empty database that nobody else uses."""
+def copied_database(template_url: str, *, template: str = TEMPLATE) -> Iterator[str]:
+    """The address of a database that nobody else uses: migrated and empty, or like `template`."""
     name = f"truepenny_test_{os.getpid()}_{next(_numbers)}"
     _run(template_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    _run(template_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    _run(template_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield _with_database(template_url, name)
     try:
         _run(template_url, f"DROP DATABASE {name} WITH (FORCE)")
@@ -54,7 +54,7 @@ def own_database_url(template_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(own_database_url: str) -> Iterator[Engine]:
-    with _engine(own_database_url) as engine:
+    with an_engine(own_database_url) as engine:
         yield engine
 
 
@@ -66,12 +66,13 @@ def bank(engine: Engine) -> Bank:
 @pytest.fixture(scope="module")
 def shared_bank(template_url: str) -> Iterator[Bank]:
     """One bank for all tests of a module: each makes its own wallets, and leaves nothing open."""
-    with copied_database(template_url) as url, _engine(url) as engine:
+    with copied_database(template_url) as url, an_engine(url) as engine:
         yield Bank(engine)
 
 
 @contextmanager
-def _engine(url: str) -> Iterator[Engine]:
+def an_engine(url: str) -> Iterator[Engine]:
+    """An engine for a database of tests."""
     engine = build_engine(url, application_name="test")
     event.listen(engine, "connect", _hurry)
     yield engine

@@ -1,4 +1,4 @@
-"""What workers and beat tell Sentry: their errors, their share of each trace, and check-ins.
+"""What a process that has to do with tasks tells Sentry: errors, its share of traces, check-ins.
 
 Guarantees that of a task's arguments nothing is told but an id, and that without a DSN no
 signal is connected that a task or a message would pass.
@@ -30,28 +30,31 @@ def install() -> None:
     signals.beat_init.connect(_begin_beat)
 
 
+def begin(settings: Settings, *, program: str) -> bool:
+    """Tell from now on of this process. Returns: whether there is anybody to tell."""
+    is_told = sentry.start(settings, program=program)
+    if is_told:
+        signals.before_task_publish.connect(_add_trace)
+        signals.task_prerun.connect(_run.begin)
+        signals.task_postrun.connect(_run.end)
+    return is_told
+
+
 def _begin_worker(**_: object) -> None:
-    _begin("worker")
+    begin(Settings.from_environment(), program="worker")
 
 
 def _begin_child(**_: object) -> None:
-    _begin("worker child")
+    begin(Settings.from_environment(), program="worker child")
 
 
 def _begin_beat(**_: object) -> None:
-    _begin("beat")
+    begin(Settings.from_environment(), program="beat")
 
 
 def _finish(**_: object) -> None:
     # A child ends without what Python does at the end of a program.
     sentry.finish()
-
-
-def _begin(program: str) -> None:
-    if sentry.start(Settings.from_environment(), program=program):
-        signals.before_task_publish.connect(_add_trace)
-        signals.task_prerun.connect(_run.begin)
-        signals.task_postrun.connect(_run.end)
 
 
 def _add_trace(headers: dict[str, Any], **_: object) -> None:

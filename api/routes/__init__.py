@@ -13,6 +13,7 @@ from api.routes import (
     ops,
     pages,
     prices,
+    reconciliations,
     transfers,
     wallets,
 )
@@ -26,6 +27,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         transfers.blueprint(prefix),
         batches.blueprint(prefix),
         prices.blueprint(prefix),
+        reconciliations.blueprint(prefix),
         ops.blueprint(prefix),
         health.blueprint(),
         client_errors.blueprint(),
