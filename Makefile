@@ -7,7 +7,7 @@ SHELL := /bin/sh
 
 # All tests run in lanes side by side, some chosen ones in one, which starts no server twice.
 TESTS = .venv/bin/python -m pytest $(or $(ARGS),--numprocesses $(LANES) --max-worker-restart 0)
-LANES := 2
+LANES := 3
 
 COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import settings
 
 pytest_plugins = [
-    "tests.lanes",
     "tests.servers",
     "tests.databases",
     "tests.brokers",
     "tests.price_scene",
+    "tests.lanes",
 ]
 
 # On a busy machine a deadline says nothing, and a found example belongs into the code.

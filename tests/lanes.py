@@ -1,4 +1,4 @@
-"""Lanes: the suite in several processes side by side, as `make test` runs it (`pytest -n 2`).
+"""Lanes: the suite in several processes side by side, as `make test` runs it (`pytest -n 3`).
 
 Nothing is shared between lanes but the machine: each makes every fixture of the run for itself,
 so it has servers, ports, folders and databases of its own. What a lane is given at a time is a
@@ -69,9 +69,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let a lane be interrupted once, since what follows then is the end of its servers."""
-    if hasattr(session.config, "workerinput"):
-        signal.signal(signal.SIGINT, _interrupted)
+    """Let a lane be interrupted once, since what follows then is the end of its servers.
+
+    A shell that starts us in the background has interrupts ignored, which `make up` would
+    inherit from us, were there no handler.
+    """
+    is_lane = hasattr(session.config, "workerinput")
+    signal.signal(signal.SIGINT, _interrupted if is_lane else signal.default_int_handler)
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
