@@ -63,6 +63,7 @@ class Settings:
     data_dir: Path
     flower_port: int
     flower_basic_auth: str | None
+    flower_url: str | None
     log_level: str
     rate_limit: str
     proxy_hops: int
@@ -98,6 +99,7 @@ class Settings:
             data_dir=Path(values.text("DATA_DIR", ".data")).absolute(),
             flower_port=values.port("FLOWER_PORT", 5555),
             flower_basic_auth=values.passwords("FLOWER_BASIC_AUTH"),
+            flower_url=values.page_url("FLOWER_URL"),
             log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
@@ -214,6 +216,13 @@ class _Values:
             )
         return urls
 
+    def page_url(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not _is_page_url(value):
+            # Not shown: one may hold a password, which everybody who sees the page would read.
+            raise SettingsError(f"{name} must be a URL such as https://host:port/path")
+        return value
+
     def symbols(self, name: str, default: str) -> tuple[str, ...]:
         symbols = _items(self.text(name, default))
         for symbol in symbols:
@@ -266,10 +275,15 @@ def _is_server_url(text: str) -> bool:
 
 def _is_web_url(text: str) -> bool:
     """Whether the text is the address of a server, without a secret, a path or a query."""
+    return _is_page_url(text) and urlsplit(text).path in ("", "/")
+
+
+def _is_page_url(text: str) -> bool:
+    """Whether the text is the address of a page, without a secret or a query."""
     try:
         url = urlsplit(text)
         url.port  # noqa: B018 - raises when it is none
     except ValueError:
         return False
-    is_bare = url.path in ("", "/") and not (url.query or url.fragment or "@" in url.netloc)
+    is_bare = text.isprintable() and not (url.query or url.fragment or "@" in url.netloc)
     return url.scheme in ("http", "https") and bool(url.hostname) and is_bare

@@ -6,22 +6,27 @@ opens its connections with its first request.
 
 from __future__ import annotations
 
+from functools import partial
+
 from api.app import create_app
 from api.services import build_services
 from settings import Settings
+from tasks import queues
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from tasks.pressure import Pressure, look_at
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
+_celery = make_celery(_settings)
 
 app = create_app(
     build_services(
         _settings,
         buffer=intake_buffer(_settings),
-        kick=Kicker(make_celery(_settings)).kick,
+        kick=Kicker(_celery).kick,
         is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
+        queue_lengths=partial(queues.lengths, _celery),
     ),
     proxy_hops=_settings.proxy_hops,
 )

@@ -30,6 +30,11 @@ class Database:
         """Whether it is worth asking."""
         return self._watch.is_up()
 
+    @property
+    def breaker_state(self) -> str:
+        """Whether it is asked: closed (it is), open, or half-open while a probe tries."""
+        return self._watch.state
+
     def transaction(self) -> AbstractContextManager[Connection]:
         """A transaction, as `ledger.database.transaction`. Raises: Unreachable, at once if away."""
         return self._guarded(database.transaction(self._engine))

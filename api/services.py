@@ -6,8 +6,9 @@ when first used, which is after the server has forked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from api.last_known import LastKnown, short_cache_client
 from api.problems import overloaded
 from api.rate_counters import CacheCounters, Counters, MemoryCounters
 from api.scales import Scales
+from api.sights import Sights, build_sights
 from api.strangers import Strangers
 from api.waiting import PLACES, WaitingRoom
 from api.write_limit import WriteLimit
@@ -50,10 +52,12 @@ class Services:
     waiting: WaitingRoom
     prices: Board
     health: Health
+    sights: Sights
     is_overloaded: Callable[[], bool]
     counters: Counters
     write_limit: WriteLimit
     strangers: Strangers
+    flower_url: str | None
 
 
 def build_services(
@@ -62,21 +66,18 @@ def build_services(
     buffer: IntakeBuffer,
     kick: Callable[[], None],
     is_overloaded: Callable[[], bool] = lambda: False,
+    queue_lengths: Callable[[], Mapping[str, int]] = dict,
 ) -> Services:
     """Wire the services of one process.
 
     buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
     is_overloaded: whether the queues are too full for more work; never blocks, never raises.
+    queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
     last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
-
-    def load() -> dict[str, int]:
-        with database.autocommit() as connection:
-            return load_scales(connection)
-
-    scales = Scales(load, last_known)
+    scales = _scales(database, last_known)
 
     def find(api_key: str) -> Client | None:
         with database.autocommit() as connection:
@@ -84,30 +85,50 @@ def build_services(
         scales.prepare()  # whoever is let in may want to move money after the database is gone
         return client
 
-    def look(transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
-        with database.autocommit() as connection:
-            finished = finished_among(connection, transfer_ids)
-            return find_transfers(connection, list(finished)) if finished else {}
-
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
     )
     strangers = Strangers(settings.rate_limit, counters)
     prices = _prices(settings)
+    health = _health(settings, prices)
     return Services(
         database=database,
         buffer=buffer,
         keys=KeyRing(strangers.guard(find), last_known),
         scales=scales,
         intake=Intake(database, buffer, kick),
-        waiting=WaitingRoom(look, places=PLACES),
+        waiting=WaitingRoom(partial(_finished, database), places=PLACES),
         prices=prices,
-        health=_health(settings, prices),
+        health=health,
+        sights=build_sights(
+            settings,
+            health=health,
+            prices=prices,
+            buffer=buffer,
+            queue_lengths=queue_lengths,
+            breaker_state=lambda: database.breaker_state,
+        ),
         is_overloaded=is_overloaded,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
         strangers=strangers,
+        flower_url=settings.flower_url,
     )
+
+
+def _scales(database: Database, last_known: LastKnown) -> Scales:
+    def load() -> dict[str, int]:
+        with database.autocommit() as connection:
+            return load_scales(connection)
+
+    return Scales(load, last_known)
+
+
+def _finished(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
+    """Those of the transfers that have ended."""
+    with database.autocommit() as connection:
+        finished = finished_among(connection, transfer_ids)
+        return find_transfers(connection, list(finished)) if finished else {}
 
 
 def _database(settings: Settings) -> Database:

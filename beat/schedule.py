@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from settings import Settings
-from tasks import drain, monitors, prices, queues, recovery
+from tasks import counting, drain, monitors, prices, queues, recovery
 
 SCANS_PER_STUCK_TIME = 5
 """A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
 
 DRAIN_EVERY_S = 1.0
+COUNT_EVERY_S = 30.0
 PRICES_EVERY_S = 2.0
 PRICES_EXPIRE_AFTER_S = 10.0
 WATCH_SERVERS_EVERY_S = 10.0
@@ -30,6 +31,11 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "intake drain": {
             "task": drain.TASK_NAME,
             "schedule": DRAIN_EVERY_S,
+            "options": {"queue": queues.SCANS},
+        },
+        "counts": {
+            "task": counting.TASK_NAME,
+            "schedule": COUNT_EVERY_S,
             "options": {"queue": queues.SCANS},
         },
         "prices": {

@@ -189,3 +189,13 @@ last_prices = Table(
     Column("price", Numeric, nullable=False),
     Column("as_of", Time, nullable=False),
 )
+
+# How many have ended, up to a time after which none can be added before it. See
+# `ledger.counting`.
+ended_counts = Table(
+    "ended_counts",
+    metadata,
+    Column("state", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False, server_default=text("0")),
+    Column("up_to", Time, nullable=False),
+)

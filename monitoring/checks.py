@@ -89,7 +89,7 @@ def workers_component(ages_s: dict[str, int]) -> Component:
     youngest_s: dict[str, int] = {}
     alive: dict[str, int] = {}
     for name, age_s in ages_s.items():
-        program = name.partition("@")[0].rstrip("-_0123456789")
+        program = heartbeats.program_of(name)
         youngest_s[program] = min(age_s, youngest_s.get(program, age_s))
         alive[program] = alive.get(program, 0) + (age_s <= heartbeats.FRESH_S)
     missing = [name for name in _PROGRAMS if not alive.get(name)]

@@ -8,13 +8,13 @@ an error's text may hold an address or a password.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from monitoring.logs import EventLogger
+from monitoring.looking import Look, NoThread, Run
 
 Status = Literal["ok", "degraded", "down"]
 
@@ -59,30 +59,36 @@ class Health:
     """Runs all checks side by side and sums them up."""
 
     def __init__(self, checks: Mapping[str, Check], *, bound_s: float = BOUND_S) -> None:
-        self._probes = {name: _Probe(name, check) for name, check in checks.items()}
+        self._looks = {
+            name: Look(f"health-{name}", _Noted(name, check)) for name, check in checks.items()
+        }
         self._bound_s = bound_s
 
     def report(self) -> Report:
         """Check everything. Takes at most the bound, and a little."""
         deadline = time.monotonic() + self._bound_s
-        runs = {name: probe.start() for name, probe in self._probes.items()}
+        runs = {name: look.start() for name, look in self._looks.items()}
         components = {
-            name: run.result(deadline - time.monotonic()) or self._no_answer()
-            for name, run in runs.items()
+            name: self._component(run, deadline - time.monotonic()) for name, run in runs.items()
         }
         return Report(overall(components), components)
 
     def store(self) -> str | None:
         """Return the first of STORES that can store, or None when none says so within the bound."""
         began = time.monotonic()
-        runs = {name: self._probes[name].start() for name in STORES}
+        runs = {name: self._looks[name].start() for name in STORES}
         # Half the time for the one, so that there is enough left for the other.
         for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
-            runs[name].result(began + share * self._bound_s - time.monotonic())
-        return next((name for name, run in runs.items() if run.can_store), None)
+            self._component(runs[name], began + share * self._bound_s - time.monotonic())
+        return next((name for name, run in runs.items() if self._component(run, 0).can_store), None)
 
-    def _no_answer(self) -> Component:
-        return Component("down", f"no answer within {self._bound_s:g} s")
+    def _component(self, run: Run[Component], timeout_s: float) -> Component:
+        try:
+            return run.result(timeout_s)
+        except TimeoutError:
+            return Component("down", f"no answer within {self._bound_s:g} s")
+        except NoThread:
+            return Component("down", "cannot be asked: this process gets no more threads")
 
 
 def overall(components: Mapping[str, Component]) -> Status:
@@ -92,70 +98,22 @@ def overall(components: Mapping[str, Component]) -> Status:
     return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
 
 
-class _Run:
-    """One check under way, which several reports may wait for."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._component: Component | None = None
-
-    @property
-    def finished(self) -> bool:
-        return self._done.is_set()
-
-    @property
-    def can_store(self) -> bool:
-        """Whether there is a result, and a good enough one."""
-        return self._component is not None and self._component.can_store
-
-    def finish(self, component: Component) -> None:
-        self._component = component
-        self._done.set()
-
-    def result(self, timeout_s: float) -> Component | None:
-        self._done.wait(max(timeout_s, 0))
-        return self._component
-
-
-class _Probe:
-    """Runs a component's check, one at a time: whoever comes meanwhile waits for the same."""
+class _Noted:
+    """A check that never raises, and tells when failing begins and when it ends."""
 
     def __init__(self, name: str, check: Check) -> None:
         self._name = name
         self._check = check
-        self._lock = threading.Lock()
-        self._run: _Run | None = None
         self._is_failing = False
 
-    def start(self) -> _Run:
-        """Start a check, or join the one that is under way."""
-        with self._lock:
-            if self._run is None or self._run.finished:
-                self._run = self._started()
-            return self._run
-
-    def _started(self) -> _Run:
-        run = _Run()
-        # A daemon: a check that hangs must not keep the process from ending.
-        thread = threading.Thread(
-            target=self._work, args=(run,), name=f"health-{self._name}", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as error:  # the machine has no room for one more
-            self._note(error)
-            run.finish(Component("down", "cannot be asked: this process gets no more threads"))
-        return run
-
-    def _work(self, run: _Run) -> None:
+    def __call__(self) -> Component:
         try:
             component = self._check()
         except Exception as error:  # noqa: BLE001 - whatever a check meets, its component is down
             self._note(error)
-            component = Component("down", "does not answer")
-        else:
-            self._note(None)
-        run.finish(component)
+            return Component("down", "does not answer")
+        self._note(None)
+        return component
 
     def _note(self, error: Exception | None) -> None:
         """Log when failing begins and when it ends: anybody may ask, as often as they like."""

@@ -47,6 +47,11 @@ def ages_s(cache: Redis) -> dict[str, int]:
     }
 
 
+def program_of(name: str) -> str:
+    """Return which program a heartbeat is of: `money2@host` is one of several of `money`."""
+    return name.partition("@")[0].rstrip("-_0123456789")
+
+
 def _server_time_s(cache: Redis) -> int:
     seconds, _microseconds = cache.time()
     return seconds

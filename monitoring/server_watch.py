@@ -62,16 +62,21 @@ class ServerWatch:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def look(self, *, broker_url: str, cache_url: str) -> None:
+    def look(self, *, broker_url: str, cache_url: str) -> list[str]:
         """Look at both. Takes some seconds at most, whatever hangs.
 
+        Returns: what is amiss now, each in a sentence that begins with the server's role.
         Raises: OSError: when what was told cannot be remembered; it has been told.
         """
         known = self._read()
         urls: tuple[tuple[Role, str], ...] = (("broker", broker_url), ("cache", cache_url))
+        amiss = []
         for role, url in urls:
-            known[role] = tell(role, _look_at(role, url), known.get(role, Known()))
+            seen = _look_at(role, url)
+            known[role] = tell(role, seen, known.get(role, Known()))
+            amiss += [f"{role} {finding.detail}" for finding in seen.findings]
         self._write(known)
+        return amiss
 
     def _read(self) -> dict[str, Known]:
         try:

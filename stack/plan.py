@@ -17,6 +17,7 @@ from stack.errors import StackError
 from stack.given import given_servers
 from stack.keep import Keep
 from stack.place import find_place
+from stack.ports import reachable
 from stack.processes import Program, app_programs, server_programs
 from stack.server import Probed, Server
 from stack.servers import Servers
@@ -134,6 +135,7 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         **{name: server.url for name, server in servers.items()},
         "DATA_DIR": str(folders.data),
     }
+    complete.setdefault("FLOWER_URL", _flower_url(read_settings(complete)))
     return Plan(
         settings=read_settings(complete),
         folders=folders,
@@ -143,6 +145,12 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         environment=complete,
         extras=extras,
     )
+
+
+def _flower_url(settings: Settings) -> str:
+    """Where an operator's browser finds Flower, as far as this machine can tell."""
+    host = reachable(settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.flower_port}"
 
 
 def _own_servers(

@@ -7,9 +7,15 @@ import random
 import socket
 
 LOOPBACK = "127.0.0.1"
+_EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - addresses to listen, not to call
 # Below the ports the kernel lends to outgoing connections (from 32768): one of those could
 # take a server's port in the second in which the server is being restarted.
 _OURS = range(20_000, 32_000)
+
+
+def reachable(host: str) -> str:
+    """Where on this machine a server answers that listens at `host`."""
+    return _EVERYWHERE.get(host, host)
 
 
 def is_free(host: str, port: int) -> bool:

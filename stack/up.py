@@ -27,7 +27,7 @@ from stack.locks import Lock, take_data_folder
 from stack.maker import end_with_make
 from stack.migrate import migrate
 from stack.plan import Folders, Plan, make_plan, read_settings, secret_file
-from stack.ports import is_free
+from stack.ports import is_free, reachable
 from stack.server import wait_until_up
 from stack.signals import StopRequested, StopSignals
 from stack.supervision import Supervisor, configuration
@@ -37,7 +37,6 @@ _GIVEN_WITHIN_S = 5.0
 _UP_WITHIN_S = 120.0
 _PORTS_FREE_WITHIN_S = 15.0
 _WATCH_EVERY_S = 0.5
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to listen, not to call
 
 
 def main() -> int:
@@ -134,7 +133,7 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
         wait(server)
     migrate(ROOT, plan.environment, folders.logs / "migrations.log", pause=signals.pause)
     folders.ready.touch()
-    host = _EVERYWHERE.get(plan.settings.host, plan.settings.host)
+    host = reachable(plan.settings.host)
     admin = Api(host, plan.settings.port, plan.environment["ADMIN_API_KEY"])
     wait(admin)
     return admin

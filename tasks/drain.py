@@ -26,6 +26,7 @@ from tasks import queues
 from tasks.chain import kick
 from tasks.engine import engine
 from tasks.intake_buffer import intake_buffer
+from tasks.noting import Run, noted
 
 events = EventLogger(__name__)
 
@@ -46,16 +47,26 @@ def drain() -> None:
 
     Safe to run twice at once. Without the database, or without the broker, it does nothing.
     """
-    try:
-        buffer = _buffer()
-        if buffer.count():
-            with replaying.alone(engine()) as nobody_else:
-                if nobody_else:
-                    drain_into_ledger(buffer)
-                elif _others.add():
-                    events.info("drained_elsewhere", times=_others.count)
-    except Unavailable as error:
-        events.warning("drain_interrupted", error=str(error))
+    with noted("drain") as run:
+        try:
+            _drain(run)
+        except Unavailable as error:
+            events.warning("drain_interrupted", error=str(error))
+            run.ok, run.result = False, "interrupted: the database or the broker did not answer"
+
+
+def _drain(run: Run) -> None:
+    buffer = _buffer()
+    if not buffer.count():
+        run.result = "nothing is buffered"
+        return
+    with replaying.alone(engine()) as nobody_else:
+        if nobody_else:
+            done = drain_into_ledger(buffer)
+            run.result = f"replayed {done.accepted + done.refused + done.known + done.reused}"
+            run.result += f", of which {done.refused} were rejected"
+        elif _others.add():
+            events.info("drained_elsewhere", times=_others.count)
 
 
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:

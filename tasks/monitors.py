@@ -6,6 +6,7 @@ from celery import shared_task
 
 from monitoring.server_watch import ServerWatch
 from settings import Settings
+from tasks.noting import noted
 
 TASK_NAME = "monitors.watch_servers"
 
@@ -18,4 +19,6 @@ def watch_servers() -> None:
     """
     settings = Settings.from_environment()
     watch = ServerWatch(settings.data_dir / "run" / "servers.json")
-    watch.look(broker_url=settings.broker_url, cache_url=settings.cache_url)
+    with noted("servers") as run:
+        amiss = watch.look(broker_url=settings.broker_url, cache_url=settings.cache_url)
+        run.ok, run.result = not amiss, "; ".join(amiss) or "broker and cache are well"

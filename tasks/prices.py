@@ -7,10 +7,11 @@ from functools import cache
 from celery import shared_task
 
 from prices.archive import Archive
-from prices.refreshing import Refresher
+from prices.refreshing import Looked, Refresher
 from prices.shelf import KEPT_S, Shelf, connect
 from settings import Settings
 from tasks.engine import engine
+from tasks.noting import Run, noted
 
 TASK_NAME = "prices.refresh"
 CACHE_TIMEOUT_S = 0.5
@@ -22,7 +23,20 @@ it, nor anybody be shown it, when it is real ones that are asked for again."""
 @shared_task(name=TASK_NAME)
 def refresh() -> None:
     """Take one look at Binance. A second one at the same time finds nothing to do."""
-    refresher().look()
+    with noted("prices") as run:
+        _say(run, refresher().look())
+
+
+def _say(run: Run, looked: Looked) -> None:
+    if looked.elsewhere:
+        return  # who has the turn says how it went
+    run.ok = bool(looked.prices) and not looked.refused
+    if looked.prices or looked.refused:
+        run.result = f"{len(looked.prices)} prices refreshed"
+        if looked.refused:
+            run.result += f", {len(looked.refused)} not believed: {', '.join(looked.refused)}"
+    else:
+        run.result = "no prices: Binance does not answer, or asked for a pause"
 
 
 @cache

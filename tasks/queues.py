@@ -43,3 +43,8 @@ def count_waiting(app: Celery, name: str) -> int:
     with pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
         declared: Any = app.amqp.queues[name].bind(connection.default_channel).queue_declare()
         return int(declared.message_count)
+
+
+def lengths(app: Celery) -> dict[str, int]:
+    """How many messages wait, by queue. Raises: as `count_waiting`."""
+    return {name: count_waiting(app, name) for name in HINTS}

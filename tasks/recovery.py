@@ -12,6 +12,7 @@ from settings import Settings
 from tasks import queues
 from tasks.chain import kick, links_from, rollback
 from tasks.engine import engine
+from tasks.noting import Run, noted
 
 events = EventLogger(__name__)
 
@@ -30,23 +31,29 @@ def recover(self: Task[..., None]) -> None:
     Safe beside live workers and beside a second scan. Published after the commit: what is
     lost in between is stuck again, and found again.
     """
-    try:
-        _scan(self)
-    except Unavailable as error:  # the next scan comes soon
-        events.warning("scan_interrupted", error=str(error))
+    with noted("recovery") as run:
+        try:
+            _scan(self, run)
+        except Unavailable as error:  # the next scan comes soon
+            events.warning("scan_interrupted", error=str(error))
+            run.ok, run.result = False, "interrupted: the database did not answer"
 
 
-def _scan(task: Task[..., None]) -> None:
+def _scan(task: Task[..., None], run: Run) -> None:
     stuck_after_s = Settings.from_environment().stuck_after_s
     if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING:
-        _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
+        count = _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
+        run.result = f"drove on {count} transfers" if count else "nothing stood still"
+    else:
+        run.ok, run.result = False, f"held back: {MAX_WAITING} batches or more wait for workers"
     with transaction(engine()) as connection:
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
     if waiting and not queues.count_waiting(task.app, queues.RESERVE):
         kick()
 
 
-def _redrive(stuck_after_s: float, *, worker: str) -> None:
+def _redrive(stuck_after_s: float, *, worker: str) -> int:
+    """Returns: how many transfers were driven on."""
     with transaction(engine()) as connection:
         redrives = recovery.redrive_stuck(connection, stuck_after_s=stuck_after_s, worker=worker)
     for redrive in redrives:
@@ -61,3 +68,4 @@ def _redrive(stuck_after_s: float, *, worker: str) -> None:
             rollback.si(str(redrive.batch_id)).apply_async()
         else:
             links_from(redrive.state, redrive.batch_id).apply_async()
+    return sum(redrive.count for redrive in redrives)

@@ -51,6 +51,7 @@ def make_celery(settings: Settings) -> Celery:
 
 _TASK_MODULES = (
     "tasks.chain",
+    "tasks.counting",
     "tasks.drain",
     "tasks.monitors",
     "tasks.prices",

@@ -8,6 +8,7 @@ from api import answer_models as answers
 from api import bodies, queries
 from api.openapi import examples
 from api.openapi.operations import Answer, Operation
+from api.openapi.ops_paths import OPS
 
 SUBMITTING: Final = (
     "The answer tells how far the transfer has come. A repeat with the same key and body "
@@ -303,4 +304,4 @@ NOT_AVAILABLE_YET: Final = tuple(
     f"/v1/transfers/{{transfer_id}}/{action}" for action in ("capture", "void", "refund")
 )
 
-OPERATIONS: Final = (*TRANSFERS, *WALLETS, *PRICES, *CLIENTS, *HEALTH)
+OPERATIONS: Final = (*TRANSFERS, *WALLETS, *PRICES, *CLIENTS, *OPS, *HEALTH)

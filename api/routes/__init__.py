@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from api.routes import batches, clients, documentation, health, prices, transfers, wallets
+from api.routes import batches, clients, documentation, health, ops, prices, transfers, wallets
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
@@ -15,6 +15,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         transfers.blueprint(prefix),
         batches.blueprint(prefix),
         prices.blueprint(prefix),
+        ops.blueprint(prefix),
         health.blueprint(),
         documentation.blueprint(),
     ]

@@ -196,6 +196,8 @@ BROKEN_RULES = [
     (PRICE.format("'BTCUSDT', -1"), "last_prices_positive"),
     (PRICE.format("'BTCUSDT', 'NaN'"), "last_prices_positive"),
     (PRICE.format("'BTCUSDT', 'Infinity'"), "last_prices_positive"),
+    ("INSERT INTO ended_counts VALUES ('accepted', 0, now())", "ended_counts_state"),
+    ("UPDATE ended_counts SET count = -1", "ended_counts_not_negative"),
 ]
 
 

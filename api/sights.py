@@ -1,0 +1,162 @@
+"""What can be seen of the whole from here: the numbers behind the overview and the metrics.
+
+Guarantees an answer within about a second whatever hangs, and that many who ask at once cost
+what one does: each part is looked at by one thread at a time, and what was just seen is good
+enough for the next. What cannot be known now is None, and a sentence says why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import redis
+from sqlalchemy import Engine
+
+from ledger.buffering import IntakeBuffer
+from ledger.counting import Standing, read_standing
+from ledger.database import autocommit, build_engine
+from ledger.errors import LedgerError, Unreachable
+from monitoring import heartbeats
+from monitoring.health import BOUND_S, Health, Report
+from monitoring.looking import Look, NoThread, Run
+from monitoring.scan_notes import ScanNote, read_notes
+from monitoring.server_checks import redis_client
+from prices.board import Board
+from prices.quotes import Quote
+from settings import Settings
+
+STATEMENT_TIMEOUT_S: Final = 4.0
+"""Longer than anybody waits here: who asks again then gets what was seen meanwhile."""
+FRESH_FOR_S: Final = 1.0
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """How many messages wait in each queue, and how many requests are buffered."""
+
+    queues: Mapping[str, int]
+    buffered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The age of each heartbeat, and the last note of each scan."""
+
+    heartbeats: Mapping[str, int]
+    notes: Mapping[str, ScanNote]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything that could be seen. unknown: why a part is None, by its name here."""
+
+    at: datetime
+    health: Report
+    breaker_state: str
+    database: Standing | None
+    broker: Broker | None
+    cache: Cache | None
+    prices: list[Quote] | None
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+class Sights:
+    """Looks at every part, side by side. Shared by all threads of a process."""
+
+    def __init__(
+        self,
+        *,
+        health: Health,
+        breaker_state: Callable[[], str],
+        database: Callable[[], Standing],
+        broker: Callable[[], Broker],
+        cache: Callable[[], Cache],
+        prices: Callable[[], list[Quote]],
+    ) -> None:
+        """Take how to look at each part. Whatever that raises means that it is unknown."""
+        self._health = health
+        self._breaker_state = breaker_state
+        self._database = Look("see-database", database, fresh_for_s=FRESH_FOR_S)
+        self._broker = Look("see-broker", broker, fresh_for_s=FRESH_FOR_S)
+        self._cache = Look("see-cache", cache, fresh_for_s=FRESH_FOR_S)
+        self._prices = Look("see-prices", prices, fresh_for_s=FRESH_FOR_S)
+
+    def seen(self) -> Seen:
+        """Look at everything. Takes at most the bound of health, and a little."""
+        unknown: dict[str, str] = {}
+        deadline_s = time.monotonic() + BOUND_S
+        database, broker = self._database.start(), self._broker.start()
+        cache, prices = self._cache.start(), self._prices.start()
+        health = self._health.report()
+
+        def known(name: str, run: Run[Part]) -> Part | None:
+            try:
+                return run.result(deadline_s - time.monotonic())
+            except Exception as error:  # noqa: BLE001 - `Look` has told what it is
+                unknown[name] = _why(error, name)
+                return None
+
+        return Seen(
+            at=datetime.now(UTC),
+            health=health,
+            breaker_state=self._breaker_state(),
+            database=known("database", database),
+            broker=known("broker", broker),
+            cache=known("cache", cache),
+            prices=known("prices", prices),
+            unknown=unknown,
+        )
+
+
+def _why(error: Exception, name: str) -> str:
+    """Say it in a sentence of our own: an error's text may hold an address or a password."""
+    if isinstance(error, TimeoutError):
+        return f"the {name} did not answer within {BOUND_S:g} s"
+    if isinstance(error, NoThread):
+        return "nobody could look: this process gets no more threads"
+    if isinstance(error, LedgerError) and not isinstance(error, Unreachable):
+        return f"the {name} could not tell just now"
+    return f"the {name} does not answer"
+
+
+def build_sights(
+    settings: Settings,
+    *,
+    health: Health,
+    prices: Board,
+    buffer: IntakeBuffer,
+    queue_lengths: Callable[[], Mapping[str, int]],
+    breaker_state: Callable[[], str],
+) -> Sights:
+    """Wire them for one process. Connects to nothing."""
+    # Of its own: what many watch must not take a connection from what moves money.
+    engine = build_engine(
+        settings.database_url,
+        application_name="truepenny-ops",
+        pool_size=1,
+        statement_timeout_s=STATEMENT_TIMEOUT_S,
+    )
+    cache = redis_client(settings.cache_url)
+    return Sights(
+        health=health,
+        breaker_state=breaker_state,
+        database=lambda: _see_database(engine),
+        broker=lambda: Broker(queue_lengths(), buffer.count()),
+        cache=lambda: _see_cache(cache),
+        prices=prices.quotes,
+    )
+
+
+def _see_database(engine: Engine) -> Standing:
+    with autocommit(engine) as connection:
+        return read_standing(connection)
+
+
+def _see_cache(cache: redis.Redis) -> Cache:
+    return Cache(heartbeats.ages_s(cache), read_notes(cache))

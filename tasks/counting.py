@@ -1,0 +1,30 @@
+"""Carrying on the counts of what has ended, as a task."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from ledger.counting import count_up
+from ledger.database import transaction
+from ledger.errors import Unavailable
+from monitoring.logs import EventLogger
+from tasks.engine import engine
+from tasks.noting import noted
+
+events = EventLogger(__name__)
+
+TASK_NAME = "scans.count"
+
+
+@shared_task(name=TASK_NAME)
+def count() -> None:
+    """Count what has ended since the last time. Safe to run twice at once."""
+    with noted("counts") as run:
+        try:
+            with transaction(engine()) as connection:
+                added = count_up(connection)
+        except Unavailable as error:  # the next count makes up for it
+            events.warning("count_interrupted", error=str(error))
+            run.ok, run.result = False, "the database did not answer"
+        else:
+            run.result = f"{added} more have ended"
