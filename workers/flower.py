@@ -48,6 +48,9 @@ class Refusal(RequestHandler):
         """Take what to answer."""
         self._status = status
 
+    def check_xsrf_cookie(self) -> None:
+        """Ask for no cookie: nothing is going to be done."""
+
     def prepare(self) -> None:
         """Answer, whatever the method."""
         self.set_status(self._status)

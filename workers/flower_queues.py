@@ -27,10 +27,13 @@ INTAKE = "intake buffer"
 def lengths(app: Any) -> list[dict[str, Any]]:
     """What waits in each queue, in Flower's words; None where a queue was never declared.
 
-    Raises: OperationalError, Unavailable: when the broker does not answer.
+    Raises: Unavailable: when the broker does not answer.
     """
     with app.connection_for_read() as connection:
-        found = [_length(app, connection, name) for name in queues.HINTS]
+        try:
+            found = [_length(app, connection, name) for name in queues.HINTS]
+        except (*connection.connection_errors, OperationalError, OSError) as error:
+            raise Unavailable("The broker is away.") from error
     buffer = intake_buffer(Settings.from_environment())
     try:
         waiting = buffer.count()
@@ -61,9 +64,6 @@ class _Queues(BaseHandler):  # type: ignore[misc] # it has no types
         return found
 
 
-_AWAY = (OperationalError, Unavailable, OSError)
-
-
 class QueuesPage(_Queues):
     """`/broker`."""
 
@@ -71,7 +71,7 @@ class QueuesPage(_Queues):
         """Show what waits, or nothing while the broker is away."""
         try:
             found = await self.lengths()
-        except _AWAY as error:
+        except Unavailable as error:
             events.warning("queues_not_counted", error=str(error))
             found = []
         self.render("broker.html", broker_url=self.application.broker_uri, queues=found)
@@ -84,5 +84,5 @@ class QueueLengths(_Queues):
         """Tell what waits."""
         try:
             self.write({"active_queues": await self.lengths()})
-        except _AWAY as error:
+        except Unavailable as error:
             raise HTTPError(503, "the broker does not answer") from error
