@@ -10,7 +10,7 @@ from ledger.errors import Unavailable
 from monitoring.logs import EventLogger
 from settings import Settings
 from tasks import queues
-from tasks.chain import kick, links_from, rollback
+from tasks.chain import kick, links_from, of_batch, rollback
 from tasks.engine import engine
 from tasks.noting import Run, noted
 
@@ -65,7 +65,7 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
             transfers=redrive.count,
         )
         if redrive.failed:
-            rollback.si(str(redrive.batch_id)).apply_async()
+            of_batch(rollback, redrive.batch_id).apply_async()
         else:
             links_from(redrive.state, redrive.batch_id).apply_async()
     return sum(redrive.count for redrive in redrives)

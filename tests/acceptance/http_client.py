@@ -17,6 +17,7 @@ from typing import Any
 import requests
 
 from stack.ports import LOOPBACK, free_port
+from stack.server import launch_command
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = "api/gunicorn.conf.py"
@@ -82,7 +83,7 @@ def serving(*, log: Path, config: str = CONFIG, **environment: str) -> Iterator[
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", config, "wsgi:app"],
+            launch_command((sys.executable, "-m", "gunicorn", "-c", config, "wsgi:app")),
             cwd=ROOT,
             env={**os.environ, "RATE_LIMIT": "none", **environment, "PORT": str(port)},
             stdout=output,
