@@ -35,6 +35,9 @@ FRESH_FOR_S: Final = 1.0
 
 Part = TypeVar("Part")
 
+Pressed = Callable[[], tuple[bool, float | None]]
+"""Says whether new transfers are refused, and which share of the broker's memory is used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Broker:
@@ -63,6 +66,8 @@ class Seen:
     broker: Broker | None
     cache: Cache | None
     prices: list[Quote] | None
+    is_overloaded: bool = False
+    broker_memory_share: float | None = None
     unknown: dict[str, str] = field(default_factory=dict)
 
 
@@ -78,10 +83,15 @@ class Sights:
         broker: Callable[[], Broker],
         cache: Callable[[], Cache],
         prices: Callable[[], list[Quote]],
+        pressure: Pressed = lambda: (False, None),
     ) -> None:
-        """Take how to look at each part. Whatever that raises means that it is unknown."""
+        """Take how to look at each part. Whatever that raises means that it is unknown.
+
+        breaker_state, pressure: answer at once, and never raise.
+        """
         self._health = health
         self._breaker_state = breaker_state
+        self._pressure = pressure
         self._database = Look("see-database", database, fresh_for_s=FRESH_FOR_S)
         self._broker = Look("see-broker", broker, fresh_for_s=FRESH_FOR_S)
         self._cache = Look("see-cache", cache, fresh_for_s=FRESH_FOR_S)
@@ -102,6 +112,7 @@ class Sights:
                 unknown[name] = _why(error, name)
                 return None
 
+        is_overloaded, share = self._pressure()
         return Seen(
             at=datetime.now(UTC),
             health=health,
@@ -110,6 +121,8 @@ class Sights:
             broker=known("broker", broker),
             cache=known("cache", cache),
             prices=known("prices", prices),
+            is_overloaded=is_overloaded,
+            broker_memory_share=share,
             unknown=unknown,
         )
 
@@ -133,6 +146,7 @@ def build_sights(
     buffer: IntakeBuffer,
     queue_lengths: Callable[[], Mapping[str, int]],
     breaker_state: Callable[[], str],
+    pressure: Pressed,
 ) -> Sights:
     """Wire them for one process. Connects to nothing."""
     # Of its own: what many watch must not take a connection from what moves money.
@@ -150,6 +164,7 @@ def build_sights(
         broker=lambda: Broker(queue_lengths(), buffer.count()),
         cache=lambda: _see_cache(cache),
         prices=prices.quotes,
+        pressure=pressure,
     )
 
 

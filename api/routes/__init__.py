@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from api.routes import batches, clients, documentation, health, ops, prices, transfers, wallets
+from api.routes import (
+    batches,
+    clients,
+    documentation,
+    health,
+    metrics,
+    ops,
+    prices,
+    transfers,
+    wallets,
+)
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
@@ -17,5 +27,6 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         prices.blueprint(prefix),
         ops.blueprint(prefix),
         health.blueprint(),
+        metrics.blueprint(),
         documentation.blueprint(),
     ]

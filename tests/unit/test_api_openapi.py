@@ -15,7 +15,7 @@ from tasks.intake_buffer import intake_buffer
 from tests.unit.test_api_application import SETTINGS
 
 DOCUMENT = build_document()
-UNDESCRIBED = {"/openapi.json", "/docs", "/docs/{name}", *NOT_AVAILABLE_YET}
+UNDESCRIBED = {"/metrics", "/openapi.json", "/docs", "/docs/{name}", *NOT_AVAILABLE_YET}
 
 Case = tuple[str, Any, dict[str, Any]]
 
