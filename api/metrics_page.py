@@ -16,7 +16,7 @@ from prometheus_client import Metric
 from api.seen_metrics import nothing_known, seen_families
 from api.sights import Sights
 from monitoring.exposition import Page, measured, page, programs_in
-from monitoring.looking import Look, NoThread, Run
+from monitoring.looking import Look, Run
 
 PATIENCE_S: Final = 1.4
 """A little more than a look at everything may take."""
@@ -30,7 +30,7 @@ class MetricsPage:
         """Take what sees the servers, and where the programs of this machine measure."""
         self._seen = Look("metrics-seen", lambda: _seen(sights), fresh_for_s=FRESH_FOR_S)
         # Read anew each time: a scrape of another process must not have seen more before.
-        self._measured = Look("metrics-measured", lambda: measured(programs_in(folder)))
+        self._measured = Look("metrics-measured", lambda: _measured(folder))
 
     def print(self, accept: str) -> Page:
         """Print it in the newest format that is accepted. Never raises for an outage."""
@@ -47,9 +47,13 @@ def _seen(sights: Sights) -> Sequence[Metric]:
     return list(seen_families(sights.seen()))
 
 
+def _measured(folder: Path) -> Sequence[Metric]:
+    return measured(programs_in(folder))
+
+
 def _within(run: Run[Sequence[Metric]], deadline_s: float) -> Sequence[Metric] | None:
-    """What was found, or None when it takes too long, or nobody could look."""
+    """What was found, or None when it takes too long, or failed."""
     try:
         return run.result(deadline_s - time.monotonic())
-    except (TimeoutError, NoThread):
+    except Exception:  # noqa: BLE001 - `Look` has told what it is
         return None

@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from monitoring.logs import EventLogger
-from monitoring.metric_store import entries, is_alive
+from monitoring.metric_store import Damaged, entries, is_alive
 
 events = EventLogger(__name__)
 
@@ -74,7 +74,7 @@ def _counts(file: Path) -> bool:
         if not is_alive(file.parent, place):
             return False
     try:
-        return any(True for _ in list(entries(file.read_bytes())))
-    except (OSError, ValueError, OverflowError) as error:
+        return bool(entries(file.read_bytes()))
+    except (OSError, Damaged) as error:
         events.debug("metrics_not_read", file=file.name, error=type(error).__name__)
         return False

@@ -35,9 +35,12 @@ SILENT_FOR_S = 30.0
 _HEAD = 8
 _LENGTH = struct.Struct("i")
 _NUMBER = struct.Struct("d")
-_DAMAGED = (struct.error, ValueError, OverflowError)
 
 events = EventLogger(__name__)
+
+
+class Damaged(Exception):
+    """A file of numbers that cannot be read."""
 
 
 class Value:
@@ -107,6 +110,10 @@ class Store:
             value.saved = value.number
         except OSError as error:
             self._fall_silent(error)
+        else:
+            if self._is_silent:
+                self._is_silent, self._silent_until_s = False, 0.0
+                events.warning("metrics_heard_again")
 
     def _open(self, value: Value) -> None:
         if self._place is None:
@@ -187,8 +194,8 @@ class _File:
         content = _read(self._file)
         try:
             self._positions = {key: position for key, position, _ in entries(content)}
-            self._used = max(_used(content), _HEAD)
-        except _DAMAGED:
+            self._used = _used(content)
+        except Damaged:
             os.ftruncate(self._file, 0)
 
     def position(self, key: str) -> int:
@@ -219,11 +226,18 @@ class _File:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def entries(content: bytes) -> Iterator[tuple[str, int, float]]:
+def entries(content: bytes) -> list[tuple[str, int, float]]:
     """Read a file's entries: key, position of the number, number.
 
-    Raises: ValueError, struct.error, OverflowError: when it is damaged.
+    Raises: Damaged: when something else than we has written there.
     """
+    try:
+        return list(_entries(content))
+    except (struct.error, ValueError) as error:
+        raise Damaged from error
+
+
+def _entries(content: bytes) -> Iterator[tuple[str, int, float]]:
     used, position = _used(content), _HEAD
     if used > len(content):
         raise ValueError("it ends before its last entry")
@@ -265,7 +279,7 @@ def wipe(folder: Path) -> None:
 
 
 def _used(content: bytes) -> int:
-    return int(_LENGTH.unpack_from(content)[0]) if content else _HEAD
+    return max(int(_LENGTH.unpack_from(content)[0]), _HEAD) if content else _HEAD
 
 
 def _read(file: int) -> bytes:

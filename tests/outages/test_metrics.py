@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +17,8 @@ import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
+from ledger.clients import create_client
+from ledger.database import transaction
 from stack.ports import LOOPBACK, free_port
 from stack.servers import Servers
 from tests.acceptance.http_client import Caller
@@ -28,6 +31,8 @@ from tests.worker_processes import SCANS, eventually
 pytestmark = pytest.mark.chaos
 
 WITHIN_S = 2.0
+# Until the consistency scan is there to be asked.
+NOT_THERE_YET = {"truepenny_reconciliation_findings"}
 OPEN = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
 SETTLED = 'truepenny_transfers_settled_total{state="committed"}'
 COMMITTED = 'truepenny_step_transfers_sum{step="commit"}'
@@ -92,8 +97,8 @@ def processes_below(pid: int) -> list[psutil.Process]:
 def processes_of_the_api(town: Town) -> list[psutil.Process]:
     for process in psutil.process_iter():
         if process.ppid() == psutil.Process().pid:
-            ports = {each.laddr[1] for each in process.net_connections("tcp") if each.laddr}
-            if town.client.port in ports:
+            listening = {each.laddr[1:2] for each in process.net_connections("tcp")}
+            if (town.client.port,) in listening:
                 return process.children()
     raise AssertionError("nobody listens there")
 
@@ -171,7 +176,7 @@ def test_every_metric_of_the_rules_is_there(watched: Town) -> None:
     named = set(re.findall(r"\btruepenny_\w+", rules))
     there = {name.partition("{")[0] for name in numbers(watched)}
     assert named
-    assert named - there == set()
+    assert named - there - NOT_THERE_YET == set()
 
 
 def test_a_worker_on_another_machine_serves_its_own(watched: Town) -> None:
@@ -193,7 +198,36 @@ def _of(port: int) -> str:
     return requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=5).text
 
 
-def test_without_the_database_the_metrics_say_so(watched: Town) -> None:
+@pytest.fixture(scope="module")
+def admin(watched: Town) -> Caller:
+    with transaction(watched.engine) as connection:
+        _, api_key = create_client(connection, name="admin", scope="admin", rate_limit="none")
+    return Caller(watched.client.port, api_key)
+
+
+def overview(admin: Caller) -> dict[str, Any]:
+    """The overview for operators; within the time."""
+    begun_s = time.monotonic()
+    answer = admin.get("/v1/ops/overview")
+    assert answer.status_code == 200, answer.text
+    assert time.monotonic() - begun_s < WITHIN_S
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def test_every_scan_says_of_its_last_run_how_it_went(watched: Town, admin: Caller) -> None:
+    def are_well(*names: str) -> bool:
+        scans = {scan["name"]: scan for scan in overview(admin)["scans"]}
+        return all(scans[name]["ok"] and scans[name]["at"] for name in names)
+
+    eventually(lambda: are_well("recovery", "drain"))
+    alive = {worker["program"] for worker in overview(admin)["workers"] if worker["alive"]}
+    assert {"money", "scans", "beat"} <= alive
+    eventually(lambda: number(watched, 'truepenny_scan_ok{scan="recovery"}') == 1)
+
+
+def test_without_the_database_metrics_and_overview_say_so(watched: Town, admin: Caller) -> None:
+    assert overview(admin)["unknown"] == {}
     known = 'truepenny_known{part="database"}'
     eventually(lambda: number(watched, known) == 1)
     with watched.outage():
@@ -210,6 +244,11 @@ def test_without_the_database_the_metrics_say_so(watched: Town) -> None:
         answer = watched.client.submit(watched.body())
         assert answer.json()["state"] == "buffered"
         eventually(lambda: number(watched, "truepenny_intake_buffer_requests") >= 1)
+        eventually(lambda: overview(admin)["transfers"]["states"]["buffered"] == 1)
+        found = overview(admin)
+        assert found["unknown"] == {"transfers": "the database does not answer"}
+        assert found["transfers"]["states"]["committed"] is None
+        assert found["breakers"][0]["state"] in ("open", "half-open")
     watched.settles([answer.json()["id"]])
     eventually(lambda: number(watched, known) == 1)
     drained = 'truepenny_drained_requests_total{outcome="accepted"}'
