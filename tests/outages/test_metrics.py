@@ -25,6 +25,7 @@ from tests.acceptance.http_client import Caller
 from tests.breakable import breakable
 from tests.brokers import RedisBroker
 from tests.outages.town import Town, town
+from tests.price_scene import put_live_prices
 from tests.servers import ROOT, migrate
 from tests.worker_processes import SCANS, eventually
 
@@ -171,9 +172,11 @@ def test_promtool_finds_nothing_to_complain_of(watched: Town) -> None:
     assert (checked.stdout + checked.stderr, checked.returncode) == ("", 0)
 
 
-def test_every_metric_of_the_rules_is_there(watched: Town) -> None:
+def test_every_metric_of_the_rules_is_there(watched: Town, cache_url: str) -> None:
     rules = (ROOT / "monitoring" / "alerts.yml").read_text()
     named = set(re.findall(r"\btruepenny_\w+", rules))
+    put_live_prices(cache_url)  # a static price has no age
+    eventually(lambda: "truepenny_price_age_seconds" in scrape(watched))
     there = {name.partition("{")[0] for name in numbers(watched)}
     assert named
     assert named - there - NOT_THERE_YET == set()
