@@ -11,6 +11,7 @@ from api.routes import (
     health,
     metrics,
     ops,
+    pages,
     prices,
     transfers,
     wallets,
@@ -29,4 +30,5 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         health.blueprint(),
         metrics.blueprint(),
         documentation.blueprint(),
+        pages.blueprint(),
     ]

@@ -1,0 +1,89 @@
+"""The pages' files, read once. Guarantees that an address is looked up, never opened as a path.
+
+All assets stand below one folder named after a digest of all of them. So a browser may keep
+them for ever, and a page never runs modules of two releases together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = "/assets"
+_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain; charset=utf-8",
+}
+"""What is served as an asset. Pages are served by their own addresses, other files not."""
+_PLAIN_SCRIPT: Final = "shared/theme_first.js"
+"""The one script that is no module: it runs before the first paint."""
+
+
+@dataclass(frozen=True)
+class WebFile:
+    """A file as it goes out."""
+
+    content: bytes
+    content_type: str
+    etag: str
+
+
+@dataclass(frozen=True)
+class WebFiles:
+    """Everything below web/, in memory."""
+
+    version: str
+    assets: Mapping[str, WebFile]
+    pages: Mapping[str, WebFile]
+
+
+def read_web_files(folder: Path) -> WebFiles:
+    """Read the folder: assets by their path below it, pages by the name of their HTML file."""
+    contents = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in _TYPES
+    }
+    version = _digest(*(part for name in contents for part in (name.encode(), contents[name])))
+    return WebFiles(
+        version,
+        {
+            name: WebFile(content, _TYPES[Path(name).suffix], _digest(content))
+            for name, content in contents.items()
+        },
+        {
+            path.stem: _page(path, contents, base=f"{PREFIX}/{version}")
+            for path in sorted(folder.glob("*.html"))
+        },
+    )
+
+
+def _page(path: Path, names: Mapping[str, bytes], *, base: str) -> WebFile:
+    preloads = "\n".join(
+        f'<link rel="modulepreload" href="{base}/{name}">' for name in _modules(path.stem, names)
+    )
+    text = path.read_text().replace("{preloads}", preloads).replace("{assets}", base)
+    content = text.encode()
+    return WebFile(content, "text/html; charset=utf-8", _digest(content))
+
+
+def _modules(page: str, names: Mapping[str, bytes]) -> Iterator[str]:
+    """Name the modules that a page imports, so that a browser asks for all of them at once."""
+    for name in names:
+        folder = name.partition("/")[0]
+        is_module = name.endswith(".js") and name != _PLAIN_SCRIPT
+        if is_module and folder in ("shared", "vendor", page):
+            yield name
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()[:20]

@@ -1,0 +1,86 @@
+/**
+ * A panel: a part of a page that fails and recovers by itself. Guarantees that an error thrown
+ * while it is drawn stays inside it, is reported once, and leaves a button that tries again.
+ */
+import { sentenceOf } from "./api_errors.js";
+import { Freshness, Notice, Skeleton } from "./parts.js";
+import { report } from "./reporting.js";
+import { Component, html } from "./view.js";
+
+/**
+ * @typedef {object} PanelProps
+ * @property {string} name for reports: lower case, such as "wallets"
+ * @property {string} title
+ * @property {import("./polling.js").Polled} [polled] what it shows; children is then called
+ *   with the data, once there is any
+ * @property {any} [actions] buttons beside the title
+ * @property {any} [skeleton] shown until the first answer
+ * @property {string} [className]
+ * @property {any} children nodes, or a function that draws the data
+ */
+
+/** @extends {Component<PanelProps, {error: Error | null}>} */
+export class Panel extends Component {
+  constructor(props) {
+    super(props);
+    this.state = { error: null };
+    this._retry = this._retry.bind(this);
+  }
+
+  componentDidCatch(error) {
+    report({ kind: "render", panel: this.props.name, error });
+    this.showRetry(error);
+  }
+
+  /** Replace the panel's content by a way to try again. @param {Error} error */
+  showRetry(error) {
+    this.setState({ error });
+  }
+
+  _retry() {
+    this.setState({ error: null });
+    this.props.polled?.refresh();
+  }
+
+  render({ name, title, polled, actions, className = "" }, { error }) {
+    const id = `panel-${name}`;
+    return html`
+      <section class="panel ${className}" data-panel=${name} aria-labelledby=${id}>
+        <header class="panel-header">
+          <h2 id=${id}>${title}</h2>
+          ${polled && !error && html`<${Freshness} polled=${polled} />`}
+          ${!error && html`<div class="panel-actions">${actions}</div>`}
+        </header>
+        ${error
+          ? html`<${Broken} onRetry=${this._retry} />`
+          : html`<${Content} ...${this.props} />`}
+      </section>
+    `;
+  }
+}
+
+/** A component of its own, so that what children throws is thrown below the panel. */
+function Content({ polled, skeleton, children }) {
+  const draw = Array.isArray(children) ? children[0] : children;
+  if (typeof draw !== "function") return children;
+  if (polled.data !== null) return draw(polled.data);
+  if (polled.error) {
+    return html`
+      <${Notice} kind="problem" title=${sentenceOf(polled.error)}>
+        It is tried again by itself.
+        <button class="button small" onClick=${polled.refresh}>Try now</button>
+      </>
+    `;
+  }
+  return skeleton ?? html`<${Skeleton} lines=${4} />`;
+}
+
+function Broken({ onRetry }) {
+  return html`
+    <div class="panel-broken" role="alert">
+      <p><strong>This part of the page has failed.</strong></p>
+      <p>The rest goes on working, and the error was reported. Nothing happened to any money.</p>
+      <button class="button" onClick=${onRetry}>Try again</button>
+    </div>
+  `;
+}

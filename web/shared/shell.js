@@ -1,0 +1,106 @@
+/**
+ * The frame of both pages: header, the question for an API key, and whom to ask with it.
+ * Guarantees that nothing below is drawn without a key that was good once, and that a key which
+ * is refused later is asked for again.
+ */
+import { Api } from "./api.js";
+import { Mark } from "./icons.js";
+import { KeyForm } from "./key_form.js";
+import { Panel } from "./panel.js";
+import { installReporting } from "./reporting.js";
+import { dropKey, forgetAll, keepKey, recallKey } from "./session.js";
+import { ThemeToggle } from "./theme.js";
+import { html, render, useEffect, useMemo, useState } from "./view.js";
+
+const PAGES = [
+  { page: "wallet", href: "/", label: "Wallets" },
+  { page: "ops", href: "/ops", label: "Operations" },
+];
+
+/**
+ * @param {object} props
+ * @param {"wallet" | "ops"} props.page
+ * @param {string} props.title the page's heading, for those who cannot see it
+ * @param {(api: Api) => Promise<unknown>} props.probe tells whether a key is good for this page
+ * @param {any} props.content the component that draws the page; gets `api` and `apiKey`
+ */
+function Shell({ page, title, probe, content }) {
+  const [key, setKey] = useState(recallKey);
+  const [refusal, setRefusal] = useState(null);
+  const api = useMemo(
+    () =>
+      key &&
+      new Api(key, (error) => {
+        dropKey();
+        setKey(null);
+        setRefusal(error);
+      }),
+    [key],
+  );
+  const enter = (entered) => {
+    keepKey(entered);
+    setRefusal(null);
+    setKey(entered);
+  };
+  const forget = () => {
+    forgetAll();
+    setRefusal(null);
+    setKey(null);
+  };
+  useForgettingElsewhere(key, setKey);
+  return html`
+    <a class="skip" href="#content">Skip to content</a>
+    <${Header} page=${page} onForget=${api && forget} />
+    <main id="content" class="page" tabindex="-1">
+      <h1 class=${api ? "unseen" : "unseen"}>${title}</h1>
+      ${api
+        ? html`<${content} api=${api} />`
+        : html`
+            <${Panel} name="key" title="Enter your API key" className="narrow">
+              <${KeyForm} probe=${probe} refusal=${refusal} onEnter=${enter} />
+            </>
+          `}
+    </main>
+  `;
+}
+
+/** A page that comes back from the browser's cache may remember a key that is gone. */
+function useForgettingElsewhere(key, setKey) {
+  useEffect(() => {
+    const check = () => setKey(recallKey());
+    window.addEventListener("pageshow", check);
+    return () => window.removeEventListener("pageshow", check);
+  }, [key]);
+}
+
+function Header({ page, onForget }) {
+  return html`
+    <header class="top">
+      <div class="top-inner">
+        <a class="brand" href="/" aria-label="Truepenny"><${Mark} /><span>Truepenny</span></a>
+        <nav aria-label="Pages">
+          ${PAGES.map(
+            (item) => html`
+              <a key=${item.page} href=${item.href}
+                aria-current=${item.page === page ? "page" : undefined}>${item.label}</a>
+            `,
+          )}
+          <a href="/docs">API</a>
+        </nav>
+        <div class="top-actions">
+          <${ThemeToggle} />
+          ${onForget &&
+          html`<button type="button" class="button small" onClick=${onForget}>Forget key</button>`}
+        </div>
+      </div>
+    </header>
+  `;
+}
+
+/** Start a page. @param {Parameters<typeof Shell>[0]} props */
+export function startPage(props) {
+  installReporting();
+  const root = document.getElementById("root");
+  root.replaceChildren();
+  render(html`<${Shell} ...${props} />`, root);
+}
