@@ -12,12 +12,12 @@ from typing import Final
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from api.sights import Broker, Cache, Seen
+from api.sights import Books, Broker, Cache, Seen
 from ledger.counting import Standing
 from ledger.states import FINISHED, UNFINISHED
 from monitoring.health import Report
 from monitoring.heartbeats import FRESH_S, program_of
-from monitoring.scan_notes import NAMES
+from monitoring.scan_notes import NAMES, ScanNote
 from prices.quotes import Quote
 
 _PARTS: Final = ("database", "broker", "cache", "prices")
@@ -32,11 +32,13 @@ def seen_families(seen: Seen) -> Iterator[Metric]:
     yield _known(set(_PARTS) - seen.unknown.keys())
     yield from _health(seen.health)
     if seen.database is not None:
-        yield from _standing(seen.database)
+        yield from _standing(seen.database.standing)
+        yield from _books(seen.database.books)
     if seen.broker is not None:
         yield from _broker(seen.broker)
     if seen.cache is not None:
         yield from _cache(seen.cache)
+    yield from _scans(seen)
     if seen.prices is not None:
         yield from _prices(seen.prices)
     yield from _pressure(seen)
@@ -128,18 +130,39 @@ def _cache(cache: Cache) -> Iterator[Metric]:
         ["program"],
         (([program], count) for program, count in alive.items()),
     )
+
+
+def _scans(seen: Seen) -> Iterator[Metric]:
+    notes: dict[str, ScanNote | None] = {}
+    if seen.cache is not None:
+        notes = {name: seen.cache.notes.get(name) for name in NAMES}
+    if seen.database is not None and seen.database.books is not None:
+        notes["reconciliation"] = seen.database.books.note
     yield _gauge(
         "truepenny_scan_ok",
         "Whether the last run of a scan went well; 0 when none is on record.",
         ["scan"],
-        (([name], name in cache.notes and cache.notes[name].ok) for name in NAMES),
+        (([name], note is not None and note.ok) for name, note in notes.items()),
     )
     yield _gauge(
         "truepenny_scan_age_seconds",
         "How long ago the last run of a scan ended.",
         ["scan"],
-        (([name], note.age_s) for name, note in cache.notes.items()),
+        (([name], note.age_s) for name, note in notes.items() if note is not None),
     )
+
+
+def _books(books: Books | None) -> Iterator[Metric]:
+    if books is None:
+        return
+    found = CounterMetricFamily(
+        "truepenny_reconciliation_findings",
+        "What was ever found wrong in the books, by kind and by what was done about it.",
+        labels=["kind", "action"],
+    )
+    for (kind, action), count in books.findings.items():
+        found.add_metric([kind, action], count)
+    yield found
 
 
 def _prices(quotes: list[Quote]) -> Iterator[Metric]:

@@ -40,6 +40,25 @@ Pressed = Callable[[], tuple[bool, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Books:
+    """The last time that the books were held against themselves, and all that was ever found.
+
+    findings: how many, by kind and by what was done about them.
+    """
+
+    note: ScanNote
+    findings: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """How the transfers stand. books: None when they were never held against themselves."""
+
+    standing: Standing
+    books: Books | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
     """How many messages wait in each queue, and how many requests are buffered."""
 
@@ -62,7 +81,7 @@ class Seen:
     at: datetime
     health: Report
     breaker_state: str
-    database: Standing | None
+    database: Database | None
     broker: Broker | None
     cache: Cache | None
     prices: list[Quote] | None
@@ -79,7 +98,7 @@ class Sights:
         *,
         health: Health,
         breaker_state: Callable[[], str],
-        database: Callable[[], Standing],
+        database: Callable[[], Database],
         broker: Callable[[], Broker],
         cache: Callable[[], Cache],
         prices: Callable[[], list[Quote]],
@@ -168,9 +187,9 @@ def build_sights(
     )
 
 
-def _see_database(engine: Engine) -> Standing:
+def _see_database(engine: Engine) -> Database:
     with autocommit(engine) as connection:
-        return read_standing(connection)
+        return Database(read_standing(connection))
 
 
 def _see_cache(cache: redis.Redis) -> Cache:

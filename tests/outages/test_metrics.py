@@ -33,7 +33,7 @@ pytestmark = pytest.mark.chaos
 
 WITHIN_S = 2.0
 # Until the consistency scan is there to be asked.
-NOT_THERE_YET = {"truepenny_reconciliation_findings"}
+NOT_THERE_YET = {"truepenny_reconciliation_findings_total"}
 OPEN = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
 SETTLED = 'truepenny_transfers_settled_total{state="committed"}'
 COMMITTED = 'truepenny_step_transfers_sum{step="commit"}'
