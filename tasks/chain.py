@@ -21,6 +21,7 @@ from ledger.ids import new_id
 from ledger.states import State, StepName, steps_from
 from monitoring.logs import EventLogger
 from tasks.engine import engine
+from tasks.measuring import measured
 from tasks.retry import MAX_RETRIES, delay_s
 
 events = EventLogger(__name__)
@@ -59,8 +60,8 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     """
     batch, worker = UUID(batch_id), _worker(self)
     try:
-        with transaction(engine()) as connection:
-            ended = steps.roll_back(connection, batch)
+        with measured("rollback") as measure, transaction(engine()) as connection:
+            measure.moved = ended = steps.roll_back(connection, batch)
     except Exception as error:  # noqa: BLE001 - `disposition` decides on every one
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
@@ -103,10 +104,11 @@ _LINKS: dict[StepName, Task[..., None]] = {
 def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
     attempt = task.request.retries or 0
     try:
-        with transaction(engine()) as connection:
+        with measured(step) as measure, transaction(engine()) as connection:
             progress = steps.run_step(
                 connection, step, batch_id, worker=_worker(task), attempt=attempt
             )
+            measure.moved = progress.moved
     except Exception as error:
         _retry_or_raise(task, error)
         _isolate(task, step, batch_id, error)

@@ -8,6 +8,7 @@ from ledger import recovery
 from ledger.database import transaction
 from ledger.errors import Unavailable
 from monitoring.logs import EventLogger
+from monitoring.metrics import REDRIVEN
 from settings import Settings
 from tasks import queues
 from tasks.chain import kick, links_from, of_batch, rollback
@@ -64,6 +65,7 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
             failed=redrive.failed,
             transfers=redrive.count,
         )
+        REDRIVEN.add(redrive.state, amount=redrive.count)
         if redrive.failed:
             of_batch(rollback, redrive.batch_id).apply_async()
         else:

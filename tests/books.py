@@ -19,7 +19,7 @@ from ledger.reconciliations import Reconciliation, Trigger
 from ledger.wallets import Wallet
 from stack.servers import Servers
 from tests.bank import Bank
-from tests.databases import engine_on, copied_database
+from tests.databases import copied_database, engine_on
 
 
 @dataclass

@@ -9,6 +9,7 @@ from api.routes import (
     clients,
     documentation,
     health,
+    metrics,
     ops,
     pages,
     prices,
@@ -29,6 +30,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         reconciliations.blueprint(prefix),
         ops.blueprint(prefix),
         health.blueprint(),
+        metrics.blueprint(),
         documentation.blueprint(),
         pages.blueprint(),
     ]
