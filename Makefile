@@ -5,6 +5,10 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up test check bench image containers venv deps
 
+# All tests run in lanes side by side, some chosen ones in one, which starts no server twice.
+TESTS = .venv/bin/python -m pytest $(or $(ARGS),--numprocesses $(LANES) --max-worker-restart 0)
+LANES := 3
+
 COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
 
@@ -15,13 +19,13 @@ up: ## run everything here; Ctrl-C stops it, a second run finds its data again
 	@sh stack/python.sh stack/environment.py requirements.txt && exec .venv/bin/python -m stack
 
 test: venv ## run the tests on real servers (ARGS="-k name" for some of them)
-	@exec .venv/bin/python -m pytest $(ARGS)
+	@exec $(TESTS)
 
 check: venv ## format, lint, types and tests
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy .
-	.venv/bin/python -m pytest $(ARGS)
+	$(TESTS)
 
 bench: venv ## measure an outage of the database (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)

@@ -77,6 +77,7 @@ class Settings:
     flower_port: int
     flower_basic_auth: str | None
     flower_url: str | None
+    metrics_port: int | None
     log_level: str
     rate_limit: str
     proxy_hops: int
@@ -118,6 +119,7 @@ class Settings:
             flower_port=values.port("FLOWER_PORT", 5555),
             flower_basic_auth=values.passwords("FLOWER_BASIC_AUTH"),
             flower_url=values.page_url("FLOWER_URL"),
+            metrics_port=values.optional_port("METRICS_PORT"),
             log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
@@ -232,6 +234,9 @@ class _Values:
         if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
             raise SettingsError(f"{name} must be a port from 1 to 65535, not {value!r}")
         return int(value)
+
+    def optional_port(self, name: str) -> int | None:
+        return None if self.optional(name) is None else self.port(name, 0)
 
     def whole_number(self, name: str, default: int, *, at_least: int, at_most: int) -> int:
         value = self.text(name, str(default))

@@ -28,7 +28,7 @@ app = create_app(
         _settings,
         buffer=intake_buffer(_settings),
         kick=Kicker(_celery).kick,
-        is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
+        pressure=Pressure(look_at(_settings.broker_url)).seen,
         queue_lengths=partial(queues.lengths, _celery),
         reconcile=Kicker(_celery, reconciliation.publish_unless_scans_wait).kick,
     ),

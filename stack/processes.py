@@ -34,10 +34,9 @@ class Program:
     has_heartbeat: bool = False
 
 
-def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
+def app_commands(_settings: Settings) -> dict[str, tuple[str, ...]]:
     """What the application consists of, by the names that logs and messages use."""
     celery = (sys.executable, "-m", "celery", "--app", "workers.app")
-    data = settings.data_dir
     return {
         "api": (
             *(sys.executable, "-m", "gunicorn"),
@@ -54,10 +53,7 @@ def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
             *("--without-gossip", "--without-mingle"),
         ),
         "beat": (*(*celery, "beat"),),
-        "flower": (
-            *(*celery, "flower", f"--address={settings.host}", f"--port={settings.flower_port}"),
-            *("--persistent=True", f"--db={data / 'flower' / 'events'}"),
-        ),
+        "flower": (sys.executable, "-m", "workers.flower"),
     }
 
 

@@ -10,6 +10,7 @@ from api.routes import (
     clients,
     documentation,
     health,
+    metrics,
     ops,
     pages,
     prices,
@@ -31,6 +32,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         ops.blueprint(prefix),
         health.blueprint(),
         client_errors.blueprint(),
+        metrics.blueprint(),
         documentation.blueprint(),
         pages.blueprint(),
     ]

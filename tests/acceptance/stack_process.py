@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import requests
 
+from stack.ports import free_port
+
 ROOT = Path(__file__).parent.parent.parent
 MAKE_UP = ("make", "--no-print-directory", "up")
 # What would change the stack under test, and what `make test` tells a make below it.
@@ -179,3 +181,22 @@ def complaints(result: subprocess.CompletedProcess[str]) -> list[str]:
     """What the stack itself said, without make's own line."""
     said = (result.stdout + result.stderr).splitlines()
     return [line for line in said if not line.startswith("make: ***")]
+
+
+def new_stack(data_dir: Path) -> StackProcess:
+    return StackProcess(data_dir, port=free_port(), flower_port=free_port())
+
+
+def wallet_of(stack: StackProcess, role: str, transfer: dict[str, Any]) -> dict[str, Any]:
+    response = requests.get(
+        f"{stack.url}/v1/wallets/{transfer[role]}",
+        headers={"Authorization": f"Bearer {stack.shown('demo key')}"},
+        timeout=10,
+    )
+    wallet: dict[str, Any] = response.json()
+    return wallet
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all have ended; psutil knows a process from a later one with the same id."""
+    return not any(process.is_running() for process in processes)

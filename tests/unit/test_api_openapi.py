@@ -16,7 +16,7 @@ from tests.unit.test_api_application import SETTINGS
 
 DOCUMENT = build_document()
 PAGES = {"/", "/ops", "/assets/{version}/{name}", "/docs", "/docs/{name}"}
-UNDESCRIBED = {"/openapi.json", *PAGES, *NOT_AVAILABLE_YET}
+UNDESCRIBED = {"/metrics", "/openapi.json", *PAGES, *NOT_AVAILABLE_YET}
 
 Case = tuple[str, Any, dict[str, Any]]
 
