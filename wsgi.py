@@ -10,14 +10,17 @@ from functools import partial
 
 from api.app import create_app
 from api.services import build_services
+from api.tracing import TracedRequests
 from settings import Settings
 from tasks import queues, reconciliation
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from tasks.pressure import Pressure, look_at
+from workers import telling
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
+_is_watched = telling.begin(_settings, program="api")
 _celery = make_celery(_settings)
 
 app = create_app(
@@ -31,3 +34,5 @@ app = create_app(
     ),
     proxy_hops=_settings.proxy_hops,
 )
+if _is_watched:
+    app.wsgi_app = TracedRequests(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way

@@ -15,6 +15,7 @@ from uuid import UUID
 from flask import current_app
 
 from api.authentication import KeyRing
+from api.client_errors import ReportLimit
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.intake import Intake
 from api.last_known import LastKnown, short_cache_client
@@ -61,6 +62,7 @@ class Services:
     counters: Counters
     write_limit: WriteLimit
     strangers: Strangers
+    report_limit: ReportLimit
     flower_url: str | None
 
 
@@ -115,6 +117,7 @@ def build_services(
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
         strangers=strangers,
+        report_limit=ReportLimit(counters),
         flower_url=settings.flower_url,
     )
 

@@ -19,6 +19,7 @@ from ledger.buffering import Buffered, IntakeBuffer, Waiting, decode
 from ledger.database import transaction
 from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
 from ledger.replaying import Replayed, give_up, replay
+from monitoring import traces
 from monitoring.logs import EventLogger
 from monitoring.metrics import DRAINED
 from monitoring.streaks import Streak
@@ -63,7 +64,8 @@ def _drain(run: Run) -> None:
         return
     with replaying.alone(engine()) as nobody_else:
         if nobody_else:
-            done = drain_into_ledger(buffer)
+            with traces.begin("drain", op="drain"):
+                done = drain_into_ledger(buffer)
             run.result = f"replayed {done.accepted + done.refused + done.known + done.reused}"
             run.result += f", of which {done.refused} were rejected"
         elif _others.add():

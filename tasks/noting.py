@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
+from monitoring import check_ins
 from monitoring.metrics import SCANS
 from monitoring.scan_notes import ScanName, ScanNotes
 from settings import Settings
@@ -26,6 +27,7 @@ def noted(name: ScanName) -> Iterator[Run]:
     run = Run()
     try:
         yield run
+        check_ins.note(ok=run.ok)
     except Exception as error:
         SCANS.add(name, "failed")
         # The error's text may hold anything.

@@ -7,6 +7,7 @@ from celery import Task, shared_task
 from ledger import recovery
 from ledger.database import transaction
 from ledger.errors import Unavailable
+from monitoring import traces
 from monitoring.logs import EventLogger
 from monitoring.metrics import REDRIVEN
 from settings import Settings
@@ -66,8 +67,9 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
             transfers=redrive.count,
         )
         REDRIVEN.add(redrive.state, amount=redrive.count)
-        if redrive.failed:
-            of_batch(rollback, redrive.batch_id).apply_async()
-        else:
-            links_from(redrive.state, redrive.batch_id).apply_async()
+        with traces.begin("redrive", op="redrive"):
+            if redrive.failed:
+                of_batch(rollback, redrive.batch_id).apply_async()
+            else:
+                links_from(redrive.state, redrive.batch_id).apply_async()
     return sum(redrive.count for redrive in redrives)

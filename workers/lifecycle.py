@@ -12,6 +12,7 @@ from monitoring.logs import configure
 from monitoring.pulse import Pulse
 from settings import Settings
 from tasks.engine import forget_engine
+from workers import telling
 from workers.listening import Listening
 from workers.pausing import PauseWithoutDatabase
 
@@ -29,6 +30,7 @@ def install(app: Celery) -> None:
     signals.celeryd_init.connect(_begin_to_measure)
     signals.worker_process_init.connect(_after_fork)
     signals.setup_logging.connect(_set_up_logging)
+    telling.install()
     app.steps["worker"].add(Heartbeat)
     app.steps["worker"].add(PauseWithoutDatabase)
     app.steps["consumer"].add(Listening)

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from api.routes import (
     batches,
+    client_errors,
     clients,
     documentation,
     health,
@@ -31,6 +32,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         ops.blueprint(prefix),
         health.blueprint(),
         metrics.blueprint(),
+        client_errors.blueprint(),
         documentation.blueprint(),
         pages.blueprint(),
     ]
