@@ -138,6 +138,10 @@ class InvariantBroken(LedgerError):
     """What the database holds contradicts the ledger's rules."""
 
 
+class Superseded(LedgerError):
+    """Somebody else has gone on with this meanwhile."""
+
+
 class Misconfigured(LedgerError):
     """The database answers, but not as this version of Truepenny expects it to."""
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Uuid, bindparam, insert, text, update
 
 from ledger import schema
 from ledger.database import savepoint, transaction
-from ledger.errors import LedgerError, Poisoned
+from ledger.errors import Poisoned, Superseded
 from ledger.rows import array_literal
 from ledger.wallet_checks import Look, look_at
 
@@ -29,10 +29,6 @@ MAX_FINDINGS: Final = 1_000
 something is wrong that no scan should mend, and the next run takes the next ones."""
 
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
-
-
-class Superseded(LedgerError):
-    """Somebody else has gone on with this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +68,13 @@ class Wrong:
         return ":".join(str(part) for part in parts if part is not None)
 
 
+Still = Callable[[Connection, Wrong], bool]
+
+
+def _always(_connection: Connection, _wrong: Wrong) -> bool:
+    return True
+
+
 @dataclass
 class Recorder:
     """Acts on what one chunk of a run finds, each finding in a transaction of its own."""
@@ -86,25 +89,40 @@ class Recorder:
     """Found beyond MAX_FINDINGS."""
     _pending: list[Finding] = field(default_factory=list)
 
-    def wrong(self, wrong: Wrong, *, still: Callable[[Connection], bool] = lambda _: True) -> None:
+    def wrong(self, wrong: Wrong, *, still: Still = _always) -> None:
         """Freeze the wallets concerned, and record it.
 
         still: looks again, once the wallets are held, whether it is wrong at all.
         """
         with self._recording() as connection:
             connection.execute(_HOLD_CUSTOMERS, {"ids": array_literal(wrong.wallet_ids)})
-            if still(connection):
+            if still(connection, wrong):
                 self._record_wrong(connection, wrong)
 
-    def projection(self, wallet_id: UUID) -> None:
+    def wrongs(self, wrongs: Sequence[Wrong], *, still: Still = _always) -> None:
+        """The same for many: those that were told already at once, and none beyond the bound."""
+        with self._recording() as connection:
+            keys = array_literal([wrong.key for wrong in wrongs])
+            known = set(connection.scalars(_SEE_ALL_AGAIN, self._and(keys=keys)))
+        for wrong in wrongs:
+            if wrong.key in known:
+                continue
+            if self.unrecorded:
+                self.unrecorded += 1
+            else:
+                self.wrong(wrong, still=still)
+
+    def projection(self, wallet_id: UUID, deviation: str) -> None:
         """Rebuild a wallet's balance, holds and clock from the journal, if that can be trusted.
 
         Looks again first, under the wallet's lock, which every step takes that moves it.
+        deviation: by how much it was wrong when it was first seen. A wallet that is wrong in
+        another way by now was spoilt again after the journal was read: it is left to the next.
         """
         with self._recording() as connection:
             connection.execute(_HOLD_WALLET, {"id": wallet_id})
             look = look_at(connection, wallet_id, run_id=self.run_id, is_full=self.is_full)
-            if look is None or not look.is_complete or not look.is_projection_wrong:
+            if look is None or not look.is_complete or look.deviation != deviation:
                 return
             if connection.execute(_IS_DOUBTFUL, self._and(wallet_id=wallet_id)).scalar_one():
                 self._record_wrong(connection, not_rebuilt(look, "the journal cannot be trusted"))
@@ -239,6 +257,10 @@ _FREEZE = text("""
 """)
 _SEE_AGAIN = text("""
     UPDATE standing_wrongs SET last_found_in = :run_id WHERE key = :key
+""").bindparams(_run_id)
+_SEE_ALL_AGAIN = text("""
+    UPDATE standing_wrongs SET last_found_in = :run_id
+    WHERE key = ANY (CAST(:keys AS text[])) RETURNING key
 """).bindparams(_run_id)
 _KEEP = text("""
     INSERT INTO standing_wrongs (key, wallet_ids, found_in, last_found_in)

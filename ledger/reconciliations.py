@@ -66,7 +66,15 @@ class Reconciliation:
     attempts: int
     """How often in a row work on it was begun without getting a piece done."""
     transfers_from: datetime | None
+    transfers_until: datetime
+    """Of what is made later, the next run takes care: a run has an end."""
     horizon: datetime
+    passes: int
+    """How often all was read, or is being read, in this run."""
+    suspects: dict[str, str]
+    """Wallets that did not follow from the journal before this pass began, and by how much."""
+    next_suspects: dict[str, str]
+    """The same, found in this pass."""
 
 
 def begin(connection: Connection, trigger: Trigger) -> tuple[Reconciliation, bool]:

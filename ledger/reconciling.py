@@ -7,9 +7,9 @@ stands, since its place is a row; and that two at work on it at once do nothing 
 
 A wrong projection (what is written on a wallet does not follow from the journal) is rebuilt.
 A wrong journal (the journal contradicts itself) is not mended by a program: the wallets
-concerned are frozen, and a human is called. So a projection is rebuilt only by a full run,
-which has looked at every transfer before it looks at wallets; a run that reads only what is
-new becomes a full one when it meets something to rebuild.
+concerned are frozen, and a human is called. So a wallet is rebuilt only when every transfer was
+looked at *after* it was found to be wrong, and it is still wrong by as much: whoever spoilt it
+may have spoilt the journal. A run that meets such a wallet reads all, once more if need be.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,15 +26,19 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from ledger import journal_checks, reconciliations, schema, wallet_checks
 from ledger.database import autocommit, transaction
-from ledger.findings import Finding, Recorder, Superseded, Wrong, hold, not_rebuilt
+from ledger.errors import Superseded
+from ledger.findings import MAX_FINDINGS, Finding, Recorder, hold, not_rebuilt
 from ledger.journal_checks import StateTable
-from ledger.money import format_amount
 from ledger.reconciliations import Phase, Reconciliation
 from ledger.wallet_checks import Look
+from ledger.wallet_wrongs import wrong_asset, wrong_holds, wrong_postings
 
 MAX_ATTEMPTS: Final = 20
 """A run that gets nothing done in so many attempts, each smaller than the one before, is given
 up, so that a new one can begin."""
+
+MAX_PASSES: Final = 3
+"""Wallets that are spoilt anew while one run reads and reads again are left to the next."""
 
 _LOCK_KEY: Final = 0x7265_636F_6E63_696C
 """Any number of ours; this one spells "reconcil"."""
@@ -112,8 +115,9 @@ class _Step:
     wallets: int = 0
     transfers: int = 0
     assets: int = 0
+    suspects: dict[str, str] = field(default_factory=dict)
+    """Wallets to be rebuilt, once all has been read after this."""
     must_read_all: bool = False
-    """Something is to be rebuilt, and this run has not read all."""
 
 
 def _do_piece(engine: Engine, run: Reconciliation, found: list[Finding]) -> Reconciliation | None:
@@ -133,8 +137,7 @@ def _orphans(run: Reconciliation, recorder: Recorder) -> _Step:
         last, wrongs = journal_checks.orphans(
             connection, table, after and UUID(after), smaller=_smaller(run)
         )
-    for wrong in wrongs:
-        recorder.wrong(wrong)
+    recorder.wrongs(wrongs)
     return _Step(None if last is None else {"after": str(last)})
 
 
@@ -142,19 +145,14 @@ def _transfers(run: Reconciliation, recorder: Recorder) -> _Step:
     after = _place(run)
     with autocommit(recorder.engine) as connection:
         found = journal_checks.next_transfers(
-            connection, after, until=run.started_at, smaller=_smaller(run)
+            connection, after, until=run.transfers_until, smaller=_smaller(run)
         )
         if found.last is None:
             return _Step(None)
         wrongs = journal_checks.wrong_transfers(connection, after, found.last)
-    for wrong in wrongs:
-        recorder.wrong(wrong, still=partial(_is_still_wrong, wrong))
+    recorder.wrongs(wrongs, still=journal_checks.is_wrong)
     at, id = found.last
     return _Step({"at": at.isoformat(), "id": str(id)}, transfers=found.count)
-
-
-def _is_still_wrong(wrong: Wrong, connection: Connection) -> bool:
-    return journal_checks.is_wrong(connection, wrong)
 
 
 def _place(run: Reconciliation) -> journal_checks.Place | None:
@@ -174,81 +172,39 @@ def _wallets(run: Reconciliation, recorder: Recorder) -> _Step:
             is_full=run.is_full,
             smaller=_smaller(run),
         )
-    for look in looks:
-        _record_broken_chain(look, recorder)
+    recorder.wrongs([wrong for look in looks for wrong in wrong_postings(look)])
     # What was found is recorded first: nobody reads these postings again in this run.
     with transaction(recorder.engine) as connection:
         hold(connection, run.id, run.chunks)
         wallet_checks.save_positions(connection, looks, run_id=run.id, is_full=run.is_full)
     complete = _leading(looks, lambda look: look.is_complete)
-    for look in complete:
-        if _judge(look, recorder):
-            return _Step(None, must_read_all=True)
+    recorder.wrongs([wrong for look in complete for wrong in wrong_holds(look)])
+    suspects = _rebuild(run, complete, recorder)
     if not looks:
         return _Step(None)
     last = str(complete[-1].wallet_id) if complete else after
-    return _Step({"after": last, "alone": not complete}, wallets=len(complete))
+    cursor = {"after": last, "alone": not complete}
+    must_read_all = bool(suspects) and not run.is_full
+    return _Step(cursor, wallets=len(complete), suspects=suspects, must_read_all=must_read_all)
 
 
-def _record_broken_chain(look: Look, recorder: Recorder) -> None:
-    for transfer_id, leg in look.orphans:
-        recorder.wrong(
-            Wrong(
-                kind="posting_orphaned",
-                wallet_id=look.wallet_id,
-                transfer_id=transfer_id,
-                leg=leg,
-                wallet_ids=(look.wallet_id,),
-                detail=f"There is a posting ({leg}), but no such transfer.",
-            )
-        )
-    for broken in look.breaks:
-        after, expected = (
-            format_amount(amount, scale=look.scale) for amount in (broken.after, broken.expected)
-        )
-        recorder.wrong(
-            Wrong(
-                kind="chain_broken",
-                wallet_id=look.wallet_id,
-                transfer_id=broken.transfer_id,
-                leg=broken.leg,
-                wallet_ids=(look.wallet_id,),
-                is_about_amounts=False,  # those are held against the transfers
-                detail=f"The posting ({broken.leg}) says a balance of {after}, which does not "
-                f"follow from the one before it: {expected} would.",
-            )
-        )
+def _rebuild(run: Reconciliation, looks: list[Look], recorder: Recorder) -> dict[str, str]:
+    """Rebuild the wallets that were wrong before this pass began, and still are by as much.
 
-
-def _judge(look: Look, recorder: Recorder) -> bool:
-    """Judge a wallet whose postings have all been read. Returns: whether all must be read first."""
-    if look.is_transit_wrong:
-        told = [format_amount(it, scale=look.scale) for it in (look.booked, look.between)]
-        recorder.wrong(
-            Wrong(
-                kind="transit_wrong",
-                wallet_id=look.wallet_id,
-                asset=look.asset,
-                wallet_ids=(look.wallet_id,),
-                detail=f"By its postings {told[0]} is in transit, by the transfers under way "
-                f"{told[1]}.",
-            )
-        )
-    if look.is_overdrawn:
-        recorder.wrong(
-            Wrong(
-                kind="overdrawn",
-                wallet_id=look.wallet_id,
-                wallet_ids=(look.wallet_id,),
-                detail="By its postings and holds, less than nothing is available.",
-            )
-        )
-    if not look.is_projection_wrong:
-        return False
-    if not recorder.is_full:
-        return not recorder.is_known(not_rebuilt(look, ""))
-    recorder.projection(look.wallet_id)
-    return False
+    Returns: the others that are wrong: they are rebuilt after all has been read once more.
+    """
+    suspects = {}
+    for look in looks:
+        if not look.is_projection_wrong:
+            continue
+        name = str(look.wallet_id)
+        if run.is_full and run.suspects.get(name) == look.deviation:
+            recorder.projection(look.wallet_id, look.deviation)
+        elif run.passes >= MAX_PASSES:
+            recorder.wrong(not_rebuilt(look, "it was spoilt again while all was read"))
+        elif run.is_full or not recorder.is_known(not_rebuilt(look, "")):
+            suspects[name] = look.deviation
+    return suspects
 
 
 def _leading(looks: list[Look], holds: Callable[[Look], bool]) -> list[Look]:
@@ -260,20 +216,13 @@ def _leading(looks: list[Look], holds: Callable[[Look], bool]) -> list[Look]:
 def _assets(run: Reconciliation, recorder: Recorder) -> _Step:
     with autocommit(recorder.engine) as connection:
         count, wrong_assets = wallet_checks.assets_not_zero(connection)
-    wrongs = [_wrong_asset(asset, total, transits) for asset, total, transits in wrong_assets]
+    wrongs = [wrong_asset(asset, total, transits) for asset, total, transits in wrong_assets]
+    if run.next_suspects and run.passes < MAX_PASSES:
+        return _Step(None, must_read_all=True)
     if not run.is_full and not all(map(recorder.is_known, wrongs)):
         return _Step(None, must_read_all=True)
-    for wrong in wrongs:
-        recorder.wrong(wrong)
+    recorder.wrongs(wrongs)
     return _Step(None, assets=count)
-
-
-def _wrong_asset(asset: str, total: int, transits: int) -> Wrong:
-    if transits != 1:
-        detail = f"The asset has {transits} transit wallets instead of one."
-        return Wrong(kind="transit_missing", asset=asset, detail=detail)
-    detail = f"The balances of all its wallets add up to {total} minor units instead of zero."
-    return Wrong(kind="asset_not_zero", asset=asset, detail=detail)
 
 
 def _smaller(run: Reconciliation) -> int:
@@ -295,7 +244,9 @@ _runs = schema.reconciliations
 def _advance(
     engine: Engine, run: Reconciliation, step: _Step, unrecorded: int
 ) -> Reconciliation | None:
+    suspects = dict([*run.next_suspects.items(), *step.suspects.items()][:MAX_FINDINGS])
     values: dict[str, Any] = {
+        "next_suspects": suspects,
         "chunks": _runs.c.chunks + 1,
         "attempts": 0,
         "wallets_checked": _runs.c.wallets_checked + step.wallets,
@@ -305,8 +256,9 @@ def _advance(
     }
     if step.must_read_all:
         again = {"wallets_checked": 0, "transfers_checked": 0, "assets_checked": 0}
-        values |= again | {"is_full": True, "transfers_from": None}
-        values |= {"phase": FIRST_PHASE_OF_ALL, "cursor": {}}
+        values |= again | {"is_full": True, "phase": FIRST_PHASE_OF_ALL, "cursor": {}}
+        values |= {"transfers_from": None, "transfers_until": func.clock_timestamp()}
+        values |= {"suspects": suspects, "next_suspects": {}, "passes": _runs.c.passes + 1}
     elif step.cursor is not None:
         values["cursor"] = step.cursor
     elif run.phase in _NEXT_PHASE:

@@ -102,6 +102,17 @@ class Look:
             after["posted_at"] = self.last_posted_at.isoformat()
         return before, after
 
+    @property
+    def deviation(self) -> str:
+        """By how much it differs: the same until somebody spoils it further, or mends it."""
+        deltas = (
+            self.balance - self.booked,
+            self.reserved - self.held,
+            self.incoming - self.coming,
+            int(self._is_clock_behind),
+        )
+        return ":".join(map(str, deltas))
+
     def rebuilt_values(self) -> dict[str, Any]:
         """The columns of the wallet as they follow from the journal."""
         values: dict[str, Any] = {

@@ -87,9 +87,10 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """After a Ctrl-C wait for the lanes, which xdist would kill while they stop their servers."""
     lanes: Any = session.config.pluginmanager.get_plugin("dsession")
-    if exitstatus != pytest.ExitCode.INTERRUPTED or lanes is None:
+    started: Any = getattr(lanes, "nodemanager", None)
+    if exitstatus != pytest.ExitCode.INTERRUPTED or started is None:
         return
-    nodes = [gateway.node for gateway in lanes.nodemanager.group]
+    nodes = [gateway.node for gateway in started.group if hasattr(gateway, "node")]
     for node in nodes:
         if not node.channel.isclosed():
             os.kill(node.gateway._rinfo().pid, signal.SIGINT)  # the terminal may have done so

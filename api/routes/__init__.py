@@ -31,8 +31,8 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         reconciliations.blueprint(prefix),
         ops.blueprint(prefix),
         health.blueprint(),
-        client_errors.blueprint(),
         metrics.blueprint(),
+        client_errors.blueprint(),
         documentation.blueprint(),
         pages.blueprint(),
     ]
