@@ -135,6 +135,14 @@ def _finished(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transf
         return find_transfers(connection, list(finished)) if finished else {}
 
 
+def _scales(database: Database, last_known: LastKnown) -> Scales:
+    def load() -> dict[str, int]:
+        with database.autocommit() as connection:
+            return load_scales(connection)
+
+    return Scales(load, last_known)
+
+
 def _database(settings: Settings) -> Database:
     pool = build_engine(
         settings.database_url,
