@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from celery import Celery
 
+from monitoring import traces
 from monitoring.logs import EventLogger
 from monitoring.streaks import Streak
 from tasks import chain, queues
@@ -38,9 +39,14 @@ class Kicker:
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._trace: dict[str, str] | None = None
 
     def kick(self) -> None:
-        """Ask for a kick, after the commit. Returns at once and never raises."""
+        """Ask for a kick, after the commit. Returns at once and never raises.
+
+        Of those who ask for the same kick, one whose request is traced has it in its trace.
+        """
+        self._trace = traces.current() or self._trace
         self._wanted.set()
         if self._thread is None or not self._thread.is_alive():
             self._start()
@@ -56,8 +62,11 @@ class Kicker:
         while self._wanted.wait():
             self._wanted.clear()
             started_s = time.monotonic()
+            # Whether it is used or not: the next kick is not its doing.
+            trace, self._trace = self._trace, None
             try:
-                self._publish(self._app)
+                with traces.carry(trace):
+                    self._publish(self._app)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
                 if failures.add():
                     events.warning(

@@ -19,7 +19,7 @@ from ledger.reconciliations import Reconciliation, Trigger
 from ledger.wallets import Wallet
 from stack.servers import Servers
 from tests.bank import Bank
-from tests.databases import an_engine, copied_database
+from tests.databases import copied_database, engine_on
 
 
 @dataclass
@@ -168,7 +168,7 @@ class Written:
 @pytest.fixture(scope="session")
 def written(template_url: str) -> Iterator[Written]:
     with copied_database(template_url) as url:
-        with an_engine(url) as engine:
+        with engine_on(url) as engine:
             bank = Bank(engine)
             ids = write_books(bank)
         template = make_url(url).database
@@ -180,7 +180,7 @@ def written(template_url: str) -> Iterator[Written]:
 def books(template_url: str, written: Written, servers: Servers) -> Iterator[Books]:
     # The server's own account, of which `servers` knows the password and the address the port.
     password = make_url(servers.postgres().superuser_url).password
-    with copied_database(template_url, template=written.template) as url, an_engine(url) as engine:
+    with copied_database(template_url, template=written.template) as url, engine_on(url) as engine:
         superuser = create_engine(
             make_url(url).set(
                 drivername="postgresql+psycopg2", username="postgres", password=password

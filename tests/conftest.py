@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.brokers",
     "tests.books",
     "tests.price_scene",
+    "tests.lanes",
 ]
 
 # On a busy machine a deadline says nothing, and a found example belongs into the code.

@@ -45,6 +45,13 @@ def copied_database(template_url: str, *, template: str = TEMPLATE) -> Iterator[
         _run(template_url, f"DROP DATABASE {name}")
 
 
+@pytest.fixture(scope="module")
+def module_database_url(template_url: str) -> Iterator[str]:
+    """A database that the tests of one module share."""
+    with copied_database(template_url) as url:
+        yield url
+
+
 @pytest.fixture
 def own_database_url(template_url: str) -> Iterator[str]:
     """A database of this test's own."""
@@ -54,7 +61,7 @@ def own_database_url(template_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(own_database_url: str) -> Iterator[Engine]:
-    with an_engine(own_database_url) as engine:
+    with engine_on(own_database_url) as engine:
         yield engine
 
 
@@ -66,13 +73,13 @@ def bank(engine: Engine) -> Bank:
 @pytest.fixture(scope="module")
 def shared_bank(template_url: str) -> Iterator[Bank]:
     """One bank for all tests of a module: each makes its own wallets, and leaves nothing open."""
-    with copied_database(template_url) as url, an_engine(url) as engine:
+    with copied_database(template_url) as url, engine_on(url) as engine:
         yield Bank(engine)
 
 
 @contextmanager
-def an_engine(url: str) -> Iterator[Engine]:
-    """An engine for a database of tests."""
+def engine_on(url: str) -> Iterator[Engine]:
+    """An engine for tests, disposed of at the end."""
     engine = build_engine(url, application_name="test")
     event.listen(engine, "connect", _hurry)
     yield engine

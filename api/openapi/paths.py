@@ -7,6 +7,7 @@ from typing import Final
 from api import answer_models as answers
 from api import bodies, queries
 from api.openapi import examples
+from api.openapi.client_error_paths import CLIENT_ERRORS
 from api.openapi.operations import Answer, Operation
 from api.openapi.ops_paths import OPS
 from api.openapi.reconciliation_paths import RECONCILIATIONS
@@ -313,4 +314,5 @@ OPERATIONS: Final = (
     *RECONCILIATIONS,
     *OPS,
     *HEALTH,
+    *CLIENT_ERRORS,
 )

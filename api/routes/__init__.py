@@ -6,9 +6,11 @@ from flask import Blueprint
 
 from api.routes import (
     batches,
+    client_errors,
     clients,
     documentation,
     health,
+    metrics,
     ops,
     pages,
     prices,
@@ -29,6 +31,8 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         reconciliations.blueprint(prefix),
         ops.blueprint(prefix),
         health.blueprint(),
+        metrics.blueprint(),
+        client_errors.blueprint(),
         documentation.blueprint(),
         pages.blueprint(),
     ]
