@@ -122,14 +122,6 @@ def build_services(
     )
 
 
-def _scales(database: Database, last_known: LastKnown) -> Scales:
-    def load() -> dict[str, int]:
-        with database.autocommit() as connection:
-            return load_scales(connection)
-
-    return Scales(load, last_known)
-
-
 def _find(database: Database, scales: Scales, api_key: str) -> Client | None:
     with database.autocommit() as connection:
         client = find_client(connection, api_key)
