@@ -122,6 +122,14 @@ def build_services(
     )
 
 
+def _scales(database: Database, last_known: LastKnown) -> Scales:
+    def load() -> dict[str, int]:
+        with database.autocommit() as connection:
+            return load_scales(connection)
+
+    return Scales(load, last_known)
+
+
 def _find(database: Database, scales: Scales, api_key: str) -> Client | None:
     with database.autocommit() as connection:
         client = find_client(connection, api_key)
@@ -134,14 +142,6 @@ def _finished(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transf
     with database.autocommit() as connection:
         finished = finished_among(connection, transfer_ids)
         return find_transfers(connection, list(finished)) if finished else {}
-
-
-def _scales(database: Database, last_known: LastKnown) -> Scales:
-    def load() -> dict[str, int]:
-        with database.autocommit() as connection:
-            return load_scales(connection)
-
-    return Scales(load, last_known)
 
 
 def _database(settings: Settings) -> Database:
