@@ -126,6 +126,10 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class Superseded(Unavailable):
+    """Somebody else has gone on with this meanwhile."""
+
+
 class Unreadable(LedgerError):
     """What the buffer holds is not a buffered request of a version known here."""
 
@@ -136,10 +140,6 @@ class NewerFormat(Unreadable):
 
 class InvariantBroken(LedgerError):
     """What the database holds contradicts the ledger's rules."""
-
-
-class Superseded(LedgerError):
-    """Somebody else has gone on with this meanwhile."""
 
 
 class Misconfigured(LedgerError):

@@ -18,6 +18,7 @@ from ledger.movements import MOVEMENTS
 from ledger.schema import Time
 
 TRANSFERS_AT_ONCE: Final = 2_000
+STATES_AT_ONCE: Final = 10_000
 
 StateTable = Literal["unfinished", "outcomes"]
 Place = tuple[datetime, UUID]
@@ -68,7 +69,7 @@ def orphans(
 
     Returns: the last transfer id that was looked at, None when there are no more; the orphans.
     """
-    argument = {"after": after or _NO_ID, "most": max(1, TRANSFERS_AT_ONCE >> smaller)}
+    argument = {"after": after or _NO_ID, "most": max(1, STATES_AT_ONCE >> smaller)}
     rows = connection.execute(_ORPHANS[table], argument).all()
     found = [
         Wrong(

@@ -258,6 +258,8 @@ def _advance(
         again = {"wallets_checked": 0, "transfers_checked": 0, "assets_checked": 0}
         values |= again | {"is_full": True, "phase": FIRST_PHASE_OF_ALL, "cursor": {}}
         values |= {"transfers_from": None, "transfers_until": func.clock_timestamp()}
+        # What was found beyond the bound is found, and counted, again.
+        values["findings_count"] = func.least(_runs.c.findings_count, MAX_FINDINGS)
         values |= {"suspects": suspects, "next_suspects": {}, "passes": _runs.c.passes + 1}
     elif step.cursor is not None:
         values["cursor"] = step.cursor
