@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench image containers venv deps
+.PHONY: help up test check bench screenshots image containers venv deps
 
 # All tests run in lanes side by side, some chosen ones in one, which starts no server twice.
 TESTS = .venv/bin/python -m pytest $(or $(ARGS),--numprocesses $(LANES) --max-worker-restart 0)
@@ -13,7 +13,7 @@ COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-versi
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## run everything here; Ctrl-C stops it, a second run finds its data again
 	@sh stack/python.sh stack/environment.py requirements.txt && exec .venv/bin/python -m stack
@@ -40,6 +40,8 @@ image: ## build the container image (BASE=python:3.11-slim-bookworm)
 
 containers: image venv ## run docker-compose.yml, and kill each of its containers under load
 	@exec .venv/bin/python -m tests.containers
+screenshots: venv ## take the pictures in docs/screenshots of a running `make up`
+	@exec .venv/bin/python -m tests.ui.screenshots $(ARGS)
 
 venv: ## the virtual environment alone, with what tests need
 	@sh stack/python.sh stack/environment.py requirements-dev.txt

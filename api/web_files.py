@@ -21,8 +21,9 @@ _TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
 }
 """What is served as an asset. Pages are served by their own addresses, other files not."""
-_PLAIN_SCRIPT: Final = "shared/theme_first.js"
-"""The one script that is no module: it runs before the first paint."""
+FIRST_SCRIPT: Final = "first.js"
+"""The one script that is no module, and has an address without a version: it must run on every
+page, also where the rest of its version cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def _modules(page: str, names: Mapping[str, bytes]) -> Iterator[str]:
     """Name the modules that a page imports, so that a browser asks for all of them at once."""
     for name in names:
         folder = name.partition("/")[0]
-        is_module = name.endswith(".js") and name != _PLAIN_SCRIPT
-        if is_module and folder in ("shared", "vendor", page):
+        if folder in ("shared", "vendor", page) and name.endswith(".js"):
             yield name
 
 

@@ -45,13 +45,13 @@ def reconcile() -> None:
 MAX_WAITING = 5
 
 
-def publish_unless_scans_wait(app: Celery, trace: dict[str, str] | None) -> None:
+def publish_unless_scans_wait(app: Celery) -> None:
     """Have the task done now, not with the next beat. Raises: whatever the broker's client does.
 
     While scans pile up because nobody does them, one more would be done no sooner.
     """
     if queues.count_waiting(app, queues.SCANS) < MAX_WAITING:
-        reconcile.apply_async(headers=trace or {})
+        reconcile.apply_async()
 
 
 def _tell(finding: Finding) -> None:

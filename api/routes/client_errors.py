@@ -10,6 +10,7 @@ from api.validation import parse_body
 from monitoring import sentry
 from monitoring.browser_errors import BrowserError
 from monitoring.logs import EventLogger
+from monitoring.metrics import count_client_error
 
 events = EventLogger(__name__)
 
@@ -27,6 +28,7 @@ def create() -> Response:
     services().report_limit.count()
     report = BrowserError(**parse_body(ClientError, limit=BODY_LIMIT).model_dump())
     events.warning("client_error", **report.fields())
+    count_client_error(report.page, report.panel)
     sentry.tell(report.event())
     response = Response(status=204)
     del response.headers["Content-Type"]  # there is no content

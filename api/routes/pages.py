@@ -12,7 +12,7 @@ from typing import Final
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from api.web_files import PREFIX, WebFile, WebFiles, read_web_files
+from api.web_files import FIRST_SCRIPT, PREFIX, WebFile, WebFiles, read_web_files
 
 _FOLDER: Final = Path(__file__).parents[2] / "web"
 _YEAR_S: Final = 31_536_000
@@ -34,6 +34,7 @@ ASSET_HEADERS: Final = {
     "Cache-Control": f"public, max-age={_YEAR_S}, immutable",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+FIRST_SCRIPT_HEADERS: Final = ASSET_HEADERS | {"Cache-Control": "no-cache"}
 
 
 def blueprint() -> Blueprint:
@@ -42,6 +43,10 @@ def blueprint() -> Blueprint:
     routes = Blueprint("pages", __name__)
     routes.get("/", endpoint="wallet")(lambda: _page(files, "wallet"))
     routes.get("/ops", endpoint="ops")(lambda: _page(files, "ops"))
+
+    @routes.get(f"{PREFIX}/{FIRST_SCRIPT}")
+    def first_script() -> Response:
+        return _response(files.assets[FIRST_SCRIPT], FIRST_SCRIPT_HEADERS)
 
     @routes.get(f"{PREFIX}/<version>/<path:name>")
     def asset(version: str, name: str) -> Response:

@@ -15,7 +15,7 @@ from tasks.intake_buffer import intake_buffer
 from tests.unit.test_api_application import SETTINGS
 
 DOCUMENT = build_document()
-PAGES = {"/", "/ops", "/assets/{version}/{name}", "/docs", "/docs/{name}"}
+PAGES = {"/", "/ops", "/assets/first.js", "/assets/{version}/{name}", "/docs", "/docs/{name}"}
 UNDESCRIBED = {"/metrics", "/openapi.json", *PAGES, *NOT_AVAILABLE_YET}
 
 Case = tuple[str, Any, dict[str, Any]]

@@ -105,6 +105,7 @@ function problemOf(response, document, requestId) {
     retryAfter_s: retryAfter(response),
     requestId: textOr(problem.request_id, requestId),
     transferId: textOr(problem.transfer_id, null),
+    isContract: typeof problem.code === "string",
     errors: Array.isArray(problem.errors) ? problem.errors.filter(isFieldError) : [],
   });
 }

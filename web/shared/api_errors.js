@@ -12,7 +12,7 @@ export class ApiError extends Error {
    * @param {FailureKind} kind
    * @param {string} message
    * @param {{status?: number, code?: string, retryAfter_s?: number | null,
-   *   requestId?: string | null, transferId?: string | null,
+   *   requestId?: string | null, transferId?: string | null, isContract?: boolean,
    *   errors?: {pointer: string, detail: string}[]}} [more]
    */
   constructor(kind, message, more = {}) {
@@ -24,6 +24,8 @@ export class ApiError extends Error {
     this.retryAfter_s = more.retryAfter_s ?? null;
     this.requestId = more.requestId ?? null;
     this.transferId = more.transferId ?? null;
+    /** Whether a problem document of the API's own came, not a page of some proxy. */
+    this.isContract = more.isContract ?? false;
     this.errors = more.errors ?? [];
   }
 

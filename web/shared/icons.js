@@ -27,6 +27,7 @@ export const CopyIcon = () => html`
 export const CheckIcon = () => html`<${Icon}><path d="m3 8.5 3.2 3L13 4.5" /></>`;
 export const CrossIcon = () => html`<${Icon}><path d="m4 4 8 8M12 4l-8 8" /></>`;
 export const ArrowIcon = () => html`<${Icon}><path d="M3 8h10M9 4l4 4-4 4" /></>`;
+export const ChevronIcon = () => html`<${Icon}><path d="m4.5 6.5 3.5 3.5 3.5-3.5" /></>`;
 export const PlusIcon = () => html`<${Icon}><path d="M8 3v10M3 8h10" /></>`;
 export const SunIcon = () => html`
   <${Icon}><circle cx="8" cy="8" r="2.8" /><path d="M8 1.5v1M8 13.5v1M1.5 8h1M13.5 8h1M3.4 3.4l.7.7M11.9 11.9l.7.7M3.4 12.6l.7-.7M11.9 4.1l.7-.7" /></>

@@ -19,12 +19,12 @@ import { Component, html } from "./view.js";
  * @property {any} children nodes, or a function that draws the data
  */
 
-/** @extends {Component<PanelProps, {error: Error | null}>} */
-export class Panel extends Component {
+/** What catches errors of the components below it. @extends {Component<any, {error: any}>} */
+class Boundary extends Component {
   constructor(props) {
     super(props);
     this.state = { error: null };
-    this._retry = this._retry.bind(this);
+    this.retry = this.retry.bind(this);
   }
 
   componentDidCatch(error) {
@@ -32,16 +32,27 @@ export class Panel extends Component {
     this.showRetry(error);
   }
 
-  /** Replace the panel's content by a way to try again. @param {Error} error */
+  /** Replace the content by a way to try again. @param {unknown} error */
   showRetry(error) {
-    this.setState({ error });
+    this.setState({ error: error ?? new Error("thrown without an error") });
   }
 
-  _retry() {
+  /** Draw the content anew. */
+  retry() {
     this.setState({ error: null });
     this.props.polled?.refresh();
   }
+}
 
+/** The last boundary, for what stands between the panels. */
+export class PageBoundary extends Boundary {
+  render({ children }, { error }) {
+    return error ? html`<${Broken} onRetry=${this.retry} />` : children;
+  }
+}
+
+/** @extends {Boundary<PanelProps>} */
+export class Panel extends Boundary {
   render({ name, title, polled, actions, className = "" }, { error }) {
     const id = `panel-${name}`;
     return html`
@@ -52,7 +63,7 @@ export class Panel extends Component {
           ${!error && html`<div class="panel-actions">${actions}</div>`}
         </header>
         ${error
-          ? html`<${Broken} onRetry=${this._retry} />`
+          ? html`<${Broken} onRetry=${this.retry} />`
           : html`<${Content} ...${this.props} />`}
       </section>
     `;

@@ -2,8 +2,12 @@
  * The API key of this tab. Guarantees that it is kept in sessionStorage alone (it ends with the
  * tab), and that forgetting it takes along everything else that the session kept.
  */
+import { makeId, toHex } from "./random_ids.js";
+
 const PREFIX = "truepenny.";
 const KEY = "key";
+const OWNER = "owner";
+const SALT = "salt";
 
 /** @param {string} name @returns {string | null} */
 export function recall(name) {
@@ -34,8 +38,29 @@ export function drop(name) {
 }
 
 export const recallKey = () => recall(KEY);
-export const keepKey = (key) => keep(KEY, key);
 export const dropKey = () => drop(KEY);
+
+/** Whose key it is, as a name that says nothing about the key. @returns {string} */
+export const recallOwner = () => recall(OWNER) ?? "";
+
+/** Keep a key that was good. @param {string} key */
+export async function keepKey(key) {
+  const salt = recall(SALT) ?? makeId();
+  keep(SALT, salt);
+  keep(OWNER, await digest(salt + key));
+  keep(KEY, key);
+}
+
+/**
+ * The same for the same key within this tab, so that a transfer which was being sent when its
+ * key was refused goes on with that key only.
+ */
+async function digest(value) {
+  // Not on plain HTTP from another machine: there every entering counts as another owner.
+  if (!crypto.subtle) return makeId();
+  const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(value));
+  return toHex(new Uint8Array(bytes).slice(0, 8));
+}
 
 /** Forget the key, and whatever was kept under it. */
 export function forgetAll() {

@@ -6,9 +6,9 @@
 import { Api } from "./api.js";
 import { Mark } from "./icons.js";
 import { KeyForm } from "./key_form.js";
-import { Panel } from "./panel.js";
+import { PageBoundary, Panel } from "./panel.js";
 import { installReporting } from "./reporting.js";
-import { dropKey, forgetAll, keepKey, recallKey } from "./session.js";
+import { drop, dropKey, forgetAll, keepKey, recallKey } from "./session.js";
 import { ThemeToggle } from "./theme.js";
 import { html, render, useEffect, useMemo, useState } from "./view.js";
 
@@ -37,8 +37,8 @@ function Shell({ page, title, probe, content }) {
       }),
     [key],
   );
-  const enter = (entered) => {
-    keepKey(entered);
+  const enter = async (entered) => {
+    await keepKey(entered);
     setRefusal(null);
     setKey(entered);
   };
@@ -52,9 +52,9 @@ function Shell({ page, title, probe, content }) {
     <a class="skip" href="#content">Skip to content</a>
     <${Header} page=${page} onForget=${api && forget} />
     <main id="content" class="page" tabindex="-1">
-      <h1 class=${api ? "unseen" : "unseen"}>${title}</h1>
+      <h1 class="unseen">${title}</h1>
       ${api
-        ? html`<${content} api=${api} />`
+        ? html`<${PageBoundary} name="page"><${content} api=${api} /></>`
         : html`
             <${Panel} name="key" title="Enter your API key" className="narrow">
               <${KeyForm} probe=${probe} refusal=${refusal} onEnter=${enter} />
@@ -102,5 +102,6 @@ export function startPage(props) {
   installReporting();
   const root = document.getElementById("root");
   root.replaceChildren();
+  drop("loads"); // see first.js: this one worked
   render(html`<${Shell} ...${props} />`, root);
 }

@@ -1,0 +1,86 @@
+"""One Truepenny and one browser for all tests here, and a fresh profile for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.breakable import breakable
+from tests.brokers import RedisBroker
+from tests.outages.town import Town, town
+from tests.own_servers import own_servers
+from tests.servers import migrate
+from tests.ui.api_process import ApiProcess
+from tests.ui.wallet_page import WalletPage
+
+CHROMIUM = "/usr/bin/chromium"
+# The first as in any container; the others keep it from asking for anything that is not ours.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NewPage = Callable[..., WalletPage]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def ui_town(
+    servers_folder: Path,
+    redis_broker: RedisBroker,
+    cache_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Town]:
+    """A database that tests may kill, workers, and an API that nobody breaks."""
+    folder = tmp_path_factory.mktemp("ui")
+    redis_broker.empty()
+    postgres = own_servers(servers_folder).postgres()
+    with breakable(postgres, servers_folder / "ui-postgres.log") as database:
+        migrate(postgres.url)
+        with town(database, postgres.url, redis_broker, cache_url, folder) as everything:
+            yield everything
+
+
+@pytest.fixture(scope="session")
+def api(ui_town: Town) -> Iterator[ApiProcess]:
+    """The API that serves the pages, which tests may kill."""
+    process = ApiProcess(ui_town.environment, ui_town.folder / "ui-api.log")
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def new_page(browser: Browser, ui_town: Town, api: ApiProcess) -> Iterator[NewPage]:
+    """Opens a tab in a profile of its own. Options: those of Playwright's contexts."""
+    contexts = []
+
+    def make(**options: Any) -> WalletPage:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        return WalletPage(context.new_page(), ui_town, api.url)
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def wallets(new_page: NewPage) -> WalletPage:
+    """The wallet page, with the client's key entered."""
+    return new_page().open()

@@ -1,0 +1,86 @@
+"""The wallet page for everybody: axe finds nothing serious, the keyboard suffices, it fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has none
+from playwright.sync_api import expect
+
+from tests.ui.conftest import NewPage
+from tests.ui.wallet_page import WalletPage
+
+DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+
+
+def serious(tab: WalletPage) -> list[str]:
+    """What axe finds that keeps somebody from using the page."""
+    found: dict[str, Any] = Axe().run(tab.page).response
+    return [
+        f"{violation['id']}: {node['html']}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(new_page: NewPage, theme: str, screen: dict[str, Any]) -> None:
+    tab = new_page(color_scheme=theme, reduced_motion="reduce", **screen).open()
+    expect(tab.panel("statement").locator("tbody tr").first).to_be_visible()
+    tab.send("0")
+    assert serious(tab) == []
+    tab.send()
+    tab.ends()
+    assert serious(tab) == []
+
+
+def test_axe_finds_nothing_serious_where_something_is_asked(new_page: NewPage) -> None:
+    tab = new_page(color_scheme="dark", reduced_motion="reduce", **PHONE)
+    tab.page.goto(tab.url)
+    expect(tab.panel("key")).to_be_visible()
+    assert serious(tab) == []
+    tab.open()
+    tab.button("New wallet").click()
+    expect(tab.page.get_by_role("dialog")).to_be_visible()
+    assert serious(tab) == []
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(new_page: NewPage) -> None:
+    tab = new_page(**PHONE).open()
+    tab.send()
+    tab.ends()
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_it_fits_when_text_is_twice_as_large(new_page: NewPage) -> None:
+    tab = new_page(viewport={"width": 640, "height": 450}).open()
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 640
+
+
+def test_a_transfer_is_sent_with_the_keyboard_alone(wallets: WalletPage) -> None:
+    page = wallets.page
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    wanted = ["send-source", "send-destination", "send-amount", "send-reference"]
+    keys = {"send-destination": "ArrowDown", "send-amount": "1.25"}
+    for name in wanted:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.id") == name:
+                break
+        assert page.evaluate("document.activeElement.id") == name
+        if name == "send-destination":
+            page.keyboard.press(keys[name])
+        elif name == "send-amount":
+            page.keyboard.type(keys[name])
+    page.keyboard.type(wallets.reference)
+    page.keyboard.press("Enter")
+    wallets.moved_once()
+    # Whoever cannot see it is where it happens now, and is told.
+    expect(wallets.transfer.get_by_role("heading")).to_be_focused()
+    expect(wallets.transfer.get_by_role("status")).to_contain_text("Committed.")

@@ -1,0 +1,206 @@
+"""A transfer that is being sent while something fails: it is moved once, and the page is honest."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+from playwright.sync_api import Route, expect
+
+from ledger.clients import create_client
+from ledger.database import transaction
+from tests.outages.town import Town
+from tests.ui.api_process import ApiProcess
+from tests.ui.conftest import NewPage
+from tests.ui.wallet_page import TRANSFERS, WITHIN_MS, WalletPage, answer, lose_answer
+
+PROBLEM = "application/problem+json"
+UNAVAILABLE = json.dumps({"code": "unavailable", "detail": "away", "status": 503})
+SOON = {"Content-Type": PROBLEM, "Retry-After": "1"}
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_key(wallets: WalletPage) -> None:
+    wallets.on_sending(lose_answer)
+    wallets.send()
+    wallets.moved_once()
+    assert len(wallets.keys) == 2
+
+
+def test_a_reload_in_the_middle_goes_on_with_the_same_key(wallets: WalletPage) -> None:
+    wallets.on_sending(Route.fetch)  # the API has it, and the answer is on its way for ever
+    with wallets.page.expect_request(TRANSFERS):
+        wallets.send()
+    expect(wallets.transfer).to_have_attribute("data-phase", "sending")
+    wallets.page.reload()
+    wallets.moved_once()
+    assert len(wallets.keys) == 2
+    wallets.page.reload()  # what has ended is shown, and not sent again
+    expect(wallets.panel("recent")).to_contain_text("Committed")
+    assert len(wallets.keys) == 2
+
+
+def test_a_reload_after_the_end_of_the_api_goes_on_too(
+    wallets: WalletPage, api: ApiProcess
+) -> None:
+    wallets.fill()
+    with api.away():
+        wallets.button("Send").click()
+        wallets.says("No connection to Truepenny.")
+        wallets.says("not known whether your transfer was recorded")
+        expect(wallets.panel("wallets").locator(".freshness")).to_contain_text("as of")
+    wallets.page.reload()
+    wallets.moved_once()
+
+
+def test_two_clicks_send_once(wallets: WalletPage) -> None:
+    wallets.fill()
+    # In one go, before anything can be drawn in between.
+    wallets.button("Send").evaluate("(button) => { button.click(); button.click(); }")
+    wallets.moved_once()
+    assert len(wallets.keys) == 1
+
+
+def test_unavailable_garbage_and_proxies_decide_nothing(wallets: WalletPage) -> None:
+    wallets.on_sending(
+        answer(503, UNAVAILABLE, **SOON),
+        answer(200, "<h1>Welcome to the proxy</h1>"),
+        answer(201, '{"id": 7}'),
+        answer(404, "<h1>Not found</h1>"),
+    )
+    wallets.send()
+    wallets.says("The database is away right now.")
+    wallets.says("as the same transfer")
+    expect(wallets.button("Send")).to_be_hidden()  # it cannot be changed meanwhile
+    for attempts in range(2, 6):
+        wallets.page.evaluate("dispatchEvent(new Event('online'))")  # no waiting for the back-off
+        expect(wallets.transfer).to_be_visible()
+        wallets.attempted(attempts)
+    wallets.moved_once()
+    assert len(wallets.keys) == 5
+
+
+def test_no_answer_in_time_is_no_answer(wallets: WalletPage, api: ApiProcess) -> None:
+    wallets.page.clock.install()
+    wallets.page.reload()
+    wallets.fill()
+    with api.frozen():
+        wallets.button("Send").click()
+        expect(wallets.transfer).to_have_attribute("data-phase", "sending")
+        wallets.page.clock.fast_forward(10_500)
+        wallets.says("Truepenny did not answer in time.")
+    wallets.page.clock.resume()
+    wallets.moved_once()
+
+
+def test_a_limit_is_waited_for_and_nothing_was_recorded(new_page: NewPage, ui_town: Town) -> None:
+    with transaction(ui_town.engine) as connection:
+        client, key = create_client(
+            connection, name="limited", scope="client", rate_limit="1/minute"
+        )
+    source = ui_town.bank.wallet(10_00, owner=client)
+    ui_town.bank.wallet(owner=client)
+    tab = new_page()
+    tab.town = _with_source(ui_town, source)
+    tab.open(key)
+    for number in range(2):
+        tab.panel("send").get_by_label("To", exact=True).select_option(index=1)
+        tab.panel("send").get_by_label("Amount").fill(f"1.0{number}")
+        tab.panel("send").get_by_label("Reference").fill(tab.reference)
+        tab.button("Send").click()
+        if number == 0:
+            tab.ends()
+            tab.button("New transfer").click()
+    tab.says("Too many requests just now.")
+    tab.says("was not recorded yet")
+    expect(tab.panel("send")).to_contain_text(re.compile(r"sent again in \d+ s"))
+    tab.button("Stop trying").click()
+    tab.says("nothing was recorded")
+    assert len(tab.transfers()) == 1
+
+
+def _with_source(town: Town, source: object) -> Town:
+    return replace(town, source=source)  # type: ignore[arg-type]
+
+
+def test_stopping_is_honest_and_a_twin_is_asked_about(wallets: WalletPage) -> None:
+    wallets.on_sending(lose_answer, Route.abort, Route.abort, Route.abort)
+    wallets.send("3.21")
+    wallets.says("not known whether your transfer was recorded")
+    wallets.button("Stop trying").click()
+    wallets.says("It may have been sent")
+    expect(wallets.panel("recent")).to_contain_text("Unclear")
+    wallets.button("New transfer").click()
+    wallets.send("3.21")
+    dialog = wallets.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("second transfer")
+    wallets.page.unroute(TRANSFERS)
+    dialog.get_by_role("button", name="Go on with the first").click()
+    wallets.moved_once()
+
+
+def test_a_refusal_is_said_in_plain_words(wallets: WalletPage) -> None:
+    wallets.send("88888888.00")
+    wallets.says("There was not enough money")
+    wallets.says("Nothing was moved.")
+    expect(wallets.transfer).to_have_attribute("data-state", "rejected", timeout=WITHIN_MS)
+    assert [state for _, state in wallets.transfers()] == ["rejected"]
+
+
+def test_what_is_wrong_can_be_corrected(wallets: WalletPage, ui_town: Town) -> None:
+    stranger = "01a00000-0000-7000-8000-000000000000"
+    wallets.fill()
+    send = wallets.panel("send")
+    send.get_by_label("To", exact=True).select_option("other")
+    send.get_by_label("Wallet id").fill(stranger)
+    wallets.button("Send").click()
+    wallets.says("There is no such wallet")
+    wallets.button("Correct it").click()
+    expect(send.get_by_label("Wallet id")).to_have_value(stranger)
+    send.get_by_label("To", exact=True).select_option(str(ui_town.destination.id))
+    wallets.button("Send").click()
+    wallets.ends()
+    assert [state for _, state in wallets.transfers()] == ["committed"]
+
+
+def test_without_the_database_it_is_kept_and_settles_later(
+    wallets: WalletPage, ui_town: Town
+) -> None:
+    wallets.fill()
+    with ui_town.outage():
+        wallets.button("Send").click()
+        wallets.says("Kept safely, the database is away")
+        expect(wallets.panel("wallets").locator(".freshness")).to_contain_text("as of")
+        expect(wallets.wallet(ui_town.source.id)).to_be_visible()
+        expect(wallets.panel("prices").locator("tbody tr").first).to_be_visible()
+    wallets.moved_once()
+    expect(wallets.panel("wallets").locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
+    assert ui_town.buffer.count() == 0
+
+
+def test_a_transfer_of_a_refused_key_is_not_sent_with_another(
+    new_page: NewPage, ui_town: Town
+) -> None:
+    tab = new_page()
+    tab.page.goto(tab.url)
+    _enter(tab, ui_town.client.api_key)
+    tab.on_sending(lose_answer, Route.abort, Route.abort, Route.abort)
+    tab.send()
+    tab.says("not known whether your transfer was recorded")
+    tab.page.evaluate("sessionStorage.setItem('truepenny.key', 'tp_revoked')")
+    tab.page.unroute(TRANSFERS)
+    tab.page.reload()
+    expect(tab.panel("key")).to_contain_text("no longer accepted", timeout=WITHIN_MS)
+    _enter(tab, ui_town.stranger.api_key)
+    expect(tab.panel("recent")).to_contain_text("Unclear", timeout=WITHIN_MS)
+    tab.panel("recent").get_by_role("button").click()
+    tab.says("only that one can go on")
+    expect(tab.button("Go on with this transfer")).to_be_hidden()
+    assert len(tab.transfers()) == 1
+
+
+def _enter(tab: WalletPage, key: str | None) -> None:
+    field = tab.page.get_by_role("textbox", name="API key")
+    field.fill(key or "")
+    field.press("Enter")
+    expect(tab.panel("wallets")).to_be_visible(timeout=WITHIN_MS)

@@ -1,0 +1,163 @@
+"""The wallet page as a person uses it, and what a test may see of it from outside."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Route, expect
+from sqlalchemy import text
+
+from ledger.database import autocommit
+from tests.outages.town import Town
+
+TRANSFERS = "**/v1/transfers"
+WITHIN_MS = 20_000
+# Chromium's word for a network interface that came or went, which containers beside us make.
+NOT_OURS = "net::ERR_NETWORK_CHANGED"
+
+# Runs before the page's own scripts, in every document of the tab.
+_WATCH = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
+});
+"""
+_ENTER = """
+if (!sessionStorage.getItem("entered")) {{
+  sessionStorage.setItem("entered", "yes");
+  sessionStorage.setItem("truepenny.key", {key});
+}}
+"""
+
+
+@dataclass
+class WalletPage:
+    """One tab. `reference` marks the transfers of this test."""
+
+    page: Page
+    town: Town
+    url: str
+    reference: str = field(default_factory=lambda: f"test {uuid4()}")
+    complaints: list[str] = field(default_factory=list)
+    """What the console said of errors and warnings."""
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    """What was posted to /client-errors."""
+    keys: list[str] = field(default_factory=list)
+    """The idempotency keys of all attempts to send, in order."""
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(WITHIN_MS)
+        self.page.add_init_script(_WATCH)
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._see)
+
+    def open(self, api_key: str | None = None) -> WalletPage:
+        """Open the page with a key that was entered before, and wait for the wallets."""
+        key = api_key or self.town.client.api_key
+        self.page.add_init_script(_ENTER.format(key=json.dumps(key)))
+        self.page.goto(self.url)
+        expect(self.wallet(self.town.source.id)).to_be_visible(timeout=WITHIN_MS)
+        return self
+
+    def panel(self, name: str) -> Locator:
+        return self.page.locator(f"[data-panel={name}]")
+
+    def wallet(self, wallet_id: object) -> Locator:
+        return self.page.locator(f'[data-wallet="{wallet_id}"]')
+
+    @property
+    def transfer(self) -> Locator:
+        """The transfer that stands where the form was."""
+        return self.page.locator(".transfer")
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def fill(self, amount: str = "12.50") -> None:
+        """Fill in the form, from source to destination."""
+        self.panel("send").get_by_label("From").select_option(str(self.town.source.id))
+        self.panel("send").get_by_label("To", exact=True).select_option(
+            str(self.town.destination.id)
+        )
+        self.panel("send").get_by_label("Amount").fill(amount)
+        self.panel("send").get_by_label("Reference").fill(self.reference)
+
+    def send(self, amount: str = "12.50") -> None:
+        self.fill(amount)
+        self.button("Send").click()
+
+    def ends(self, state: str = "committed") -> None:
+        """Wait until the page shows that the transfer has ended like this."""
+        expect(self.transfer).to_have_attribute("data-state", state, timeout=WITHIN_MS)
+        expect(self.transfer).to_have_attribute("data-phase", "ended", timeout=WITHIN_MS)
+
+    def says(self, words: str) -> None:
+        """Wait until the transfer's panel says this."""
+        expect(self.panel("send")).to_contain_text(words, timeout=WITHIN_MS)
+
+    def attempted(self, times: int) -> None:
+        """Wait until so many attempts to send were made."""
+        deadline = time.monotonic() + WITHIN_MS / 1000
+        while len(self.keys) < times:
+            assert time.monotonic() < deadline, self.keys
+            self.page.wait_for_timeout(20)
+
+    def transfers(self) -> list[tuple[str, str | None]]:
+        """The transfers of this test in the database: (id, how it ended)."""
+        query = text(
+            "SELECT t.id::text, o.state FROM transfers t "
+            "LEFT JOIN outcomes o ON o.transfer_id = t.id WHERE t.reference = :reference"
+        )
+        with autocommit(self.town.engine) as connection:
+            rows = connection.execute(query, {"reference": self.reference})
+            return [(row[0], row[1]) for row in rows]
+
+    def moved_once(self) -> None:
+        """Assert that all attempts were one transfer, which has committed."""
+        self.ends()
+        assert [state for _, state in self.transfers()] == ["committed"]
+        assert len(set(self.keys)) == 1
+
+    def on_sending(self, *answers: Callable[[Route], object]) -> None:
+        """Treat the first attempts to send like this, one each; the others reach the API."""
+        waiting = list(answers)
+
+        def handle(route: Route) -> None:
+            if route.request.method == "POST" and waiting:
+                waiting.pop(0)(route)
+            else:
+                route.continue_()
+
+        self.page.route(TRANSFERS, handle)
+
+    def violations(self) -> list[str]:
+        """What the Content-Security-Policy refused."""
+        found: list[str] = self.page.evaluate("window.violations")
+        return found
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and NOT_OURS not in message.text:
+            self.complaints.append(message.text)
+
+    def _see(self, request: Request) -> None:
+        if request.url.endswith("/client-errors"):
+            self.reports.append(json.loads(request.post_data or "{}"))
+        if request.method == "POST" and request.url.endswith("/v1/transfers"):
+            self.keys.append(request.headers["idempotency-key"])
+
+
+def lose_answer(route: Route) -> None:
+    """Let the API have the request, and the page no answer."""
+    route.fetch()
+    route.abort()
+
+
+def answer(status: int, body: str, **headers: str) -> Callable[[Route], object]:
+    """Answer in the API's place."""
+    return lambda route: route.fulfill(status=status, body=body, headers=headers)

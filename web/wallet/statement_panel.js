@@ -1,0 +1,101 @@
+/** The statement of the wallet that is looked at: a page of its postings, newest first. */
+import { absoluteTime, shortId, shortTime } from "../shared/format.js";
+import { Panel } from "../shared/panel.js";
+import { Empty, Id, Money, Skeleton } from "../shared/parts.js";
+import { usePolled } from "../shared/polling.js";
+import { html, useEffect, useRef, useState } from "../shared/view.js";
+import { nameOf, titleOf } from "./wallet_names.js";
+import { POSTINGS } from "./wallet_shapes.js";
+
+const PAGE_LENGTH = 10;
+
+const LEGS = {
+  deduct: "Sent",
+  credit: "Received",
+  refund: "Returned",
+  uncredit: "Taken back",
+};
+
+/**
+ * To be keyed by the wallet: another one starts at its newest page.
+ * @param {{api: import("../shared/api.js").Api, wallet: object, wallets: object[]}} props
+ */
+export function StatementPanel({ api, wallet, wallets }) {
+  // The cursors of the pages before this one: the newest page has none.
+  const [cursors, setCursors] = useState([]);
+  const cursor = cursors.at(-1) ?? null;
+  const path = `/v1/wallets/${wallet.id}/postings?limit=${PAGE_LENGTH}`;
+  const polled = usePolled(
+    (signal) =>
+      api.get(cursor ? `${path}&cursor=${encodeURIComponent(cursor)}` : path, { shape: POSTINGS, signal }),
+    { every_s: 10, on: [api, cursor] },
+  );
+  // What moved is seen in the balance first, and belongs into the statement at once.
+  const balance = useRef(wallet.balance);
+  useEffect(() => {
+    if (balance.current !== wallet.balance) polled.refresh();
+    balance.current = wallet.balance;
+  }, [wallet.balance]);
+  const older = (next) => setCursors([...cursors, next]);
+  const newer = () => setCursors(cursors.slice(0, -1));
+  return html`
+    <${Panel} name="statement" title=${`Statement of ${titleOf(wallet)}`} polled=${polled}
+      skeleton=${html`<${Skeleton} lines=${PAGE_LENGTH} />`}>
+      ${(page) => html`
+        <${Postings} postings=${page.data} wallet=${wallet} wallets=${wallets} />
+        <nav class="pager" aria-label="Pages of the statement">
+          ${cursors.length > 0 && html`<button class="button small" onClick=${newer}>Newer</button>`}
+          ${page.next_cursor &&
+          html`<button class="button small" onClick=${() => older(page.next_cursor)}>Older</button>`}
+        </nav>
+      `}
+    </>
+  `;
+}
+
+function Postings({ postings, wallet, wallets }) {
+  if (!postings.length) {
+    return html`<${Empty} title="Nothing has moved yet">What is sent and received appears here.</>`;
+  }
+  return html`
+    <div class="table-wrap">
+      <table class="table statement">
+        <caption class="unseen">Postings of ${titleOf(wallet)}, newest first</caption>
+        <thead>
+          <tr>
+            <th scope="col">What</th>
+            <th scope="col">With</th>
+            <th scope="col">When</th>
+            <th scope="col">Transfer</th>
+            <th scope="col" class="number">Amount</th>
+            <th scope="col" class="number">Balance</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${postings.map(
+            (posting) => html`
+              <${Posting} key=${posting.transfer_id + posting.leg} posting=${posting} wallets=${wallets} />
+            `,
+          )}
+        </tbody>
+      </table>
+    </div>
+  `;
+}
+
+function Posting({ posting, wallets }) {
+  const at = Date.parse(posting.created_at);
+  const isIn = !posting.amount.startsWith("-");
+  return html`
+    <tr>
+      <td class="cell-what">${LEGS[posting.leg] ?? posting.leg}</td>
+      <td class="cell-with">${nameOf(posting.counterparty, wallets)}</td>
+      <td class="cell-when">
+        <time datetime=${posting.created_at} title=${absoluteTime(at)}>${shortTime(at)}</time>
+      </td>
+      <td class="cell-id"><${Id} id=${posting.transfer_id} what=${`id of transfer ${shortId(posting.transfer_id)}`} /></td>
+      <td class="cell-amount number ${isIn ? "in" : "out"}"><${Money} amount=${posting.amount} sign /></td>
+      <td class="cell-balance number"><${Money} amount=${posting.balance_after} /></td>
+    </tr>
+  `;
+}

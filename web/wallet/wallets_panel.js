@@ -1,0 +1,92 @@
+/** The wallets of the key, each with what may be spent of it. One of them is looked at. */
+import { groupAmount, isZero } from "../shared/format.js";
+import { PlusIcon } from "../shared/icons.js";
+import { Panel } from "../shared/panel.js";
+import { Badge, Copy, Empty, Money } from "../shared/parts.js";
+import { html, useState } from "../shared/view.js";
+import { NewWallet } from "./new_wallet.js";
+import { titleOf } from "./wallet_names.js";
+
+/**
+ * @param {object} props
+ * @param {import("../shared/api.js").Api} props.api
+ * @param {import("../shared/polling.js").Polled} props.polled
+ * @param {string | null} props.selected @param {(id: string) => void} props.onSelect
+ * @param {(() => void) | null} props.onMore loads more of them; null when these are all
+ */
+export function WalletsPanel({ api, polled, selected, onSelect, onMore }) {
+  const [isMaking, setMaking] = useState(false);
+  const actions = html`
+    <button class="button small" onClick=${() => setMaking(true)}><${PlusIcon} />New wallet</button>
+  `;
+  const made = (wallet) => {
+    setMaking(false);
+    polled.refresh();
+    onSelect(wallet.id);
+  };
+  return html`
+    <${Panel} name="wallets" title="Wallets" polled=${polled} actions=${actions}
+      skeleton=${html`<${CardSkeletons} />`}>
+      ${(wallets) => html`<${Wallets} wallets=${wallets} selected=${selected} onSelect=${onSelect} onMore=${onMore} />`}
+    </>
+    ${isMaking &&
+    html`<${NewWallet} api=${api} wallets=${polled.data ?? []} onMade=${made} onClose=${() => setMaking(false)} />`}
+  `;
+}
+
+function Wallets({ wallets, selected, onSelect, onMore }) {
+  if (!wallets.length) {
+    return html`<${Empty} title="No wallets yet">Make one, and let somebody send money to its id.</>`;
+  }
+  return html`
+    <ul class="wallets">
+      ${wallets.map(
+        (wallet) => html`
+          <${WalletCard} key=${wallet.id} wallet=${wallet} isSelected=${wallet.id === selected} onSelect=${onSelect} />
+        `,
+      )}
+    </ul>
+    ${onMore && html`<button class="button small more" onClick=${onMore}>Show more wallets</button>`}
+  `;
+}
+
+const STATUS_TONES = { active: "good", frozen: "warn", closed: "quiet" };
+
+function WalletCard({ wallet, isSelected, onSelect }) {
+  const { asset, status } = wallet;
+  const isSettled = isZero(wallet.reserved) && isZero(wallet.incoming);
+  return html`
+    <li class="wallet ${isSelected ? "selected" : ""} ${isSettled ? "settled" : ""}" data-wallet=${wallet.id}>
+      <div class="wallet-top">
+        <h3>
+          <button type="button" class="wallet-name" aria-pressed=${isSelected ? "true" : "false"}
+            onClick=${() => onSelect(wallet.id)}>${titleOf(wallet)}</button>
+        </h3>
+        ${(status !== "active" || wallet.kind !== "customer") &&
+        html`<${Badge} tone=${STATUS_TONES[status]}>${status === "active" ? wallet.kind : status}</>`}
+        <span class="wallet-copy"><${Copy} text=${wallet.id} what=${`id of ${titleOf(wallet)}`} /></span>
+      </div>
+      <p class="wallet-available ${groupAmount(wallet.available).length > 11 ? "long" : ""}"><${Money} amount=${wallet.available} asset=${asset} /></p>
+      <p class="wallet-caption">available</p>
+      <dl class="wallet-parts">
+        ${["balance", "reserved", "incoming"].map(
+          (name) => html`
+            <div key=${name} class=${isZero(wallet[name]) ? "nothing" : ""}>
+              <dt>${name}</dt>
+              <dd><${Money} amount=${wallet[name]} /></dd>
+            </div>
+          `,
+        )}
+      </dl>
+    </li>
+  `;
+}
+
+function CardSkeletons() {
+  return html`
+    <div class="wallets" aria-hidden="true">
+      ${[0, 1].map((index) => html`<div key=${index} class="wallet placeholder"><span class="bone"></span><span class="bone"></span><span class="bone"></span></div>`)}
+    </div>
+    <p class="unseen">Loading…</p>
+  `;
+}
