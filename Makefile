@@ -3,7 +3,11 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench screenshots venv deps
+.PHONY: help up test check bench screenshots image containers venv deps
+
+# All tests run in lanes side by side, some chosen ones in one, which starts no server twice.
+TESTS = .venv/bin/python -m pytest $(or $(ARGS),--numprocesses $(LANES) --max-worker-restart 0)
+LANES := 3
 
 COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
@@ -15,17 +19,27 @@ up: ## run everything here; Ctrl-C stops it, a second run finds its data again
 	@sh stack/python.sh stack/environment.py requirements.txt && exec .venv/bin/python -m stack
 
 test: venv ## run the tests on real servers (ARGS="-k name" for some of them)
-	@exec .venv/bin/python -m pytest $(ARGS)
+	@exec $(TESTS)
 
 check: venv ## format, lint, types and tests
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy .
-	.venv/bin/python -m pytest $(ARGS)
+	$(TESTS)
 
 bench: venv ## measure an outage of the database (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
 
+# A machine that reaches no image registry may name a command that makes the images it is given.
+BASE_IMAGES ?= :
+
+image: ## build the container image (BASE=python:3.11-slim-bookworm)
+	@$(BASE_IMAGES) $(or $(BASE),$$(sed -n 's/^ARG BASE=//p' Dockerfile)) \
+		$$(sed -n 's/^ *image: \(&[a-z]* \)\{0,1\}\([a-z/]*:v\{0,1\}[0-9][^ ]*\)$$/\2/p' docker-compose.yml)
+	@docker build $(if $(BASE),--build-arg BASE=$(BASE)) --quiet --tag truepenny:local .
+
+containers: image venv ## run docker-compose.yml, and kill each of its containers under load
+	@exec .venv/bin/python -m tests.containers
 screenshots: venv ## take the pictures in docs/screenshots of a running `make up`
 	@exec .venv/bin/python -m tests.ui.screenshots $(ARGS)
 
@@ -34,5 +48,6 @@ venv: ## the virtual environment alone, with what tests need
 
 deps: venv ## compile requirements*.in into the pinned, hashed files (ARGS="--upgrade" for newer)
 	$(COMPILE) $(ARGS) requirements.in -o requirements.txt
+	$(COMPILE) $(ARGS) requirements-app.in -o requirements-app.txt --constraints requirements.txt
 	$(COMPILE) $(ARGS) requirements-fast.in -o requirements-fast.txt
 	$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt

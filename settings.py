@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, TypedDict
-from urllib.parse import urlsplit
+
+from addresses import is_dsn, is_page_url, is_server_url, is_web_url
 
 # What the `limits` library reads, as far as it makes sense: one limit, not of zero.
 _RATE_LIMIT = re.compile(
@@ -37,10 +38,21 @@ _MAX_SYMBOLS = 50
 _MAX_URLS = 10
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
-_DATABASE = re.compile(r"/?[0-9]{0,5}", re.ASCII)
 _API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
 _PASSWORD = re.compile(r"[^:]+:.+")
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
+_LABEL = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
+
+_SECRETS: Final = (
+    "DATABASE_URL",
+    "BROKER_URL",
+    "CACHE_URL",
+    "ADMIN_API_KEY",
+    "FLOWER_BASIC_AUTH",
+    "SENTRY_DSN",
+)
+"""What may also be given as a file: its name then is in NAME_FILE, as containers do it."""
+_MAX_SECRET_BYTES: Final = 8192
 
 
 class SettingsError(ValueError):
@@ -59,11 +71,13 @@ class Settings:
     admin_api_key: str | None
     stuck_after_s: float
     hung_after_s: float
+    reconcile_every_s: float
     intake_buffer_limit: int
     data_dir: Path
     flower_port: int
     flower_basic_auth: str | None
     flower_url: str | None
+    metrics_port: int | None
     log_level: str
     rate_limit: str
     proxy_hops: int
@@ -73,6 +87,10 @@ class Settings:
     fallback_prices: Mapping[str, str]
     price_jump_limit: Decimal
     keep_prices: bool
+    sentry_dsn: str | None
+    sentry_environment: str
+    sentry_release: str | None
+    sentry_traces_sample_rate: float
 
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
@@ -83,7 +101,7 @@ class Settings:
 
         Raises: SettingsError: when one is missing or malformed.
         """
-        values = _Values(os.environ if environment is None else environment)
+        values = _Values(read_secrets(os.environ if environment is None else environment))
         return cls(
             database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
@@ -93,6 +111,7 @@ class Settings:
             admin_api_key=values.api_key("ADMIN_API_KEY"),
             stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
             hung_after_s=values.positive("HUNG_AFTER_S", 30.0, at_least=_LEAST_HUNG_AFTER_S),
+            reconcile_every_s=values.positive("RECONCILE_EVERY_S", 300.0),
             intake_buffer_limit=values.whole_number(
                 "INTAKE_BUFFER_LIMIT", 200_000, at_least=1, at_most=10_000_000
             ),
@@ -100,12 +119,52 @@ class Settings:
             flower_port=values.port("FLOWER_PORT", 5555),
             flower_basic_auth=values.passwords("FLOWER_BASIC_AUTH"),
             flower_url=values.page_url("FLOWER_URL"),
+            metrics_port=values.optional_port("METRICS_PORT"),
             log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
             api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
             **_price_settings(values),
+            sentry_dsn=values.dsn("SENTRY_DSN"),
+            sentry_environment=values.label("SENTRY_ENVIRONMENT") or "production",
+            sentry_release=values.label("SENTRY_RELEASE"),
+            sentry_traces_sample_rate=values.rate("SENTRY_TRACES_SAMPLE_RATE", "0.01"),
         )
+
+
+def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the content of each NAME_FILE in the place of that.
+
+    Raises: SettingsError: when a file cannot be used; nothing of its content is in the message.
+    """
+    complete = dict(environment)
+    for name in _SECRETS:
+        file = complete.pop(f"{name}_FILE", "").strip()
+        if not file:
+            continue
+        if complete.get(name, "").strip():
+            raise SettingsError(f"{name} and {name}_FILE are both set: give one of them")
+        complete[name] = _read_secret(f"{name}_FILE", Path(file))
+    return complete
+
+
+def _read_secret(name: str, file: Path) -> str:
+    try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for, maybe for ever
+            raise SettingsError(f"{name}: {file} is no file")
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{name}: {file} cannot be read: {error.strerror}") from error
+    if len(content) > _MAX_SECRET_BYTES:
+        raise SettingsError(f"{name}: {file} is larger than {_MAX_SECRET_BYTES} bytes")
+    # Of one that is no text, not even the error's cause is kept: it has the content in it.
+    text = content.decode(errors="replace").removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        raise SettingsError(f"{name}: {file} is empty")
+    if not text.isprintable() or "\N{REPLACEMENT CHARACTER}" in text:
+        raise SettingsError(f"{name}: {file} must be one line of text")
+    return text
 
 
 class _PriceSettings(TypedDict):
@@ -150,7 +209,7 @@ class _Values:
             raise SettingsError(f"{name} is not set")
         if value.partition(":")[0].partition("+")[0].lower() not in schemes:
             raise SettingsError(f"{name} must start with one of: {', '.join(schemes)}")
-        if not all(map(_is_server_url, value.split(";"))):
+        if not all(map(is_server_url, value.split(";"))):
             # Not shown, nor why: what is wrong may well be the password.
             raise SettingsError(
                 f"{name} cannot be read: its host, port or path is malformed, or its password has "
@@ -175,6 +234,9 @@ class _Values:
         if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
             raise SettingsError(f"{name} must be a port from 1 to 65535, not {value!r}")
         return int(value)
+
+    def optional_port(self, name: str) -> int | None:
+        return None if self.optional(name) is None else self.port(name, 0)
 
     def whole_number(self, name: str, default: int, *, at_least: int, at_most: int) -> int:
         value = self.text(name, str(default))
@@ -209,7 +271,7 @@ class _Values:
     def web_urls(self, name: str, default: str) -> tuple[str, ...]:
         given = _items(self.text(name, default))
         urls = tuple(dict.fromkeys(url.removesuffix("/") for url in given))
-        if not (0 < len(urls) <= _MAX_URLS and all(map(_is_web_url, urls))):
+        if not (0 < len(urls) <= _MAX_URLS and all(map(is_web_url, urls))):
             # Not shown: one may hold a password, which is one way to be wrong here.
             raise SettingsError(
                 f"{name} must be 1 to {_MAX_URLS} URLs such as https://host:port, comma-separated"
@@ -218,7 +280,7 @@ class _Values:
 
     def page_url(self, name: str) -> str | None:
         value = self.optional(name)
-        if value is not None and not _is_page_url(value):
+        if value is not None and not is_page_url(value):
             # Not shown: one may hold a password, which everybody who sees the page would read.
             raise SettingsError(f"{name} must be a URL such as https://host:port/path")
         return value
@@ -254,36 +316,26 @@ class _Values:
             raise SettingsError(f"{name} must be a decimal above 0 such as 0.1, not {value!r}")
         return Decimal(value)
 
+    def dsn(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not is_dsn(value):
+            # Not shown: whoever has it can send us any error they like.
+            raise SettingsError(f"{name} must be such as https://KEY@HOST/PROJECT")
+        return value
+
+    def label(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not _LABEL.fullmatch(value):
+            raise SettingsError(f"{name} must be 1 to 64 of a-z, A-Z, 0-9 and _.@+-, not {value!r}")
+        return value
+
+    def rate(self, name: str, default: str) -> float:
+        value = self.text(name, default)
+        if not (_SHARE.fullmatch(value) and Decimal(value) <= 1):
+            raise SettingsError(f"{name} must be a decimal from 0 to 1, not {value!r}")
+        return float(value)
+
 
 def _items(text: str) -> tuple[str, ...]:
     """The parts of a comma-separated list, each once, without blanks and empty ones."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
-def _is_server_url(text: str) -> bool:
-    """Whether host, port and path can be told apart, for every driver in the same way."""
-    try:
-        url = urlsplit(text)
-        user, _, hosts = url.netloc.rpartition("@")
-        for host in hosts.split(","):  # PostgreSQL may have several
-            urlsplit(f"//{host}").port  # noqa: B018 - raises when it is none
-    except ValueError:
-        return False
-    is_numbered = url.scheme not in ("redis", "rediss") or _DATABASE.fullmatch(url.path)
-    return "@" not in user and "#" not in text and bool(is_numbered)
-
-
-def _is_web_url(text: str) -> bool:
-    """Whether the text is the address of a server, without a secret, a path or a query."""
-    return _is_page_url(text) and urlsplit(text).path in ("", "/")
-
-
-def _is_page_url(text: str) -> bool:
-    """Whether the text is the address of a page, without a secret or a query."""
-    try:
-        url = urlsplit(text)
-        url.port  # noqa: B018 - raises when it is none
-    except ValueError:
-        return False
-    is_bare = text.isprintable() and not (url.query or url.fragment or "@" in url.netloc)
-    return url.scheme in ("http", "https") and bool(url.hostname) and is_bare

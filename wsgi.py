@@ -10,14 +10,17 @@ from functools import partial
 
 from api.app import create_app
 from api.services import build_services
+from api.tracing import TracedRequests
 from settings import Settings
-from tasks import queues
+from tasks import queues, reconciliation
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
 from tasks.pressure import Pressure, look_at
+from workers import telling
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
+_is_watched = telling.begin(_settings, program="api")
 _celery = make_celery(_settings)
 
 app = create_app(
@@ -25,8 +28,11 @@ app = create_app(
         _settings,
         buffer=intake_buffer(_settings),
         kick=Kicker(_celery).kick,
-        is_overloaded=Pressure(look_at(_settings.broker_url)).is_overloaded,
+        pressure=Pressure(look_at(_settings.broker_url)).seen,
         queue_lengths=partial(queues.lengths, _celery),
+        reconcile=Kicker(_celery, reconciliation.publish_unless_scans_wait).kick,
     ),
     proxy_hops=_settings.proxy_hops,
 )
+if _is_watched:
+    app.wsgi_app = TracedRequests(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way

@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from api.authentication import authenticate, is_caller_known
 from api.body_reading import discard_rest
 from api.error_handlers import register_error_handlers
+from api.measuring import measure_requests
 from api.negotiation import require_json_accepted
 from api.rate_answers import add_rate_headers
 from api.request_ids import HEADER, request_id
@@ -37,6 +38,8 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Allow on a 405 says it all
     app.url_map.merge_slashes = False  # a wrong address is an error, not a redirect
     app.extensions[EXTENSION] = services
+
+    measure_requests(app)
 
     @app.before_request
     def check_at_the_door() -> None:

@@ -124,20 +124,26 @@ def _has_extreme_number(value: Any) -> bool:
     return False
 
 
-def _string(description: str, **schema: Any) -> WithJsonSchema:
+def text_schema(description: str, **schema: Any) -> WithJsonSchema:
+    """Describe a string that a function of ours checks."""
     return WithJsonSchema({"type": "string", "description": description, **schema})
 
 
-Id = Annotated[UUID, PlainValidator(parse_id), _string("An id.", format="uuid")]
+def number_schema(description: str, **schema: Any) -> WithJsonSchema:
+    """Describe a whole number that a function of ours checks."""
+    return WithJsonSchema({"type": "integer", "description": description, **schema})
+
+
+Id = Annotated[UUID, PlainValidator(parse_id), text_schema("An id.", format="uuid")]
 Time = Annotated[
     datetime,
     PlainValidator(parse_time),
-    _string("An RFC 3339 time with its offset.", format="date-time"),
+    text_schema("An RFC 3339 time with its offset.", format="date-time"),
 ]
 Amount = Annotated[
     str,
     PlainValidator(check_amount_is_text),
-    _string(
+    text_schema(
         "A plain decimal above zero with at most as many decimals as the asset has.",
         pattern=r"^(0|[1-9][0-9]*)(\.[0-9]+)?$",
         maxLength=64,
@@ -147,7 +153,7 @@ AssetCode = Annotated[str, Field(max_length=12, description="The code of an asse
 RateLimit = Annotated[
     str,
     PlainValidator(check_rate_limit),
-    _string(
+    text_schema(
         "Requests per unit of time, or none.",
         pattern=r"^(none|[1-9][0-9]{0,8}/(second|minute|hour|day))$",
     ),
@@ -166,7 +172,9 @@ Metadata = Annotated[
 IdempotencyKey = Annotated[
     str,
     PlainValidator(check_key),
-    _string("What makes a repeat of the request harmless.", minLength=1, maxLength=MAX_KEY_LENGTH),
+    text_schema(
+        "What makes a repeat of the request harmless.", minLength=1, maxLength=MAX_KEY_LENGTH
+    ),
 ]
 Reference = Annotated[
     str, Field(max_length=MAX_REFERENCE_LENGTH, description="A text of yours, such as an order.")

@@ -3,8 +3,11 @@
 
 from pathlib import Path
 
+from gunicorn.arbiter import Arbiter
+
 from api.server import BoundedThreadWorker, QuietLogger
 from api.waiting import PLACES
+from monitoring import metrics
 from monitoring.logs import logging_config
 from settings import Settings
 
@@ -35,3 +38,8 @@ control_socket_disable = True  # it would open a socket in the home folder
 
 logger_class = QuietLogger
 logconfig_dict = logging_config(_settings.log_level)
+
+
+def on_starting(_: Arbiter) -> None:
+    """Begin to measure, before the first process of the server is forked."""
+    metrics.begin("api", _settings.data_dir, metrics.OF_THE_API)

@@ -65,7 +65,7 @@ def overview_json(seen: Seen, *, flower_url: str | None) -> Json:
 
 
 def _transfers(seen: Seen) -> Json:
-    standing = seen.database
+    standing = None if seen.database is None else seen.database.standing
     states: Json = {"buffered": None if seen.broker is None else seen.broker.buffered}
     for state in (*UNFINISHED, *FINISHED):
         states[state] = None if standing is None else standing.states[state]
@@ -105,8 +105,10 @@ def _workers(seen: Seen) -> list[Json] | None:
 def _scans(seen: Seen) -> list[Json] | None:
     if seen.cache is None:
         return None
-    # The line for the reconciliation goes below this one: its last run is in the database.
-    return [_scan(name, seen.cache.notes.get(name), seen.at) for name in SHOWN]
+    scans = [_scan(name, seen.cache.notes.get(name), seen.at) for name in SHOWN]
+    books = seen.database and seen.database.books
+    # Its last run is in the database, the others' are in the cache.
+    return [*scans, _scan("reconciliation", books.note, seen.at)] if books else scans
 
 
 def _scan(name: str, note: ScanNote | None, now: datetime) -> Json:

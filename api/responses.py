@@ -9,8 +9,10 @@ from flask import Response
 from pydantic_core import to_json
 
 from api.negotiation import JSON, PROBLEM_JSON
-from api.problems import Problem
+from api.problems import TABLE, Problem
 from api.request_ids import request_id
+from monitoring.measures import OTHER
+from monitoring.metrics import PROBLEMS
 
 
 def json_response(
@@ -21,7 +23,8 @@ def json_response(
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with a problem. headers: in addition to the problem's own."""
+    """Answer with a problem, and count it. headers: in addition to the problem's own."""
+    PROBLEMS.add(problem.code if problem.code in TABLE else OTHER)
     return Response(
         to_json(problem.as_json(request_id=request_id())),
         problem.status,

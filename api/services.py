@@ -15,13 +15,15 @@ from uuid import UUID
 from flask import current_app
 
 from api.authentication import KeyRing
+from api.client_errors import ReportLimit
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.intake import Intake
 from api.last_known import LastKnown, short_cache_client
+from api.metrics_page import MetricsPage
 from api.problems import overloaded
 from api.rate_counters import CacheCounters, Counters, MemoryCounters
 from api.scales import Scales
-from api.sights import Sights, build_sights
+from api.sights import Pressed, Sights, build_sights
 from api.strangers import Strangers
 from api.waiting import PLACES, WaitingRoom
 from api.write_limit import WriteLimit
@@ -33,6 +35,7 @@ from ledger.transfers import Transfer, find_transfers, finished_among
 from monitoring.checks import all_checks
 from monitoring.database_watch import PROBE_TIMEOUT_S, DatabaseWatch
 from monitoring.health import Health
+from monitoring.metrics import folder_of
 from prices.board import Board, build_board
 from prices.check import prices_check
 from settings import Settings
@@ -53,10 +56,13 @@ class Services:
     prices: Board
     health: Health
     sights: Sights
+    metrics_page: MetricsPage
     is_overloaded: Callable[[], bool]
+    reconcile: Callable[[], None]
     counters: Counters
     write_limit: WriteLimit
     strangers: Strangers
+    report_limit: ReportLimit
     flower_url: str | None
 
 
@@ -65,53 +71,53 @@ def build_services(
     *,
     buffer: IntakeBuffer,
     kick: Callable[[], None],
-    is_overloaded: Callable[[], bool] = lambda: False,
+    pressure: Pressed = lambda: (False, None),
+    reconcile: Callable[[], None] = lambda: None,
     queue_lengths: Callable[[], Mapping[str, int]] = dict,
 ) -> Services:
     """Wire the services of one process.
 
     buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
-    is_overloaded: whether the queues are too full for more work; never blocks, never raises.
+    pressure: whether the queues are too full for more work; never blocks, never raises.
+    reconcile: tells the workers that a consistency scan was begun; never blocks, never raises.
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
     last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
     scales = _scales(database, last_known)
-
-    def find(api_key: str) -> Client | None:
-        with database.autocommit() as connection:
-            client = find_client(connection, api_key)
-        scales.prepare()  # whoever is let in may want to move money after the database is gone
-        return client
-
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
     )
     strangers = Strangers(settings.rate_limit, counters)
     prices = _prices(settings)
     health = _health(settings, prices)
+    sights = build_sights(
+        settings,
+        health=health,
+        prices=prices,
+        buffer=buffer,
+        queue_lengths=queue_lengths,
+        breaker_state=lambda: database.breaker_state,
+        pressure=pressure,
+    )
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(strangers.guard(find), last_known),
+        keys=KeyRing(strangers.guard(partial(_find, database, scales)), last_known),
         scales=scales,
         intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(partial(_finished, database), places=PLACES),
         prices=prices,
         health=health,
-        sights=build_sights(
-            settings,
-            health=health,
-            prices=prices,
-            buffer=buffer,
-            queue_lengths=queue_lengths,
-            breaker_state=lambda: database.breaker_state,
-        ),
-        is_overloaded=is_overloaded,
+        sights=sights,
+        metrics_page=MetricsPage(sights, folder_of(settings.data_dir)),
+        is_overloaded=lambda: pressure()[0],
+        reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
         strangers=strangers,
+        report_limit=ReportLimit(counters),
         flower_url=settings.flower_url,
     )
 
@@ -122,6 +128,13 @@ def _scales(database: Database, last_known: LastKnown) -> Scales:
             return load_scales(connection)
 
     return Scales(load, last_known)
+
+
+def _find(database: Database, scales: Scales, api_key: str) -> Client | None:
+    with database.autocommit() as connection:
+        client = find_client(connection, api_key)
+    scales.prepare()  # whoever is let in may want to move money after the database is gone
+    return client
 
 
 def _finished(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:

@@ -35,6 +35,28 @@ FRESH_FOR_S: Final = 1.0
 
 Part = TypeVar("Part")
 
+Pressed = Callable[[], tuple[bool, float | None]]
+"""Says whether new transfers are refused, and which share of the broker's memory is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The last time that the books were held against themselves, and all that was ever found.
+
+    findings: how many, by kind and by what was done about them.
+    """
+
+    note: ScanNote
+    findings: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """How the transfers stand. books: None when they were never held against themselves."""
+
+    standing: Standing
+    books: Books | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Broker:
@@ -59,10 +81,12 @@ class Seen:
     at: datetime
     health: Report
     breaker_state: str
-    database: Standing | None
+    database: Database | None
     broker: Broker | None
     cache: Cache | None
     prices: list[Quote] | None
+    is_overloaded: bool = False
+    broker_memory_share: float | None = None
     unknown: dict[str, str] = field(default_factory=dict)
 
 
@@ -74,14 +98,19 @@ class Sights:
         *,
         health: Health,
         breaker_state: Callable[[], str],
-        database: Callable[[], Standing],
+        database: Callable[[], Database],
         broker: Callable[[], Broker],
         cache: Callable[[], Cache],
         prices: Callable[[], list[Quote]],
+        pressure: Pressed = lambda: (False, None),
     ) -> None:
-        """Take how to look at each part. Whatever that raises means that it is unknown."""
+        """Take how to look at each part. Whatever that raises means that it is unknown.
+
+        breaker_state, pressure: answer at once, and never raise.
+        """
         self._health = health
         self._breaker_state = breaker_state
+        self._pressure = pressure
         self._database = Look("see-database", database, fresh_for_s=FRESH_FOR_S)
         self._broker = Look("see-broker", broker, fresh_for_s=FRESH_FOR_S)
         self._cache = Look("see-cache", cache, fresh_for_s=FRESH_FOR_S)
@@ -102,6 +131,7 @@ class Sights:
                 unknown[name] = _why(error, name)
                 return None
 
+        is_overloaded, share = self._pressure()
         return Seen(
             at=datetime.now(UTC),
             health=health,
@@ -110,6 +140,8 @@ class Sights:
             broker=known("broker", broker),
             cache=known("cache", cache),
             prices=known("prices", prices),
+            is_overloaded=is_overloaded,
+            broker_memory_share=share,
             unknown=unknown,
         )
 
@@ -133,6 +165,7 @@ def build_sights(
     buffer: IntakeBuffer,
     queue_lengths: Callable[[], Mapping[str, int]],
     breaker_state: Callable[[], str],
+    pressure: Pressed,
 ) -> Sights:
     """Wire them for one process. Connects to nothing."""
     # Of its own: what many watch must not take a connection from what moves money.
@@ -150,12 +183,13 @@ def build_sights(
         broker=lambda: Broker(queue_lengths(), buffer.count()),
         cache=lambda: _see_cache(cache),
         prices=prices.quotes,
+        pressure=pressure,
     )
 
 
-def _see_database(engine: Engine) -> Standing:
+def _see_database(engine: Engine) -> Database:
     with autocommit(engine) as connection:
-        return read_standing(connection)
+        return Database(read_standing(connection))
 
 
 def _see_cache(cache: redis.Redis) -> Cache:

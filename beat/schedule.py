@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from settings import Settings
-from tasks import counting, drain, monitors, prices, queues, recovery
+from tasks import counting, drain, monitors, prices, queues, reconciliation, recovery
 
 SCANS_PER_STUCK_TIME = 5
 """A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
 
 DRAIN_EVERY_S = 1.0
+RECONCILE_TICK_S = 5.0
+"""How soon a run of the consistency scan goes on, which is done a few seconds at a time. When a
+new one begins, RECONCILE_EVERY_S says."""
 COUNT_EVERY_S = 30.0
 PRICES_EVERY_S = 2.0
+RECONCILE_EXPIRES_S = 30.0
 PRICES_EXPIRE_AFTER_S = 10.0
 WATCH_SERVERS_EVERY_S = 10.0
 WATCH_EXPIRES_S = 30.0
@@ -32,6 +36,11 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "task": drain.TASK_NAME,
             "schedule": DRAIN_EVERY_S,
             "options": {"queue": queues.SCANS},
+        },
+        "reconciliation": {
+            "task": reconciliation.TASK_NAME,
+            "schedule": min(RECONCILE_TICK_S, settings.reconcile_every_s),
+            "options": {"queue": queues.SCANS, "expires": RECONCILE_EXPIRES_S},
         },
         "counts": {
             "task": counting.TASK_NAME,

@@ -126,6 +126,10 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class Superseded(Unavailable):
+    """Somebody else has gone on with this meanwhile."""
+
+
 class Unreadable(LedgerError):
     """What the buffer holds is not a buffered request of a version known here."""
 

@@ -15,7 +15,9 @@ repeats the four columns that the steps need, so that they read nothing else.
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Identity,
@@ -188,6 +190,71 @@ last_prices = Table(
     Column("symbol", Text, primary_key=True),
     Column("price", Numeric, nullable=False),
     Column("as_of", Time, nullable=False),
+)
+
+# The consistency scan's: its runs, what they found and did, what of that still stands, and how
+# far each wallet's postings were read. See `ledger.reconciling`.
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("trigger", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'running'")),
+    Column("is_full", Boolean, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("cursor", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("chunks", Integer, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("transfers_from", Time),
+    Column("transfers_until", Time, nullable=False, server_default=text("clock_timestamp()")),
+    Column("horizon", Time, nullable=False),
+    Column("passes", Integer, nullable=False, server_default=text("1")),
+    Column("suspects", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("next_suspects", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("wallets_checked", BigInteger, nullable=False, server_default=text("0")),
+    Column("assets_checked", Integer, nullable=False, server_default=text("0")),
+    Column("transfers_checked", BigInteger, nullable=False, server_default=text("0")),
+    Column("findings_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("standing_count", Integer, nullable=False, server_default=text("0")),
+    Column("started_at", Time, nullable=False, server_default=text("clock_timestamp()")),
+    Column("finished_at", Time),
+)
+
+reconciliation_findings = Table(
+    "reconciliation_findings",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("reconciliation_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("wallet_id", Uuid),
+    Column("asset", Text),
+    Column("transfer_id", Uuid),
+    Column("detail", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("at", Time, nullable=False, server_default=text("clock_timestamp()")),
+)
+
+standing_wrongs = Table(
+    "standing_wrongs",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("wallet_ids", ARRAY(Uuid), nullable=False),
+    Column("found_in", Uuid, nullable=False),
+    Column("last_found_in", Uuid, nullable=False),
+)
+
+read_positions = Table(
+    "read_positions",
+    metadata,
+    Column("wallet_id", Uuid, primary_key=True),
+    # The full run that has read all of them; null when only parts, or by none of those.
+    Column("full_run_id", Uuid),
+    Column("posted_at", Time, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("balance", MinorUnits, nullable=False),
+    Column("stamped", MinorUnits, nullable=False),
 )
 
 # How many have ended, up to a time after which none can be added before it. See

@@ -2,54 +2,111 @@
 
 Upgrades to the newest schema and makes sure that the admin of ADMIN_API_KEY exists. Safe to
 run again, and safe to run from several places at once: a lock in the database lines them up.
+A schema that a newer version has made is left as it is.
+
+`--wait` changes nothing: it ends when somebody else has migrated, see `schema_version`.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 
 from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, text
 
 from ledger.clients import ensure_admin
 from ledger.database import build_engine, transaction
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Unavailable
+from migrations.schema_version import (
+    SchemaVersion,
+    alembic_config,
+    schema_version,
+    wait_until_migrated,
+)
 from settings import Settings, SettingsError
 
 _LOCK_KEY = 0x7472_7565_7065_6E6E
 """Any number of ours; this one spells "truepenn"."""
+_TRY_EVERY_S = 1.0
+_LOOK_TIMEOUT_S = 2.0
 
 
-def upgrade(engine: Engine, *, admin_api_key: str | None) -> None:
-    """Migrate to the newest schema and make the first admin. Harmless when done already."""
-    config = Config(Path(__file__).parent.parent / "alembic.ini")
+def upgrade(engine: Engine, *, admin_api_key: str | None) -> SchemaVersion:
+    """Migrate to the newest schema and make the first admin. Harmless when done already.
+
+    Returns: where the schema stands afterwards, which is never behind.
+    """
+    config = alembic_config()
     with transaction(engine) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        found = schema_version(connection)
+        if found is not SchemaVersion.AHEAD:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            found = SchemaVersion.CURRENT
         if admin_api_key:
             ensure_admin(connection, admin_api_key)
+    return found
 
 
-def main() -> int:
-    """Migrate as the settings say. Returns: the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Migrate as the settings say, or wait for who does. Returns: the exit code."""
+    options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environment()
         engine = build_engine(
             settings.database_url,
             application_name="migrations",
             pool_size=1,
-            statement_timeout_s=None,
+            # Looking is over at once, or the server hangs; migrating takes as long as it takes.
+            statement_timeout_s=_LOOK_TIMEOUT_S if options.wait else None,
         )
-        upgrade(engine, admin_api_key=settings.admin_api_key)
+        if options.wait:
+            wait_until_migrated(engine, say=_say)
+        else:
+            _say(
+                _patiently(
+                    lambda: upgrade(engine, admin_api_key=settings.admin_api_key),
+                    patience_s=options.patience,
+                ).value
+            )
     except (SettingsError, LedgerError) as error:
         print(f"migrations: {error}", file=sys.stderr)
         return 1
-    print("migrations: the database is up to date")
     return 0
+
+
+def _patiently(migrate: Callable[[], SchemaVersion], *, patience_s: float) -> SchemaVersion:
+    """Try again for so long while the database is away. What was done is harmless to repeat."""
+    give_up_at_s = time.monotonic() + patience_s
+    while True:
+        try:
+            return migrate()
+        except Unavailable:
+            if time.monotonic() + _TRY_EVERY_S > give_up_at_s:
+                raise
+            time.sleep(_TRY_EVERY_S)
+
+
+def _say(line: str) -> None:
+    print(f"migrations: {line}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Bring the database up to date.")
+    parser.add_argument("--wait", action="store_true", help="do not migrate: wait for who does")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="how long to try again while the database cannot be reached",
+    )
+    return parser
 
 
 if __name__ == "__main__":

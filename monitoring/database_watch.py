@@ -15,6 +15,7 @@ from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 
 from ledger.errors import LedgerError
 from monitoring.logs import EventLogger
+from monitoring.metrics import BREAKER_OPEN
 
 PROBE_EVERY_S: Final = 2.0
 PROBE_WHEN_AWAY_EVERY_S: Final = 0.5
@@ -75,6 +76,7 @@ class DatabaseWatch:
             answered = True
             if not was_closed:
                 events.warning("database_back")
+        BREAKER_OPEN.set(0 if self._closed else 1)
         return answered
 
     @property

@@ -13,6 +13,9 @@ import re
 import time
 from pathlib import Path
 
+START_WITHIN_S = 60.0
+"""How long a program may take from its start to its first heartbeat, on a machine that is busy
+with the start of all others."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _CLOCKS_AGREE_WITHIN_S = 1.0
 

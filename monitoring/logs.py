@@ -69,6 +69,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def own_fields(record: logging.LogRecord) -> dict[str, Any] | None:
+    """Return the fields of a record that an EventLogger made; None for a library's."""
+    fields: dict[str, Any] | None = vars(record).get(_FIELDS)
+    return fields
+
+
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return what an EventLogger was given, and what others passed as `extra`."""
     fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}

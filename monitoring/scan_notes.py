@@ -21,8 +21,10 @@ from monitoring.server_checks import redis_client
 from monitoring.streaks import Streak
 
 ScanName = Literal["recovery", "drain", "prices", "servers", "counts"]
-"""counts: `ledger.counting`. The scans that a person looks after are the others."""
 SHOWN: Final[tuple[ScanName, ...]] = ("recovery", "drain", "prices", "servers")
+"""The scans that a person looks after."""
+NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
+"""All of them: `ledger.counting` matters to those alone who look at its numbers."""
 
 _KEY = "truepenny:scans"
 _TIMEOUT_S = 0.25

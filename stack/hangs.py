@@ -20,9 +20,6 @@ import psutil
 
 from monitoring import heartbeat_files
 
-START_WITHIN_S = 60.0
-"""How long a program may take from its start to its first heartbeat, on a machine that is busy
-with the start of all others."""
 _LOOKED_AWAY_S = 2.0
 """What passes between two looks counts for no more than this: we may have been paused, and
 then so was everybody else."""
@@ -79,7 +76,8 @@ class HangWatch:
         program.touched_at_ns = touched_at_ns
 
     def _patience_s(self, program: _Program) -> float:
-        return self.hung_after_s if program.has_beaten else max(START_WITHIN_S, self.hung_after_s)
+        start_within_s = max(heartbeat_files.START_WITHIN_S, self.hung_after_s)
+        return self.hung_after_s if program.has_beaten else start_within_s
 
     def _end(self, program: _Program) -> None:
         quiet_s, program.quiet_s = program.quiet_s, 0.0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stack.errors import StackError
+from stack.processes import MIGRATIONS
 from stack.server import launch_command
 
 
@@ -20,7 +20,7 @@ def migrate(
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            launch_command((sys.executable, "-m", "migrations")),
+            launch_command(MIGRATIONS),
             cwd=root,
             env=dict(environment),
             stdin=subprocess.DEVNULL,

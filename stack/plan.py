@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
 
-from settings import Settings, SettingsError
+from settings import Settings, SettingsError, read_secrets
 from stack import fake_binance
 from stack.errors import StackError
 from stack.given import given_servers
@@ -103,7 +103,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Raises: StackError: when one is malformed.
     """
-    given = {name: value for name, value in environment.items() if value.strip()}
+    given = _given(environment)
     if fake_binance.wants_fake(given):
         given = fake_binance.with_url(given, port=1)  # which one is decided later
     try:
@@ -112,12 +112,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise StackError(str(error)) from error
 
 
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """What is in the environment, without blanks, and with what is in files in their place."""
+    try:
+        complete = read_secrets(environment)
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    return {name: value for name, value in complete.items() if value.strip()}
+
+
 def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[str], None]) -> Plan:
     """Complete the environment with servers and secrets of our own, the same at every start.
 
     Raises: StackError: when a given value, or what an earlier run left, cannot be used.
     """
-    given = {name: value for name, value in environment.items() if value.strip()}
+    given = _given(environment)
     extras: tuple[Program, ...] = ()
     if fake_binance.wants_fake(given):
         port = fake_binance.choose_port(folders.keep)

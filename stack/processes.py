@@ -16,6 +16,9 @@ from settings import Settings
 from stack.server import Server, launch_command, server_command
 from tasks import queues
 
+MIGRATIONS = (sys.executable, "-m", "migrations")
+"""What runs once before the application, and ends."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -31,10 +34,9 @@ class Program:
     has_heartbeat: bool = False
 
 
-def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
+def app_commands(_settings: Settings) -> dict[str, tuple[str, ...]]:
     """What the application consists of, by the names that logs and messages use."""
     celery = (sys.executable, "-m", "celery", "--app", "workers.app")
-    data = settings.data_dir
     return {
         "api": (
             *(sys.executable, "-m", "gunicorn"),
@@ -51,10 +53,7 @@ def app_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
             *("--without-gossip", "--without-mingle"),
         ),
         "beat": (*(*celery, "beat"),),
-        "flower": (
-            *(*celery, "flower", f"--address={settings.host}", f"--port={settings.flower_port}"),
-            *("--persistent=True", f"--db={data / 'flower' / 'events'}"),
-        ),
+        "flower": (sys.executable, "-m", "workers.flower"),
     }
 
 

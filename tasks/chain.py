@@ -21,6 +21,7 @@ from ledger.ids import new_id
 from ledger.states import State, StepName, steps_from
 from monitoring.logs import EventLogger
 from tasks.engine import engine
+from tasks.measuring import measured
 from tasks.retry import MAX_RETRIES, delay_s
 
 events = EventLogger(__name__)
@@ -59,15 +60,15 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     """
     batch, worker = UUID(batch_id), _worker(self)
     try:
-        with transaction(engine()) as connection:
-            ended = steps.roll_back(connection, batch)
+        with measured("rollback") as measure, transaction(engine()) as connection:
+            measure.moved = ended = steps.roll_back(connection, batch)
     except Exception as error:  # noqa: BLE001 - `disposition` decides on every one
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
             halves = isolation.isolate_roll_back(connection, batch, error, worker=worker)
         events.error("rollback_failed", error, batch_id=batch_id, halves=len(halves))
         for half in halves:
-            rollback.si(str(half)).apply_async()
+            of_batch(rollback, half).apply_async()
     else:
         if ended:
             events.info("rolled_back", batch_id=batch_id, transfers=ended)
@@ -75,11 +76,16 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
 
 def links_from(state: State, batch_id: UUID) -> Signature[Any]:
     """The chain that drives a batch on from `state`: the steps it still has before it."""
-    batch = str(batch_id)
+    links = chain(*(of_batch(_LINKS[step], batch_id) for step in steps_from(state)))
+    return links.on_error(of_batch(rollback, batch_id))
+
+
+def of_batch(task: Task[..., None], batch_id: UUID) -> Signature[Any]:
+    """This task for this batch, and how Flower and logs show what it was given."""
     # Immutable and bound: a failing link then sends the errback as a message of its own,
     # instead of running it inside the failing process.
-    links = chain(*(_LINKS[step].si(batch) for step in steps_from(state)))
-    return links.on_error(rollback.si(batch))
+    shown = {"argsrepr": f"batch={batch_id}"}
+    return task.signature(args=(str(batch_id),), options=shown, immutable=True)
 
 
 def kick() -> None:
@@ -98,10 +104,11 @@ _LINKS: dict[StepName, Task[..., None]] = {
 def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
     attempt = task.request.retries or 0
     try:
-        with transaction(engine()) as connection:
+        with measured(step) as measure, transaction(engine()) as connection:
             progress = steps.run_step(
                 connection, step, batch_id, worker=_worker(task), attempt=attempt
             )
+            measure.moved = progress.moved
     except Exception as error:
         _retry_or_raise(task, error)
         _isolate(task, step, batch_id, error)
@@ -109,7 +116,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
     if progress.more:
         kick()
     if progress.failed:
-        rollback.si(str(batch_id)).apply_async()
+        of_batch(rollback, batch_id).apply_async()
     if not progress.left:
         raise Ignore  # nothing for the links that follow
 
@@ -119,12 +126,20 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
     match _disposition(error):
         case Disposition.RETRY:
             # Exhausted, this raises `error`: the transfers then wait for the recovery scan.
-            raise task.retry(exc=error, countdown=delay_s(task.request.retries or 0))
+            raise task.retry(
+                exc=error,
+                countdown=delay_s(task.request.retries or 0),
+                **_shown_as_before(task),
+            )
         case Disposition.ALARM:
             events.error("step_impossible", error)
             raise error
         case Disposition.REJECT:
             return
+
+
+def _shown_as_before(task: Task[..., None]) -> dict[str, Any]:
+    return {"argsrepr": task.request.get("argsrepr")}
 
 
 def _disposition(error: BaseException) -> Disposition:
@@ -142,7 +157,7 @@ def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Excep
     for half in halves:
         links_from(start, half).apply_async()
     if not halves:
-        rollback.si(str(batch_id)).apply_async()
+        of_batch(rollback, batch_id).apply_async()
 
 
 _STARTS: tuple[State, ...] = ("accepted", "reserved", "deducted", "credited")

@@ -19,7 +19,9 @@ from ledger.buffering import Buffered, IntakeBuffer, Waiting, decode
 from ledger.database import transaction
 from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
 from ledger.replaying import Replayed, give_up, replay
+from monitoring import traces
 from monitoring.logs import EventLogger
+from monitoring.metrics import DRAINED
 from monitoring.streaks import Streak
 from settings import Settings
 from tasks import queues
@@ -62,7 +64,8 @@ def _drain(run: Run) -> None:
         return
     with replaying.alone(engine()) as nobody_else:
         if nobody_else:
-            done = drain_into_ledger(buffer)
+            with traces.begin("drain", op="drain"):
+                done = drain_into_ledger(buffer)
             run.result = f"replayed {done.accepted + done.refused + done.known + done.reused}"
             run.result += f", of which {done.refused} were rejected"
         elif _others.add():
@@ -84,6 +87,8 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
             if done.accepted:
                 _kick_unless_one_waits()
             total += done
+            for outcome, count in asdict(done).items():
+                DRAINED.add(outcome, amount=count)
     finally:
         buffer.release()
         if total:

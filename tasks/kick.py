@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from celery import Celery
 
+from monitoring import traces
 from monitoring.logs import EventLogger
 from monitoring.streaks import Streak
 from tasks import chain, queues
@@ -30,14 +32,21 @@ class Kicker:
     scan finds what was accepted.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, publish: Callable[[Celery], None] | None = None) -> None:
+        """Take what to publish instead, where it is another hint than that of new transfers."""
         self._app = app
+        self._publish = publish or kick_unless_one_waits
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._trace: dict[str, str] | None = None
 
     def kick(self) -> None:
-        """Ask for a kick, after the commit. Returns at once and never raises."""
+        """Ask for a kick, after the commit. Returns at once and never raises.
+
+        Of those who ask for the same kick, one whose request is traced has it in its trace.
+        """
+        self._trace = traces.current() or self._trace
         self._wanted.set()
         if self._thread is None or not self._thread.is_alive():
             self._start()
@@ -53,8 +62,11 @@ class Kicker:
         while self._wanted.wait():
             self._wanted.clear()
             started_s = time.monotonic()
+            # Whether it is used or not: the next kick is not its doing.
+            trace, self._trace = self._trace, None
             try:
-                self._kick_unless_one_waits()
+                with traces.carry(trace):
+                    self._publish(self._app)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
                 if failures.add():
                     events.warning(
@@ -68,6 +80,8 @@ class Kicker:
                 # requests that come during the pause share the next kick.
                 time.sleep(min(PAUSE_SHARE * (time.monotonic() - started_s), MAX_PAUSE_S))
 
-    def _kick_unless_one_waits(self) -> None:
-        if not queues.count_waiting(self._app, queues.RESERVE):
-            chain.kick()
+
+def kick_unless_one_waits(app: Celery) -> None:
+    """Publish a kick. Raises: whatever the broker's client raises."""
+    if not queues.count_waiting(app, queues.RESERVE):
+        chain.kick()

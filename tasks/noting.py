@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
+from monitoring import check_ins
+from monitoring.metrics import SCANS
 from monitoring.scan_notes import ScanName, ScanNotes
 from settings import Settings
 
@@ -25,11 +27,14 @@ def noted(name: ScanName) -> Iterator[Run]:
     run = Run()
     try:
         yield run
+        check_ins.note(ok=run.ok)
     except Exception as error:
+        SCANS.add(name, "failed")
         # The error's text may hold anything.
         _notes().tell(name, ok=False, result=f"failed: {type(error).__name__}")
         raise
     if run.result is not None:
+        SCANS.add(name, "ok" if run.ok else "failed")
         _notes().tell(name, ok=run.ok, result=run.result)
 
 

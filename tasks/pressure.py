@@ -42,6 +42,14 @@ class Pressure:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._overloaded = False
+        self._share: float | None = None
+
+    def seen(self) -> tuple[bool, float | None]:
+        """Say what was seen last: whether it is overloaded, and the used share of its memory.
+
+        The share is None while nobody knows it. Returns at once and never raises.
+        """
+        return self.is_overloaded(), self._share
 
     def is_overloaded(self) -> bool:
         """Say what was seen last. Returns at once and never raises; the first call starts it."""
@@ -72,6 +80,7 @@ class Pressure:
             # Others tell that the broker is away, and to the operators too.
             events.debug("pressure_unknown", error=type(error).__name__)
             share = None
+        self._share = share
         return decide(share, before=self._overloaded)
 
 

@@ -7,10 +7,12 @@ from celery import Task, shared_task
 from ledger import recovery
 from ledger.database import transaction
 from ledger.errors import Unavailable
+from monitoring import traces
 from monitoring.logs import EventLogger
+from monitoring.metrics import REDRIVEN
 from settings import Settings
 from tasks import queues
-from tasks.chain import kick, links_from, rollback
+from tasks.chain import kick, links_from, of_batch, rollback
 from tasks.engine import engine
 from tasks.noting import Run, noted
 
@@ -64,8 +66,10 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
             failed=redrive.failed,
             transfers=redrive.count,
         )
-        if redrive.failed:
-            rollback.si(str(redrive.batch_id)).apply_async()
-        else:
-            links_from(redrive.state, redrive.batch_id).apply_async()
+        REDRIVEN.add(redrive.state, amount=redrive.count)
+        with traces.begin("redrive", op="redrive"):
+            if redrive.failed:
+                of_batch(rollback, redrive.batch_id).apply_async()
+            else:
+                links_from(redrive.state, redrive.batch_id).apply_async()
     return sum(redrive.count for redrive in redrives)

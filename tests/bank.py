@@ -168,11 +168,11 @@ class Bank:
     def audit(self) -> None:
         """Check promises P2 to P5 on every row; on one snapshot, so also while money moves."""
         with autocommit(self.engine) as connection:
-            wrong = connection.execute(text(_AUDIT)).all()
+            wrong = connection.execute(text(AUDIT)).all()
         assert not wrong, wrong
 
 
-_AUDIT = """
+AUDIT = """
 WITH moves AS (
     SELECT debit_wallet_id AS wallet_id, -amount AS amount FROM postings
     UNION ALL SELECT credit_wallet_id, amount FROM postings

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.servers", "tests.databases", "tests.brokers", "tests.price_scene"]
+pytest_plugins = [
+    "tests.servers",
+    "tests.databases",
+    "tests.brokers",
+    "tests.books",
+    "tests.price_scene",
+    "tests.lanes",
+]
 
 # On a busy machine a deadline says nothing, and a found example belongs into the code.
 settings.register_profile("truepenny", deadline=None, database=None, print_blob=True)

@@ -31,11 +31,11 @@ def template_url(database_url: str) -> str:
 
 
 @contextmanager
-def copied_database(template_url: str) -> Iterator[str]:
-    """The address of a migrated, empty database that nobody else uses."""
+def copied_database(template_url: str, *, template: str = TEMPLATE) -> Iterator[str]:
+    """The address of a database that nobody else uses: migrated and empty, or like `template`."""
     name = f"truepenny_test_{os.getpid()}_{next(_numbers)}"
     _run(template_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    _run(template_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    _run(template_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield _with_database(template_url, name)
     try:
         _run(template_url, f"DROP DATABASE {name} WITH (FORCE)")
@@ -43,6 +43,13 @@ def copied_database(template_url: str) -> Iterator[str]:
         # Autovacuum is at work there, which only a superuser may force out; without force
         # the server asks it to leave, and waits for it.
         _run(template_url, f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="module")
+def module_database_url(template_url: str) -> Iterator[str]:
+    """A database that the tests of one module share."""
+    with copied_database(template_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def own_database_url(template_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(own_database_url: str) -> Iterator[Engine]:
-    with _engine(own_database_url) as engine:
+    with engine_on(own_database_url) as engine:
         yield engine
 
 
@@ -66,12 +73,13 @@ def bank(engine: Engine) -> Bank:
 @pytest.fixture(scope="module")
 def shared_bank(template_url: str) -> Iterator[Bank]:
     """One bank for all tests of a module: each makes its own wallets, and leaves nothing open."""
-    with copied_database(template_url) as url, _engine(url) as engine:
+    with copied_database(template_url) as url, engine_on(url) as engine:
         yield Bank(engine)
 
 
 @contextmanager
-def _engine(url: str) -> Iterator[Engine]:
+def engine_on(url: str) -> Iterator[Engine]:
+    """An engine for tests, disposed of at the end."""
     engine = build_engine(url, application_name="test")
     event.listen(engine, "connect", _hurry)
     yield engine

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 # What each part may import of ours. Imports point inward: settings <- ledger <- tasks and
 # api <- workers. What is not listed here composes: wsgi.py, stack/, bench/ and tests/.
 MAY_IMPORT = {
-    "settings": set[str](),
+    "addresses": set[str](),
+    "settings": {"addresses"},
     "ledger": {"settings"},
     "migrations": {"ledger", "settings"},
     "monitoring": {"ledger", "settings"},
@@ -29,6 +30,7 @@ MAY_IMPORT = {
 
 # What each part must not know of the outside world.
 MUST_NOT_KNOW = {
+    "addresses": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "settings": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "ledger": {
         "flask",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from stack.server import launch_command
 from tests.servers import ROOT
 
 START_WITHIN_S = 40.0
@@ -80,10 +81,10 @@ class Workers:
     def start(self, arguments: tuple[str, ...]) -> CeleryProcess:
         log = self.folder / f"celery-{len(self.started)}.log"
         quiet = () if arguments == BEAT else ("--without-gossip", "--without-mingle")
-        command = [sys.executable, "-m", "celery", "-A", "workers.app", *arguments, *quiet]
+        celery = (sys.executable, "-m", "celery", "-A", "workers.app", *arguments, *quiet)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                launch_command(celery),
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -55,6 +55,7 @@ _TASK_MODULES = (
     "tasks.drain",
     "tasks.monitors",
     "tasks.prices",
+    "tasks.reconciliation",
     "tasks.recovery",
 )
 

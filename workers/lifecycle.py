@@ -7,10 +7,12 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from monitoring import metrics, metrics_port
 from monitoring.logs import configure
 from monitoring.pulse import Pulse
 from settings import Settings
 from tasks.engine import forget_engine
+from workers import telling
 from workers.listening import Listening
 from workers.pausing import PauseWithoutDatabase
 
@@ -25,8 +27,10 @@ meant; the other at each attempt to reach the broker, which `workers.consumer` t
 
 def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
+    signals.celeryd_init.connect(_begin_to_measure)
     signals.worker_process_init.connect(_after_fork)
     signals.setup_logging.connect(_set_up_logging)
+    telling.install()
     app.steps["worker"].add(Heartbeat)
     app.steps["worker"].add(PauseWithoutDatabase)
     app.steps["consumer"].add(Listening)
@@ -52,6 +56,15 @@ class Heartbeat(bootsteps.StartStopStep):
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _begin_to_measure(sender: str, **_: object) -> None:
+    """In the main process, before it forks the first child."""
+    settings = Settings.from_environment()
+    program = sender.partition("@")[0]
+    metrics.begin(program, settings.data_dir, metrics.OF_WORKERS)
+    if settings.metrics_port is not None:
+        metrics_port.serve(metrics.folder_of(settings.data_dir) / program, settings.metrics_port)
 
 
 def _after_fork(**_: object) -> None:

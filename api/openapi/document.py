@@ -199,11 +199,14 @@ def _responses(operation: Operation) -> Json:
 
 
 def _answer(answer: Answer, counted: tuple[str, ...]) -> Json:
-    return {
+    described: Json = {
         "description": answer.description,
         "headers": _headers(*answer.headers, *counted),
-        "content": {JSON: {"schema": _reference(answer.model), "example": answer.example}},
     }
+    if answer.model:
+        content = {"schema": _reference(answer.model), "example": answer.example}
+        described["content"] = {JSON: content}
+    return described
 
 
 def _problem(status: int, codes: list[str], counted: tuple[str, ...]) -> Json:
@@ -242,7 +245,7 @@ def _schemas() -> Json:
     models: list[type[BaseModel]] = [ProblemDocument, NewBatchItem]
     for operation in OPERATIONS:
         models += [operation.body] if operation.body else []
-        models += [answer.model for answer in operation.answers.values()]
+        models += [answer.model for answer in operation.answers.values() if answer.model]
     _, found = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)],
         ref_template=_SCHEMAS + "{model}",

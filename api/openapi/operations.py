@@ -12,11 +12,14 @@ from api.queries import Query
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One successful answer. headers: names among the document's header components."""
+    """One successful answer. headers: names among the document's header components.
+
+    model: None where there is no content.
+    """
 
     description: str
-    model: type[AnswerModel]
-    example: Any
+    model: type[AnswerModel] | None = None
+    example: Any = None
     headers: tuple[str, ...] = ()
 
 

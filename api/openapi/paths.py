@@ -7,8 +7,10 @@ from typing import Final
 from api import answer_models as answers
 from api import bodies, queries
 from api.openapi import examples
+from api.openapi.client_error_paths import CLIENT_ERRORS
 from api.openapi.operations import Answer, Operation
 from api.openapi.ops_paths import OPS
+from api.openapi.reconciliation_paths import RECONCILIATIONS
 
 SUBMITTING: Final = (
     "The answer tells how far the transfer has come. A repeat with the same key and body "
@@ -304,4 +306,13 @@ NOT_AVAILABLE_YET: Final = tuple(
     f"/v1/transfers/{{transfer_id}}/{action}" for action in ("capture", "void", "refund")
 )
 
-OPERATIONS: Final = (*TRANSFERS, *WALLETS, *PRICES, *CLIENTS, *OPS, *HEALTH)
+OPERATIONS: Final = (
+    *TRANSFERS,
+    *WALLETS,
+    *PRICES,
+    *CLIENTS,
+    *RECONCILIATIONS,
+    *OPS,
+    *HEALTH,
+    *CLIENT_ERRORS,
+)

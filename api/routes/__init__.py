@@ -6,12 +6,15 @@ from flask import Blueprint
 
 from api.routes import (
     batches,
+    client_errors,
     clients,
     documentation,
     health,
+    metrics,
     ops,
     pages,
     prices,
+    reconciliations,
     transfers,
     wallets,
 )
@@ -25,8 +28,11 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         transfers.blueprint(prefix),
         batches.blueprint(prefix),
         prices.blueprint(prefix),
+        reconciliations.blueprint(prefix),
         ops.blueprint(prefix),
         health.blueprint(),
+        metrics.blueprint(),
+        client_errors.blueprint(),
         documentation.blueprint(),
         pages.blueprint(),
     ]

@@ -17,6 +17,7 @@ from typing import Any
 import requests
 
 from stack.ports import LOOPBACK, free_port
+from stack.server import launch_command
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = "api/gunicorn.conf.py"
@@ -77,14 +78,16 @@ class Caller:
 def serving(*, log: Path, config: str = CONFIG, **environment: str) -> Iterator[int]:
     """Run gunicorn as `make up` does, on a free port. Yields: the port.
 
-    Without a rate limit, unless one is given: tests of other things send many requests.
+    Without a rate limit, unless one is given: tests of other things send many requests. What it
+    measures is its own, unless it is given a folder that others use too.
     """
     port = free_port()
+    own = {"RATE_LIMIT": "none", "DATA_DIR": str(log.with_suffix(".data"))}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", config, "wsgi:app"],
+            launch_command((sys.executable, "-m", "gunicorn", "-c", config, "wsgi:app")),
             cwd=ROOT,
-            env={**os.environ, "RATE_LIMIT": "none", **environment, "PORT": str(port)},
+            env={**os.environ, **own, **environment, "PORT": str(port)},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 
 import pytest
 import redis
+import requests
 
 from tests.acceptance.contract import assert_problem
 from tests.acceptance.limited_api import (
@@ -26,8 +28,8 @@ pytestmark = pytest.mark.acceptance
 
 PROCESSES = 2
 MANY = 60
-WAITING_EACH_TIME_S = 12.0
-"""What MANY requests would take at least if each waited for a cache that hangs."""
+WAITING_S = 0.2
+"""What a request would take at least if it waited for a cache that hangs."""
 
 
 def dies(limited: LimitedApi) -> Iterator[None]:
@@ -70,9 +72,16 @@ def fault(request: pytest.FixtureRequest, limited: LimitedApi) -> Iterator[None]
 @pytest.mark.usefixtures("fault")
 def test_requests_go_on_without_waiting_for_the_cache(limited: LimitedApi) -> None:
     caller = limited.new_caller(rate_limit="1000/minute")
+    writes_s = [took_s(lambda: write(caller), 201) for _ in range(MANY)]
+    reads_s = [took_s(lambda: caller.get("/v1/wallets"), 200) for _ in range(MANY)]  # uncounted
+    # Side by side, since how long anything takes depends on what else the machine does.
+    assert median(writes_s) - median(reads_s) < WAITING_S / 2
+
+
+def took_s(send: Callable[[], requests.Response], status: int) -> float:
     begun_s = time.monotonic()
-    assert statuses(caller, MANY) == [201] * MANY
-    assert time.monotonic() - begun_s < WAITING_EACH_TIME_S / 2
+    assert send().status_code == status
+    return time.monotonic() - begun_s
 
 
 @pytest.mark.usefixtures("fault")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from ledger.clients import create_client
 from ledger.database import build_engine, transaction
@@ -183,3 +183,37 @@ def test_a_worker_killed_again_and_again_under_load_loses_nothing(truepenny: Tru
     states = {truepenny.bank.state(uuid.UUID(id)) for id in accepted}
     assert states <= {"committed", "rejected"}
     assert len(set(accepted)) == 400
+
+
+def test_a_spoilt_balance_is_found_and_mended_at_an_admins_word(truepenny: Truepenny) -> None:
+    """The last test here: a spoilt balance is not what the others expect."""
+    bank = truepenny.bank
+    with transaction(bank.engine) as connection:
+        _, key = create_client(connection, name="operator", scope="admin", rate_limit="none")
+    admin = Caller(truepenny.caller.port, key)
+    runs = admin.get("/v1/reconciliations").json()["data"]
+    assert [run["trigger"] for run in runs] == ["schedule"], "beat has begun one"
+    eventually(lambda: run_of(admin, runs[0]["id"])["state"] != "running", within_s=30)
+    assert (run_of(admin, runs[0]["id"])["findings"]) == [], "while transfers ran and workers died"
+
+    wallet = truepenny.wallet(5_00)
+    with transaction(bank.engine) as connection:
+        spoil = text("UPDATE wallets SET balance = balance + 1 WHERE id = :id")
+        connection.execute(spoil, {"id": uuid.UUID(wallet)})
+    answer = admin.post("/v1/reconciliations")
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/v1/reconciliations/{answer.json()['id']}"
+    eventually(lambda: run_of(admin, answer.json()["id"])["state"] == "finished", within_s=30)
+    ended = run_of(admin, answer.json()["id"])
+    [found] = ended["findings"]
+    assert (found["kind"], found["wallet"]) == ("projection_wrong", wallet)
+    assert (found["action"], found["transfer"]) == ("rebuilt", None)
+    assert (found["before"], found["after"]) == ({"balance": "5.01"}, {"balance": "5.00"})
+    assert (ended["trigger"], ended["findings_count"]) == ("operator", 1)
+    assert truepenny.balance(wallet) == "5.00"
+    bank.audit()
+
+
+def run_of(admin: Caller, id: str) -> dict[str, Any]:
+    run: dict[str, Any] = admin.get(f"/v1/reconciliations/{id}").json()
+    return run

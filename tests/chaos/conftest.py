@@ -13,15 +13,8 @@ from settings import Settings
 from tests.bank import Bank
 from tests.brokers import Broker
 from tests.chaos.scene import Scene
-from tests.databases import copied_database
 from tests.worker_processes import BEAT, SCANS, Workers, eventually, workers_on
 from workers.celery_app import make_celery
-
-
-@pytest.fixture(scope="module")
-def module_database_url(template_url: str) -> Iterator[str]:
-    with copied_database(template_url) as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,10 @@ def history(shared_bank: Bank) -> Bank:
     return bank
 
 
-@pytest.mark.parametrize("table", ["transfers", "outcomes", "postings", "events", "assets"])
+@pytest.mark.parametrize(
+    "table",
+    ["transfers", "outcomes", "postings", "events", "assets", "reconciliation_findings"],
+)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -77,7 +80,12 @@ def history(shared_bank: Bank) -> Bank:
 def test_what_was_written_for_good_is_neither_changed_nor_deleted(
     history: Bank, table: str, statement: str
 ) -> None:
-    column = {"events": "event", "assets": "scale", "outcomes": "state"}.get(table, "amount")
+    column = {
+        "events": "event",
+        "assets": "scale",
+        "outcomes": "state",
+        "reconciliation_findings": "detail",
+    }.get(table, "amount")
     refused(history, statement.format(table=table, column=column), "are final")
 
 
@@ -123,6 +131,11 @@ POSTING = """INSERT INTO postings (transfer_id, leg, debit_wallet_id, credit_wal
              debit_balance_after, credit_balance_after, created_at)
              VALUES (gen_random_uuid(), {}, 0, 0, now())"""
 PRICE = "INSERT INTO last_prices VALUES ({}, now())"
+RUN = """INSERT INTO reconciliations (id, is_full, phase, horizon, trigger, state, finished_at)
+         VALUES (gen_random_uuid(), true, 'wallets', now(), {})"""
+ONE = "'operator', 'running', NULL"
+FINDING = """INSERT INTO reconciliation_findings (reconciliation_id, kind, detail, action)
+             SELECT {}, 'k', 'd', {}"""
 NEW_WALLET = "INSERT INTO wallets (id, asset, kind) VALUES (gen_random_uuid(), {})"
 
 
@@ -191,6 +204,12 @@ BROKEN_RULES = [
     ),
     ("INSERT INTO assets VALUES ('usd', 2)", "assets_code_check"),
     ("INSERT INTO assets VALUES ('XXXX', 19)", "assets_scale_check"),
+    (RUN.format("'nobody', 'running', NULL"), "reconciliations_trigger"),
+    (RUN.format("'operator', 'done', now()"), "reconciliations_state"),
+    (RUN.format("'operator', 'finished', NULL"), "reconciliations_ended"),
+    (f"{RUN.format(ONE)}; {RUN.format(ONE)}", "reconciliations_one_running"),
+    (FINDING.format("gen_random_uuid()", "'alarmed'"), "reconciliation_findings_run"),
+    (FINDING.format("gen_random_uuid()", "'ignored'"), "reconciliation_findings_action"),
     (PRICE.format("'btcusdt', 1"), "last_prices_symbol"),
     (PRICE.format("'BTCUSDT', 0"), "last_prices_positive"),
     (PRICE.format("'BTCUSDT', -1"), "last_prices_positive"),

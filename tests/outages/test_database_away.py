@@ -13,7 +13,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
+from ledger.clients import create_client
 from ledger.database import transaction
+from tests.acceptance.http_client import Caller
 from tests.gates import gate_before_commit_of
 from tests.outages.town import Town
 from tests.worker_processes import CeleryProcess, eventually
@@ -63,9 +65,12 @@ def test_a_transfer_is_taken_in_shown_and_committed_once_the_database_is_back(
 
 
 def test_what_needs_the_database_says_so_at_once(broken_town: Town) -> None:
-    town = broken_town
+    town, operator = broken_town, admin_of(broken_town)
     with town.outage():
         [id] = buffered(town, 1)
+        for method in ("GET", "POST"):
+            answer = operator(method, "/v1/reconciliations")
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         for path in ("/v1/wallets", f"/v1/wallets/{town.source.id}", "/v1/transfers"):
             answer = town.client.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
@@ -77,6 +82,15 @@ def test_what_needs_the_database_says_so_at_once(broken_town: Town) -> None:
     # The other process of the API may notice a moment later that the database is back.
     eventually(lambda: town.stranger.get(f"/v1/transfers/{id}").status_code == 404)
     town.settles([id])
+
+
+def admin_of(town: Town) -> Caller:
+    """An admin whom the API has seen before the outage."""
+    with transaction(town.engine) as connection:
+        _, key = create_client(connection, name="operator", scope="admin", rate_limit="none")
+    operator = Caller(town.client.port, key)
+    assert operator.get("/v1/reconciliations").ok
+    return operator
 
 
 def test_whoever_is_not_known_yet_is_not_turned_away_as_a_stranger(broken_town: Town) -> None:

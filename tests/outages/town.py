@@ -126,7 +126,8 @@ class Town:
     def another_api(self, name: str, **environment: str) -> Iterator[Caller]:
         """A second API beside the first, for the same client."""
         log = self.folder / f"{name}.log"
-        with serving(log=log, **(self.environment | environment)) as port:
+        own = {"DATA_DIR": str(self.folder / name)}
+        with serving(log=log, **(self.environment | own | environment)) as port:
             yield Caller(port, self.client.api_key)
 
 
@@ -140,6 +141,7 @@ def town(
         "BROKER_URL": broker.url,
         "CACHE_URL": cache_url,
         "STUCK_AFTER_S": "1",
+        "DATA_DIR": str(folder),
     }
     engine = build_engine(database_url, application_name="test")
     with (

@@ -81,7 +81,7 @@ def test_a_client_without_a_limit_and_whoever_reads_cost_the_cache_nothing(metho
 def test_no_hook_of_the_limiter_runs_around_every_request(services: Services) -> None:
     app = create_app(services)
     hooks = [*app.before_request_funcs[None], *app.after_request_funcs[None]]
-    assert {hook.__module__ for hook in hooks} == {"api.app"}
+    assert {hook.__module__ for hook in hooks} == {"api.app", "api.measuring"}
     assert not app.teardown_request_funcs
 
 

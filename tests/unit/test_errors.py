@@ -43,6 +43,7 @@ DISPOSITIONS = {
     "Refusal": Disposition.REJECT,
     "RolledBack": Disposition.REJECT,
     "SameWallet": Disposition.REJECT,
+    "Superseded": Disposition.RETRY,
     "Unavailable": Disposition.RETRY,
     "Unreachable": Disposition.RETRY,
     "Unreadable": Disposition.REJECT,

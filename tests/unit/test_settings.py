@@ -25,6 +25,7 @@ def test_the_three_addresses_are_enough() -> None:
     assert (settings.host, settings.port, settings.flower_port) == ("127.0.0.1", 8000, 5555)
     assert (settings.stuck_after_s, settings.log_level) == (10.0, "INFO")
     assert settings.hung_after_s == 30.0
+    assert settings.reconcile_every_s == 300.0
     assert (settings.rate_limit, settings.proxy_hops) == ("10/minute", 0)
     assert settings.api_processes == 2
     assert settings.admin_api_key is None
@@ -64,6 +65,7 @@ def test_an_address_that_is_missing_is_named(name: str, value: str | None) -> No
         ("STUCK_AFTER_S", "inf"),
         ("STUCK_AFTER_S", "1e9"),
         ("STUCK_AFTER_S", "soon"),
+        ("RECONCILE_EVERY_S", "0"),
         ("HUNG_AFTER_S", "9.9"),
         ("HUNG_AFTER_S", "1"),
         ("HUNG_AFTER_S", "nan"),

@@ -18,11 +18,13 @@ from api.app import create_app
 from api.authentication import KeyRing
 from api.openapi.document import build_document
 from api.overview import PURPOSES, overview_json
+from api.seen_metrics import seen_families
 from api.services import build_services
-from api.sights import Broker, Cache, Seen, Sights
+from api.sights import Books, Broker, Cache, Database, Seen, Sights
 from ledger.clients import Client
 from ledger.counting import Standing
 from ledger.errors import Unavailable, Unreachable
+from monitoring.exposition import page
 from monitoring.health import Component, Health, Report
 from monitoring.scan_notes import SHOWN, ScanNote
 from prices.quotes import Quote
@@ -36,9 +38,9 @@ OK = Component("ok", "answers")
 STATES = dict.fromkeys(
     ("accepted", "reserved", "deducted", "credited", "committed", "rejected", "rolled_back"), 7
 )
-STANDING = Standing(STATES, 3, None)  # type: ignore[arg-type]
+DATABASE = Database(Standing(STATES, 3, None))  # type: ignore[arg-type]
 LOOKS: dict[str, Callable[[], Any]] = {
-    "database": lambda: STANDING,
+    "database": lambda: DATABASE,
     "broker": lambda: Broker({"scans": 1}, 2),
     "cache": lambda: Cache({"money2@host": 4, "scans@host": 99}, {}),
     "prices": lambda: [Quote("BTCUSDT", Decimal(1), "static")],
@@ -63,7 +65,7 @@ def sights(**looks: Callable[[], Any]) -> Sights:
 
 def test_everything_is_seen_and_nothing_unknown_when_all_is_well() -> None:
     assert seen().unknown == {}
-    assert seen().database == STANDING
+    assert seen().database == DATABASE
 
 
 def test_what_hangs_is_unknown_within_the_bound_and_hides_nothing_else(
@@ -115,13 +117,13 @@ def test_without_room_for_a_thread_everything_is_unknown() -> None:
 def test_many_who_ask_at_once_cost_what_one_does() -> None:
     looks: list[int] = []
 
-    def look() -> Standing:
+    def look() -> Database:
         looks.append(1)
-        return STANDING
+        return DATABASE
 
     watched = sights(database=look)
     for _ in range(20):
-        assert watched.seen().database == STANDING
+        assert watched.seen().database == DATABASE
     assert len(looks) <= 2
 
 
@@ -157,6 +159,22 @@ def test_the_overview_tells_who_is_alive_and_which_scan_is_old() -> None:
     assert 89 < age.total_seconds() < 91
     assert (drain["at"], drain["ok"]) == (None, False)
     assert [scan["name"] for scan in document["scans"]] == list(SHOWN)
+
+
+def test_the_books_are_a_scan_like_the_others_and_their_findings_are_counted() -> None:
+    note = ScanNote(ok=False, result="1 balance was wrong", age_s=7)
+    books = Books(note, {("balance", "rebuilt"): 1})
+    found = seen(database=lambda: Database(DATABASE.standing, books))
+    *_, scan = overview_json(found, flower_url=None)["scans"]
+    assert (scan["name"], scan["ok"], scan["result"]) == (
+        "reconciliation",
+        False,
+        "1 balance was wrong",
+    )
+    printed = page(list(seen_families(found)), accept="").content.decode()
+    labels = 'action="rebuilt",kind="balance"'
+    assert f"truepenny_reconciliation_findings_total{{{labels}}} 1.0" in printed
+    assert 'truepenny_scan_age_seconds{scan="reconciliation"} 7.0' in printed
 
 
 def test_every_queue_has_a_purpose() -> None:

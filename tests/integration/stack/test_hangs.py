@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.heartbeat_files import HeartbeatFile
-from stack.hangs import START_WITHIN_S, HangWatch
+from monitoring.heartbeat_files import START_WITHIN_S, HeartbeatFile
+from stack.hangs import HangWatch
 
 HUNG_AFTER_S = 30.0
 LOOK_EVERY_S = 0.5

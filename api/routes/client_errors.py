@@ -1,0 +1,35 @@
+"""Errors of our pages, reported by them: logged and passed on, and kept nowhere."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from api.client_errors import BODY_LIMIT, ClientError, require_own_page
+from api.services import services
+from api.validation import parse_body
+from monitoring import sentry
+from monitoring.browser_errors import BrowserError
+from monitoring.logs import EventLogger
+from monitoring.metrics import count_client_error
+
+events = EventLogger(__name__)
+
+
+def blueprint() -> Blueprint:
+    """Return the one route, which needs no key: a page may fail before it has one."""
+    routes = Blueprint("client_errors", __name__)
+    routes.post("/client-errors")(create)
+    return routes
+
+
+def create() -> Response:
+    """Take a report. A second one of the same error is another report, and counts as one."""
+    require_own_page(request)
+    services().report_limit.count()
+    report = BrowserError(**parse_body(ClientError, limit=BODY_LIMIT).model_dump())
+    events.warning("client_error", **report.fields())
+    count_client_error(report.page, report.panel)
+    sentry.tell(report.event())
+    response = Response(status=204)
+    del response.headers["Content-Type"]  # there is no content
+    return response

@@ -1,0 +1,60 @@
+"""Reconciliations: the runs of the consistency scan, what they found, and beginning one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Blueprint, Response
+
+from api.authentication import admin
+from api.cursors import make_cursor, read_id_cursor
+from api.queries import Page
+from api.reconciliation_answers import reconciliation_detail_json, reconciliation_json
+from api.responses import json_response, list_response
+from api.services import services
+from api.validation import parse_query, require_no_body, require_no_query
+from ledger import reconciliations
+
+
+def blueprint(prefix: str) -> Blueprint:
+    """Return the routes below /reconciliations."""
+    routes = Blueprint("reconciliations", __name__, url_prefix=f"{prefix}/reconciliations")
+    routes.get("")(index)
+    routes.post("")(begin)
+    routes.get("/<uuid:reconciliation_id>")(show)
+    return routes
+
+
+def index() -> Response:
+    """List runs, newest first."""
+    admin()
+    page = parse_query(Page)
+    before = read_id_cursor("reconciliations", page.cursor)
+    with services().database.autocommit() as connection:
+        found = reconciliations.list_runs(connection, limit=page.limit + 1, before=before)
+    data = found[: page.limit]
+    more = len(found) > page.limit
+    cursor = make_cursor("reconciliations", data[-1].started_at, data[-1].id) if more else None
+    return list_response([reconciliation_json(run) for run in data], cursor)
+
+
+def begin() -> Response:
+    """Begin a run, unless one is under way."""
+    admin()
+    require_no_body()
+    with services().database.transaction() as connection:
+        run, is_new = reconciliations.begin(connection, "operator")
+    # After the commit, and a hint: without it, beat's next one goes on with the run.
+    services().reconcile()
+    location = {"Location": f"/v1/reconciliations/{run.id}"}
+    return json_response(reconciliation_json(run), 202 if is_new else 200, location)
+
+
+def show(reconciliation_id: UUID) -> Response:
+    """Show a run with what it found."""
+    admin()
+    require_no_query()
+    with services().database.autocommit() as connection:
+        run = reconciliations.get(connection, reconciliation_id)
+        found = reconciliations.findings_of(connection, reconciliation_id)
+    return json_response(reconciliation_detail_json(run, found))

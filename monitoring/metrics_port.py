@@ -1,0 +1,69 @@
+"""A port of its own for the metrics of a program that serves no HTTP otherwise.
+
+Guarantees that whatever happens there harms nobody: a port that cannot be had is one line of the
+log, and a request that hangs costs one thread for seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+from monitoring.exposition import measured, page
+from monitoring.logs import EventLogger
+
+REQUEST_WITHIN_S: Final = 5.0
+
+events = EventLogger(__name__)
+
+
+def serve(folder: Path, port: int) -> None:
+    """Serve /metrics of the program that measures in this folder, until this process ends.
+
+    Never raises. Children that are forked later do not keep the port.
+    """
+    try:
+        server = _Server(("", port), _handler(folder))
+    except OSError as error:
+        events.error("metrics_port_not_open", port=port, reason=error.strerror)
+        return
+    os.register_at_fork(after_in_child=server.socket.close)
+    thread = threading.Thread(target=server.serve_forever, name="metrics-port", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        server.server_close()
+        events.error("metrics_port_not_open", port=port, reason=str(error))
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing about clients that went away."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        events.debug("metrics_not_sent", client=str(client_address))
+
+
+def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_WITHIN_S
+
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] != "/metrics":
+                self.send_error(404)
+                return
+            printed = page(measured([folder]), accept=self.headers.get("Accept", ""))
+            self.send_response(200)
+            self.send_header("Content-Type", printed.content_type)
+            self.send_header("Content-Length", str(len(printed.content)))
+            self.end_headers()
+            self.wfile.write(printed.content)
+
+        def log_message(self, *_: object) -> None:
+            """No line per scrape."""
+
+    return Handler

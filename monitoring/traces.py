@@ -1,0 +1,84 @@
+"""One trace from an HTTP request through every link of the chain that it set off.
+
+Guarantees that a process which traces nothing pays next to nothing for it, and that what is
+not sampled costs one random number. A trace begins with a request, or with what moves batches
+by itself (a redrive, a drain); all that follows joins it, and nothing else begins one. What a
+client says of a trace of its own is not believed: anybody could have us sample everything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from sentry_sdk.tracing import Transaction
+
+HEADERS: Final = ("sentry-trace", "baggage")
+
+_carried: ContextVar[dict[str, str] | None] = ContextVar("carried", default=None)
+
+_rate = 0.0
+_enabled = False
+
+
+def enable(rate: float) -> None:
+    """Trace from now on. rate: the share of traces that are begun, from 0 to 1."""
+    global _rate, _enabled
+    _rate, _enabled = rate, True
+
+
+def current() -> dict[str, str] | None:
+    """The headers by which a message joins the trace under way here; None when there is none."""
+    if not _enabled:
+        return None
+    if (carried := _carried.get()) is not None:
+        return carried
+    import sentry_sdk
+
+    span = sentry_sdk.get_current_span()
+    return dict(span.iter_headers()) if span is not None and span.sampled else None
+
+
+@contextmanager
+def carry(headers: dict[str, str] | None) -> Iterator[None]:
+    """Be, for the block, in the trace that `current` told of in another thread."""
+    token = _carried.set(headers)
+    try:
+        yield
+    finally:
+        _carried.reset(token)
+
+
+@contextmanager
+def begin(name: str, *, op: str) -> Iterator[Transaction | None]:
+    """Begin a trace that lasts for the block, if the dice say so."""
+    if not _enabled or random.random() >= _rate:  # noqa: S311 - sampling is no secret
+        yield None
+        return
+    import sentry_sdk
+
+    with sentry_sdk.isolation_scope():
+        begun = sentry_sdk.start_transaction(op=op, name=name, sampled=True)
+        transaction = cast("Transaction", begun)
+        transaction.sample_rate = _rate  # the SDK would say 1, for this one was told to be sampled
+        with transaction:
+            yield transaction
+
+
+@contextmanager
+def join(headers: Mapping[str, str], name: str, *, op: str) -> Iterator[Transaction | None]:
+    """Go on, for the block, with the trace that a message brought."""
+    if not _enabled or HEADERS[0] not in headers:
+        yield None
+        return
+    import sentry_sdk
+
+    with sentry_sdk.isolation_scope():
+        brought = {key: headers[key] for key in HEADERS if key in headers}
+        going_on = sentry_sdk.continue_trace(brought, op=op, name=name, source="task")
+        with cast("Transaction", sentry_sdk.start_transaction(going_on)) as transaction:
+            yield transaction

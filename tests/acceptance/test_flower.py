@@ -1,0 +1,317 @@
+"""Flower as an operator meets it: everything to see, nothing to change, and there after trouble."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from celery import Celery
+from flower.urls import handlers  # type: ignore[import-untyped] # it has no types
+from sqlalchemy import text
+
+from settings import Settings
+from stack.ports import LOOPBACK, free_port
+from stack.server import launch_command
+from tasks import chain, queues
+from tests.bank import Bank
+from tests.brokers import Broker, RedisBroker
+from tests.databases import engine_on
+from tests.servers import ROOT
+from tests.worker_processes import MONEY, Workers, eventually, workers_on
+from workers.celery_app import make_celery
+from workers.flower import HEALTHCHECK
+
+pytestmark = pytest.mark.acceptance
+
+USER, PASSWORD = "operator", "open-sesame"
+STEPS = ["money.reserve", "money.deduct", "money.credit", "money.commit"]
+on_redis = pytest.mark.parametrize("broker", ["redis"], indirect=True)
+"""Once is enough, where the broker has no part in it."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass
+class FlowerProcess:
+    """One Flower, that a test may end in any way."""
+
+    environment: dict[str, str]
+    port: int
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.folder / "flower.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                launch_command((sys.executable, "-m", "workers.flower")),
+                cwd=ROOT,
+                env=self.environment,
+                stderr=log,
+            )
+        eventually(self.answers, within_s=40)
+
+    def end(self, how: signal.Signals) -> int:
+        """Send a signal and wait. Returns: the exit code."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.environment["DATA_DIR"])
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "flower.log").read_text()
+        try:
+            return self.ask(HEALTHCHECK, auth=None).text == "OK"
+        except requests.ConnectionError:
+            return False
+
+    def ask(
+        self, path: str, method: str = "GET", auth: Any = (USER, PASSWORD)
+    ) -> requests.Response:
+        url = f"http://{LOOPBACK}:{self.port}{path}"
+        return requests.request(method, url, auth=auth, timeout=20, allow_redirects=False)
+
+    def tasks(self) -> list[dict[str, Any]]:
+        return list(self.ask("/api/tasks").json().values())
+
+    def waiting(self) -> dict[str, int | None]:
+        """The queues by name, and what waits in each."""
+        listed = self.ask("/api/queues/length").json().get("active_queues", [])
+        return {queue["name"]: queue.get("messages") for queue in listed}
+
+
+@dataclass
+class Scene:
+    """Flower beside a money worker, and what the worker works with."""
+
+    flower: FlowerProcess
+    workers: Workers
+    broker: Broker
+    bank: Bank
+    app: Celery
+
+    def transfer(self) -> str:
+        """Settle a transfer. Returns: its batch, as tasks name it."""
+        source, destination = self.bank.wallet(5_00), self.bank.wallet()
+        [id] = self.bank.accept(self.bank.request(source, destination, 1_00))
+        chain.kick()
+        eventually(lambda: self.bank.state(id) == "committed", within_s=30)
+        with self.bank.engine.connect() as connection:
+            batch = connection.scalar(
+                text("SELECT batch_id FROM outcomes WHERE transfer_id = :id"), {"id": id}
+            )
+        return f"batch={batch}"
+
+    def shows(self, batch: str) -> Callable[[], bool]:
+        """Whether all steps of the batch are shown, all done."""
+
+        def look() -> bool:
+            shown = {
+                task["name"]: task["state"] for task in self.flower.tasks() if task["args"] == batch
+            }
+            return shown == dict.fromkeys(STEPS, "SUCCESS")
+
+        return look
+
+    def shown_transfer(self) -> str:
+        """A transfer that Flower shows; of what happens before it listens it never hears."""
+        deadline_s = time.monotonic() + 60
+        while True:
+            shown = self.shows(batch := self.transfer())
+            patience_s = time.monotonic() + 3
+            while time.monotonic() < patience_s:
+                if shown():
+                    return batch
+                time.sleep(0.05)
+            assert time.monotonic() < deadline_s, self.flower.tasks()
+
+
+@pytest.fixture(scope="module")
+def scene(
+    module_database_url: str,
+    broker: Broker,
+    cache_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("flower")
+    with (
+        workers_on(module_database_url, broker.url, cache_url, folder) as workers,
+        engine_on(module_database_url) as engine,
+    ):
+        own = {"FLOWER_BASIC_AUTH": f"other:one,{USER}:{PASSWORD}", "ADMIN_API_KEY": "tp_secret"}
+        port = free_port()
+        flower = FlowerProcess(workers.environment | own | {"FLOWER_PORT": str(port)}, port)
+        app = make_celery(Settings.from_environment(workers.environment))
+        flower.start()
+        workers.ready(MONEY)
+        yield Scene(flower, workers, broker, Bank(engine), app)
+        assert flower.end(signal.SIGTERM) == 0
+
+
+def test_workers_and_the_four_steps_of_a_transfer_are_shown(scene: Scene) -> None:
+    batch = scene.shown_transfer()
+    workers = scene.flower.ask("/workers?json=1").json()["data"]
+    assert [worker["status"] for worker in workers if worker["hostname"][:5] == "money"] == [True]
+    known = scene.flower.ask("/api/workers?refresh=1").json()
+    assert any("money.commit" in worker["registered"] for worker in known.values())
+    [commit] = [
+        task for task in scene.flower.tasks() if (task["name"], task["args"]) == (STEPS[3], batch)
+    ]
+    assert batch in scene.flower.ask(f"/task/{commit['uuid']}").text
+
+
+def test_queues_are_listed_by_name_whoever_consumes_them(scene: Scene) -> None:
+    # Nobody consumes this one here, as nobody would if the database were away.
+    with scene.app.connection_for_write() as connection:
+        scene.app.amqp.queues[queues.WATCH].bind(connection.channel()).declare()
+    before = scene.flower.waiting()[queues.WATCH] or 0
+    for _ in range(3):
+        scene.app.send_task("monitors.servers", queue=queues.WATCH)
+    eventually(lambda: scene.flower.waiting()[queues.WATCH] == before + 3)
+    assert set(scene.flower.waiting()) == {*queues.HINTS, "intake buffer"}
+    page = scene.flower.ask("/broker").text
+    assert all(name in page for name in queues.HINTS)
+    scene.broker.purge(queues.WATCH)
+
+
+def test_it_comes_back_by_itself_after_the_broker_did(scene: Scene) -> None:
+    scene.broker.process.kill()
+    try:
+        assert scene.flower.ask("/broker").status_code == 200
+        assert scene.flower.ask("/api/queues/length").status_code == 503
+        assert scene.flower.answers()
+    finally:
+        scene.broker.process.start()
+    scene.shown_transfer()
+
+
+def routes() -> list[str]:
+    """A path for each of Flower's routes, with something in each gap."""
+    patterns = [each[0] if isinstance(each, tuple) else each.regex.pattern for each in handlers]
+    filled = [re.sub(r"\(\.[+*]\)", "name", pattern).strip("^$") for pattern in patterns]
+    return [path.replace("/?", "").replace(".*", "/nowhere") for path in filled]
+
+
+def test_there_is_a_route_for_each_thing_that_flower_can_do() -> None:
+    assert {"/api/worker/shutdown/name", "/api/task/apply/name", "/metrics", "/"} <= set(routes())
+    assert len(routes()) > 30
+
+
+@on_redis
+@pytest.mark.parametrize("auth", [None, (USER, "wrong"), ("", ""), (USER.upper(), PASSWORD)])
+def test_without_the_password_nothing_is_shown_or_done(scene: Scene, auth: Any) -> None:
+    for path in routes():
+        for method in METHODS:
+            answer = scene.flower.ask(path, method, auth)
+            if path == HEALTHCHECK and method in ("GET", "HEAD"):
+                assert answer.status_code in (200, 405)
+            elif path == HEALTHCHECK:
+                assert answer.status_code == 405
+            else:
+                assert answer.status_code == 401, (method, path)
+                assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+    assert scene.flower.ask("/workers", auth=("other", "one")).status_code == 200
+
+
+@on_redis
+@pytest.mark.parametrize(
+    "header",
+    ["Basic", "Basic !", "Basic w6k6w6k=", "Bearer b3BlcmF0b3I6b3Blbi1zZXNhbWU=", "x" * 999],
+)
+def test_what_is_no_password_is_refused_without_a_fuss(scene: Scene, header: str) -> None:
+    url = f"http://{LOOPBACK}:{scene.flower.port}/tasks"
+    answer = requests.get(url, headers={"Authorization": header}, timeout=20)
+    assert answer.status_code == 401
+
+
+@on_redis
+def test_nothing_can_be_changed_with_the_password_either(scene: Scene) -> None:
+    for path in routes():
+        for method in METHODS[2:]:
+            if (method, path) != ("POST", "/tasks/datatable"):  # which reads
+                answer = scene.flower.ask(path, method)
+                assert answer.status_code == 405, (method, path)
+    hostname = scene.flower.ask("/workers?json=1").json()["data"][0]["hostname"]
+    for path in (f"/api/worker/shutdown/{hostname}", "/api/task/async-apply/money.reserve"):
+        assert scene.flower.ask(path, "POST").status_code == 405
+    page = scene.flower.ask(f"/worker/{hostname}").text
+    assert hostname in page
+    assert "Shut Down" not in page
+    assert all(worker.is_alive for worker in scene.workers.started)
+
+
+def test_no_page_shows_a_secret(scene: Scene) -> None:
+    scene.transfer()
+    names = ("DATABASE_URL", "BROKER_URL", "CACHE_URL")
+    secrets = {Settings.from_environment(scene.flower.environment).admin_api_key, PASSWORD}
+    for name in names:
+        found = re.search(r"://[^:]*:([^@]+)@", scene.flower.environment[name])
+        assert found
+        secrets.add(found[1])
+    hostname = scene.flower.ask("/workers?json=1").json()["data"][0]["hostname"]
+    for path in (*routes(), f"/worker/{hostname}", f"/api/workers?refresh=1&workername={hostname}"):
+        page = scene.flower.ask(path).text
+        assert not [secret for secret in secrets if secret and secret in page], path
+    command_lines = Path(f"/proc/{scene.flower.process.pid}/cmdline").read_text()  # type: ignore[union-attr]
+    assert PASSWORD not in command_lines
+
+
+@on_redis
+def test_what_was_seen_survives_a_restart_and_a_kill(scene: Scene) -> None:
+    batch = scene.shown_transfer()
+    assert scene.flower.end(signal.SIGTERM) == 0
+    scene.flower.start()
+    assert scene.shows(batch)()
+    scene.flower.end(signal.SIGKILL)
+    # As a kill in the middle of saving leaves it: what was saved before, and half a new one.
+    (scene.flower.folder / "flower" / "events.tmp").write_bytes(os.urandom(1000))
+    scene.flower.start()
+    assert scene.shows(batch)()
+
+
+@on_redis
+def test_a_file_of_events_that_cannot_be_read_stops_nobody(scene: Scene) -> None:
+    scene.flower.end(signal.SIGKILL)
+    saved = [file for file in (scene.flower.folder / "flower").iterdir() if file.is_file()]
+    assert saved
+    for file in saved:
+        file.write_bytes(base64.b64encode(os.urandom(1000)))
+    scene.flower.start()
+    scene.shown_transfer()
+
+
+@pytest.mark.parametrize("given", [None, "", "no colon"])
+def test_it_does_not_start_without_a_password(
+    redis_broker: RedisBroker, tmp_path: Path, given: str | None
+) -> None:
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "FLOWER_BASIC_AUTH"},
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "BROKER_URL": redis_broker.url,
+        "CACHE_URL": redis_broker.url,
+        "DATA_DIR": str(tmp_path),
+        "FLOWER_PORT": str(free_port()),
+        "FLOWER_UNAUTHENTICATED_API": "true",
+    }
+    if given is not None:
+        environment["FLOWER_BASIC_AUTH"] = given
+    command = [sys.executable, "-m", "workers.flower"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("flower: FLOWER_BASIC_AUTH ")
+    assert done.stderr.count("\n") == 1

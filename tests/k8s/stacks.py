@@ -1,0 +1,104 @@
+"""What is tested: both overlays, and a third that is put together from the components they lack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.k8s.composition import Object, compose
+from tests.servers import ROOT
+
+K8S = ROOT / "k8s"
+ROLES = ("api", "money", "scans", "beat", "flower", "migrations")
+WORKERS = ("money", "scans")
+SERVERS = ("database", "broker", "cache")
+
+_ON_VALKEY = {
+    "apiVersion": "kustomize.config.k8s.io/v1beta1",
+    "kind": "Kustomization",
+    "namespace": "truepenny",
+    "resources": ["base"],
+    "components": [
+        f"components/{name}" for name in ("cloudnative-pg", "valkey", "hpa", "keda", "keda-valkey")
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All objects of one deployment."""
+
+    name: str
+    objects: list[Object]
+
+    def of_kind(self, *kinds: str) -> list[Object]:
+        return [each for each in self.objects if each["kind"] in kinds]
+
+    def one(self, kind: str, name: str) -> Object:
+        (found,) = [each for each in self.of_kind(kind) if each["metadata"]["name"] == name]
+        return found
+
+    @property
+    def workloads(self) -> list[Object]:
+        """What has pods of its own, apart from those that operators make."""
+        return self.of_kind("Deployment", "StatefulSet", "Job")
+
+    def of_role(self, role: str) -> Object:
+        """The workload of a part of the application."""
+        (found,) = [each for each in self.workloads if role_of(each) == role]
+        return found
+
+
+def role_of(workload: Object) -> str | None:
+    """Which part of the application it is; None when it is a server."""
+    labels = pod_labels(workload)
+    if labels.get("app.kubernetes.io/name") != "truepenny":
+        return None
+    return str(labels["app.kubernetes.io/component"])
+
+
+def pod(workload: Object) -> dict[str, Any]:
+    specification: dict[str, Any] = workload["spec"]["template"]["spec"]
+    return specification
+
+
+def pod_labels(workload: Object) -> dict[str, str]:
+    labels: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def containers(workload: Object) -> Iterator[dict[str, Any]]:
+    yield from (*pod(workload).get("initContainers", []), *pod(workload)["containers"])
+
+
+def write_on_valkey(folder: Path) -> Path:
+    """Put the third one where kubectl can read it, and say where."""
+    relative = Path(os.path.relpath(K8S, folder))
+    places = {
+        field: [str(relative / name) for name in _ON_VALKEY[field]]
+        for field in ("resources", "components")
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({**_ON_VALKEY, **places}))
+    return folder
+
+
+@cache
+def stack(name: str) -> Stack:
+    """Compose it, once for all tests."""
+    if name != "on-valkey":
+        return Stack(name, compose(K8S / "overlays" / name))
+    objects = compose(K8S / "base")
+    for component in _ON_VALKEY["components"]:
+        objects = compose(K8S / component, objects)
+    for each in objects:
+        each["metadata"]["namespace"] = _ON_VALKEY["namespace"]
+    return Stack(name, objects)
+
+
+STACKS = ("dev", "prod", "on-valkey")

@@ -1,0 +1,81 @@
+"""How pods are asked whether they are well, and how they are asked to end."""
+
+from __future__ import annotations
+
+import runpy
+from typing import Any
+
+import pytest
+
+from tests.k8s.stacks import WORKERS, Stack, pod
+from tests.servers import ROOT
+from workers.celery_app import TIME_LIMIT_S
+
+WITH_HEARTBEAT = (*WORKERS, "beat")
+
+
+def test_the_api_is_asked_over_http(each: Stack) -> None:
+    (container,) = pod(each.of_role("api"))["containers"]
+    paths = {
+        name: container[name]["httpGet"]["path"]
+        for name in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert paths == {
+        "startupProbe": "/health/live",
+        "livenessProbe": "/health/live",  # never /health/ready: an outage is no reason to restart
+        "readinessProbe": "/health/ready",
+    }
+    # The answer takes up to a second, whatever hangs.
+    assert all(container[name]["timeoutSeconds"] >= 2 for name in paths)
+
+
+@pytest.mark.parametrize("role", WITH_HEARTBEAT)
+def test_what_has_a_heartbeat_is_asked_for_it(each: Stack, role: str) -> None:
+    (container,) = pod(each.of_role(role))["containers"]
+    for name in ("startupProbe", "livenessProbe"):
+        probe = container[name]
+        assert probe["exec"]["command"] == ["python", "-m", "monitoring.alive", role]
+        assert probe["timeoutSeconds"] >= 5  # Python has to start
+    assert "readinessProbe" not in container  # nobody calls it
+
+
+def test_every_container_that_stays_is_asked_whether_it_lives(each: Stack) -> None:
+    for workload in each.workloads:
+        if workload["kind"] == "Job":
+            continue
+        for container in pod(workload)["containers"]:
+            assert container.keys() >= {"startupProbe", "livenessProbe"}
+            startup = container["startupProbe"]
+            assert startup["periodSeconds"] * startup["failureThreshold"] >= 60
+            liveness = container["livenessProbe"]
+            assert liveness["periodSeconds"] * liveness["failureThreshold"] >= 30
+            for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+                port = _port_of(container.get(name, {}))
+                assert port is None or port in {one["name"] for one in container["ports"]}
+
+
+def _port_of(probe: dict[str, Any]) -> Any:
+    return next((probe[how]["port"] for how in ("httpGet", "tcpSocket") if how in probe), None)
+
+
+def test_who_is_asked_to_end_is_given_the_time_it_takes(each: Stack) -> None:
+    for role in WORKERS:
+        assert pod(each.of_role(role))["terminationGracePeriodSeconds"] >= TIME_LIMIT_S + 15
+    (container,) = pod(each.of_role("api"))["containers"]
+    pause_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    # Until every proxy has heard that the pod is leaving, it is still sent requests.
+    assert pause_s >= 5
+    grace_s = pod(each.of_role("api"))["terminationGracePeriodSeconds"]
+    assert grace_s >= pause_s + _graceful_timeout_s() + 5
+
+
+def _graceful_timeout_s() -> int:
+    environment = {
+        "DATABASE_URL": "postgresql://nowhere",
+        "BROKER_URL": "redis://nowhere",
+        "CACHE_URL": "redis://nowhere",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return int(runpy.run_path(str(ROOT / "api" / "gunicorn.conf.py"))["graceful_timeout"])

@@ -1,0 +1,174 @@
+"""What grows with the load, what counts it, and whether the database can take it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from ledger.database import autocommit, build_engine
+from settings import Settings
+from stack.processes import app_commands
+from tasks import engine as worker_engine
+from tasks import queues
+from tests.bank import Bank
+from tests.k8s.composition import Object
+from tests.k8s.stacks import Stack, pod, stack
+
+SCALED = ("prod", "on-valkey")
+OF_OTHERS = 12
+"""Connections of the operator, its superuser's reserve, and KEDA."""
+
+
+def scaled_object(each: Stack) -> dict[str, Any]:
+    specification: dict[str, Any] = each.one("ScaledObject", "truepenny-money")["spec"]
+    return specification
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_each_deployment_is_counted_by_one_alone(name: str) -> None:
+    each = stack(name)
+    targets = [
+        (one["spec"]["scaleTargetRef"]["kind"], one["spec"]["scaleTargetRef"]["name"])
+        for one in each.of_kind("HorizontalPodAutoscaler", "ScaledObject")
+    ]
+    assert sorted(targets) == [("Deployment", "truepenny-api"), ("Deployment", "truepenny-money")]
+    for kind, target in targets:
+        # A count in the manifest would undo theirs with each `kubectl apply`.
+        assert "replicas" not in each.one(kind, target)["spec"]
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_bounds_are_bounds(name: str) -> None:
+    api = stack(name).one("HorizontalPodAutoscaler", "truepenny-api")["spec"]
+    money = scaled_object(stack(name))
+    assert 2 <= api["minReplicas"] < api["maxReplicas"]
+    assert 2 <= money["minReplicaCount"] < money["maxReplicaCount"]
+    behaviour = money["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    for each in (api["behavior"], behaviour):
+        assert each["scaleDown"]["stabilizationWindowSeconds"] >= 60
+
+
+def test_without_an_autoscaler_there_are_two_of_what_may_be_several() -> None:
+    each = stack("prod")
+    assert each.of_role("scans")["spec"]["replicas"] == 3
+    for role in ("api", "money", "scans"):
+        assert stack("dev").of_role(role)["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_triggers_look_at_the_queues_that_money_workers_empty(
+    name: str, settings: Settings
+) -> None:
+    each = stack(name)
+    triggers = scaled_object(each)["triggers"]
+    watched = {
+        one["metadata"].get("queueName") or one["metadata"].get("listName") for one in triggers
+    } - {None}
+    command = app_commands(settings)["money"]
+    consumed = command[command.index("--queues") + 1].split(",")
+    assert watched == {*consumed} == {queues.ADVANCE, queues.RESERVE}
+    kind = "rabbitmq" if each.of_kind("RabbitmqCluster") else "redis"
+    assert [one["type"] for one in triggers] == ["postgresql", kind, kind]
+    assert len({one["name"] for one in triggers}) == len(triggers)
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_triggers_know_where_to_look_and_how_to_be_let_in(name: str) -> None:
+    each = stack(name)
+    for trigger in scaled_object(each)["triggers"]:
+        known = each.one("TriggerAuthentication", trigger["authenticationRef"]["name"])
+        assert known["spec"]["secretTargetRef"]
+        where = trigger["metadata"].get("host") or trigger["metadata"].get("address", "")
+        if where:  # KEDA looks from a namespace of its own, so ours must be in the name
+            service, namespace, kind = where.partition(":")[0].split(".")
+            assert (namespace, kind) == (known["metadata"]["namespace"], "svc")
+            assert service in services_of(each)
+
+
+def services_of(each: Stack) -> set[str]:
+    """Those of the manifests, and those that operators make."""
+    names = {one["metadata"]["name"] for one in each.of_kind("Service", "RabbitmqCluster")}
+    return names | {f"{one['metadata']['name']}-rw" for one in each.of_kind("Cluster")}
+
+
+def test_what_waits_is_counted_cheaply(bank: Bank) -> None:
+    (trigger,) = [
+        one for one in scaled_object(stack("prod"))["triggers"] if one["type"] == "postgresql"
+    ]
+    query = text(trigger["metadata"]["query"])
+    with autocommit(bank.engine) as connection:
+        assert connection.execute(query).scalar_one() == 0
+    bank.accept(bank.request(bank.wallet(100), bank.wallet(), 1))
+    with autocommit(bank.engine) as connection:
+        assert connection.execute(query).scalar_one() == 1
+        connection.execute(text("SET enable_seqscan = off"))
+        plan = connection.execute(text(f"EXPLAIN {query.text}")).scalars()
+        assert any("unfinished_unclaimed" in line for line in plan)
+
+
+@pytest.mark.parametrize("name", ["dev", *SCALED])
+def test_the_database_has_a_connection_for_everybody(name: str, settings: Settings) -> None:
+    """At the most pods there may be, and while each kind is being replaced by one more."""
+    each = stack(name)
+    needed = OF_OTHERS + 1  # the migrations
+    for role in ("api", "money", "scans"):
+        needed += (most_pods(each, role) + 1) * connections_of(each, role, settings)
+    assert needed <= max_connections(each)
+
+
+def most_pods(each: Stack, role: str) -> int:
+    for one in each.of_kind("HorizontalPodAutoscaler", "ScaledObject"):
+        if one["spec"]["scaleTargetRef"]["name"] == f"truepenny-{role}":
+            return int(one["spec"].get("maxReplicas") or one["spec"]["maxReplicaCount"])
+    return int(each.of_role(role)["spec"]["replicas"])
+
+
+def connections_of(each: Stack, role: str, settings: Settings) -> int:
+    """Of one pod, at most."""
+    if role == "api":
+        processes = int(each.one("ConfigMap", "truepenny-settings")["data"]["API_PROCESSES"])
+        pool = inspect.signature(build_engine).parameters["pool_size"].default
+        return processes * (int(pool) + 3)  # prices, health and the probe have their own
+    command = app_commands(settings)[role]
+    children = int(command[command.index("--concurrency") + 1])
+    return children * worker_engine.POOL_SIZE + 1  # the probe's
+
+
+def max_connections(each: Stack) -> int:
+    for cluster in each.of_kind("Cluster"):
+        return int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+    (container,) = pod(each.one("StatefulSet", "truepenny-database"))["containers"]
+    (argument,) = [one for one in container["args"] if one.startswith("max_connections=")]
+    return int(argument.partition("=")[2])
+
+
+def test_a_failover_of_the_database_loses_nothing() -> None:
+    for name in SCALED:
+        (cluster,) = stack(name).of_kind("Cluster")
+        specification: Object = cluster["spec"]
+        assert specification["instances"] == 3
+        assert specification["postgresql"]["synchronous"] == {
+            "method": "any",
+            "number": 1,
+            "dataDurability": "required",  # no commit that only one instance has
+            "failoverQuorum": True,  # and none is promoted that may lack one
+        }
+        assert specification["postgresql"]["parameters"]["synchronous_commit"] == "on"
+        assert specification["affinity"]["podAntiAffinityType"] == "required"
+
+
+def test_rabbitmq_keeps_each_message_on_two_nodes_of_three() -> None:
+    (cluster,) = stack("prod").of_kind("RabbitmqCluster")
+    assert cluster["spec"]["replicas"] == 3
+    configuration = cluster["spec"]["rabbitmq"]["additionalConfig"]
+    assert "cluster_partition_handling = pause_minority" in configuration.splitlines()
+    (rule,) = cluster["spec"]["affinity"]["podAntiAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert rule["topologyKey"] == "kubernetes.io/hostname"
+    assert rule["labelSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": cluster["metadata"]["name"]
+    }

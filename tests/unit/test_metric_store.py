@@ -1,0 +1,238 @@
+"""What processes measure: never lost with one, never in the way, never without bound."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from prometheus_client import Metric
+
+from monitoring import measures, metrics
+from monitoring.exposition import measured, page, programs_in
+from monitoring.measures import MAX_SERIES, Counter
+from monitoring.metric_store import Store, wipe
+from monitoring.metrics import BREAKER_OPEN, PROBLEMS, STEP_SECONDS
+
+
+def die_after(work: Callable[[], object]) -> NoReturn:
+    """Work, and end as a process does that is killed."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 - what is wrong must not go on as a second pytest
+        traceback.print_exc()
+        os._exit(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
+def child(work: Callable[[], object]) -> None:
+    """Work in a process that is forked for it and killed after it."""
+    pid = os.fork()
+    if not pid:
+        die_after(work)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status)
+
+
+def program(folder: Path, work: Callable[[], object], *, name: str = "api") -> list[str]:
+    """Run a program whose main process does this work. Returns: the lines of its log."""
+    log = folder / f"{name}.log"
+
+    def main() -> None:
+        logging.basicConfig(filename=log, format="%(message)s", level=logging.INFO, force=True)
+        metrics.begin(name, folder, ())
+        work()
+
+    child(main)
+    return log.read_text().splitlines()
+
+
+def families(folder: Path) -> list[Metric]:
+    return measured(programs_in(metrics.folder_of(folder)))
+
+
+def samples(folder: Path) -> dict[str, float]:
+    return {
+        f"{sample.name}{sorted(sample.labels.values())}": sample.value
+        for family in families(folder)
+        for sample in family.samples
+    }
+
+
+def count_one() -> None:
+    PROBLEMS.add("code")
+
+
+ONE = {"truepenny_problems_total['code']": 1}
+TWO = {"truepenny_problems_total['code']": 2}
+
+
+def test_counts_of_the_dead_stay_and_their_successors_take_their_place(tmp_path: Path) -> None:
+    def step() -> None:
+        PROBLEMS.add("child")
+        STEP_SECONDS.observe(0.1, "deduct", "moved")
+
+    def work() -> None:
+        PROBLEMS.add("parent")
+        for _ in range(50):
+            child(step)
+
+    program(tmp_path, work)
+    found = samples(tmp_path)
+    assert found["truepenny_problems_total['parent']"] == 1
+    assert found["truepenny_problems_total['child']"] == 50
+    assert found["truepenny_step_seconds_count['deduct', 'moved']"] == 50
+    assert found["truepenny_step_seconds_sum['deduct', 'moved']"] == pytest.approx(5)
+    files = [*metrics.folder_of(tmp_path).rglob("*.*")]
+    assert len(files) <= 2 * 3, "for each of two that lived at once a lock and two files"
+
+
+def test_what_a_process_says_of_itself_ends_with_it(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+
+    def show() -> None:
+        found = {name: value for name, value in samples(tmp_path).items() if "breaker" in name}
+        with said.open("a") as lines:
+            lines.write(f"{list(found.values())}\n")
+
+    def open_and_show() -> None:
+        BREAKER_OPEN.set(1)
+        show()
+
+    def work() -> None:
+        BREAKER_OPEN.set(0)
+        child(open_and_show)
+        show()
+
+    program(tmp_path, work)
+    show()
+    assert said.read_text().splitlines() == ["[0.0, 1.0]", "[0.0]", "[]"]
+
+
+def test_a_disk_that_is_full_silences_the_metrics_and_nothing_else(tmp_path: Path) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def work() -> None:
+        logging.disable()  # the log is on the same disk
+        PROBLEMS.add("before")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+        for number in range(99):
+            PROBLEMS.add(f"code{number % 3}")
+            STEP_SECONDS.observe(0.1, "deduct", "moved")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        logging.disable(logging.NOTSET)
+        measures.STORE._silent_until_s = 1
+        for number in range(3):
+            PROBLEMS.add(f"code{number}")
+        PROBLEMS.add("before")
+
+    assert program(tmp_path, work) == ["metrics_heard_again"]
+    found = samples(tmp_path)
+    assert found["truepenny_problems_total['before']"] == 2
+    assert {found[f"truepenny_problems_total['code{number}']"] for number in range(3)} == {34}
+
+
+def test_a_folder_that_cannot_be_made_is_told_once_by_each_process(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("not a folder")
+
+    def count_many() -> None:
+        for _ in range(100):
+            count_one()
+
+    def work() -> None:
+        count_many()
+        child(count_many)
+
+    assert program(tmp_path, work) == ["metrics_silent"] * 2
+    assert families(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"\x01", b"\xff" * 100, b"\x40\0\0\0" + b"\x7f" * 60], ids=range(4)
+)
+def test_a_damaged_file_hides_nothing_but_itself_and_is_begun_anew(
+    tmp_path: Path, damage: bytes
+) -> None:
+    program(tmp_path, count_one)
+    file = metrics.folder_of(tmp_path) / "api" / "counter_api-0.db"
+    file.rename(file.with_name("counter_api-7.db"))
+    file.write_bytes(damage)
+    assert samples(tmp_path) == ONE
+
+    def count_in_the_same_place() -> None:
+        measures.STORE.use(file.parent)
+        count_one()
+
+    child(count_in_the_same_place)
+    assert samples(tmp_path) == TWO
+
+
+def test_every_run_begins_at_nothing(tmp_path: Path) -> None:
+    program(tmp_path, count_one)
+    program(tmp_path, count_one)
+    assert samples(tmp_path) == ONE
+
+
+def test_two_programs_have_one_family(tmp_path: Path) -> None:
+    for name in ("api", "money_2"):
+        program(tmp_path, count_one, name=name)
+    assert samples(tmp_path) == TWO
+    printed = page(families(tmp_path), accept="").content.decode()
+    assert printed.count("# TYPE truepenny_problems_total counter") == 1
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a store that this test's metrics are in."""
+    own = Store()
+    own.use(metrics.folder_of(tmp_path) / "test")
+    monkeypatch.setattr(measures, "STORE", own)
+    yield tmp_path
+    wipe(metrics.folder_of(tmp_path) / "test")
+
+
+def test_threads_lose_nothing(store: Path) -> None:
+    counter = Counter("truepenny_test_total", "For a test.", ("label",))
+
+    def count(number: int) -> None:
+        for _ in range(500):
+            counter.add(str(number % 3))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(count, range(8)))
+    assert sum(samples(store).values()) == 8 * 500
+
+
+def test_labels_without_end_become_one_series(store: Path) -> None:
+    counter = Counter("truepenny_test_total", "For a test.", ("one", "two"))
+    for number in range(MAX_SERIES + 100):
+        counter.add(str(number), "two")
+    found = samples(store)
+    assert len(found) == MAX_SERIES + 1
+    assert found["truepenny_test_total['other', 'other']"] == 100
+
+
+def test_errors_of_browsers_are_counted_under_names_that_are_known_or_harmless(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics.CLIENT_ERRORS, "_series", {})
+    monkeypatch.setattr(metrics, "_panels", set())
+    for where, panel in (("wallet", "send"), ("ops", None), ("<b>", "send"), ("ops", "Sén d")):
+        metrics.count_client_error(where, panel)
+    for number in range(100):
+        metrics.count_client_error("wallet", f"panel-{number}")
+    labels = {
+        (sample.labels["page"], sample.labels["panel"])
+        for family in families(store)
+        for sample in family.samples
+    }
+    assert {("wallet", "send"), ("ops", "none"), ("other", "send"), ("ops", "other")} <= labels
+    assert len(labels) <= 40
