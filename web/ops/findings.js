@@ -1,12 +1,13 @@
 /** What a run of the consistency scan found, and what it did about each. */
 import { shortTime } from "../shared/format.js";
-import { Id, Notice, Skeleton } from "../shared/parts.js";
+import { Notice, Skeleton } from "../shared/parts.js";
 import { sentenceOf } from "../shared/api_errors.js";
 import { usePolled } from "../shared/polling.js";
 import { html, useState } from "../shared/view.js";
 import { Mark } from "./mark.js";
 import { RUN_DETAIL } from "./overview_shape.js";
 import { TransferLink } from "./route.js";
+import { WholeId } from "./whole_id.js";
 
 const EVERY_S = 30; // a finding never changes; only a run that goes on finds more
 const FIRST = 20;
@@ -46,7 +47,7 @@ function Finding({ finding }) {
       <p>${finding.detail}</p>
       <p class="finding-where">
         ${finding.asset && html`<span>${finding.asset}</span>`}
-        ${finding.wallet && html`<span>wallet <${Id} id=${finding.wallet} what="wallet id" /></span>`}
+        ${finding.wallet && html`<span>wallet <${WholeId} id=${finding.wallet} what="wallet id" /></span>`}
         ${finding.transfer && html`<span>transfer <${TransferLink} id=${finding.transfer} /></span>`}
       </p>
       <${Change} before=${finding.before} after=${finding.after} />

@@ -1,10 +1,11 @@
 /** The transfer that was looked for. Followed until it has ended. */
 import { sentenceOf } from "../shared/api_errors.js";
 import { absoluteTime } from "../shared/format.js";
-import { Badge, Freshness, Id, Money, Notice, Skeleton } from "../shared/parts.js";
+import { Badge, Freshness, Money, Notice, Skeleton } from "../shared/parts.js";
 import { usePolled } from "../shared/polling.js";
 import { html, useEffect, useRef } from "../shared/view.js";
 import { TRANSFER } from "./overview_shape.js";
+import { WholeId } from "./whole_id.js";
 import { Timeline } from "./timeline.js";
 import { stateOf, wordsOfFailure } from "./timeline_words.js";
 
@@ -65,8 +66,8 @@ function Transfer({ transfer }) {
     ${transfer.failure && html`<${Failure} failure=${transfer.failure} />`}
     <${Timeline} entries=${transfer.timeline} state=${transfer.state} />
     <dl class="facts">
-      <div><dt>From</dt><dd><${Id} id=${transfer.source} what="id of the source" /></dd></div>
-      <div><dt>To</dt><dd><${Id} id=${transfer.destination} what="id of the destination" /></dd></div>
+      <div><dt>From</dt><dd><${WholeId} id=${transfer.source} what="id of the source" /></dd></div>
+      <div><dt>To</dt><dd><${WholeId} id=${transfer.destination} what="id of the destination" /></dd></div>
       ${transfer.reference && html`<div><dt>Reference</dt><dd>${transfer.reference}</dd></div>`}
       <div><dt>Accepted</dt><dd>${absoluteTime(Date.parse(transfer.created_at))}</dd></div>
     </dl>

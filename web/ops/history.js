@@ -2,7 +2,7 @@
  * How some numbers went while this page was looking. Guarantees at most MAX_SERIES series of
  * MAX_SAMPLES each, however long the page stays open and whatever the server calls its queues.
  */
-export const SPAN_MS = 5 * 60_000;
+const SPAN_MS = 5 * 60_000;
 const MAX_SAMPLES = 150;
 const MAX_SERIES = 32;
 

@@ -23,7 +23,7 @@ function Queues({ queues, history }) {
         <thead>
           <tr>
             <th scope="col">Queue</th>
-            <th scope="col" class="cell-course">Last 5 min</th>
+            <th scope="col" class="cell-course">Lately</th>
             <th scope="col" class="number">Waiting</th>
           </tr>
         </thead>

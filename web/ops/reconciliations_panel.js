@@ -73,7 +73,7 @@ function Runs({ api, runs }) {
             <th scope="col">Begun</th>
             <th scope="col">State</th>
             <th scope="col" class="number">Wallets</th>
-            <th scope="col" class="number">Took</th>
+            <th scope="col" class="number cell-took">Took</th>
             <th scope="col" class="number">Findings</th>
           </tr>
         </thead>
@@ -104,7 +104,7 @@ function Run({ run, isShown, onShow }) {
       </th>
       <td><${Mark} tone=${tone}>${word}</></td>
       <td class="number">${count(run.wallets_checked)}</td>
-      <td class="number muted">${took_s === null ? "–" : duration(took_s)}</td>
+      <td class="number muted cell-took">${took_s === null ? "–" : duration(took_s)}</td>
       <td class="number"><${FoundCount} run=${run} isShown=${isShown} onShow=${onShow} /></td>
     </tr>
   `;

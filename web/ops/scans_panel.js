@@ -47,7 +47,7 @@ function Scan({ scan, isFresh }) {
   const { tone, word } = judge(scan, at === null ? null : (now - at) / 1000, isFresh);
   return html`
     <tr data-scan=${scan.name}>
-      <th scope="row">${scan.name}<span class="row-says">${ABOUT[scan.name] ?? ""}</span></th>
+      <th scope="row">${scan.name}<span class="row-says cell-about">${ABOUT[scan.name] ?? ""}</span></th>
       <td><${Mark} tone=${tone}>${word}</></td>
       <td class="cell-result">${scan.result}</td>
       <td class="number muted">

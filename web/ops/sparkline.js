@@ -1,8 +1,8 @@
-/** A small course of a number, over the last minutes that this page has seen. */
+/** A small course of a number, over as much of the last minutes as this page has seen. */
 import { html } from "../shared/view.js";
-import { SPAN_MS } from "./history.js";
 
 const GAP_MS = 20_000; // a longer time without a sample is drawn as a gap, not as a line
+const LEAST_SPAN_MS = 60_000;
 const WIDTH = 120;
 const HEIGHT = 28;
 const MARGIN = 2;
@@ -32,12 +32,13 @@ export function Sparkline({ samples, what, className = "" }) {
 export function linesOf(samples) {
   if (!samples.length) return [];
   const end = samples.at(-1).at;
+  const span_ms = Math.max(LEAST_SPAN_MS, end - samples[0].at);
   const top = Math.max(1, ...samples.map((sample) => sample.value));
   const lines = [];
   samples.forEach(({ at, value }, index) => {
     const isNew = index === 0 || at - samples[index - 1].at > GAP_MS;
     if (isNew) lines.push([]);
-    const x = WIDTH * (1 - (end - at) / SPAN_MS);
+    const x = WIDTH * (1 - (end - at) / span_ms);
     const y = HEIGHT - MARGIN - (value / top) * (HEIGHT - 2 * MARGIN);
     lines.at(-1).push([round(x), round(y)]);
   });

@@ -9,7 +9,7 @@ import { CheckIcon, CrossIcon } from "../shared/icons.js";
 import { Panel } from "../shared/panel.js";
 import { html, useEffect } from "../shared/view.js";
 import { Mark } from "./mark.js";
-import { OutsideIcon, QuestionIcon, WarnIcon } from "./ops_icons.js";
+import { QuestionIcon, WarnIcon } from "./ops_icons.js";
 
 const STATUSES = {
   ok: { word: "All well", tone: "good", icon: CheckIcon, says: "Transfers are taken and settle." },
@@ -35,13 +35,11 @@ const TITLE = document.title;
 
 /** @param {{polled: import("../shared/polling.js").Polled}} props with what was `Seen` */
 export function StatusPanel({ polled }) {
-  const flower_url = polled.data?.overview.flower_url;
   const isKnown = polled.data !== null && polled.error === null;
   usePageTitle(polled.data && (isKnown ? polled.data.overview.status : "unknown"));
   return html`
     <${Panel} name="status" title="Status" className=${`status ${isKnown ? polled.data.overview.status : ""}`}
-      polled=${polled.data === null ? polled : { ...polled, error: null }}
-      actions=${flower_url && html`<${FlowerLink} url=${flower_url} />`}>
+      polled=${polled.data === null ? polled : { ...polled, error: null }}>
       ${({ overview }) => html`
         ${isKnown ? html`<${Verdict} overview=${overview} at=${polled.at} />` : html`<${NoAnswer} polled=${polled} />`}
         <p class="unseen" role="status">${announcement(overview, polled.error)}</p>
@@ -57,16 +55,6 @@ function usePageTitle(status) {
   useEffect(() => {
     document.title = status === null || status === "ok" ? TITLE : `${word} · ${TITLE}`;
   }, [status]);
-}
-
-/** Only http and https: an address from a setting is not to become a script. */
-function FlowerLink({ url }) {
-  if (!/^https?:\/\//i.test(url)) return null;
-  return html`
-    <a class="button small" href=${url} target="_blank" rel="noopener noreferrer">
-      Flower<${OutsideIcon} /><span class="unseen">, opens in a new tab</span>
-    </a>
-  `;
 }
 
 function Verdict({ overview, at }) {

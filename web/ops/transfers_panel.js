@@ -1,5 +1,6 @@
 /** How many transfers are where on their way, and how many settle. */
 import { groupAmount } from "../shared/format.js";
+import { ArrowIcon } from "../shared/icons.js";
 import { html } from "../shared/view.js";
 import { PartPanel } from "./part_panel.js";
 import { Sparkline } from "./sparkline.js";
@@ -17,13 +18,13 @@ export function TransfersPanel({ polled }) {
   return html`
     <${PartPanel} part="transfers" name="transfers" title="Transfers" polled=${polled}>
       ${(transfers, { parts, history }) => html`
+        <div class="pace">
+          <p class="pace-figure"><span class="figure">${count(underWay(transfers.states))}</span> under way</p>
+          <p class="pace-figure"><span class="figure">${count(transfers.settled_last_minute)}</span> settled in the last minute</p>
+          <${Sparkline} samples=${history.of("settled")} what="settled per minute" />
+        </div>
         <${Flow} states=${transfers.states} />
         <${Ends} states=${transfers.states} buffered=${parts.buffered} />
-        <div class="settled">
-          <p class="settled-count"><span class="figure">${count(transfers.settled_last_minute)}</span> settled in the last minute</p>
-          <${Sparkline} className="wide" samples=${history.of("settled")} what="settled per minute" />
-          <p class="sparkline-caption">the last five minutes, as this page saw them</p>
-        </div>
       `}
     </>
   `;
@@ -34,17 +35,20 @@ export function count(value) {
   return value === null ? "–" : groupAmount(String(value));
 }
 
+function underWay(states) {
+  return WAY.reduce((sum, { state }) => sum + states[state], 0);
+}
+
 /** The bars are in proportion to each other; what has committed is the end, and not measured. */
 function Flow({ states }) {
-  const underWay = WAY.reduce((sum, { state }) => sum + states[state], 0);
+  const whole = underWay(states);
   return html`
-    <p class="flow-sum"><span class="figure">${count(underWay)}</span> under way</p>
     <ol class="flow">
       ${WAY.map(({ state, label, says }) => html`
         <li key=${state} class="flow-step ${states[state] ? "" : "nothing"}" data-state=${state}>
-          <span class="flow-label">${label}</span>
+          <span class="flow-label">${label}<${ArrowIcon} /></span>
           <span class="flow-count">${count(states[state])}</span>
-          <${Share} part=${states[state]} whole=${underWay} />
+          <${Share} part=${states[state]} whole=${whole} />
           <span class="flow-says">${says}</span>
         </li>
       `)}

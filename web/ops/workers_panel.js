@@ -4,14 +4,27 @@ import { duration } from "../shared/format.js";
 import { Empty } from "../shared/parts.js";
 import { html } from "../shared/view.js";
 import { Mark } from "./mark.js";
+import { OutsideIcon } from "./ops_icons.js";
 import { PartPanel } from "./part_panel.js";
 
 /** @param {{polled: import("../shared/polling.js").Polled}} props */
 export function WorkersPanel({ polled }) {
+  const url = polled.data?.overview.flower_url;
   return html`
-    <${PartPanel} part="workers" name="workers" title="Workers" polled=${polled}>
+    <${PartPanel} part="workers" name="workers" title="Workers" polled=${polled}
+      actions=${url && html`<${FlowerLink} url=${url} />`}>
       ${(workers, { parts }) => html`<${Workers} workers=${workers} at=${parts.workers.at} />`}
     </>
+  `;
+}
+
+/** Only http and https: an address from a setting is not to become a script. */
+function FlowerLink({ url }) {
+  if (!/^https?:\/\//i.test(url)) return null;
+  return html`
+    <a class="button small" href=${url} target="_blank" rel="noopener noreferrer">
+      Flower<${OutsideIcon} /><span class="unseen">, opens in a new tab</span>
+    </a>
   `;
 }
 
