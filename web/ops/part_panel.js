@@ -6,9 +6,8 @@ import { useNow } from "../shared/clock.js";
 import { ago } from "../shared/format.js";
 import { Panel } from "../shared/panel.js";
 import { html } from "../shared/view.js";
+import { OLD_AFTER_MS } from "./ages.js";
 import { ClockIcon } from "./ops_icons.js";
-
-const OLD_AFTER_MS = 10_000;
 
 /**
  * @param {object} props those of Panel, and:
