@@ -94,11 +94,10 @@ def processes_below(pid: int) -> list[psutil.Process]:
 
 
 def processes_of_the_api(town: Town) -> list[psutil.Process]:
-    for process in psutil.process_iter():
-        if process.ppid() == psutil.Process().pid:
-            listening = {each.laddr[1:2] for each in process.net_connections("tcp")}
-            if (town.client.port,) in listening:
-                return process.children()
+    for process in psutil.Process().children():
+        listening = {each.laddr[1:2] for each in process.net_connections("tcp")}
+        if (town.client.port,) in listening:
+            return process.children()
     raise AssertionError("nobody listens there")
 
 
