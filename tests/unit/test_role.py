@@ -11,7 +11,7 @@ import pytest
 
 from settings import Settings
 from stack.processes import app_commands
-from stack.role import main, role_commands, role_environment
+from stack.role import main, role_commands
 from tests.servers import ROOT
 from tests.worker_processes import eventually
 
@@ -26,18 +26,6 @@ def test_every_part_of_make_up_is_a_role_with_the_same_command() -> None:
     settings = Settings.from_environment(URLS)
     roles = role_commands(settings)
     assert {name: roles[name] for name in roles if name != "migrations"} == app_commands(settings)
-
-
-def test_only_flower_finds_a_secret_that_was_in_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "auth"
-    file.write_text("flower:hush\n")
-    given = {**URLS, "FLOWER_BASIC_AUTH_FILE": str(file)}
-    settings = Settings.from_environment(given)
-    assert role_environment("money", given, settings) == given
-    assert role_environment("flower", given, settings) == {
-        **URLS,
-        "FLOWER_BASIC_AUTH": "flower:hush",
-    }
 
 
 def test_what_cannot_start_says_so_in_one_line(
