@@ -122,16 +122,23 @@ def send(tab: Page) -> None:
     tab.locator("[data-state=committed]").wait_for()
     tab.locator(".statement tbody tr").first.wait_for()
     tab.wait_for_timeout(1_500)  # balances and statement follow
+    tab.evaluate("scrollTo(0, 0)")
 
 
 def picture(tab: Page, name: str) -> None:
-    """Write what is seen."""
-    path = FOLDER / f"{name}.png"
-    if tab.locator("[data-state=committed]").count() and (tab.viewport_size or PHONE) == PHONE:
+    """Write what is seen of the page's top; on a phone, of the transfer too."""
+    shoot(tab, name)
+    if tab.viewport_size == PHONE and tab.locator(".transfer").count():
         tab.locator("[data-panel=send]").scroll_into_view_if_needed()
+        shoot(tab, "transfer-phone")
+    tab.context.close()
+
+
+def shoot(tab: Page, name: str) -> None:
+    """Write one picture."""
+    path = FOLDER / f"{name}.png"
     tab.screenshot(path=path)
     print(f"{path.relative_to(ROOT)}  {path.stat().st_size // 1024} KiB")  # noqa: T201 - a command
-    tab.context.close()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ import re
 
 from playwright.sync_api import Route, expect
 
-from tests.outages.town import Town
-from tests.ui.api_process import ApiProcess
 from tests.ui.conftest import NewPage
 from tests.ui.wallet_page import WITHIN_MS, WalletPage, answer
 
@@ -87,17 +85,6 @@ def test_reports_are_few_whatever_happens(wallets: WalletPage) -> None:
     assert len(wallets.reports) == 10
 
 
-def test_the_api_ends_and_comes_back(wallets: WalletPage, api: ApiProcess, ui_town: Town) -> None:
-    with api.away():
-        for name in ("wallets", "prices"):
-            expect(wallets.panel(name).locator(".freshness")).to_contain_text(
-                re.compile(r"as of .* · (retry in|reconnecting)"), timeout=WITHIN_MS
-            )
-        expect(wallets.wallet(ui_town.source.id)).to_be_visible()
-    for name in ("wallets", "prices"):
-        expect(wallets.panel(name).locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
-
-
 def test_a_panel_that_never_had_an_answer_says_why_and_recovers(new_page: NewPage) -> None:
     tab = new_page()
     tab.page.route(PRICES, answer(503, "{}", **{"Retry-After": "1"}))
@@ -144,6 +131,27 @@ def test_a_limit_is_respected(wallets: WalletPage) -> None:
     expect(freshness).to_contain_text("Too many requests just now.", timeout=WITHIN_MS)
     expect(freshness).to_contain_text(re.compile(r"retry in (2\d|3\d) s"))
     assert len(asked) == 1
+
+
+def test_a_hidden_tab_asks_nothing_until_it_is_seen(wallets: WalletPage) -> None:
+    expect(wallets.panel("prices").locator("tbody tr").first).to_be_visible()
+    _hide(wallets, "true")
+    wallets.page.wait_for_timeout(500)  # what was under way has ended
+    asked: list[str] = []
+    wallets.page.on("request", lambda request: asked.append(request.url))
+    wallets.page.wait_for_timeout(3_000)  # prices are asked for every 2 s otherwise
+    assert asked == []
+    with wallets.page.expect_request(PRICES):
+        _hide(wallets, "false")
+
+
+def _hide(tab: WalletPage, hidden: str) -> None:
+    tab.page.evaluate(
+        f"""() => {{
+            Object.defineProperty(document, "hidden", {{ value: {hidden}, configurable: true }});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }}"""
+    )
 
 
 def test_a_key_that_is_refused_is_asked_for_again(wallets: WalletPage) -> None:

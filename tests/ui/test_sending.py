@@ -40,17 +40,39 @@ def test_a_reload_in_the_middle_goes_on_with_the_same_key(wallets: WalletPage) -
     assert len(wallets.keys) == 2
 
 
-def test_a_reload_after_the_end_of_the_api_goes_on_too(
-    wallets: WalletPage, api: ApiProcess
+def test_the_end_of_the_api_is_outlived_by_every_panel_and_by_a_reload(
+    wallets: WalletPage, api: ApiProcess, ui_town: Town
 ) -> None:
     wallets.fill()
     with api.away():
         wallets.button("Send").click()
         wallets.says("No connection to Truepenny.")
         wallets.says("not known whether your transfer was recorded")
-        expect(wallets.panel("wallets").locator(".freshness")).to_contain_text("as of")
+        for name in ("wallets", "prices"):
+            expect(wallets.panel(name).locator(".freshness")).to_contain_text(
+                re.compile(r"as of .* · (retry in|reconnecting)"), timeout=WITHIN_MS
+            )
+        expect(wallets.wallet(ui_town.source.id)).to_be_visible()  # what was known is kept
+    for name in ("wallets", "prices"):
+        expect(wallets.panel(name).locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
     wallets.page.reload()
     wallets.moved_once()
+
+
+def test_forgetting_the_key_of_an_unclear_transfer_is_asked_about(wallets: WalletPage) -> None:
+    wallets.on_sending(lose_answer, *[Route.abort] * 9)
+    wallets.send()
+    wallets.says("not known whether your transfer was recorded")
+    wallets.button("Forget key").click()
+    dialog = wallets.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("still being sent")
+    wallets.page.keyboard.press("Escape")
+    expect(wallets.transfer).to_have_attribute("data-phase", "sending")
+    wallets.button("Forget key").click()
+    dialog.get_by_role("button", name="Forget it all the same").click()
+    expect(wallets.panel("key")).to_be_visible()
+    left = wallets.page.evaluate("Object.keys(sessionStorage).join()")
+    assert "truepenny" not in left
 
 
 def test_two_clicks_send_once(wallets: WalletPage) -> None:

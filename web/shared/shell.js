@@ -4,6 +4,7 @@
  * is refused later is asked for again.
  */
 import { Api } from "./api.js";
+import { Dialog } from "./dialog.js";
 import { Mark } from "./icons.js";
 import { KeyForm } from "./key_form.js";
 import { PageBoundary, Panel } from "./panel.js";
@@ -22,11 +23,13 @@ const PAGES = [
  * @param {"wallet" | "ops"} props.page
  * @param {string} props.title the page's heading, for those who cannot see it
  * @param {(api: Api) => Promise<unknown>} props.probe tells whether a key is good for this page
+ * @param {() => boolean} [props.isBusy] whether forgetting the key would lose track of something
  * @param {any} props.content the component that draws the page; gets `api` and `apiKey`
  */
-function Shell({ page, title, probe, content }) {
+function Shell({ page, title, probe, content, isBusy = () => false }) {
   const [key, setKey] = useState(recallKey);
   const [refusal, setRefusal] = useState(null);
+  const [isAsking, setAsking] = useState(false);
   const api = useMemo(
     () =>
       key &&
@@ -44,13 +47,14 @@ function Shell({ page, title, probe, content }) {
   };
   const forget = () => {
     forgetAll();
+    setAsking(false);
     setRefusal(null);
     setKey(null);
   };
   useForgettingElsewhere(key, setKey);
   return html`
     <a class="skip" href="#content">Skip to content</a>
-    <${Header} page=${page} onForget=${api && forget} />
+    <${Header} page=${page} onForget=${api && (() => (isBusy() ? setAsking(true) : forget()))} />
     <main id="content" class="page" tabindex="-1">
       <h1 class="unseen">${title}</h1>
       ${api
@@ -61,6 +65,22 @@ function Shell({ page, title, probe, content }) {
             </>
           `}
     </main>
+    ${isAsking && api && html`<${ForgetDialog} onForget=${forget} onClose=${() => setAsking(false)} />`}
+  `;
+}
+
+function ForgetDialog({ onForget, onClose }) {
+  return html`
+    <${Dialog} title="Forget the key now?" onClose=${onClose}>
+      <p>
+        A transfer is still being sent, and its end is not known. Without the key this page loses
+        track of it: it may be recorded, and is not sent again.
+      </p>
+      <div class="dialog-buttons">
+        <button class="button primary" onClick=${onClose}>Keep the key</button>
+        <button class="button" onClick=${onForget}>Forget it all the same</button>
+      </div>
+    </>
   `;
 }
 

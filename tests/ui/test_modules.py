@@ -1,0 +1,95 @@
+"""The pages' small modules, as tables, in the browser that runs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import NewPage
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def call(new_page: NewPage) -> Call:
+    """Calls a function of a module with arguments, and returns what it returns."""
+    tab = new_page()
+    tab.page.goto(tab.url)
+    found = re.search(r"/assets/[0-9a-f]{20}/", tab.page.content())
+    assert found
+
+    def run(module: str, function: str, *arguments: Any) -> Any:
+        program = "([m, f, a]) => import(m).then((module) => module[f](...a))"
+        return tab.page.evaluate(program, [found[0] + module, function, arguments])
+
+    return run
+
+
+AMOUNTS = (
+    ("12.50", 2, {"amount": "12.50"}),
+    (" 1 234\u2009567.5 ", 2, {"amount": "1234567.50"}),
+    ("007", 0, {"amount": "7"}),
+    (".5", 2, {"amount": "0.50"}),
+    ("5.", 2, {"amount": "5.00"}),
+    # More than a floating-point number can tell apart.
+    ("90071992547409930.01", 2, {"amount": "90071992547409930.01"}),
+    ("0.000000000000000001", 18, {"amount": "0.000000000000000001"}),
+    ("", 2, {"error": "Enter an amount."}),
+    (".", 2, {"error": "Enter a plain number, such as 12.50."}),
+    ("-1", 2, {"error": "Enter a plain number, such as 12.50."}),
+    ("1e3", 2, {"error": "Enter a plain number, such as 12.50."}),
+    ("1,5", 2, {"error": "Write decimals with a point, such as 12.50."}),
+    ("0.00", 2, {"error": "Enter more than zero."}),
+    ("0.001", 2, {"error": "At most 2 decimals for this asset."}),
+    ("1.5", 0, {"error": "This asset has no decimals."}),
+    ("9" * 40, 2, {"error": "That is too large."}),
+)
+GROUPED = (
+    ("-1234567.50", "\u22121 234 567.50"),
+    ("0.00", "0.00"),
+    ("999", "999"),
+    ("1000.000000", "1 000.00"),
+    ("0.100000000000000001", "0.100000000000000001"),
+)
+SCRUBBED = (
+    ("Bearer tp_abc-DEF is bad", "[key] is bad"),
+    ("key tp_abc", "key [key]"),
+    ("paid 1 234.50 to 01a212c3-33f3-78a0-b1ac-d7321399db35", "paid # # to [id]"),
+    ("x" * 40, "[long]"),
+    ("y " * 2000, "y " * 250),
+)
+
+
+def test_amounts_are_read_digit_by_digit(call: Call) -> None:
+    for typed, scale, read in AMOUNTS:
+        assert call("shared/amounts.js", "readAmount", typed, scale) == read, typed
+
+
+def test_amounts_are_written_digit_by_digit(call: Call) -> None:
+    for amount, written in GROUPED:
+        grouped = call("shared/format.js", "groupAmount", amount)
+        assert grouped.replace("\u2009", " ") == written
+
+
+def test_reports_carry_no_key_and_no_amount(call: Call) -> None:
+    for message, scrubbed in SCRUBBED:
+        assert call("shared/scrubbing.js", "scrubMessage", message) == scrubbed
+    stack = (
+        "Error: tp_secret has 12.50\n    at f (https://host/assets/0a1b/shared/api.js:12:34)\n"
+        "    at https://host/x.js?key=tp_secret:1:2"
+    )
+    kept = call("shared/scrubbing.js", "scrubStack", stack)
+    assert kept == "    at f (/shared/api.js:12:34)\n    at https://host/x.js:1:2"
+
+
+def test_waiting_grows_has_a_bound_and_honours_what_was_asked(call: Call) -> None:
+    def wait(failures: int, asked_s: float | None) -> float:
+        return float(call("shared/polling.js", "backoff_s", failures, asked_s))
+
+    assert 0.5 <= wait(1, None) <= 1
+    assert 4 <= wait(4, None) <= 8
+    assert 30 <= wait(500, None) <= 60
+    assert 90 <= wait(1, 90) <= 99
