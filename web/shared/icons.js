@@ -1,7 +1,7 @@
 /** Line icons of 16 by 16, and the mark. Drawn in the colour of the text around them. */
 import { html } from "./view.js";
 
-function Icon({ children }) {
+export function Icon({ children }) {
   return html`
     <svg class="icon" viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor"
       stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">

@@ -1,0 +1,31 @@
+/** The circuit breakers of the process that answered. */
+import { html } from "../shared/view.js";
+import { Mark } from "./mark.js";
+import { PartPanel } from "./part_panel.js";
+
+const STATES = {
+  closed: { tone: "good", word: "Closed" },
+  "half-open": { tone: "warn", word: "Half-open" },
+  open: { tone: "bad", word: "Open" },
+};
+
+/** @param {{polled: import("../shared/polling.js").Polled}} props */
+export function BreakersPanel({ polled }) {
+  return html`
+    <${PartPanel} part="breakers" name="breakers" title="Breakers" polled=${polled}>
+      ${(breakers) => html`
+        <dl class="list">
+          ${breakers.map(({ name, state, detail }) => {
+            const { tone, word } = STATES[state] ?? { tone: "warn", word: state };
+            return html`
+              <div key=${name} data-breaker=${name}>
+                <dt>${name}</dt>
+                <dd><${Mark} tone=${tone}>${word}</><span class="row-says">${detail}</span></dd>
+              </div>
+            `;
+          })}
+        </dl>
+      `}
+    </>
+  `;
+}
