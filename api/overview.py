@@ -18,7 +18,7 @@ _INTAKE: Final = "intake"
 PURPOSES: Final = {
     "money.advance": "batches under way",
     "money.reserve": "kicks for what is accepted",
-    "scans": "recovery, drain and counts",
+    "scans": "recovery, drain, reconciliation and counts",
     "watch": "prices and the watch over broker and cache",
     _INTAKE: "requests buffered while the database is away",
 }

@@ -12,7 +12,8 @@ from typing import Final
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from api.sights import Books, Broker, Cache, Seen
+from api.books import ACTIONS, Books
+from api.sights import Broker, Cache, Seen
 from ledger.counting import Standing
 from ledger.states import FINISHED, UNFINISHED
 from monitoring.health import Report
@@ -153,14 +154,14 @@ def _scans(seen: Seen) -> Iterator[Metric]:
 
 
 def _books(books: Books | None) -> Iterator[Metric]:
-    if books is None:
-        return
+    # Zero for each action: or else what is found first is no increase to whoever watches.
+    findings = {("none", action): 0 for action in ACTIONS} | dict(books.findings if books else {})
     found = CounterMetricFamily(
         "truepenny_reconciliation_findings",
         "What was ever found wrong in the books, by kind and by what was done about it.",
         labels=["kind", "action"],
     )
-    for (kind, action), count in books.findings.items():
+    for (kind, action), count in findings.items():
         found.add_metric([kind, action], count)
     yield found
 

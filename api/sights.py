@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import redis
 from sqlalchemy import Engine
 
+from api.books import Books, see_books
 from ledger.buffering import IntakeBuffer
 from ledger.counting import Standing, read_standing
 from ledger.database import autocommit, build_engine
@@ -37,17 +38,6 @@ Part = TypeVar("Part")
 
 Pressed = Callable[[], tuple[bool, float | None]]
 """Says whether new transfers are refused, and which share of the broker's memory is used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """The last time that the books were held against themselves, and all that was ever found.
-
-    findings: how many, by kind and by what was done about them.
-    """
-
-    note: ScanNote
-    findings: Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +179,7 @@ def build_sights(
 
 def _see_database(engine: Engine) -> Database:
     with autocommit(engine) as connection:
-        return Database(read_standing(connection))
+        return Database(read_standing(connection), see_books(connection))
 
 
 def _see_cache(cache: redis.Redis) -> Cache:

@@ -181,9 +181,8 @@ _BEGIN = text("""
     FROM (SELECT) AS one
     LEFT JOIN (SELECT horizon FROM reconciliations WHERE state = 'finished'
                ORDER BY started_at DESC, id DESC LIMIT 1) AS last ON true
-    LEFT JOIN (SELECT transfers.created_at FROM unfinished
-               JOIN transfers ON transfers.id = unfinished.transfer_id
-               ORDER BY unfinished.seq LIMIT 1) AS oldest ON true
+    LEFT JOIN transfers AS oldest
+        ON oldest.id = (SELECT transfer_id FROM unfinished ORDER BY seq LIMIT 1)
     CROSS JOIN LATERAL (SELECT :trigger = 'operator' OR last.horizon IS NULL OR (
         NOT EXISTS (SELECT FROM reconciliations
                     WHERE is_full AND state = 'finished' AND started_at > now() - :full_every)

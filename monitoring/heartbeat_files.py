@@ -18,6 +18,10 @@ START_WITHIN_S = 60.0
 with the start of all others."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _CLOCKS_AGREE_WITHIN_S = 1.0
+_END_WITHIN_S = 90.0
+"""Longer than a task may take. What has not ended by then hangs."""
+_LAST_BEATS_S = 5.0
+"""Heartbeats may go on for so long after the end has begun; later ones are of another process."""
 
 
 def folder(data_dir: Path) -> Path:
@@ -65,3 +69,25 @@ def age_s(folder: Path, name: str) -> float | None:
         return None
     age_s = time.time() - touched_at_s
     return max(age_s, 0.0) if age_s > -_CLOCKS_AGREE_WITHIN_S else None
+
+
+def note_ending(folder: Path, name: str) -> None:
+    """Say that this process was asked to end: its loop stops, and what is under way ends first.
+
+    Raises: OSError: when the file system does not take it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _ending(folder, name).touch()
+
+
+def is_ending(folder: Path, name: str) -> bool:
+    """Whether the program was asked to end, not long ago, and no other has begun since."""
+    asked_s = age_s(folder, _ending(folder, name).name)
+    beat_s = age_s(folder, name)
+    if asked_s is None or asked_s > _END_WITHIN_S:
+        return False
+    return beat_s is None or beat_s > asked_s - _LAST_BEATS_S
+
+
+def _ending(folder: Path, name: str) -> Path:
+    return path(folder, f"{name}.ending")

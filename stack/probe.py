@@ -3,7 +3,8 @@
 Exit code 0 when the program's heartbeat is fresh. Docker starts again what has ended but lets
 what hangs hang; so a program without a sign of life for HUNG_AFTER_S, as `make up` has it, is
 killed here, and its container starts again. Guarantees to kill nothing outside of a container,
-and to look twice: a clock that was set or a machine that was paused is no hang.
+nothing that is about to end in good order, and to look twice: a clock that was set or a machine
+that was paused is no hang.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         folder = heartbeat_files.folder(settings.data_dir)
+        if heartbeat_files.is_ending(folder, name):
+            return _say(f"{name} was asked to end", 0)
         age_s = heartbeat_files.age_s(folder, name)
         if hangs(age_s, running_s(1), hung_after_s=settings.hung_after_s):
             time.sleep(_LOOK_AGAIN_AFTER_S)
             age_s = heartbeat_files.age_s(folder, name)
-            if hangs(age_s, running_s(1), hung_after_s=settings.hung_after_s):
+            hung = hangs(age_s, running_s(1), hung_after_s=settings.hung_after_s)
+            if hung and not heartbeat_files.is_ending(folder, name):
                 end_program(Path("/proc/1"))
                 return _say(f"{name} shows no sign of life: ended it, to start again", 1)
     except (SettingsError, ValueError, OSError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-from monitoring import metrics, metrics_port
+from monitoring import heartbeat_files, metrics, metrics_port
 from monitoring.logs import configure
 from monitoring.pulse import Pulse
 from settings import Settings
@@ -29,6 +29,7 @@ def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
     signals.celeryd_init.connect(_begin_to_measure)
     signals.worker_process_init.connect(_after_fork)
+    signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
     telling.install()
     app.steps["worker"].add(Heartbeat)
@@ -65,6 +66,12 @@ def _begin_to_measure(sender: str, **_: object) -> None:
     metrics.begin(program, settings.data_dir, metrics.OF_WORKERS)
     if settings.metrics_port is not None:
         metrics_port.serve(metrics.folder_of(settings.data_dir) / program, settings.metrics_port)
+
+
+def _note_ending(sender: str, **_: object) -> None:
+    """Heartbeats end with the loop, before the last task does: that is no hang."""
+    folder = heartbeat_files.folder(Settings.from_environment().data_dir)
+    heartbeat_files.note_ending(folder, sender.partition("@")[0])
 
 
 def _after_fork(**_: object) -> None:

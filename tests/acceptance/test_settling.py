@@ -191,8 +191,9 @@ def test_a_spoilt_balance_is_found_and_mended_at_an_admins_word(truepenny: Truep
     with transaction(bank.engine) as connection:
         _, key = create_client(connection, name="operator", scope="admin", rate_limit="none")
     admin = Caller(truepenny.caller.port, key)
+    eventually(lambda: admin.get("/v1/reconciliations").json()["data"], within_s=30)
     runs = admin.get("/v1/reconciliations").json()["data"]
-    assert [run["trigger"] for run in runs] == ["schedule"], "beat has begun one"
+    assert [run["trigger"] for run in runs] == ["schedule"], "beat has begun it"
     eventually(lambda: run_of(admin, runs[0]["id"])["state"] != "running", within_s=30)
     assert (run_of(admin, runs[0]["id"])["findings"]) == [], "while transfers ran and workers died"
 

@@ -143,6 +143,17 @@ class Run:
             f" all healthy {took_s:4.1f} s after that"
         )
 
+    def watched(self) -> None:
+        """Wait until Prometheus can read what every part measures."""
+        ask = ("promtool", "query", "instant", "http://127.0.0.1:9090", "sum(up == 1)")
+        targets = 4  # the API, both workers, and itself
+        until(
+            lambda: f"=> {targets} @" in self.project.execute("prometheus", *ask),
+            within_s=UP_WITHIN_S,
+            say=f"Prometheus reads {targets} targets",
+        )
+        say("prometheus reads the API, both workers and itself")
+
     def end(self) -> None:
         """Let what is under way end, and look at the books."""
         self.traffic.stop()
@@ -213,6 +224,7 @@ def _go_through(own: Project, folder: Path) -> None:
     run.stop()
     run.up()
     run.reboot()
+    run.watched()
     run.end()
     own.remove()
     left = own.leftovers()

@@ -296,6 +296,35 @@ def test_nothing_is_mended_before_all_has_been_read(books: Books) -> None:
 LATER = "UPDATE wallets SET balance = balance + 1 WHERE id = :another"
 
 
+def test_a_wallet_is_not_mended_from_a_journal_that_was_spoilt_meanwhile(books: Books) -> None:
+    books.spoil(LATER)
+    run = books.begin()
+    while not books.run(run.id).next_suspects:
+        assert books.go_on(works_for_s=1e-9) == []
+    books.spoil("DELETE FROM postings WHERE transfer_id = :settled AND leg = 'credit'")
+    found = {books.named(each) for each in books.go_on()}
+    assert {
+        ("leg_missing", "settled", "frozen"),
+        ("projection_wrong", "another", "frozen"),
+    } <= found
+    assert "rebuilt" not in {action for *_, action in found}
+
+
+def test_a_wallet_that_is_spoilt_again_and_again_is_stopped_in_the_end(books: Books) -> None:
+    books.spoil(LATER)
+    run = books.begin()
+    found: list[Finding] = []
+    while (now := books.run(run.id)).state == "running":
+        found += books.go_on(works_for_s=1e-9)
+        if (after := books.run(run.id)).passes != now.passes:
+            assert after.passes <= reconciling.MAX_PASSES
+            books.spoil(LATER)
+    assert {books.named(each) for each in found} == {
+        ("projection_wrong", "another", "frozen"),
+        ("asset_not_zero", "USD", "alarmed"),
+    }
+
+
 def test_a_run_is_due_when_the_last_is_old_enough(books: Books) -> None:
     books.go_on()
     first = books.latest()

@@ -60,11 +60,42 @@ def test_a_fresh_heartbeat_is_health(tmp_path: Path) -> None:
 def test_outside_of_a_container_nothing_is_killed(tmp_path: Path) -> None:
     file = heartbeat_files.HeartbeatFile(heartbeat_files.folder(tmp_path), "money")
     file.touch()
-    long_ago_s = time.time() - 100
-    os.utime(heartbeat_files.path(heartbeat_files.folder(tmp_path), "money"), (long_ago_s,) * 2)
+    set_back(heartbeat_files.folder(tmp_path) / "money", 100)
     said = probe(tmp_path)
     assert said.returncode == 1
     assert "so this is no container of ours" in said.stdout
+
+
+def test_what_was_asked_to_end_is_left_to_it(tmp_path: Path) -> None:
+    """A worker's loop stops when it is asked to, and its last task may take a minute."""
+    folder = heartbeat_files.folder(tmp_path)
+    _note_ending_of("money@here", tmp_path)
+    assert heartbeat_files.is_ending(folder, "money")
+    file = heartbeat_files.HeartbeatFile(folder, "money")
+    file.touch()
+    set_back(folder / "money", 50)
+    set_back(folder / "money.ending", 49)
+    assert probe(tmp_path).stdout == "money was asked to end\n"
+    set_back(folder / "money.ending", 91)
+    assert not heartbeat_files.is_ending(folder, "money")  # it had its time
+    set_back(folder / "money.ending", 49)
+    file.touch()
+    assert not heartbeat_files.is_ending(folder, "money")  # another has begun since
+
+
+def set_back(file: Path, by_s: float) -> None:
+    os.utime(file, (time.time() - by_s,) * 2)
+
+
+def _note_ending_of(hostname: str, data_dir: Path) -> None:
+    """Send the signal that Celery's handler of SIGTERM sends."""
+    program = (
+        "import sys; from celery import Celery, signals; from workers import lifecycle;"
+        "lifecycle.install(Celery());"
+        "signals.worker_shutting_down.send(sender=sys.argv[1], sig='TERM', how='Warm', exitcode=0)"
+    )
+    environment = {**os.environ, **URLS, "DATA_DIR": str(data_dir)}
+    subprocess.run((sys.executable, "-c", program, hostname), cwd=ROOT, env=environment, check=True)
 
 
 def test_in_a_container_what_its_first_process_started_is_killed(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from jsonschema import Draft202012Validator
 
 from api.app import create_app
 from api.authentication import KeyRing
+from api.books import Books
 from api.openapi.document import build_document
 from api.overview import PURPOSES, overview_json
 from api.seen_metrics import seen_families
 from api.services import build_services
-from api.sights import Books, Broker, Cache, Database, Seen, Sights
+from api.sights import Broker, Cache, Database, Seen, Sights
 from ledger.clients import Client
 from ledger.counting import Standing
 from ledger.errors import Unavailable, Unreachable
