@@ -13,7 +13,8 @@ from ledger.database import transaction
 from tests.outages.town import Town
 from tests.ui.api_process import ApiProcess
 from tests.ui.conftest import NewPage
-from tests.ui.wallet_page import TRANSFERS, WITHIN_MS, WalletPage, answer, lose_answer
+from tests.ui.tab import WITHIN_MS, answer
+from tests.ui.wallet_page import TRANSFERS, WalletPage, lose_answer
 
 PROBLEM = "application/problem+json"
 UNAVAILABLE = json.dumps({"code": "unavailable", "detail": "away", "status": 503})

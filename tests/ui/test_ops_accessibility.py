@@ -1,0 +1,50 @@
+"""The ops page for everybody: axe finds nothing serious, the keyboard suffices, it fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.ui.conftest import NewOpsPage
+from tests.ui.ops_page import OVERVIEW, OpsPage
+from tests.ui.tab import answer
+
+DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(new_ops: NewOpsPage, theme: str, screen: dict[str, Any]) -> None:
+    ops = new_ops(color_scheme=theme, reduced_motion="reduce", **screen).open()
+    ops.find(ops.submitted())
+    expect(ops.found).to_have_attribute("data-found", "committed")
+    assert ops.serious() == []
+    width = ops.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= screen["viewport"]["width"]
+    ops.page.route(OVERVIEW, answer(503, "{}"))
+    ops.says("Not known")
+    assert ops.serious() == []
+
+
+def test_it_fits_when_text_is_twice_as_large(new_ops: NewOpsPage) -> None:
+    ops = new_ops(viewport={"width": 640, "height": 450}).open()
+    assert ops.page.evaluate("document.documentElement.scrollWidth") <= 640
+
+
+def test_only_what_happened_is_announced(ops: OpsPage) -> None:
+    """What a screen reader is told does not change with every look."""
+    announced = ops.panel("status").get_by_role("status")
+    before = announced.inner_text()
+    asked: list[str] = []
+    ops.page.on("request", lambda request: asked.append(request.url))
+    for _ in range(3):
+        with ops.page.expect_response(OVERVIEW):
+            ops.look_again()
+    assert announced.inner_text() == before
+    live = ops.page.locator("[aria-live]:not([aria-live=off]), [role=status], [role=alert]")
+    assert not [text for text in live.all_inner_texts() if " ago" in text]
+    ops.page.route(OVERVIEW, answer(503, "{}"))
+    expect(announced).to_contain_text("Status not known.")
