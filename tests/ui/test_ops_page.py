@@ -103,7 +103,7 @@ def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Town) -> None:
 
 def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Town) -> None:
     source = ui_town.bank.wallet(100, owner=ui_town.owner)
-    lock = text("SELECT id FROM wallets WHERE id = :id FOR UPDATE")
+    lock = text("SELECT id FROM wallets WHERE id = :id FOR NO KEY UPDATE")
     with transaction(ui_town.engine) as connection:
         connection.execute(lock, {"id": source.id})  # so that no worker gets any further
         answer = ui_town.client.submit(ui_town.body(source=str(source.id)))
