@@ -42,7 +42,7 @@ def test_a_reload_in_the_middle_goes_on_with_the_same_key(wallets: WalletPage) -
     assert len(wallets.keys) == 2
 
 
-def test_the_end_of_the_api_is_outlived_by_every_panel_and_by_a_reload(
+def test_the_end_of_the_api_is_outlived_by_every_panel_and_the_transfer(
     wallets: WalletPage, api: ApiProcess, ui_town: Town
 ) -> None:
     wallets.fill()
@@ -57,7 +57,6 @@ def test_the_end_of_the_api_is_outlived_by_every_panel_and_by_a_reload(
         expect(wallets.wallet(ui_town.source.id)).to_be_visible()  # what was known is kept
     for name in ("wallets", "prices"):
         expect(wallets.panel(name).locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
-    wallets.page.reload()
     wallets.moved_once()
 
 
