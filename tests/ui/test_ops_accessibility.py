@@ -21,6 +21,7 @@ def test_axe_finds_nothing_serious_in_either_theme_or_on_a_phone(new_ops: NewOps
     look(ops, "dark")
     assert ops.serious() == []
     ops.page.route(OVERVIEW, answer(503, "{}"))
+    ops.look_again()
     ops.says("Not known")
     ops.page.set_viewport_size({"width": PHONE_WIDTH, "height": 740})
     assert ops.page.evaluate("document.documentElement.scrollWidth") <= PHONE_WIDTH
@@ -54,4 +55,5 @@ def test_only_what_happened_is_announced(ops: OpsPage) -> None:
     live = ops.page.locator("[aria-live]:not([aria-live=off]), [role=status], [role=alert]")
     assert not [text for text in live.all_inner_texts() if " ago" in text]
     ops.page.route(OVERVIEW, answer(503, "{}"))
+    ops.look_again()
     expect(announced).to_contain_text("Status not known.")

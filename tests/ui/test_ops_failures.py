@@ -48,6 +48,7 @@ def number(shown: str) -> int:
 def test_the_api_ends_and_comes_back(ops: OpsPage, api: ApiProcess) -> None:
     committed = ops.count("committed").locator(".flow-count").inner_text()
     with api.away():
+        ops.look_again()
         ops.says("Not known")
         ops.says("No connection to Truepenny.")
         ops.says("All below is as of")
@@ -65,6 +66,7 @@ def test_a_component_that_throws_breaks_its_panel_alone(new_ops: NewOpsPage) -> 
     ops.open()
     with ops.page.expect_request("**/client-errors"):
         ops.page.evaluate("window.isBroken = true")
+        ops.look_again()
     queues = ops.panel("queues")
     expect(queues.get_by_role("alert")).to_contain_text("This part of the page has failed.")
     assert ops.button("Try again").count() == 1
@@ -136,6 +138,7 @@ def test_a_limit_is_respected(ops: OpsPage) -> None:
         route.fulfill(status=429, body="{}", headers={"Retry-After": "30"})
 
     ops.page.route(OVERVIEW, refuse)
+    ops.look_again()
     ops.says("Too many requests just now.")
     expect(ops.verdict).to_contain_text(re.compile(r"asked again in (2\d|3\d) s"))
     assert len(asked) == 1
@@ -168,6 +171,7 @@ def test_a_key_that_is_revoked_is_asked_for_again(ops: OpsPage) -> None:
         route.continue_(headers=headers)
 
     ops.page.route("**/v1/**", revoked)
+    ops.look_again()
     expect(ops.panel("key")).to_contain_text("no longer accepted", timeout=WITHIN_MS)
     assert ops.page.locator("[data-panel]").count() == 1
     assert ops.page.evaluate("sessionStorage.getItem('truepenny.key')") is None
