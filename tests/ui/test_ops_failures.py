@@ -119,7 +119,11 @@ def _changed(change: dict[str, Any]) -> Any:
 def test_a_part_that_was_never_known_says_why(new_ops: NewOpsPage) -> None:
     ops = new_ops()
     why = "the cache does not answer"
-    change = {"scans": None, "workers": None, "unknown": {"scans": why, "workers": why}}
+    change: dict[str, Any] = {
+        "scans": None,
+        "workers": None,
+        "unknown": {"scans": why, "workers": why},
+    }
     ops.page.route(OVERVIEW, _changed(change))
     ops.open()
     for name in ("scans", "workers"):
