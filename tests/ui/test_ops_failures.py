@@ -15,6 +15,13 @@ from tests.ui.ops_page import OVERVIEW, OpsPage
 from tests.ui.tab import WITHIN_MS, answer
 
 OUTAGE_WITHIN_MS = 40_000
+WRONG: tuple[dict[str, Any], ...] = (
+    {"status": "fine"},
+    {"transfers": None},
+    {"queues": [{"name": "scans", "waiting": "many", "purpose": ""}]},
+    {"workers": {}},
+)
+"""Parts of an overview that are not what the contract says."""
 
 
 def test_the_database_is_killed_and_comes_back(ops: OpsPage, ui_town: Town) -> None:
@@ -90,12 +97,7 @@ def _break_on_demand(route: Route) -> None:
 
 
 def test_wrong_answers_are_not_drawn(ops: OpsPage) -> None:
-    for change in (
-        {"status": "fine"},
-        {"transfers": None},
-        {"queues": [{"name": "scans", "waiting": "many", "purpose": ""}]},
-        {"workers": {}},
-    ):
+    for change in WRONG:
         ops.page.route(OVERVIEW, _changed(change))
         ops.look_again()
         ops.says("Truepenny sent an answer that this page cannot read.")
