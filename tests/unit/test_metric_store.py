@@ -236,3 +236,9 @@ def test_errors_of_browsers_are_counted_under_names_that_are_known_or_harmless(
     }
     assert {("wallet", "send"), ("ops", "none"), ("other", "send"), ("ops", "other")} <= labels
     assert len(labels) <= 40
+
+
+@pytest.mark.parametrize("version", ["abc", "1.x", "", "1.0.0.9999999999"])
+def test_whatever_a_stranger_accepts_there_is_a_page(version: str) -> None:
+    printed = page([], accept=f"application/openmetrics-text; version={version}")
+    assert printed.content_type.startswith(("text/plain", "application/openmetrics-text"))
