@@ -143,7 +143,7 @@ def make_window(settings: Settings, passwords: list[str], loop: IOLoop) -> Windo
 def _passwords(settings: Settings) -> list[str]:
     if settings.flower_basic_auth is None:
         raise SettingsError("FLOWER_BASIC_AUTH is not set, and Flower needs a password")
-    return settings.flower_basic_auth.split(",")
+    return [each.strip() for each in settings.flower_basic_auth.split(",")]
 
 
 def main() -> int:
