@@ -14,8 +14,10 @@
 
   // While a new release rolls out, the page may come from one server and its files be asked of
   // another, which has only its own version's. A moment later it fits: load again, a few times.
+  let isWhole = true;
   const loadAgain = (event) => {
-    if (!(event.target instanceof HTMLScriptElement || event.target instanceof HTMLLinkElement)) return;
+    if (!isNeeded(event.target)) return;
+    isWhole = false;
     window.removeEventListener("error", loadAgain, true);
     try {
       const loads = Number(sessionStorage.getItem(LOADS)) || 0;
@@ -26,6 +28,18 @@
       // without a counter it might go on for ever
     }
   };
+  // A preload or an icon that fails (fonts are often blocked) leaves a page that works.
+  const isNeeded = (element) =>
+    element instanceof HTMLScriptElement ||
+    (element instanceof HTMLLinkElement && element.rel === "stylesheet");
   window.addEventListener("error", loadAgain, true);
-  window.addEventListener("load", () => window.removeEventListener("error", loadAgain, true));
+  window.addEventListener("load", () => {
+    window.removeEventListener("error", loadAgain, true);
+    // Only a whole page ends the count: a part that never comes must not mean loading for ever.
+    try {
+      if (isWhole) sessionStorage.removeItem(LOADS);
+    } catch {
+      // nothing was counted
+    }
+  });
 })();

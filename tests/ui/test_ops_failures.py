@@ -193,7 +193,7 @@ def test_what_is_not_begun_is_said(ops: OpsPage) -> None:
     ops.page.route("**/v1/reconciliations", only_posts)
     ops.button("Run now").click()
     said = ops.panel("reconciliations").locator(".said")
-    expect(said).to_contain_text("It was not begun. The database is away right now.")
+    expect(said).to_contain_text("It was not begun. Truepenny cannot answer right now.")
     ops.page.unroute("**/v1/reconciliations")
     ops.button("Run now").click()
     expect(said).to_contain_text("A run is under way.")

@@ -90,7 +90,7 @@ def test_a_panel_that_never_had_an_answer_says_why_and_recovers(new_page: NewPag
     tab = new_page()
     tab.page.route(PRICES, answer(503, "{}", **{"Retry-After": "1"}))
     tab.open()
-    expect(tab.panel("prices")).to_contain_text("The database is away right now.")
+    expect(tab.panel("prices")).to_contain_text("Truepenny cannot answer right now.")
     expect(tab.panel("prices")).to_contain_text("tried again by itself")
     tab.page.unroute(PRICES)
     expect(tab.panel("prices").locator("tbody tr").first).to_be_visible(timeout=WITHIN_MS)
@@ -127,6 +127,42 @@ def test_a_limit_is_respected(wallets: WalletPage) -> None:
     expect(freshness).to_contain_text("Too many requests just now.", timeout=WITHIN_MS)
     expect(freshness).to_contain_text(re.compile(r"retry in (2\d|3\d) s"))
     assert len(asked) == 1
+
+
+def test_a_limit_longer_than_a_timer_lasts_makes_no_storm(wallets: WalletPage) -> None:
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        # In milliseconds it is beyond the 31 bits of a timer, which would end at once.
+        route.fulfill(status=429, body="{}", headers={"Retry-After": "3000000"})
+
+    wallets.page.route(PRICES, refuse)
+    freshness = wallets.panel("prices").locator(".freshness")
+    expect(freshness).to_contain_text("Too many requests just now.", timeout=WITHIN_MS)
+    wallets.page.wait_for_timeout(500)
+    assert len(asked) == 1
+
+
+def test_a_clock_that_is_set_back_stops_nothing(wallets: WalletPage) -> None:
+    freshness = wallets.panel("prices").locator(".freshness")
+    wallets.page.route(PRICES, answer(503, "{}"))
+    expect(freshness).to_contain_text("cannot answer", timeout=WITHIN_MS)
+    wallets.page.evaluate(
+        "() => { const now = Date.now; Date.now = () => now.call(Date) - 86_400_000; }"
+    )
+    wallets.page.unroute(PRICES)
+    wallets.look_again()
+    expect(freshness).to_have_text("", timeout=WITHIN_MS)
+
+
+def test_the_word_of_a_proxy_takes_no_key_away(wallets: WalletPage) -> None:
+    wallets.page.route(PRICES, answer(401, "<h1>Sign in to the network</h1>"))
+    expect(wallets.panel("prices").locator(".freshness")).to_contain_text(
+        "as of", timeout=WITHIN_MS
+    )
+    expect(wallets.panel("wallets")).to_be_visible()
+    assert wallets.page.evaluate("sessionStorage.getItem('truepenny.key')")
 
 
 def test_a_hidden_tab_asks_nothing_until_it_is_seen(wallets: WalletPage) -> None:
@@ -174,3 +210,29 @@ def test_a_page_of_another_release_loads_itself_again(new_page: NewPage) -> None
     tab.page.route("**/wallet/main.js", gone_at_first)
     tab.open()
     assert len(seen) > 1
+
+
+def test_a_font_that_is_blocked_leaves_the_page_alone(new_page: NewPage) -> None:
+    tab = new_page()
+    loads: list[str] = []
+    tab.page.on("framenavigated", lambda frame: loads.append(frame.url))
+    tab.page.route("**/*.woff2", lambda route: route.abort())
+    tab.open()
+    tab.page.wait_for_timeout(1_200)  # it would load again after half a second
+    assert len(loads) == 1
+
+
+def test_what_never_comes_is_not_asked_for_for_ever(new_page: NewPage) -> None:
+    tab = new_page()
+    count = "sessionStorage.getItem('truepenny.loads')"
+    tab.page.route("**/tokens.css", lambda route: route.abort())
+    tab.open()
+    # The page itself works, and that alone must not begin the count anew.
+    for _ in range(2):
+        with tab.page.expect_navigation():
+            pass
+        expect(tab.panel("wallets")).to_be_visible()
+    assert int(tab.page.evaluate(count)) >= 2
+    tab.page.unroute("**/tokens.css")
+    tab.page.reload()
+    assert tab.page.evaluate(count) is None

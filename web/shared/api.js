@@ -6,6 +6,8 @@ import { ApiError } from "./api_errors.js";
 import { WrongShape } from "./shapes.js";
 
 const TIMEOUT_S = 10;
+/** A browser's timer takes 24 days at most and ends at once beyond, which would be a storm. */
+const LONGEST_RETRY_AFTER_S = 86_400;
 
 /**
  * @typedef {{shape: import("./shapes.js").Shape, signal?: AbortSignal, timeout_s?: number,
@@ -105,21 +107,26 @@ function problemOf(response, document, requestId) {
     retryAfter_s: retryAfter(response),
     requestId: textOr(problem.request_id, requestId),
     transferId: textOr(problem.transfer_id, null),
-    isContract: typeof problem.code === "string",
+    isContract: isProblem(response) && typeof problem.code === "string",
     errors: Array.isArray(problem.errors) ? problem.errors.filter(isFieldError) : [],
   });
+}
+
+/** Whether it is in the API's own format: gateways answer in JSON with a code, too. */
+function isProblem(response) {
+  return (response.headers.get("Content-Type") ?? "").startsWith("application/problem+json");
 }
 
 /** What a status means when no problem document came with it. */
 function codeOf(status) {
   const codes = { 401: "unauthenticated", 403: "forbidden", 404: "not_found", 413: "too_large" };
   if (status === 429) return "rate_limited";
-  return codes[status] ?? (status >= 500 ? "unavailable" : "refused");
+  return codes[status] ?? (status >= 500 ? "no_service" : "refused");
 }
 
 function retryAfter(response) {
   const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
-  return Number.isFinite(seconds) && seconds >= 0 ? seconds : null;
+  return seconds >= 0 ? Math.min(seconds, LONGEST_RETRY_AFTER_S) : null;
 }
 
 function isFieldError(error) {

@@ -29,9 +29,9 @@ export class ApiError extends Error {
     this.errors = more.errors ?? [];
   }
 
-  /** Whether the key is not, or no longer, known. */
+  /** Whether the key is not, or no longer, known. A proxy's 401 says nothing about the key. */
   get isUnauthenticated() {
-    return this.status === 401;
+    return this.status === 401 && this.isContract;
   }
 
   /** Whether the same call may succeed later, unchanged. */
@@ -51,6 +51,7 @@ const SENTENCES = {
   rate_limited: "Too many requests just now.",
   overloaded: "Truepenny has too much to do right now.",
   unavailable: "The database is away right now.",
+  no_service: "Truepenny cannot answer right now.",
   too_large: "That was too much at once.",
   internal_error: "Something went wrong inside Truepenny. It was logged.",
 };

@@ -37,7 +37,9 @@ export class Poller {
     this._onChange = onChange;
     this._known = { data: null, at: null, error: null, retryAt: null };
     this._failures = 0;
-    this._notBefore = 0; // what Retry-After asked for, which only a person's click may shorten
+    // What Retry-After asked for, which only a person's click may shorten; on the clock that
+    // nobody sets.
+    this._notBefore_ms = 0;
     this._timer = 0;
     this._call = null;
     this._isStopped = true;
@@ -71,7 +73,7 @@ export class Poller {
 
   _wake() {
     if (document.hidden || this._call) return;
-    const wait_ms = this._notBefore - Date.now();
+    const wait_ms = this._notBefore_ms - performance.now();
     if (wait_ms <= 0) this.refresh();
     else this._later(wait_ms / 1000);
   }
@@ -102,7 +104,7 @@ export class Poller {
       // What only a person can change is asked about less often.
       error.mayPass === false ? 15 : 0,
     );
-    this._notBefore = Date.now() + (error.retryAfter_s ?? 0) * 1000;
+    this._notBefore_ms = performance.now() + (error.retryAfter_s ?? 0) * 1000;
     this._tell({ ...this._known, error, retryAt: Date.now() + delay_s * 1000 });
     this._later(delay_s);
   }

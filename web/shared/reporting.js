@@ -15,6 +15,7 @@ const MAX_COUNT = 10_000;
 const waiting = new Map();
 /** @type {number[]} when the last reports were sent */
 let sent = [];
+/* Both on the clock that nobody sets: one set back would end all reports. */
 let pausedUntil = 0;
 let timer = 0;
 
@@ -62,7 +63,7 @@ function makeReport(kind, panel, error) {
 
 function flush() {
   timer = 0;
-  const now = Date.now();
+  const now = performance.now();
   sent = sent.filter((at) => now - at < MINUTE_MS);
   const room = now < pausedUntil ? 0 : REPORTS_PER_MINUTE - sent.length;
   for (const [same, made] of [...waiting].slice(0, room)) {
@@ -90,7 +91,7 @@ async function send(made) {
     });
     if (response.status === 429) {
       const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10) || 60;
-      pausedUntil = Date.now() + Math.min(seconds, 3600) * 1000;
+      pausedUntil = performance.now() + Math.min(seconds, 3600) * 1000;
     }
   } catch {
     // Offline, most likely: a report is worth less than quiet.

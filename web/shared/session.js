@@ -4,13 +4,19 @@
  */
 import { makeId, toHex } from "./random_ids.js";
 
+/** What the storage would not take, so that it lasts at least until the page is left. */
+const unkept = new Map();
+
 const PREFIX = "truepenny.";
 const KEY = "key";
 const OWNER = "owner";
 const SALT = "salt";
+const UNSETTLED = "unsettled";
 
 /** @param {string} name @returns {string | null} */
 export function recall(name) {
+  // What is stored under the name may be older: of another key's owner, at worst.
+  if (unkept.has(name)) return unkept.get(name);
   try {
     return sessionStorage.getItem(PREFIX + name);
   } catch {
@@ -18,18 +24,30 @@ export function recall(name) {
   }
 }
 
+/** All that is kept, as one text to compare. @returns {string} */
+export function recallAll() {
+  try {
+    return JSON.stringify(Object.entries(sessionStorage).filter(([name]) => name.startsWith(PREFIX)));
+  } catch {
+    return ""; // there is no other page that could change it
+  }
+}
+
 /** @param {string} name @param {string} value @returns {boolean} whether it is kept */
 export function keep(name, value) {
   try {
     sessionStorage.setItem(PREFIX + name, value);
+    unkept.delete(name);
     return true;
   } catch {
+    unkept.set(name, value);
     return false;
   }
 }
 
 /** @param {string} name */
 export function drop(name) {
+  unkept.delete(name);
   try {
     sessionStorage.removeItem(PREFIX + name);
   } catch {
@@ -39,6 +57,15 @@ export function drop(name) {
 
 export const recallKey = () => recall(KEY);
 export const dropKey = () => drop(KEY);
+
+/** Note whether something is being sent of which the end is not known. @param {boolean} isIt */
+export function noteUnsettled(isIt) {
+  if (isIt) keep(UNSETTLED, "yes");
+  else drop(UNSETTLED);
+}
+
+/** Whether forgetting the key would lose track of something, on whatever page it was begun. */
+export const isUnsettled = () => recall(UNSETTLED) !== null;
 
 /** Whose key it is, as a name that says nothing about the key. @returns {string} */
 export const recallOwner = () => recall(OWNER) ?? "";
@@ -64,6 +91,7 @@ async function digest(value) {
 
 /** Forget the key, and whatever was kept under it. */
 export function forgetAll() {
+  unkept.clear();
   try {
     for (const name of Object.keys(sessionStorage)) {
       if (name.startsWith(PREFIX)) sessionStorage.removeItem(name);

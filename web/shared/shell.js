@@ -9,7 +9,7 @@ import { Mark } from "./icons.js";
 import { KeyForm } from "./key_form.js";
 import { PageBoundary, Panel } from "./panel.js";
 import { installReporting } from "./reporting.js";
-import { drop, dropKey, forgetAll, keepKey, recallKey } from "./session.js";
+import { dropKey, forgetAll, isUnsettled, keepKey, recallAll, recallKey } from "./session.js";
 import { ThemeToggle } from "./theme.js";
 import { html, render, useEffect, useMemo, useState } from "./view.js";
 
@@ -23,13 +23,13 @@ const PAGES = [
  * @param {"wallet" | "ops"} props.page
  * @param {string} props.title the page's heading, for those who cannot see it
  * @param {(api: Api) => Promise<unknown>} props.probe tells whether a key is good for this page
- * @param {() => boolean} [props.isBusy] whether forgetting the key would lose track of something
  * @param {any} props.content the component that draws the page; gets `api` and `apiKey`
  */
-function Shell({ page, title, probe, content, isBusy = () => false }) {
+function Shell({ page, title, probe, content }) {
   const [key, setKey] = useState(recallKey);
   const [refusal, setRefusal] = useState(null);
   const [isAsking, setAsking] = useState(false);
+  const [visit, setVisit] = useState(0);
   const api = useMemo(
     () =>
       key &&
@@ -38,7 +38,7 @@ function Shell({ page, title, probe, content, isBusy = () => false }) {
         setKey(null);
         setRefusal(error);
       }),
-    [key],
+    [key, visit],
   );
   const enter = async (entered) => {
     await keepKey(entered);
@@ -51,14 +51,18 @@ function Shell({ page, title, probe, content, isBusy = () => false }) {
     setRefusal(null);
     setKey(null);
   };
-  useForgettingElsewhere(key, setKey);
+  useChangesElsewhere(() => {
+    setKey(recallKey());
+    setVisit((count) => count + 1);
+    setAsking(false);
+  });
   return html`
-    <a class="skip" href="#content">Skip to content</a>
-    <${Header} page=${page} onForget=${api && (() => (isBusy() ? setAsking(true) : forget()))} />
+    <a class="skip" href="#content" onClick=${skip}>Skip to content</a>
+    <${Header} page=${page} onForget=${api && (() => (isUnsettled() ? setAsking(true) : forget()))} />
     <main id="content" class="page" tabindex="-1">
       <h1 class="unseen">${title}</h1>
       ${api
-        ? html`<${PageBoundary} name="page"><${content} api=${api} /></>`
+        ? html`<${PageBoundary} name="page"><${content} key=${visit} api=${api} /></>`
         : html`
             <${Panel} name="key" title="Enter your API key" className="narrow">
               <${KeyForm} probe=${probe} refusal=${refusal} onEnter=${enter} />
@@ -84,13 +88,32 @@ function ForgetDialog({ onForget, onClose }) {
   `;
 }
 
-/** A page that comes back from the browser's cache may remember a key that is gone. */
-function useForgettingElsewhere(key, setKey) {
+/**
+ * A page that comes back from the browser's cache remembers what another page of this tab may
+ * have changed meanwhile: the key, and the transfers, which it would write over.
+ */
+function useChangesElsewhere(startAnew) {
   useEffect(() => {
-    const check = () => setKey(recallKey());
-    window.addEventListener("pageshow", check);
-    return () => window.removeEventListener("pageshow", check);
-  }, [key]);
+    let left = null;
+    const leave = () => {
+      left = recallAll();
+    };
+    const comeBack = (event) => {
+      if (event.persisted && recallAll() !== left) startAnew();
+    };
+    window.addEventListener("pagehide", leave);
+    window.addEventListener("pageshow", comeBack);
+    return () => {
+      window.removeEventListener("pagehide", leave);
+      window.removeEventListener("pageshow", comeBack);
+    };
+  }, []);
+}
+
+/** By script: as an address it would take the place of what a page keeps there. */
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("content").focus();
 }
 
 function Header({ page, onForget }) {
@@ -122,6 +145,5 @@ export function startPage(props) {
   installReporting();
   const root = document.getElementById("root");
   root.replaceChildren();
-  drop("loads"); // see first.js: this one worked
   render(html`<${Shell} ...${props} />`, root);
 }

@@ -26,6 +26,7 @@ export class Outbox {
     this._running = new Map();
     /** @type {Set<string>} the keys of which an attempt is under way */
     this._inFlight = new Set();
+    this._onLeave = (event) => this._leave(event);
     /** @type {Entry[]} newest first */
     this.entries = loadEntries(owner);
   }
@@ -33,6 +34,7 @@ export class Outbox {
   /** Go on with whatever has not ended. */
   open() {
     this._isClosed = false;
+    window.addEventListener("beforeunload", this._onLeave);
     for (const entry of this.entries) this._run(entry.key);
     for (const entry of this.entries) {
       if (entry.phase === "ended" && entry.id && !entry.transfer) this._look(entry.key);
@@ -42,6 +44,7 @@ export class Outbox {
   /** End every loop; what has not ended is taken up again by the next `open`. */
   close() {
     this._isClosed = true;
+    window.removeEventListener("beforeunload", this._onLeave);
     for (const stop of this._running.values()) stop.abort("closed");
     this._running.clear();
   }
@@ -107,6 +110,11 @@ export class Outbox {
     return this.entries.find((entry) => entry.key === key);
   }
 
+  /** What is not recorded yet ends with its tab: the browser asks before it does. */
+  _leave(event) {
+    if (this.entries.some((entry) => entry.phase === "sending")) event.preventDefault();
+  }
+
   async _run(key) {
     if (this._running.has(key)) return;
     const stop = new AbortController();
@@ -120,6 +128,8 @@ export class Outbox {
       try {
         if (entry.phase === "sending") await this._attempt(entry, stop.signal);
         else {
+          await seen(stop.signal);
+          if (stop.signal.aborted) break;
           await this._look(key, stop.signal);
           wait_s = look_s;
           look_s = Math.min(LAST_LOOK_S, look_s * 1.25);
@@ -218,6 +228,21 @@ function mayBeRecorded(error) {
 }
 
 const NOT_RECORDED = new Set(["rate_limited", "overloaded", "unauthenticated"]);
+
+/** Wait until somebody sees the page: what is recorded goes on without being looked at. */
+function seen(signal) {
+  return new Promise((resolve) => {
+    const check = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener("visibilitychange", check);
+      signal.removeEventListener("abort", check);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", check);
+    signal.addEventListener("abort", check);
+    check();
+  });
+}
 
 /** Wait, but no longer than until the network is back. */
 function pause(seconds, signal) {

@@ -3,8 +3,8 @@
  * that one which another API key made is never sent again: under another client the same
  * idempotency key would be another transfer.
  */
-import { keep, recall } from "../shared/session.js";
-import { listOf, nullable, object, oneOf, text, yesOrNo } from "../shared/shapes.js";
+import { keep, noteUnsettled, recall } from "../shared/session.js";
+import { listOf, nullable, object, oneOf, text, time, yesOrNo } from "../shared/shapes.js";
 
 const NAME = "transfers";
 export const MAX_ENTRIES = 20;
@@ -33,7 +33,7 @@ const ENTRIES = listOf(
     key: text,
     owner: text,
     body: object({ source: text, destination: text, amount: text, asset: text }),
-    startedAt: text,
+    startedAt: time,
     phase: oneOf("sending", "following", "ended", "refused", "stopped"),
     isInDoubt: yesOrNo,
     id: nullable(text),
@@ -72,6 +72,7 @@ function revive(entry, owner) {
 
 /** @param {Entry[]} entries @returns {boolean} whether they are kept */
 export function saveEntries(entries) {
+  noteUnsettled(entries.some((entry) => entry.phase === "sending"));
   return keep(
     NAME,
     JSON.stringify(
