@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from uuid import uuid4
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Dialog, Route, expect
 
 from ledger.clients import create_client
 from ledger.database import transaction
@@ -77,6 +78,70 @@ def test_forgetting_the_key_of_an_unclear_transfer_is_asked_about(wallets: Walle
     assert "truepenny" not in left
 
 
+def test_the_operations_page_asks_about_it_too(wallets: WalletPage) -> None:
+    wallets.on_sending(lose_answer, *[Route.abort] * 9)
+    wallets.send()
+    wallets.says("not known whether your transfer was recorded")
+    wallets.page.goto(f"{wallets.url}/ops")
+    wallets.button("Forget key").click()
+    expect(wallets.page.get_by_role("dialog")).to_contain_text("still being sent")
+
+
+def test_leaving_while_it_is_not_known_is_asked_about(wallets: WalletPage) -> None:
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    wallets.page.on("dialog", stay)
+    wallets.on_sending(lose_answer, Route.abort)
+    wallets.send()
+    wallets.says("not known whether your transfer was recorded")
+    wallets.page.reload()
+    assert asked == ["beforeunload"]
+    wallets.moved_once()
+    wallets.page.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_where_nothing_can_be_kept_it_says_so_and_loses_nothing(wallets: WalletPage) -> None:
+    wallets.page.evaluate(
+        "() => { Storage.prototype.setItem = () => { throw new DOMException('full'); }; }"
+    )
+    wallets.on_sending(lose_answer, *[Route.abort] * 9)
+    wallets.send()
+    wallets.says("not known whether your transfer was recorded")
+    wallets.says("Do not reload this page")
+    wallets.button("Forget key").click()
+    expect(wallets.page.get_by_role("dialog")).to_contain_text("still being sent")
+    wallets.button("Keep the key").click()
+    wallets.page.unroute(TRANSFERS)
+    wallets.moved_once()
+
+
+def test_what_another_page_of_the_tab_began_is_not_written_over(wallets: WalletPage) -> None:
+    wallets.send()
+    wallets.ends()
+    begun = str(uuid4())
+    wallets.page.evaluate(
+        """(begun) => {
+            // Left and come back to by the browser's cache, which tests cannot switch on.
+            dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+            const [first] = JSON.parse(sessionStorage.getItem("truepenny.transfers"));
+            const second = { ...first, key: begun, phase: "sending", id: null, state: null };
+            const both = JSON.stringify([second, first]);
+            sessionStorage.setItem("truepenny.transfers", both);
+            dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+        }""",
+        begun,
+    )
+    wallets.attempted(2)
+    assert wallets.keys[1] == begun
+    wallets.ends()
+    expect(wallets.panel("recent").get_by_role("button")).to_have_count(2)
+
+
 def test_two_clicks_send_once(wallets: WalletPage) -> None:
     wallets.fill()
     # In one go, before anything can be drawn in between.
@@ -91,17 +156,18 @@ def test_unavailable_garbage_and_proxies_decide_nothing(wallets: WalletPage) -> 
         answer(200, "<h1>Welcome to the proxy</h1>"),
         answer(201, '{"id": 7}'),
         answer(404, "<h1>Not found</h1>"),
+        answer(403, '{"code": "AccessDenied"}', **{"Content-Type": "application/json"}),
     )
     wallets.send()
     wallets.says("The database is away right now.")
     wallets.says("as the same transfer")
     expect(wallets.button("Send")).to_be_hidden()  # it cannot be changed meanwhile
-    for attempts in range(2, 6):
+    for attempts in range(2, 7):
         wallets.page.evaluate("dispatchEvent(new Event('online'))")  # no waiting for the back-off
         expect(wallets.transfer).to_be_visible()
         wallets.attempted(attempts)
     wallets.moved_once()
-    assert len(wallets.keys) == 5
+    assert len(wallets.keys) == 6
 
 
 def test_no_answer_in_time_is_no_answer(wallets: WalletPage, api: ApiProcess) -> None:
@@ -140,6 +206,7 @@ def test_a_limit_is_waited_for_and_nothing_was_recorded(new_page: NewPage, ui_to
     expect(tab.panel("send")).to_contain_text(re.compile(r"sent again in (\d+ s|1 min)"))
     tab.button("Stop trying").click()
     tab.says("nothing was recorded")
+    expect(tab.panel("recent").get_by_role("button").first).to_contain_text("Not sent")
     assert len(tab.transfers()) == 1
 
 
@@ -161,6 +228,25 @@ def test_stopping_is_honest_and_a_twin_is_asked_about(wallets: WalletPage) -> No
     wallets.page.unroute(TRANSFERS)
     dialog.get_by_role("button", name="Go on with the first").click()
     wallets.moved_once()
+
+
+def test_a_twin_of_what_is_still_being_sent_is_asked_about(wallets: WalletPage) -> None:
+    wallets.send("1.00")
+    wallets.ends()
+    wallets.button("New transfer").click()
+    wallets.on_sending(lose_answer, *[Route.abort] * 9)
+    wallets.send("3.21")
+    wallets.says("not known whether your transfer was recorded")
+    recent = wallets.panel("recent").get_by_role("button")
+    recent.last.click()
+    wallets.button("New transfer").click()
+    wallets.send("3.21")
+    dialog = wallets.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("still being sent")
+    wallets.page.unroute(TRANSFERS)
+    dialog.get_by_role("button", name="Go on with the first").click()
+    wallets.ends()
+    assert len(wallets.transfers()) == 2
 
 
 def test_a_refusal_is_said_in_plain_words(wallets: WalletPage) -> None:

@@ -32,7 +32,8 @@ export function readAmount(typed, scale) {
   const fraction = match[2] ?? "";
   if (fraction.length > scale) return { error: decimalsError(scale) };
   if (whole.length > 36) return { error: "That is too large." };
-  const decimals = fraction.padEnd(Math.min(2, scale), "0");
+  // One way to write each amount, so that equal ones are seen to be equal.
+  const decimals = fraction.replace(/0+$/, "").padEnd(Math.min(2, scale), "0");
   const amount = decimals ? `${whole}.${decimals}` : whole;
   return toMinor(amount, scale) > 0n ? { amount } : { error: "Enter more than zero." };
 }

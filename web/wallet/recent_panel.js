@@ -28,7 +28,7 @@ function Recent({ entries, wallets, shown, onShow }) {
           <li key=${entry.key}>
             <button type="button" class="recent-item" aria-pressed=${entry.key === shown ? "true" : "false"}
               onClick=${() => onShow(entry.key)}>
-              <span class="recent-way">${nameOf(entry.body.source, wallets)} → ${nameOf(entry.body.destination, wallets)}</span>
+              <span class="recent-way"><bdi>${nameOf(entry.body.source, wallets)}</bdi> → <bdi>${nameOf(entry.body.destination, wallets)}</bdi></span>
               <${Money} amount=${entry.body.amount} asset=${entry.body.asset} />
               <span class="recent-when"><${TimeAgo} at=${entry.startedAt} /></span>
               <${Badge} tone=${tone}>${label}</>

@@ -32,6 +32,8 @@ function Sending({ outbox, wallets, selected, entry, onShow }) {
   const [twin, setTwin] = useState(null);
   const [refused, setRefused] = useState({});
   const isSubmitting = useRef(false);
+  const hasShown = useRef(false);
+  if (entry) hasShown.current = true;
   useEffect(() => {
     if (selected) setDraft((known) => ({ ...known, source: selected }));
   }, [selected]);
@@ -47,7 +49,9 @@ function Sending({ outbox, wallets, selected, entry, onShow }) {
     onShow(outbox.submit(body));
   };
   const check = (body) => {
-    const open = outbox.entries.find((known) => known.phase === "stopped" && isSame(known.body, body));
+    const open = outbox.entries.find(
+      (known) => mayGoThrough(known) && isSame(known.body, body),
+    );
     if (open) setTwin({ entry: open, body });
     else send(body);
   };
@@ -73,16 +77,20 @@ function Sending({ outbox, wallets, selected, entry, onShow }) {
     return html`<${Notice} kind="warning" title="Too many transfers are under way">Wait until some have ended.</>`;
   }
   return html`
-    <${TransferForm} draft=${draft} onDraft=${setDraft} wallets=${usable} refused=${refused} onSend=${check} />
+    <${TransferForm} draft=${draft} onDraft=${setDraft} wallets=${usable} refused=${refused} takesFocus=${hasShown.current} onSend=${check} />
     ${twin &&
     html`
       <${TwinDialog} onResume=${() => {
         outbox.resume(twin.entry.key);
         onShow(twin.entry.key);
         setTwin(null);
-      }} mayResume=${outbox.mayResume(twin.entry)} onSecond=${() => send(twin.body)} onClose=${() => setTwin(null)} />
+      }} phase=${twin.entry.phase} mayResume=${outbox.mayResume(twin.entry)} onSecond=${() => send(twin.body)} onClose=${() => setTwin(null)} />
     `}
   `;
+}
+
+function mayGoThrough({ phase, isInDoubt }) {
+  return phase === "sending" || (phase === "stopped" && isInDoubt);
 }
 
 function isSame(one, other) {

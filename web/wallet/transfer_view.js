@@ -27,8 +27,8 @@ export function TransferView({ entry, outbox, wallets, onNew, onCorrect }) {
         <${Badge} tone=${tone}>${label}</>
       </div>
       <p class="transfer-way">
-        <span>${nameOf(entry.body.source, wallets)}</span><${ArrowIcon} />
-        <span class="unseen">to</span><span>${nameOf(entry.body.destination, wallets)}</span>
+        <bdi>${nameOf(entry.body.source, wallets)}</bdi><${ArrowIcon} />
+        <span class="unseen">to</span><bdi>${nameOf(entry.body.destination, wallets)}</bdi>
       </p>
       <p class="unseen" role="status">${sentenceOfState(entry)}</p>
       ${entry.phase !== "refused" && html`<${Track} transfer=${entry.transfer} />`}
@@ -68,7 +68,7 @@ function Situation({ entry, outbox }) {
   if (!entry.isKept && entry.phase === "sending") {
     return html`
       <${Notice} kind="warning" title="Do not reload this page">
-        This browser does not let the page keep anything, so a reload would lose track of it.
+        This browser does not let the page keep it, so a reload would lose track of it.
       </>
     `;
   }
@@ -112,6 +112,7 @@ function Trouble({ entry }) {
         : "Your transfer was not recorded yet."}
       ${" "}It is sent again ${next}, as the same transfer: it is moved once, however often it is
       sent. To change it, stop first.
+      ${!entry.isKept && html` <strong>Do not reload this page</strong>: it would lose track of it.`}
     </>
   `;
 }

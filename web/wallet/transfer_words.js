@@ -73,7 +73,9 @@ const STATES = {
 /** @param {Entry} entry @returns {{label: string, tone: string}} */
 export function badgeOf(entry) {
   if (entry.phase === "refused") return { label: "Not sent", tone: "bad" };
-  if (entry.phase === "stopped") return { label: "Unclear", tone: "warn" };
+  if (entry.phase === "stopped") {
+    return entry.isInDoubt ? { label: "Unclear", tone: "warn" } : { label: "Not sent", tone: "quiet" };
+  }
   if (entry.phase === "sending") {
     return entry.trouble ? { label: "Trying again", tone: "warn" } : { label: "Sending", tone: "info" };
   }
@@ -90,7 +92,9 @@ export function stateOf(entry) {
 /** One sentence that says how far it is, for those who listen. @param {Entry} entry */
 export function sentenceOfState(entry) {
   if (entry.phase === "refused" || entry.problem) return wordsOfRefusal(entry.problem).title;
-  if (entry.phase === "stopped") return "You stopped trying.";
+  if (entry.phase === "stopped") {
+    return entry.isInDoubt ? "You stopped trying. It may have been sent." : "You stopped, and nothing was recorded.";
+  }
   if (entry.phase === "sending") return entry.trouble ? "Trying again." : "Sending.";
   const sentences = {
     buffered: "Kept safely. It goes on when the database is back.",
