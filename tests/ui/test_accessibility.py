@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.ui.conftest import NewPage
 from tests.ui.wallet_page import WalletPage
@@ -49,6 +49,29 @@ def test_it_fits_when_text_is_twice_as_large(new_page: NewPage) -> None:
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= 640
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_long_names_and_amounts_fit_and_are_not_cut(new_page: NewPage, width: int) -> None:
+    tab = new_page(viewport={"width": width, "height": 740})
+    amount = "-99999999999999999999.123456789012345678"
+    tab.page.route("**/v1/wallets?*", lambda route: _lengthen(route, "W" * 255, amount))
+    tab.open()
+    card = tab.wallet(tab.town.source.id)
+    expect(card).to_contain_text("123456789012345678 USD")
+    expect(tab.panel("statement")).to_be_visible()
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = "(card) => [...card.querySelectorAll('p, dd')].some((e) => e.scrollWidth > e.clientWidth)"
+    assert not card.evaluate(cut)
+
+
+def _lengthen(route: Route, name: str, amount: str) -> None:
+    response = route.fetch()
+    document = response.json()
+    for wallet in document["data"]:
+        amounts = dict.fromkeys(("balance", "reserved", "incoming", "available"), amount)
+        wallet.update(amounts, name=name)
+    route.fulfill(response=response, json=document)
+
+
 def test_a_transfer_is_sent_with_the_keyboard_alone(wallets: WalletPage) -> None:
     page = wallets.page
     page.keyboard.press("Tab")
@@ -72,3 +95,5 @@ def test_a_transfer_is_sent_with_the_keyboard_alone(wallets: WalletPage) -> None
     # Whoever cannot see it is where it happens now, and is told.
     expect(wallets.transfer.get_by_role("heading")).to_be_focused()
     expect(wallets.transfer.get_by_role("status")).to_contain_text("Committed.")
+    wallets.button("New transfer").press("Enter")
+    expect(wallets.panel("send").get_by_label("Amount")).to_be_focused()

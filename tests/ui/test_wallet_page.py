@@ -81,6 +81,8 @@ def test_the_statement_has_older_pages(wallets: WalletPage, ui_town: Town) -> No
     wallets.button("Older").click()
     expect(rows).to_have_count(3)
     expect(rows.last).to_contain_text("Received")
+    # The button is gone, and whoever pressed it with the keyboard is where it led.
+    expect(wallets.panel("statement").get_by_role("region")).to_be_focused()
     wallets.button("Newer").click()
     expect(rows).to_have_count(10)
 
@@ -96,6 +98,21 @@ def test_a_wallet_is_made_and_looked_at(wallets: WalletPage) -> None:
     expect(card).to_contain_text(wallets.reference, timeout=WITHIN_MS)
     expect(card).to_contain_text("0.00 ETH")
     expect(wallets.panel("statement")).to_contain_text("Nothing has moved yet")
+
+
+def test_an_id_is_copied_also_on_plain_http(wallets: WalletPage, ui_town: Town) -> None:
+    wallets.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    copied = wallets.page.evaluate_handle(
+        """() => {
+            const copied = [];
+            document.addEventListener("copy", () => copied.push(document.activeElement.value));
+            return copied;
+        }"""
+    )
+    card = wallets.wallet(ui_town.source.id)
+    card.get_by_role("button", name="Copy").click()
+    expect(card).to_contain_text("Copied")
+    assert copied.json_value() == [str(ui_town.source.id)]
 
 
 def test_prices_say_where_they_come_from(wallets: WalletPage) -> None:

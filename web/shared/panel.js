@@ -78,7 +78,7 @@ function Content({ polled, skeleton, children }) {
   if (polled.error) {
     return html`
       <${Notice} kind="problem" title=${sentenceOf(polled.error)}>
-        It is tried again by itself.
+        <p>It is tried again by itself.</p>
         <button class="button small" onClick=${polled.refresh}>Try now</button>
       </>
     `;

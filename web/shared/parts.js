@@ -2,7 +2,7 @@
 import { sentenceOf } from "./api_errors.js";
 import { useNow } from "./clock.js";
 import { absoluteTime, ago, duration, groupAmount, shortId } from "./format.js";
-import { CheckIcon, CopyIcon } from "./icons.js";
+import { CheckIcon, CopyIcon, CrossIcon } from "./icons.js";
 import { html, useEffect, useRef, useState } from "./view.js";
 
 /** An amount with its asset. @param {{amount: string, asset?: string, sign?: boolean}} props */
@@ -30,24 +30,45 @@ export function Id({ id, what }) {
 
 /** @param {{text: string, what: string}} props what: "wallet id", for whoever does not see it */
 export function Copy({ text, what }) {
-  const [isDone, setDone] = useState(false);
+  const [outcome, setOutcome] = useState("");
   const timer = useRef(0);
   useEffect(() => () => clearTimeout(timer.current), []);
   const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      return; // not allowed here; the id can still be selected
-    }
-    setDone(true);
+    setOutcome((await toClipboard(text)) ? "Copied" : "Could not be copied");
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => setDone(false), 1500);
+    timer.current = setTimeout(() => setOutcome(""), 1500);
   };
   return html`
     <button type="button" class="copy" aria-label=${`Copy ${what}`} title=${`Copy ${what}`}
-      onClick=${copy}>${isDone ? html`<${CheckIcon} />` : html`<${CopyIcon} />`}</button>
-    <span class="unseen" aria-live="polite">${isDone ? "Copied" : ""}</span>
+      onClick=${copy}><${OUTCOME_ICONS[outcome]} /></button>
+    <span class="unseen" aria-live="polite">${outcome}</span>
   `;
+}
+
+const OUTCOME_ICONS = { "": CopyIcon, Copied: CheckIcon, "Could not be copied": CrossIcon };
+
+/** @param {string} text @returns {Promise<boolean>} whether it is there */
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copySelected(text); // plain HTTP from another machine has no clipboard of its own
+  }
+}
+
+function copySelected(text) {
+  const before = document.activeElement;
+  const field = document.createElement("textarea");
+  field.className = "unseen";
+  field.value = text;
+  // Inside an open dialog: what lies below one cannot be selected.
+  (before?.closest("dialog") ?? document.body).append(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  before?.focus();
+  return isCopied;
 }
 
 /** @param {{tone?: "good" | "warn" | "bad" | "info" | "quiet", children: any}} props */

@@ -16,6 +16,7 @@ const ASSETS = ["USD", "EUR", "USDT", "BTC", "BNB", "ETH"];
 export function NewWallet({ api, wallets, onMade, onClose }) {
   const [error, setError] = useState(null);
   const isMaking = useRef(false);
+  const [isWaiting, setWaiting] = useState(false);
   const call = useRef(new AbortController());
   useEffect(() => () => call.current.abort(), []);
   const assets = [...new Set([...wallets.map((wallet) => wallet.asset), ...ASSETS])];
@@ -27,12 +28,14 @@ export function NewWallet({ api, wallets, onMade, onClose }) {
     const body = { asset: asset.value.trim().toUpperCase() };
     if (walletName.value.trim()) body.name = walletName.value.trim();
     isMaking.current = true;
+    setWaiting(true);
     setError(null);
     try {
       onMade(await api.post("/v1/wallets", body, { shape: WALLET, signal: call.current.signal }));
     } catch (failure) {
       if (failure.kind !== "stopped") setError(whyNot(failure));
       isMaking.current = false;
+      setWaiting(false);
     }
   };
 
@@ -51,7 +54,9 @@ export function NewWallet({ api, wallets, onMade, onClose }) {
         </div>
         <p class="field-error" role="alert">${error}</p>
         <div class="dialog-buttons">
-          <button class="button primary" type="submit">Make wallet</button>
+          <button class="button primary" type="submit" aria-disabled=${isWaiting}>
+            ${isWaiting ? "Making…" : "Make wallet"}
+          </button>
           <button class="button" type="button" onClick=${onClose}>Cancel</button>
         </div>
       </form>

@@ -36,13 +36,19 @@ export function StatementPanel({ api, wallet, wallets }) {
     if (balance.current !== wallet.balance) polled.refresh();
     balance.current = wallet.balance;
   }, [wallet.balance]);
-  const older = (next) => setCursors([...cursors, next]);
-  const newer = () => setCursors(cursors.slice(0, -1));
+  // The button that was pressed is gone with its page, and the focus with it.
+  const hasTurned = useRef(false);
+  const turn = (next) => {
+    hasTurned.current = true;
+    setCursors(next);
+  };
+  const older = (next) => turn([...cursors, next]);
+  const newer = () => turn(cursors.slice(0, -1));
   return html`
     <${Panel} name="statement" title=${`Statement of ${titleOf(wallet)}`} polled=${polled}
       skeleton=${html`<${Skeleton} lines=${PAGE_LENGTH} />`}>
       ${(page) => html`
-        <${Postings} postings=${page.data} wallet=${wallet} wallets=${wallets} />
+        <${Postings} postings=${page.data} wallet=${wallet} wallets=${wallets} hasTurned=${hasTurned} />
         <nav class="pager" aria-label="Pages of the statement">
           ${cursors.length > 0 && html`<button class="button small" onClick=${newer}>Newer</button>`}
           ${page.next_cursor &&
@@ -53,12 +59,18 @@ export function StatementPanel({ api, wallet, wallets }) {
   `;
 }
 
-function Postings({ postings, wallet, wallets }) {
+function Postings({ postings, wallet, wallets, hasTurned }) {
+  const table = useRef(null);
+  useEffect(() => {
+    if (hasTurned.current) table.current?.focus();
+    hasTurned.current = false;
+  }, []);
   if (!postings.length) {
     return html`<${Empty} title="Nothing has moved yet">What is sent and received appears here.</>`;
   }
   return html`
-    <div class="table-wrap">
+    <div class="table-wrap" ref=${table} tabindex="0" role="region"
+      aria-label=${`Postings of ${titleOf(wallet)}`}>
       <table class="table statement">
         <caption class="unseen">Postings of ${titleOf(wallet)}, newest first</caption>
         <thead>
@@ -89,7 +101,7 @@ function Posting({ posting, wallets }) {
   return html`
     <tr>
       <td class="cell-what">${LEGS[posting.leg] ?? posting.leg}</td>
-      <td class="cell-with">${nameOf(posting.counterparty, wallets)}</td>
+      <td class="cell-with" title=${nameOf(posting.counterparty, wallets)}>${nameOf(posting.counterparty, wallets)}</td>
       <td class="cell-when">
         <time datetime=${posting.created_at} title=${absoluteTime(at)}>${shortTime(at)}</time>
       </td>

@@ -2,7 +2,7 @@
 import { readAmount, scaleOf, toMinor } from "../shared/amounts.js";
 import { groupAmount } from "../shared/format.js";
 import { ChevronIcon } from "../shared/icons.js";
-import { html, useRef, useState } from "../shared/view.js";
+import { html, useEffect, useRef, useState } from "../shared/view.js";
 import { titleOf } from "./wallet_names.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -57,11 +57,17 @@ function destinationOf(draft, wallets, source) {
  * @param {object} props
  * @param {Draft} props.draft @param {(draft: Draft) => void} props.onDraft
  * @param {object[]} props.wallets @param {Record<string, string>} props.refused errors by field
+ * @param {boolean} props.takesFocus whether it stands where a transfer was shown until now
  * @param {(body: object) => void} props.onSend
  */
-export function TransferForm({ draft, onDraft, wallets, refused, onSend }) {
+export function TransferForm({ draft, onDraft, wallets, refused, takesFocus, onSend }) {
   const form = useRef(null);
   const [errors, setErrors] = useState(refused);
+  const focus = (name) => form.current.elements.namedItem(name)?.focus();
+  // The button that led here is gone, and the focus with it.
+  useEffect(() => {
+    if (takesFocus) focus(Object.keys(refused)[0] ?? "amount");
+  }, []);
   const source = wallets.find((wallet) => wallet.id === draft.source);
   const change = (name) => (event) => {
     onDraft({ ...draft, [name]: event.currentTarget.value });
@@ -72,7 +78,7 @@ export function TransferForm({ draft, onDraft, wallets, refused, onSend }) {
     const checked = checkDraft(draft, wallets);
     setErrors(checked.errors);
     if (checked.body) onSend(checked.body);
-    else form.current.elements.namedItem(Object.keys(checked.errors)[0])?.focus();
+    else focus(Object.keys(checked.errors)[0]);
   };
   const field = (name) => ({ name, value: draft[name], onInput: change(name), error: errors[name] });
   return html`
