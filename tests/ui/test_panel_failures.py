@@ -11,6 +11,7 @@ from tests.ui.tab import WITHIN_MS, answer
 from tests.ui.wallet_page import WalletPage
 
 PRICES = "**/v1/prices"
+LOOKS = "**/v1/transfers/*"
 WALLETS = "**/v1/wallets?*"
 
 
@@ -167,6 +168,9 @@ def test_the_word_of_a_proxy_takes_no_key_away(wallets: WalletPage) -> None:
 
 def test_a_hidden_tab_asks_nothing_until_it_is_seen(wallets: WalletPage) -> None:
     expect(wallets.panel("prices").locator("tbody tr").first).to_be_visible()
+    wallets.page.route(LOOKS, lambda route: route.abort())
+    wallets.send()
+    wallets.says("goes on without this page")
     _hide(wallets, "true")
     wallets.page.wait_for_timeout(500)  # what was under way has ended
     asked: list[str] = []
@@ -174,7 +178,9 @@ def test_a_hidden_tab_asks_nothing_until_it_is_seen(wallets: WalletPage) -> None
     wallets.page.wait_for_timeout(3_000)  # prices are asked for every 2 s otherwise
     assert asked == []
     with wallets.page.expect_request(PRICES):
+        wallets.page.unroute(LOOKS)
         _hide(wallets, "false")
+    wallets.moved_once()
 
 
 def _hide(tab: WalletPage, hidden: str) -> None:
