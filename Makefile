@@ -40,6 +40,7 @@ image: ## build the container image (BASE=python:3.11-slim-bookworm)
 
 containers: image venv ## run docker-compose.yml, and kill each of its containers under load
 	@exec .venv/bin/python -m tests.containers
+
 screenshots: venv ## take the pictures in docs/screenshots of a running `make up`
 	@exec .venv/bin/python -m tests.ui.screenshots $(ARGS)
 

@@ -13,7 +13,7 @@ from monitoring.metrics import REQUEST_SECONDS
 
 _BEGAN: Final = "truepenny.began_at_s"
 _NO_ROUTE: Final = "unmatched"
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ARGUMENT: Final = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -33,7 +33,7 @@ def _end(response: Response) -> Response:
     REQUEST_SECONDS.observe(
         took_s,
         _NO_ROUTE if rule is None else _template(rule.rule),
-        request.method if request.method in _METHODS else "other",
+        request.method if request.method in METHODS else "other",
         f"{response.status_code // 100}xx",
         "yes" if "Prefer" in request.headers else "no",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from api.measuring import METHODS
 from monitoring import traces
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class TracedRequests:
         def note_answer(status: str, *rest: Any) -> Any:
             # Here, where Flask has not yet forgotten the request.
             method = environ["REQUEST_METHOD"]
+            method = method if method in METHODS else "other"
             transaction.name = f"{method} {_route(environ)}"
             transaction.source = "route"
             transaction.set_data("http.request.method", method)

@@ -10,6 +10,7 @@ A schema that a newer version has made is left as it is.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -96,12 +97,19 @@ def _say(line: str) -> None:
     print(f"migrations: {line}", flush=True)
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:  # nor what is no number: it would wait for ever
+        raise ValueError
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Bring the database up to date.")
     parser.add_argument("--wait", action="store_true", help="do not migrate: wait for who does")
     parser.add_argument(
         "--patience",
-        type=float,
+        type=_seconds,
         default=0.0,
         metavar="S",
         help="how long to try again while the database cannot be reached",

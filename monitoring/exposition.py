@@ -40,7 +40,10 @@ class _Families:
 
 def page(families: Sequence[Metric], *, accept: str) -> Page:
     """Print the families in the newest format that is accepted; the plain one is for all."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # the library compares versions, and fails over what is none
+        encode, content_type = choose_encoder("")
     return Page(encode(_Families(families)), content_type)
 
 

@@ -4,7 +4,8 @@ Guarantees that what is found by its shape is gone: API keys and credentials, wh
 behind a word like `password`, e-mail addresses, network addresses, all numbers (an amount may be
 any of them), long random-looking words, and the users and queries of URLs. UUIDs stay: by them
 a person finds in our own database what a text is about. What has no shape, such as a name,
-cannot be found in a text, so texts that may hold one are not passed on at all (`sentry_events`).
+cannot be found in a text: of our own programs, texts that may hold one are not passed on at all
+(`sentry_allowed`); of a page, what the browser says of an error is, scrubbed.
 Takes time proportional to the length of the text, whatever is in it.
 """
 
@@ -36,6 +37,8 @@ _IN_TEXTS: Final = rf"""
 | {_IN_PATHS}
 """
 _TEXT: Final = re.compile(_IN_TEXTS, re.IGNORECASE | re.VERBOSE)
+_SCHEME: Final = re.compile(r"(?:blob:)?[a-z][a-z-]{0,30}(?:\+[a-z0-9]{1,20})?", re.IGNORECASE)
+_HOST: Final = re.compile(r"(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{1,45}\])(?::\d{1,5})?", re.IGNORECASE)
 _PATH: Final = re.compile(_IN_PATHS, re.IGNORECASE | re.VERBOSE)
 
 
@@ -58,8 +61,16 @@ def scrub_path(path: str, *, max_length: int = MAX_LENGTH) -> str:
 def scrub_url(url: str, *, max_length: int = MAX_LENGTH) -> str:
     """Return scheme, host and path of a URL: no user, no password, no query, no fragment."""
     scheme, _, rest = url.partition("://")
-    # A password may have any of these characters, so what is before the last @ goes first.
-    host, slash, path = re.split(r"[?#]", rest.rpartition("@")[2])[0].partition("/")
+    if not _SCHEME.fullmatch(scheme):
+        return scrub_path(url, max_length=max_length)
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    if not _HOST.fullmatch(host):
+        # A user, whose password may have any of these characters: what is before the last @ goes.
+        host, slash, path = re.split(r"[?#]", rest.rpartition("@")[2])[0].partition("/")
+    if not _HOST.fullmatch(host):
+        return f"{scheme}://[host]"[:max_length]
+    if "@" in path:  # which may be a password's
+        path = "[path]"
     return f"{scheme}://{host}{scrub_path(slash + path)}"[:max_length]
 
 

@@ -150,7 +150,9 @@ def way_in(plan: Plan, admin: Api, demo: Demo) -> str:
     return f"""
 Truepenny is up. Ctrl-C stops it; its data stays in {plan.folders.data}.
 
-  API        {admin.url}   (reference at {admin.url}/docs)
+  Wallets    {admin.url}   (asks for a key)
+  Operations {admin.url}/ops   (asks for the admin key)
+  API        {admin.url}/v1   (reference at {admin.url}/docs)
   Flower     {flower.url}   ({password})
   demo key   {demo.api_key}
   admin key  {key}

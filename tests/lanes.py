@@ -21,10 +21,13 @@ from tests.brokers import KINDS
 
 INDEPENDENT = ("tests/acceptance/test_stack_starts.py",)
 """Files whose tests share nothing, and are given out one by one."""
+ONE_UNIT = "tests/ui/"
+"""A folder whose files share a browser and a whole Truepenny, which are dear to make."""
 LONGEST_FIRST = (
     "tests/acceptance/test_stack.py",
     "tests/acceptance/test_stack_starts.py",
     "tests/outages/",
+    ONE_UNIT,
     "tests/chaos/",
     "tests/acceptance/",
     "tests/integration/",
@@ -46,6 +49,8 @@ def unit_of(nodeid: str) -> str:
     file, _, test = nodeid.partition("::")
     if file in INDEPENDENT:
         return nodeid
+    if file.startswith(ONE_UNIT):
+        return ONE_UNIT
     parameters = test.partition("[")[2].rstrip("]").split("-")
     kind = next((kind for kind in KINDS if kind in parameters), "")
     return f"{file}@{kind}"

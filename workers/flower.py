@@ -37,6 +37,9 @@ _QUERIES: Final = ("/tasks/datatable",)
 MAX_TASKS: Final = 10_000
 MAX_WORKERS: Final = 500
 SAVE_EVERY_MS: Final = 30_000
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Bodies are read whole before anybody asks for a password; Tornado alone would take 100 MiB."""
+_REQUEST_WITHIN_S: Final = 30
 _FORGET_WORKERS_AFTER_S: Final = 3_600
 """In containers a worker that comes back has a new name; the old one is of no use for long."""
 
@@ -80,6 +83,16 @@ class Window(Flower):  # type: ignore[misc] # it has no types
         if not reads:
             return self.get_handler_delegate(request, Refusal, {"status": 405})
         return super().find_handler(request, **arguments)
+
+    def start_http_server(self) -> None:
+        """Listen, and take no more from strangers than a request needs."""
+        self.listen(
+            self.options.port,
+            address=self.options.address,
+            max_body_size=MAX_BODY_BYTES,
+            body_timeout=_REQUEST_WITHIN_S,
+            idle_connection_timeout=_REQUEST_WITHIN_S,
+        )
 
     def _knows(self, request: HTTPServerRequest) -> bool:
         scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
@@ -130,7 +143,7 @@ def make_window(settings: Settings, passwords: list[str], loop: IOLoop) -> Windo
 def _passwords(settings: Settings) -> list[str]:
     if settings.flower_basic_auth is None:
         raise SettingsError("FLOWER_BASIC_AUTH is not set, and Flower needs a password")
-    return settings.flower_basic_auth.split(",")
+    return [each.strip() for each in settings.flower_basic_auth.split(",")]
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ from typing import Final
 
 from api.client_errors import LIMIT_PER_ADDRESS, ClientError
 from api.openapi.operations import Answer, Operation
-from api.rate_answers import HEADERS as RATE_HEADERS
 
 EXAMPLE: Final = {
     "page": "wallet",
@@ -32,7 +31,7 @@ CLIENT_ERRORS: Final = (
         body=ClientError,
         example=EXAMPLE,
         is_open=True,
-        answers={204: Answer(description="It was heard.", headers=RATE_HEADERS)},
+        answers={204: Answer(description="It was heard.")},
         problems=("invalid_request", "forbidden", "rate_limited", "internal_error"),
     ),
 )

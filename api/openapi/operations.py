@@ -47,8 +47,8 @@ class Operation:
 
     @property
     def is_counted(self) -> bool:
-        """Whether it counts against the limit of writes."""
-        return self.method != "get" and not self.is_open
+        """Whether it counts against a limit: that of writes, or one of its own."""
+        return self.method != "get"
 
     @property
     def all_problems(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,7 +31,7 @@ from tests.databases import engine_on
 from tests.servers import ROOT
 from tests.worker_processes import MONEY, Workers, eventually, workers_on
 from workers.celery_app import make_celery
-from workers.flower import HEALTHCHECK
+from workers.flower import HEALTHCHECK, MAX_BODY_BYTES
 
 pytestmark = pytest.mark.acceptance
 
@@ -235,6 +236,15 @@ def test_what_is_no_password_is_refused_without_a_fuss(scene: Scene, header: str
     url = f"http://{LOOPBACK}:{scene.flower.port}/tasks"
     answer = requests.get(url, headers={"Authorization": header}, timeout=20)
     assert answer.status_code == 401
+
+
+@on_redis
+def test_what_strangers_send_is_not_gathered_up_before_they_are_refused(scene: Scene) -> None:
+    with socket.create_connection((LOOPBACK, scene.flower.port), timeout=20) as connection:
+        head = f"POST /tasks/datatable HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY_BYTES + 1}"
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        # Refused by its announcement: whoever waited for the body would answer nothing yet.
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 @on_redis

@@ -34,6 +34,7 @@ def test_real_answers_match_their_schemas(
     submitted = client.submit(purse.transfer())
     api_bank.settle()
     wallet = f"/v1/wallets/{purse.source.id}"
+    begun = admin.post("/v1/reconciliations")
     batch = {"transfers": [purse.transfer() | {"idempotency_key": "x"}, {}, 7]}
     answers = [
         ("post", "/v1/transfers", submitted),
@@ -59,6 +60,16 @@ def test_real_answers_match_their_schemas(
         ("get", "/v1/prices/{symbol}", client.get("/v1/prices/NOUSDT")),
         ("post", "/v1/clients", admin.post("/v1/clients", {"name": "documented"})),
         ("post", "/v1/clients", client.post("/v1/clients", {"name": "documented"})),
+        ("get", "/v1/ops/overview", admin.get("/v1/ops/overview")),
+        ("get", "/v1/ops/overview", client.get("/v1/ops/overview")),
+        ("post", "/v1/reconciliations", begun),
+        ("get", "/v1/reconciliations", admin.get("/v1/reconciliations")),
+        (
+            "get",
+            "/v1/reconciliations/{reconciliation_id}",
+            admin.get(begun.headers["Location"]),
+        ),
+        ("post", "/client-errors", client.post("/client-errors", {})),
         ("get", "/health", client.get("/health")),
         ("get", "/health/ready", client.get("/health/ready")),
         ("get", "/health/live", client.get("/health/live")),

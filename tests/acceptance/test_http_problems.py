@@ -49,7 +49,6 @@ def test_the_scheme_of_a_key_is_read_in_any_case(client: Caller) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nowhere",
         "/v1",
         "/v1/",
@@ -62,8 +61,9 @@ def test_the_scheme_of_a_key_is_read_in_any_case(client: Caller) -> None:
         "/v1/quotes",
         "/v1/trades",
         "/v1/prices/",
-        "/v1/reconciliations",
-        "/v1/ops/overview",
+        "/v1/reconciliations/00000000-0000-7000-8000-000000000000/",
+        "/v1/ops",
+        "/assets/nowhere",
         "/docs/page.html",
         "/docs/../wsgi.py",
     ],

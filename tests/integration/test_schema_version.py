@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from ledger.database import autocommit, build_engine, transaction
 from ledger.errors import Unavailable, Unreachable
-from migrations.__main__ import _patiently, upgrade
+from migrations.__main__ import _parser, _patiently, upgrade
 from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
 from tests.servers import ROOT
 
@@ -131,3 +131,10 @@ def test_migrating_is_tried_again_only_while_the_database_is_away_and_patience_l
     with pytest.raises(Unreachable):
         _patiently(migrate, patience_s=0)
     assert _patiently(migrate, patience_s=60) is SchemaVersion.CURRENT
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "-1", "long"])
+def test_a_patience_without_an_end_is_refused(given: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _parser().parse_args([f"--patience={given}"])
+    assert ended.value.code == 2

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from ledger.clients import create_client
+from ledger.database import transaction
+from tests.acceptance.http_client import Caller
 from tests.breakable import breakable
 from tests.brokers import RedisBroker
 from tests.outages.town import Town, town
 from tests.own_servers import own_servers
 from tests.servers import migrate
 from tests.ui.api_process import ApiProcess
+from tests.ui.ops_page import OpsPage
 from tests.ui.wallet_page import WalletPage
 
 CHROMIUM = "/usr/bin/chromium"
@@ -28,7 +32,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+NewTab = Callable[..., Page]
 NewPage = Callable[..., WalletPage]
+NewOpsPage = Callable[..., OpsPage]
 
 
 @pytest.fixture(scope="session")
@@ -66,14 +72,14 @@ def api(ui_town: Town) -> Iterator[ApiProcess]:
 
 
 @pytest.fixture
-def new_page(browser: Browser, ui_town: Town, api: ApiProcess) -> Iterator[NewPage]:
+def new_tab(browser: Browser) -> Iterator[NewTab]:
     """Opens a tab in a profile of its own. Options: those of Playwright's contexts."""
     contexts = []
 
-    def make(**options: Any) -> WalletPage:
+    def make(**options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
-        return WalletPage(context.new_page(), ui_town, api.url)
+        return context.new_page()
 
     yield make
     for context in contexts:
@@ -81,6 +87,32 @@ def new_page(browser: Browser, ui_town: Town, api: ApiProcess) -> Iterator[NewPa
 
 
 @pytest.fixture
+def new_page(new_tab: NewTab, ui_town: Town, api: ApiProcess) -> NewPage:
+    """Opens a tab for the wallet page."""
+    return lambda **options: WalletPage(new_tab(**options), ui_town, api.url)
+
+
+@pytest.fixture
 def wallets(new_page: NewPage) -> WalletPage:
     """The wallet page, with the client's key entered."""
     return new_page().open()
+
+
+@pytest.fixture(scope="session")
+def ui_admin(ui_town: Town, api: ApiProcess) -> Caller:
+    """An admin, who calls the API that serves the pages."""
+    with transaction(ui_town.engine) as connection:
+        _, api_key = create_client(connection, name="admin", scope="admin", rate_limit="none")
+    return Caller(api.port, api_key)
+
+
+@pytest.fixture
+def new_ops(new_tab: NewTab, ui_town: Town, api: ApiProcess, ui_admin: Caller) -> NewOpsPage:
+    """Opens a tab for the ops page."""
+    return lambda **options: OpsPage(new_tab(**options), ui_town, f"{api.url}/ops", ui_admin)
+
+
+@pytest.fixture
+def ops(new_ops: NewOpsPage) -> OpsPage:
+    """The ops page, with the admin's key entered."""
+    return new_ops().open()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has none
 from playwright.sync_api import expect
 
 from tests.ui.conftest import NewPage
@@ -15,38 +14,27 @@ DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 
 
-def serious(tab: WalletPage) -> list[str]:
-    """What axe finds that keeps somebody from using the page."""
-    found: dict[str, Any] = Axe().run(tab.page).response
-    return [
-        f"{violation['id']}: {node['html']}"
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_axe_finds_nothing_serious(new_page: NewPage, theme: str, screen: dict[str, Any]) -> None:
     tab = new_page(color_scheme=theme, reduced_motion="reduce", **screen).open()
     expect(tab.panel("statement").locator("tbody tr").first).to_be_visible()
     tab.send("0")
-    assert serious(tab) == []
+    assert tab.serious() == []
     tab.send()
     tab.ends()
-    assert serious(tab) == []
+    assert tab.serious() == []
 
 
 def test_axe_finds_nothing_serious_where_something_is_asked(new_page: NewPage) -> None:
     tab = new_page(color_scheme="dark", reduced_motion="reduce", **PHONE)
     tab.page.goto(tab.url)
     expect(tab.panel("key")).to_be_visible()
-    assert serious(tab) == []
+    assert tab.serious() == []
     tab.open()
     tab.button("New wallet").click()
     expect(tab.page.get_by_role("dialog")).to_be_visible()
-    assert serious(tab) == []
+    assert tab.serious() == []
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(new_page: NewPage) -> None:

@@ -7,7 +7,8 @@ import re
 from playwright.sync_api import Route, expect
 
 from tests.ui.conftest import NewPage
-from tests.ui.wallet_page import WITHIN_MS, WalletPage, answer
+from tests.ui.tab import WITHIN_MS, answer
+from tests.ui.wallet_page import WalletPage
 
 PRICES = "**/v1/prices"
 WALLETS = "**/v1/wallets?*"
@@ -105,18 +106,13 @@ def test_wrong_answers_are_not_drawn(wallets: WalletPage) -> None:
         '{"data": [{"symbol": "BTCUSDT", "price": 1e99, "source": "live"}], "next_cursor": null}',
     ):
         wallets.page.route(PRICES, answer(200, body))
-        _look_again(wallets)
+        wallets.look_again()
         expect(prices.locator(".freshness")).to_contain_text("this page cannot read")
         expect(prices.locator("tbody tr").first).to_be_visible()
         wallets.page.unroute(PRICES)
-        _look_again(wallets)
+        wallets.look_again()
         expect(prices.locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
     assert wallets.reports == []  # an answer is no error of this page
-
-
-def _look_again(tab: WalletPage) -> None:
-    """The network is back: a browser says so, and pages ask at once."""
-    tab.page.evaluate("dispatchEvent(new Event('online'))")
 
 
 def test_a_limit_is_respected(wallets: WalletPage) -> None:

@@ -10,10 +10,13 @@ from playwright.sync_api import Route, expect
 
 from ledger.clients import create_client
 from ledger.database import transaction
+from tests.acceptance.http_client import Caller
 from tests.outages.town import Town
 from tests.ui.api_process import ApiProcess
 from tests.ui.conftest import NewPage
-from tests.ui.wallet_page import TRANSFERS, WITHIN_MS, WalletPage, answer, lose_answer
+from tests.ui.tab import WITHIN_MS, answer
+from tests.ui.wallet_page import TRANSFERS, WalletPage, lose_answer
+from tests.worker_processes import eventually
 
 PROBLEM = "application/problem+json"
 UNAVAILABLE = json.dumps({"code": "unavailable", "detail": "away", "status": 503})
@@ -40,7 +43,7 @@ def test_a_reload_in_the_middle_goes_on_with_the_same_key(wallets: WalletPage) -
     assert len(wallets.keys) == 2
 
 
-def test_the_end_of_the_api_is_outlived_by_every_panel_and_by_a_reload(
+def test_the_end_of_the_api_is_outlived_by_every_panel_and_the_transfer(
     wallets: WalletPage, api: ApiProcess, ui_town: Town
 ) -> None:
     wallets.fill()
@@ -55,7 +58,6 @@ def test_the_end_of_the_api_is_outlived_by_every_panel_and_by_a_reload(
         expect(wallets.wallet(ui_town.source.id)).to_be_visible()  # what was known is kept
     for name in ("wallets", "prices"):
         expect(wallets.panel(name).locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
-    wallets.page.reload()
     wallets.moved_once()
 
 
@@ -135,7 +137,7 @@ def test_a_limit_is_waited_for_and_nothing_was_recorded(new_page: NewPage, ui_to
             tab.button("New transfer").click()
     tab.says("Too many requests just now.")
     tab.says("was not recorded yet")
-    expect(tab.panel("send")).to_contain_text(re.compile(r"sent again in \d+ s"))
+    expect(tab.panel("send")).to_contain_text(re.compile(r"sent again in (\d+ s|1 min)"))
     tab.button("Stop trying").click()
     tab.says("nothing was recorded")
     assert len(tab.transfers()) == 1
@@ -186,7 +188,7 @@ def test_what_is_wrong_can_be_corrected(wallets: WalletPage, ui_town: Town) -> N
 
 
 def test_without_the_database_it_is_kept_and_settles_later(
-    wallets: WalletPage, ui_town: Town
+    wallets: WalletPage, api: ApiProcess, ui_town: Town
 ) -> None:
     wallets.fill()
     with ui_town.outage():
@@ -198,6 +200,10 @@ def test_without_the_database_it_is_kept_and_settles_later(
     wallets.moved_once()
     expect(wallets.panel("wallets").locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
     assert ui_town.buffer.count() == 0
+    # Each process of the API notices by itself, and the next test may meet the other one.
+    client = ui_town.client
+    callers = [Caller(api.port, client.api_key) for _ in range(8)]
+    eventually(lambda: all(each.get("/v1/wallets").ok for each in callers))
 
 
 def test_a_transfer_of_a_refused_key_is_not_sent_with_another(

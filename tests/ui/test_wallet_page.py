@@ -8,7 +8,8 @@ from playwright.sync_api import Page, expect
 
 from tests.outages.town import Town
 from tests.ui.conftest import NewPage
-from tests.ui.wallet_page import WITHIN_MS, WalletPage
+from tests.ui.tab import WITHIN_MS
+from tests.ui.wallet_page import WalletPage
 
 
 def test_a_transfer_goes_from_a_click_to_committed(wallets: WalletPage) -> None:

@@ -2,71 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import uuid4
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Route, expect
+from playwright.sync_api import Locator, Request, Route, expect
 from sqlalchemy import text
 
 from ledger.database import autocommit
-from tests.outages.town import Town
+from tests.ui.tab import WITHIN_MS, Tab
 
 TRANSFERS = "**/v1/transfers"
-WITHIN_MS = 20_000
-# Chromium's word for a network interface that came or went, which containers beside us make.
-NOT_OURS = "net::ERR_NETWORK_CHANGED"
-
-# Runs before the page's own scripts, in every document of the tab.
-_WATCH = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation", (event) => {
-  window.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
-});
-"""
-_ENTER = """
-if (!sessionStorage.getItem("entered")) {{
-  sessionStorage.setItem("entered", "yes");
-  sessionStorage.setItem("truepenny.key", {key});
-}}
-"""
 
 
 @dataclass
-class WalletPage:
-    """One tab. `reference` marks the transfers of this test."""
+class WalletPage(Tab):
+    """The wallet page in a tab. `reference` marks the transfers of this test."""
 
-    page: Page
-    town: Town
-    url: str
     reference: str = field(default_factory=lambda: f"test {uuid4()}")
-    complaints: list[str] = field(default_factory=list)
-    """What the console said of errors and warnings."""
-    reports: list[dict[str, Any]] = field(default_factory=list)
-    """What was posted to /client-errors."""
     keys: list[str] = field(default_factory=list)
     """The idempotency keys of all attempts to send, in order."""
 
     def __post_init__(self) -> None:
-        self.page.set_default_timeout(WITHIN_MS)
-        self.page.add_init_script(_WATCH)
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._see)
+        super().__post_init__()
+        self.page.on("request", self._see_sending)
 
     def open(self, api_key: str | None = None) -> WalletPage:
         """Open the page with a key that was entered before, and wait for the wallets."""
-        key = api_key or self.town.client.api_key
-        self.page.add_init_script(_ENTER.format(key=json.dumps(key)))
-        self.page.goto(self.url)
+        self.enter(api_key or self.town.client.api_key)
         expect(self.wallet(self.town.source.id)).to_be_visible(timeout=WITHIN_MS)
         return self
-
-    def panel(self, name: str) -> Locator:
-        return self.page.locator(f"[data-panel={name}]")
 
     def wallet(self, wallet_id: object) -> Locator:
         return self.page.locator(f'[data-wallet="{wallet_id}"]')
@@ -75,9 +41,6 @@ class WalletPage:
     def transfer(self) -> Locator:
         """The transfer that stands where the form was."""
         return self.page.locator(".transfer")
-
-    def button(self, name: str) -> Locator:
-        return self.page.get_by_role("button", name=name, exact=True)
 
     def fill(self, amount: str = "12.50") -> None:
         """Fill in the form, from source to destination."""
@@ -136,18 +99,7 @@ class WalletPage:
 
         self.page.route(TRANSFERS, handle)
 
-    def violations(self) -> list[str]:
-        """What the Content-Security-Policy refused."""
-        found: list[str] = self.page.evaluate("window.violations")
-        return found
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and NOT_OURS not in message.text:
-            self.complaints.append(message.text)
-
-    def _see(self, request: Request) -> None:
-        if request.url.endswith("/client-errors"):
-            self.reports.append(json.loads(request.post_data or "{}"))
+    def _see_sending(self, request: Request) -> None:
         if request.method == "POST" and request.url.endswith("/v1/transfers"):
             self.keys.append(request.headers["idempotency-key"])
 
@@ -156,8 +108,3 @@ def lose_answer(route: Route) -> None:
     """Let the API have the request, and the page no answer."""
     route.fetch()
     route.abort()
-
-
-def answer(status: int, body: str, **headers: str) -> Callable[[Route], object]:
-    """Answer in the API's place."""
-    return lambda route: route.fulfill(status=status, body=body, headers=headers)

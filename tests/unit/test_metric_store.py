@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import resource
 import signal
 import traceback
@@ -20,6 +21,7 @@ from monitoring.exposition import measured, page, programs_in
 from monitoring.measures import MAX_SERIES, Counter
 from monitoring.metric_store import Store, wipe
 from monitoring.metrics import BREAKER_OPEN, PROBLEMS, STEP_SECONDS
+from tests.servers import ROOT
 
 
 def die_after(work: Callable[[], object]) -> NoReturn:
@@ -224,15 +226,30 @@ def test_errors_of_browsers_are_counted_under_names_that_are_known_or_harmless(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics.CLIENT_ERRORS, "_series", {})
-    monkeypatch.setattr(metrics, "_panels", set())
     for where, panel in (("wallet", "send"), ("ops", None), ("<b>", "send"), ("ops", "Sén d")):
         metrics.count_client_error(where, panel)
     for number in range(100):
         metrics.count_client_error("wallet", f"panel-{number}")
+    metrics.count_client_error("wallet", "statement")  # there is still room for what is ours
     labels = {
         (sample.labels["page"], sample.labels["panel"])
         for family in families(store)
         for sample in family.samples
     }
     assert {("wallet", "send"), ("ops", "none"), ("other", "send"), ("ops", "other")} <= labels
-    assert len(labels) <= 40
+    assert labels - {("wallet", "none"), ("ops", "none")} == {
+        *(("wallet", "send"), ("other", "send"), ("ops", "other")),
+        *(("wallet", "other"), ("wallet", "statement")),
+    }
+
+
+def test_every_panel_of_the_pages_is_counted_by_its_name() -> None:
+    pages = "".join(file.read_text() for file in (ROOT / "web").rglob("*.js"))
+    named = re.findall(r"<\$\{\w*(?:Panel|Boundary)\}[^>]*? name=\"([a-z-]+)\"", pages)
+    assert set(named) == metrics.PANELS
+
+
+@pytest.mark.parametrize("version", ["abc", "1.x", "", "1.0.0.9999999999"])
+def test_whatever_a_stranger_accepts_there_is_a_page(version: str) -> None:
+    printed = page([], accept=f"application/openmetrics-text; version={version}")
+    assert printed.content_type.startswith(("text/plain", "application/openmetrics-text"))

@@ -38,6 +38,11 @@ ID = "0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57"
         ("GET /v1/wallets?cursor=abc&x=y failed", "GET /v1/wallets[query] failed"),
         (f"https://api.example/v1/w/{ID}?k=v#f", f"https://api.example/v1/w/{ID}"),
         ("postgresql://me:p@ss?w/rd@db.example/x", "postgresql://db.example/x"),
+        ("https://x.example/a?to=eve@b.example&token=hush/c", "https://x.example/a"),
+        ("https://x.example?to=eve@hush", "https://x.example"),
+        ("https://me/pa:ss@db.example/x", "https://me/[path]"),
+        ("https://me:tp_x@eve&token=hush/c", "https://[host]"),
+        ("http://[2001:db8::1]:80/a", "http://[2001:db8::1]:80/a"),
         ("opaque Zm9vYmFyYmF6cXV4Zm9vYmFy1 here", "opaque [token] here"),
         ("line\none\ttwo\x00\x1b[31m", "line\none two  [[number]m"),
     ],
@@ -63,6 +68,7 @@ def test_no_text_is_slow_to_scrub(piece: str) -> None:
 def test_paths_and_urls_lose_what_is_not_their_place() -> None:
     assert scrub_path(f"/wallets/{ID}/12.50?key=tp_x#me@x.y") == f"/wallets/{ID}/[number]"
     assert scrub_url("https://me:tp_x@pay.example:8443/a?b#c") == "https://pay.example:8443/a"
+    assert scrub_url("eve@pay.example.12.50://x") == "[email]://x"
 
 
 CHROMIUM = f"""TypeError: alice@example.com has 12.50

@@ -4,6 +4,7 @@ import { absoluteTime } from "../shared/format.js";
 import { Badge, Freshness, Money, Notice, Skeleton } from "../shared/parts.js";
 import { usePolled } from "../shared/polling.js";
 import { html, useEffect, useRef } from "../shared/view.js";
+import { useAgain } from "./again.js";
 import { TRANSFER } from "./overview_shape.js";
 import { WholeId } from "./whole_id.js";
 import { Timeline } from "./timeline.js";
@@ -12,8 +13,11 @@ import { stateOf, wordsOfFailure } from "./timeline_words.js";
 const EVERY_S = 1.5;
 const FINAL = new Set(["committed", "rejected", "rolled_back"]);
 
-/** @param {{api: import("../shared/api.js").Api, id: string, onClose: () => void}} props */
-export function Found({ api, id, onClose }) {
+/**
+ * @param {{api: import("../shared/api.js").Api, id: string, isWell: boolean,
+ *   onClose: () => void}} props isWell: the database is
+ */
+export function Found({ api, id, isWell, onClose }) {
   // What has ended changes no more, so nobody is asked again.
   const ended = useRef(null);
   const load = async (signal) => {
@@ -23,6 +27,7 @@ export function Found({ api, id, onClose }) {
     return transfer;
   };
   const polled = usePolled(load, { every_s: EVERY_S, on: [api] });
+  useAgain(polled, isWell);
   const region = useRef(null);
   useEffect(() => {
     // Whoever followed a link from further down is taken along.

@@ -3,6 +3,7 @@ import { useNow } from "../shared/clock.js";
 import { duration, shortId } from "../shared/format.js";
 import { Copy } from "../shared/parts.js";
 import { html } from "../shared/view.js";
+import { passed_s } from "./ages.js";
 import { Mark } from "./mark.js";
 import { PartPanel } from "./part_panel.js";
 import { linkTo } from "./route.js";
@@ -24,7 +25,7 @@ function Oldest({ oldest, at }) {
   if (!oldest) {
     return html`<p class="oldest-none"><${Mark} tone="good">None</>Every transfer has ended.</p>`;
   }
-  const age_s = oldest.age_s + Math.max(0, now - at) / 1000;
+  const age_s = oldest.age_s + passed_s(at, now);
   const [tone, word] = judge(age_s);
   return html`
     <div class="oldest">

@@ -18,13 +18,14 @@ export function OpsPage({ api }) {
   const overview = useOverview(api);
   // Not for this key, or no longer: then nothing of what was seen stays either.
   if (overview.error?.status === 403) return html`<${Forbidden} />`;
+  const isWell = overview.error === null && overview.data?.parts.transfers.why === null;
   return html`
     <div class="grid ops-grid">
       <${StatusPanel} polled=${overview} />
       <div class="two-thirds"><${TransfersPanel} polled=${overview} /></div>
       <div class="side stack">
         <${OldestPanel} polled=${overview} />
-        <${SearchPanel} api=${api} />
+        <${SearchPanel} api=${api} isWell=${isWell} />
         <${WorkersPanel} polled=${overview} />
         <${BreakersPanel} polled=${overview} />
         <${PricesPanel} polled=${overview} />
@@ -32,7 +33,7 @@ export function OpsPage({ api }) {
       <div class="two-thirds stack">
         <${QueuesPanel} polled=${overview} />
         <${ScansPanel} polled=${overview} />
-        <${ReconciliationsPanel} api=${api} />
+        <${ReconciliationsPanel} api=${api} isWell=${isWell} />
       </div>
     </div>
   `;

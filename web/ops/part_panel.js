@@ -6,9 +6,8 @@ import { useNow } from "../shared/clock.js";
 import { ago } from "../shared/format.js";
 import { Panel } from "../shared/panel.js";
 import { html } from "../shared/view.js";
+import { OLD_AFTER_MS } from "./ages.js";
 import { ClockIcon } from "./ops_icons.js";
-
-const OLD_AFTER_MS = 10_000;
 
 /**
  * @param {object} props those of Panel, and:
@@ -21,7 +20,7 @@ export function PartPanel({ part, polled, actions, children, ...rest }) {
   const known = polled.data?.parts[part] ?? null;
   return html`
     <${Panel} ...${rest} polled=${silenced(polled)}
-      actions=${html`${known && html`<${Age} part=${known} />`}${actions}`}>
+      actions=${html`${known && html`<${Age} part=${known} isLate=${polled.error !== null} />`}${actions}`}>
       ${(seen) => html`
         <${Why} part=${seen.parts[part]} />
         ${seen.parts[part].at !== null && draw(seen.parts[part].value, seen)}
@@ -36,9 +35,10 @@ function silenced(polled) {
 }
 
 /** How old the part is; nothing while it is as fresh as it should be. */
-function Age({ part }) {
+function Age({ part, isLate }) {
   const now = useNow();
-  if (part.at === null || (part.why === null && now - part.at < OLD_AFTER_MS)) return null;
+  const isFresh = part.why === null && !isLate && now - part.at < OLD_AFTER_MS;
+  if (part.at === null || isFresh) return null;
   return html`<p class="age old"><${ClockIcon} />as of ${ago(part.at, now)}</p>`;
 }
 

@@ -3,6 +3,7 @@ import { useNow } from "../shared/clock.js";
 import { absoluteTime, duration, groupAmount } from "../shared/format.js";
 import { Empty } from "../shared/parts.js";
 import { html } from "../shared/view.js";
+import { passed_s } from "./ages.js";
 import { Mark } from "./mark.js";
 import { PartPanel } from "./part_panel.js";
 
@@ -43,7 +44,7 @@ function Prices({ prices, at }) {
 function Price({ price, at }) {
   const now = useNow();
   const { tone, word } = SOURCES[price.source];
-  const age_s = price.age_s === null ? null : Math.floor(price.age_s + Math.max(0, now - at) / 1000);
+  const age_s = price.age_s === null ? null : Math.floor(price.age_s + passed_s(at, now));
   return html`
     <tr data-price=${price.symbol}>
       <th scope="row">${price.symbol}</th>

@@ -5,6 +5,7 @@ import { Panel } from "../shared/panel.js";
 import { Empty, TimeAgo } from "../shared/parts.js";
 import { usePolled } from "../shared/polling.js";
 import { html, useEffect, useRef, useState } from "../shared/view.js";
+import { useAgain } from "./again.js";
 import { Findings } from "./findings.js";
 import { Mark } from "./mark.js";
 import { RUN, RUNS } from "./overview_shape.js";
@@ -13,12 +14,13 @@ import { count } from "./transfers_panel.js";
 const EVERY_S = 3;
 const SHOWN = 5;
 
-/** @param {{api: import("../shared/api.js").Api}} props */
-export function ReconciliationsPanel({ api }) {
+/** @param {{api: import("../shared/api.js").Api, isWell: boolean}} props isWell: the database is */
+export function ReconciliationsPanel({ api, isWell }) {
   const polled = usePolled(
     (signal) => api.get(`/v1/reconciliations?limit=${SHOWN}`, { shape: RUNS, signal }),
     { every_s: EVERY_S, on: [api] },
   );
+  useAgain(polled, isWell);
   const { begin, isBeginning, said } = useBeginning(api, polled.refresh);
   const actions = html`
     <button type="button" class="button small" aria-disabled=${isBeginning} onClick=${begin}>

@@ -4,14 +4,14 @@ import { html, useEffect, useRef, useState } from "../shared/view.js";
 import { Found } from "./found.js";
 import { go, readId, useRoute } from "./route.js";
 
-/** @param {{api: import("../shared/api.js").Api}} props */
-export function SearchPanel({ api }) {
+/** @param {{api: import("../shared/api.js").Api, isWell: boolean}} props isWell: the database is */
+export function SearchPanel({ api, isWell }) {
   return html`
-    <${Panel} name="search" title="Find a transfer"><${Search} api=${api} /></>
+    <${Panel} name="search" title="Find a transfer"><${Search} api=${api} isWell=${isWell} /></>
   `;
 }
 
-function Search({ api }) {
+function Search({ api, isWell }) {
   const id = useRoute();
   const input = useRef(null);
   const [error, setError] = useState(null);
@@ -45,6 +45,6 @@ function Search({ api }) {
       <button class="button" type="submit">Find</button>
       <p class="field-error" id="transfer-id-error" role="alert">${error}</p>
     </form>
-    ${id && html`<${Found} key=${id} api=${api} id=${id} onClose=${close} />`}
+    ${id && html`<${Found} key=${id} api=${api} id=${id} isWell=${isWell} onClose=${close} />`}
   `;
 }

@@ -17,7 +17,7 @@ const STATUSES = {
     word: "Degraded",
     tone: "warn",
     icon: WarnIcon,
-    says: "Something is amiss. Nothing that was accepted is lost; what it means stands below.",
+    says: "Nothing that was accepted is lost.",
   },
   down: {
     word: "Down",
@@ -64,7 +64,12 @@ function Verdict({ overview, at }) {
     <div class="verdict ${tone}">
       <span class="verdict-mark"><${icon} /></span>
       <p class="verdict-word">${word}</p>
-      <p class="verdict-says">${says}</p>
+      <p class="verdict-says">
+        ${amissIn(overview).map((name) => html`
+          <span key=${name} class="verdict-amiss">${capital(name)}: ${overview.components[name].detail}. </span>
+        `)}
+        ${says}
+      </p>
       <p class="verdict-age" title=${absoluteTime(at)}>seen ${ago(at, now)}</p>
     </div>
   `;
@@ -90,14 +95,25 @@ function NoAnswer({ polled }) {
   `;
 }
 
+function amissIn({ components }) {
+  return Object.keys(components).filter((name) => components[name].status !== "ok");
+}
+
+function capital(name) {
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
 /** What changes only when something happened, so that listening to it is no burden. */
 function announcement(overview, error) {
   if (error) return `Status not known. ${sentenceOf(error)}`;
-  const amiss = Object.keys(overview.components).filter(
-    (name) => overview.components[name].status !== "ok",
-  );
+  const amiss = amissIn(overview);
   const { word } = STATUSES[overview.status];
   return amiss.length ? `${word}. Amiss: ${amiss.join(", ")}.` : `${word}.`;
+}
+
+/** Without what it means, which is said above. */
+function shortened(detail) {
+  return detail.split(": ")[0];
 }
 
 function Components({ components }) {
@@ -107,8 +123,8 @@ function Components({ components }) {
         const { word, tone } = COMPONENT_MARKS[status];
         return html`
           <div key=${name} class="component ${tone}" data-component=${name}>
-            <dt>${name}</dt>
-            <dd><${Mark} tone=${tone}>${word}</><span class="component-detail">${detail}</span></dd>
+            <dt>${capital(name)}</dt>
+            <dd><${Mark} tone=${tone}>${word}</><span class="component-detail">${status === "ok" ? detail : shortened(detail)}</span></dd>
           </div>
         `;
       })}

@@ -3,6 +3,7 @@ import { useNow } from "../shared/clock.js";
 import { duration } from "../shared/format.js";
 import { Empty } from "../shared/parts.js";
 import { html } from "../shared/view.js";
+import { passed_s } from "./ages.js";
 import { Mark } from "./mark.js";
 import { OutsideIcon } from "./ops_icons.js";
 import { PartPanel } from "./part_panel.js";
@@ -53,8 +54,7 @@ function Workers({ workers, at }) {
 
 function Worker({ worker, at }) {
   const now = useNow();
-  // As old as it was then, and what has passed on this clock since.
-  const age_s = Math.floor(worker.age_s + Math.max(0, now - at) / 1000);
+  const age_s = Math.floor(worker.age_s + passed_s(at, now));
   return html`
     <tr data-worker=${worker.name}>
       <th scope="row">${worker.name}<span class="row-says">${worker.program}</span></th>
