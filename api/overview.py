@@ -29,6 +29,7 @@ _BREAKER: Final = {
     "half-open": "the database was away: a probe tries whether it is back",
 }
 _NEVER_RAN: Final = "no run is on record: it has not run, or the cache was emptied since"
+_NEVER_RECONCILED: Final = "it has never run"
 _PARTS: Final = {
     "database": ("transfers",),
     "broker": ("buffered", "queues"),
@@ -106,13 +107,16 @@ def _scans(seen: Seen) -> list[Json] | None:
     if seen.cache is None:
         return None
     scans = [_scan(name, seen.cache.notes.get(name), seen.at) for name in SHOWN]
-    books = seen.database and seen.database.books
+    if seen.database is None:
+        return scans
     # Its last run is in the database, the others' are in the cache.
-    return [*scans, _scan("reconciliation", books.note, seen.at)] if books else scans
+    books = seen.database.books
+    note = None if books is None else books.note
+    return [*scans, _scan("reconciliation", note, seen.at, without=_NEVER_RECONCILED)]
 
 
-def _scan(name: str, note: ScanNote | None, now: datetime) -> Json:
+def _scan(name: str, note: ScanNote | None, now: datetime, *, without: str = _NEVER_RAN) -> Json:
     if note is None:
-        return {"name": name, "at": None, "ok": False, "result": _NEVER_RAN}
+        return {"name": name, "at": None, "ok": False, "result": without}
     at = now - timedelta(seconds=note.age_s)
     return {"name": name, "at": time_text(at), "ok": note.ok, "result": note.result}

@@ -137,8 +137,9 @@ def _scans(seen: Seen) -> Iterator[Metric]:
     notes: dict[str, ScanNote | None] = {}
     if seen.cache is not None:
         notes = {name: seen.cache.notes.get(name) for name in NAMES}
-    if seen.database is not None and seen.database.books is not None:
-        notes["reconciliation"] = seen.database.books.note
+    if seen.database is not None:
+        books = seen.database.books
+        notes["reconciliation"] = None if books is None else books.note
     yield _gauge(
         "truepenny_scan_ok",
         "Whether the last run of a scan went well; 0 when none is on record.",

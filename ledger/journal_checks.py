@@ -140,6 +140,8 @@ def _sides() -> str:
     return f"CASE posting.leg {' '.join(conditions)} ELSE false END"
 
 
+# Each LATERAL is looked up row by row, in an index. The planner knows too little of a range of
+# pairs, and joined whole tables to it: a piece then took the longer the larger the books were.
 _CHECK = """
 WITH said AS MATERIALIZED (
     SELECT transfers.id, transfers.source_id, transfers.destination_id, transfers.asset,
@@ -165,24 +167,28 @@ WITH said AS MATERIALIZED (
                    ELSE '' END
                ELSE '' END AS expected
     FROM transfers
-    LEFT JOIN wallets AS transit ON transit.asset = transfers.asset AND transit.kind = 'transit'
-    LEFT JOIN wallets AS source ON source.id = transfers.source_id
-    LEFT JOIN wallets AS destination ON destination.id = transfers.destination_id
-    LEFT JOIN unfinished ON unfinished.transfer_id = transfers.id
-    LEFT JOIN outcomes ON outcomes.transfer_id = transfers.id
+    LEFT JOIN LATERAL (SELECT id FROM wallets WHERE asset = transfers.asset AND kind = 'transit'
+                       LIMIT 1) AS transit ON true
+    LEFT JOIN LATERAL (SELECT asset FROM wallets WHERE id = transfers.source_id
+                       LIMIT 1) AS source ON true
+    LEFT JOIN LATERAL (SELECT asset FROM wallets WHERE id = transfers.destination_id
+                       LIMIT 1) AS destination ON true
+    LEFT JOIN LATERAL (SELECT * FROM unfinished WHERE transfer_id = transfers.id
+                       LIMIT 1) AS unfinished ON true
+    LEFT JOIN LATERAL (SELECT * FROM outcomes WHERE transfer_id = transfers.id
+                       LIMIT 1) AS outcomes ON true
     WHERE {which}
-), legs AS (
-    SELECT posting.transfer_id, string_agg(posting.leg, ',' ORDER BY posting.seq) AS found,
-           bool_and(coalesce(posting.amount = said.amount AND {sides}, false)) AS fit,
-           array_agg(posting.debit_wallet_id) || array_agg(posting.credit_wallet_id) AS wallet_ids
-    FROM said JOIN postings AS posting ON posting.transfer_id = said.id
-    GROUP BY posting.transfer_id
 )
 SELECT said.id, said.asset, said.state, said.is_open, said.is_ended, said.disagrees,
        said.expected, coalesce(legs.found, '') AS found,
        CAST(ARRAY[said.source_id, said.destination_id, said.transit_id] || legs.wallet_ids
             AS text[]) AS wallet_ids
-FROM said LEFT JOIN legs ON legs.transfer_id = said.id
+FROM said CROSS JOIN LATERAL (
+    SELECT string_agg(posting.leg, ',' ORDER BY posting.seq) AS found,
+           bool_and(coalesce(posting.amount = said.amount AND {sides}, false)) AS fit,
+           array_agg(posting.debit_wallet_id) || array_agg(posting.credit_wallet_id) AS wallet_ids
+    FROM postings AS posting WHERE posting.transfer_id = said.id
+) AS legs
 WHERE said.is_open = said.is_ended OR said.disagrees
    OR coalesce(legs.found, '') <> said.expected OR NOT coalesce(legs.fit, true)
 ORDER BY said.id
@@ -201,7 +207,10 @@ _BEHIND = (
 _AFTER = (bindparam("after_at", type_=Time), bindparam("after_id", type_=Uuid()))
 _LAST = (bindparam("last_at", type_=Time), bindparam("last_id", type_=Uuid()))
 _IN_RANGE = _check(
-    f"{_BEHIND} AND (transfers.created_at, transfers.id) <= (:last_at, :last_id)", *_AFTER, *_LAST
+    f"{_BEHIND} AND (transfers.created_at, transfers.id) <= (:last_at, :last_id)"
+    " AND transfers.created_at <= :last_at",
+    *_AFTER,
+    *_LAST,
 )
 _BY_ID = _check("transfers.id = :id", bindparam("id", type_=Uuid()))
 _RANGE = (
@@ -221,7 +230,7 @@ _RANGE = (
 def _orphans_of(table: str, wallet_ids: str) -> TextClause:
     query = f"""
         SELECT transfer_id AS id, CAST({wallet_ids} AS text[]) AS wallet_ids,
-               NOT EXISTS (SELECT FROM transfers WHERE transfers.id = transfer_id) AS is_orphan
+               (SELECT true FROM transfers WHERE transfers.id = transfer_id) IS NULL AS is_orphan
         FROM {table} WHERE transfer_id > :after ORDER BY transfer_id LIMIT :most
     """  # noqa: S608 - composed of our own words
     return text(query).bindparams(bindparam("after", type_=Uuid())).columns(id=Uuid())  # type: ignore[return-value]

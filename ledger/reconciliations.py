@@ -162,7 +162,7 @@ def count_findings(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def prune(connection: Connection) -> int:
-    """Delete old runs that found nothing, a bounded number. Returns: how many."""
+    """Delete old runs that found nothing new, a bounded number. Returns: how many."""
     argument = {"age": timedelta(seconds=KEPT_S), "most": PRUNED_AT_ONCE}
     return connection.execute(_PRUNE, argument).rowcount
 
@@ -204,7 +204,7 @@ _PRUNE = text("""
     DELETE FROM reconciliations WHERE id IN (
         SELECT id FROM reconciliations AS old
         WHERE started_at < now() - :age AND state <> 'running'
-          AND findings_count = 0 AND standing_count = 0
+          AND findings_count = 0
           AND NOT EXISTS (SELECT FROM reconciliation_findings WHERE reconciliation_id = old.id)
         ORDER BY started_at LIMIT :most)
 """).bindparams(bindparam("age", type_=Interval()), bindparam("most", type_=Integer()))

@@ -260,7 +260,8 @@ WITH chunk AS MATERIALIZED (
            read_balance + sum(change) OVER (in_order ROWS UNBOUNDED PRECEDING) AS total,
            coalesce(lag(seq) OVER in_order, read_seq) AS seq_before,
            lead(seq) OVER in_order IS NULL AS is_last,
-           NOT EXISTS (SELECT FROM transfers WHERE id = transfer_id) AS is_orphan
+           -- Not EXISTS, for which all transfers may be read into a table of hashes.
+           (SELECT true FROM transfers WHERE id = transfer_id) IS NULL AS is_orphan
     FROM lines WINDOW in_order AS (PARTITION BY wallet_id ORDER BY created_at, seq)
 ), read AS (
     SELECT wallet_id, count(*) AS lines,

@@ -1,7 +1,7 @@
 """A port of its own for the metrics of a program that serves no HTTP otherwise.
 
 Guarantees that whatever happens there harms nobody: a port that cannot be had is one line of the
-log, and a request that hangs costs one thread for seconds.
+log, and what hangs there costs a few threads of this process, however many connect.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from monitoring.exposition import measured, page
 from monitoring.logs import EventLogger
 
 REQUEST_WITHIN_S: Final = 5.0
+MAX_CONNECTIONS: Final = 16
+"""Each is a thread in the process that all others of its program depend on."""
 
 events = EventLogger(__name__)
 
@@ -43,6 +45,26 @@ class _Server(ThreadingHTTPServer):
     """Says nothing about clients that went away."""
 
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be had
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
         events.debug("metrics_not_sent", client=str(client_address))

@@ -159,7 +159,7 @@ def test_the_overview_tells_who_is_alive_and_which_scan_is_old() -> None:
     age = found.at - datetime.fromisoformat(recovery["at"])
     assert 89 < age.total_seconds() < 91
     assert (drain["at"], drain["ok"]) == (None, False)
-    assert [scan["name"] for scan in document["scans"]] == list(SHOWN)
+    assert [scan["name"] for scan in document["scans"]] == [*SHOWN, "reconciliation"]
 
 
 def test_the_books_are_a_scan_like_the_others_and_their_findings_are_counted() -> None:
@@ -176,6 +176,16 @@ def test_the_books_are_a_scan_like_the_others_and_their_findings_are_counted() -
     labels = 'action="rebuilt",kind="balance"'
     assert f"truepenny_reconciliation_findings_total{{{labels}}} 1.0" in printed
     assert 'truepenny_scan_age_seconds{scan="reconciliation"} 7.0' in printed
+
+
+def test_books_that_were_never_looked_at_are_a_scan_that_does_not_go_well() -> None:
+    found = seen(database=lambda: DATABASE)
+    *_, scan = overview_json(found, flower_url=None)["scans"]
+    assert (scan["name"], scan["at"], scan["ok"]) == ("reconciliation", None, False)
+    printed = page(list(seen_families(found)), accept="").content.decode()
+    assert 'truepenny_scan_ok{scan="reconciliation"} 0.0' in printed
+    unseen = page(list(seen_families(replace(found, database=None))), accept="").content.decode()
+    assert "reconciliation" not in unseen
 
 
 def test_every_queue_has_a_purpose() -> None:
