@@ -44,6 +44,7 @@ FINDING_FIELDS = [
 @pytest.fixture(autouse=True)
 def ended(api_engine: Engine) -> Iterator[None]:
     """Nobody does the work here: what other tests' books look like is none of these' business."""
+    end_all(api_engine)
     yield
     end_all(api_engine)
 

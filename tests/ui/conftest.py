@@ -1,4 +1,7 @@
-"""One Truepenny and one browser for all tests here, and a fresh profile for each test."""
+"""One Truepenny and one browser for all tests here, and a fresh profile for each test.
+
+They end with the last of these tests: their workers would take what later ones publish.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ NewPage = Callable[..., WalletPage]
 NewOpsPage = Callable[..., OpsPage]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -45,7 +48,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ui_town(
     servers_folder: Path,
     redis_broker: RedisBroker,
@@ -62,7 +65,7 @@ def ui_town(
             yield everything
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(ui_town: Town) -> Iterator[ApiProcess]:
     """The API that serves the pages, which tests may kill."""
     process = ApiProcess(ui_town.environment, ui_town.folder / "ui-api.log")
@@ -98,7 +101,7 @@ def wallets(new_page: NewPage) -> WalletPage:
     return new_page().open()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ui_admin(ui_town: Town, api: ApiProcess) -> Caller:
     """An admin, who calls the API that serves the pages."""
     with transaction(ui_town.engine) as connection:
