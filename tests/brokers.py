@@ -117,8 +117,15 @@ class RabbitBroker:
     def empty(self) -> None:
         # Not deleted: where quorum queues are deleted and declared again and again, RabbitMQ
         # 3.10 may refuse a name from then on (`cluster_not_formed`) until it is started anew.
-        for name in (*queues.HINTS, intake_queue.QUEUE, intake_queue.ASIDE):
-            self.purge(name)
+        try:
+            for name in (*queues.HINTS, intake_queue.QUEUE, intake_queue.ASIDE):
+                self.purge(name)
+        except (OSError, amqp.AMQPError):
+            # A queue that came back dead from a kill (see workers/dead_queues.py) cannot be
+            # emptied, and nobody replaces it where no worker runs.
+            self.process.kill()
+            self._server.forget()
+            self.process.start()
 
     def fill(self) -> None:
         self._server.limit_memory("1")

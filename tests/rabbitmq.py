@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass, field
@@ -93,6 +94,10 @@ class RabbitMQ:
             server=_PROGRAMS / "rabbitmq-server",
         )
         self.place.write_configuration(self._file("sh").name, start)
+
+    def forget(self) -> None:
+        """Delete all data of the node, which must not run."""
+        shutil.rmtree(self.place.data / self.name)
 
     def probe(self) -> None:
         """Log in.

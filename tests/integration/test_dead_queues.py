@@ -22,6 +22,7 @@ def test_queues_that_answer_are_left_alone_and_the_process_says_that_it_goes_on(
 ) -> None:
     app = app_on(rabbit_broker)
     declare(app)
+    rabbit_broker.purge(queues.SCANS)
     with app.connection_for_write() as connection:
         connection.Producer().publish("hint", exchange="", routing_key=queues.SCANS)
     beats: list[int] = []
@@ -41,6 +42,13 @@ def test_queues_that_came_back_dead_work_again(brokers_place: Place, tmp_path: P
         broker.process.kill()
         broker.process.start()
         eventually(lambda: all_take_and_give(app), within_s=60)
+        declare(app)
+        broker.process.kill()
+        broker.process.start()
+        broker.empty()
+        declare(app)
+        assert broker.waiting(queues.SCANS) == 0
+        assert all_take_and_give(app)
 
 
 def app_on(broker: RabbitBroker) -> Celery:
