@@ -32,7 +32,7 @@ def _end(response: Response) -> Response:
     rule = request.url_rule
     REQUEST_SECONDS.observe(
         took_s,
-        _NO_ROUTE if rule is None else _template(rule.rule),
+        _NO_ROUTE if rule is None else template(rule.rule),
         request.method if request.method in METHODS else "other",
         f"{response.status_code // 100}xx",
         "yes" if "Prefer" in request.headers else "no",
@@ -41,6 +41,6 @@ def _end(response: Response) -> Response:
 
 
 @lru_cache(maxsize=1024)
-def _template(rule: str) -> str:
+def template(rule: str) -> str:
     """Write a rule as the API's description does: with {name} for each argument."""
     return _ARGUMENT.sub(r"{\1}", rule)

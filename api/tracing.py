@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from api.measuring import METHODS
+from api.measuring import METHODS, template
 from monitoring import traces
 
 if TYPE_CHECKING:
@@ -55,6 +55,4 @@ class TracedRequests:
 def _route(environ: WSGIEnvironment) -> str:
     """The route that Flask found: `/v1/transfers/{transfer_id}`."""
     rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-    if rule is None:
-        return UNKNOWN_ROUTE
-    return str(rule.rule).replace("<uuid:", "{").replace("<", "{").replace(">", "}")
+    return UNKNOWN_ROUTE if rule is None else template(rule.rule)

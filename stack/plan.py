@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def app_programs(self) -> list[Program]:
-        app = app_programs(self.settings, run=self.folders.run, ready=self.folders.ready)
+        app = app_programs(run=self.folders.run, ready=self.folders.ready)
         return [*app, *self.extras]
 
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from settings import Settings
 from stack.server import Server, launch_command, server_command
 from tasks import queues
 
@@ -34,7 +33,7 @@ class Program:
     has_heartbeat: bool = False
 
 
-def app_commands(_settings: Settings) -> dict[str, tuple[str, ...]]:
+def app_commands() -> dict[str, tuple[str, ...]]:
     """What the application consists of, by the names that logs and messages use."""
     celery = (sys.executable, "-m", "celery", "--app", "workers.app")
     return {
@@ -60,7 +59,7 @@ def app_commands(_settings: Settings) -> dict[str, tuple[str, ...]]:
 _WITH_HEARTBEAT = ("money", "scans", "beat")
 
 
-def app_programs(settings: Settings, *, run: Path, ready: Path) -> list[Program]:
+def app_programs(*, run: Path, ready: Path) -> list[Program]:
     """The application's programs. They wait for `ready`: first the servers, then migrations."""
     return [
         Program(
@@ -68,7 +67,7 @@ def app_programs(settings: Settings, *, run: Path, ready: Path) -> list[Program]
             launch_command(command, "--after", str(ready), "--pace", str(run / f"{name}.pace")),
             has_heartbeat=name in _WITH_HEARTBEAT,
         )
-        for name, command in app_commands(settings).items()
+        for name, command in app_commands().items()
     ]
 
 

@@ -21,18 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Become the program of the role that is named. Returns: the exit code, when it cannot."""
     role: str = _parser().parse_args(arguments).role
     try:
-        settings = Settings.from_environment()
+        Settings.from_environment()  # what is wrong with them is said here, in one line
     except SettingsError as error:
         return _refuse(str(error))
-    commands = role_commands(settings)
+    commands = role_commands()
     if role in commands:
         os.execv(commands[role][0], commands[role])  # noqa: S606 - becoming the program is the task
     return _refuse(f"there is no role {role!r}: it must be one of {', '.join(commands)}")
 
 
-def role_commands(settings: Settings) -> dict[str, tuple[str, ...]]:
+def role_commands() -> dict[str, tuple[str, ...]]:
     """What each role runs: the parts of the application, and the job that comes before them."""
-    return {**app_commands(settings), MIGRATIONS_ROLE: MIGRATIONS}
+    return {**app_commands(), MIGRATIONS_ROLE: MIGRATIONS}
 
 
 def _refuse(why: str) -> int:

@@ -10,6 +10,7 @@ from ledger import reconciling
 from ledger.errors import Unavailable
 from ledger.findings import Finding
 from ledger.reconciliations import Reconciliation
+from monitoring import check_ins
 from monitoring.logs import EventLogger
 from settings import Settings
 from tasks import queues
@@ -21,6 +22,8 @@ TASK_NAME = "scans.reconcile"
 WORKS_FOR_S = 2.0
 """Well below the time between two beats, so that a long run leaves the processes that scan more
 than half of their time."""
+MAX_WAITING = 5
+"""With so many scans in the queue nobody does them, and one more would be done no sooner."""
 
 
 @shared_task(name=TASK_NAME)
@@ -35,21 +38,17 @@ def reconcile() -> None:
         run = reconciling.work(engine(), every_s=every_s, works_for_s=WORKS_FOR_S, found=found)
     except Unavailable as error:  # the next beat comes soon
         events.warning("reconciliation_interrupted", error=str(error))
+        check_ins.note(ok=False)
     else:
+        check_ins.note(ok=run is None or run.state != "failed")
         _tell_end(run)
     finally:
         for finding in found:
             _tell(finding)
 
 
-MAX_WAITING = 5
-
-
 def publish_unless_scans_wait(app: Celery) -> None:
-    """Have the task done now, not with the next beat. Raises: whatever the broker's client does.
-
-    While scans pile up because nobody does them, one more would be done no sooner.
-    """
+    """Have the task done now, not with the next beat. Raises: whatever the broker's client does."""
     if queues.count_waiting(app, queues.SCANS) < MAX_WAITING:
         reconcile.apply_async()
 

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import text
 
 from ledger.database import autocommit, build_engine
-from settings import Settings
 from stack.processes import app_commands
 from tasks import engine as worker_engine
 from tasks import queues
@@ -59,15 +58,13 @@ def test_without_an_autoscaler_there_are_two_of_what_may_be_several() -> None:
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_triggers_look_at_the_queues_that_money_workers_empty(
-    name: str, settings: Settings
-) -> None:
+def test_triggers_look_at_the_queues_that_money_workers_empty(name: str) -> None:
     each = stack(name)
     triggers = scaled_object(each)["triggers"]
     watched = {
         one["metadata"].get("queueName") or one["metadata"].get("listName") for one in triggers
     } - {None}
-    command = app_commands(settings)["money"]
+    command = app_commands()["money"]
     consumed = command[command.index("--queues") + 1].split(",")
     assert watched == {*consumed} == {queues.ADVANCE, queues.RESERVE}
     kind = "rabbitmq" if each.of_kind("RabbitmqCluster") else "redis"
@@ -110,12 +107,12 @@ def test_what_waits_is_counted_cheaply(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("name", ["dev", *SCALED])
-def test_the_database_has_a_connection_for_everybody(name: str, settings: Settings) -> None:
+def test_the_database_has_a_connection_for_everybody(name: str) -> None:
     """At the most pods there may be, and while each kind is being replaced by one more."""
     each = stack(name)
     needed = OF_OTHERS + 1  # the migrations
     for role in ("api", "money", "scans"):
-        needed += (most_pods(each, role) + 1) * connections_of(each, role, settings)
+        needed += (most_pods(each, role) + 1) * connections_of(each, role)
     assert needed <= max_connections(each)
 
 
@@ -126,13 +123,14 @@ def most_pods(each: Stack, role: str) -> int:
     return int(each.of_role(role)["spec"]["replicas"])
 
 
-def connections_of(each: Stack, role: str, settings: Settings) -> int:
+def connections_of(each: Stack, role: str) -> int:
     """Of one pod, at most."""
     if role == "api":
         processes = int(each.one("ConfigMap", "truepenny-settings")["data"]["API_PROCESSES"])
         pool = inspect.signature(build_engine).parameters["pool_size"].default
-        return processes * (int(pool) + 3)  # prices, health and the probe have their own
-    command = app_commands(settings)[role]
+        own = ("prices", "health", "the overview", "the probe")
+        return processes * (int(pool) + len(own))
+    command = app_commands()[role]
     children = int(command[command.index("--concurrency") + 1])
     return children * worker_engine.POOL_SIZE + 1  # the probe's
 

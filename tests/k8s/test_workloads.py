@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from api.openapi.document import build_document
-from settings import Settings
 from stack.processes import app_commands
 from tests.k8s.stacks import ROLES, WORKERS, Stack, containers, pod, role_of, stack
 from tests.servers import ROOT
@@ -130,8 +129,8 @@ def test_each_version_has_a_job_of_its_own() -> None:
         assert job["metadata"]["name"] == f"truepenny-migrations-{tag}"
 
 
-def test_containers_start_what_there_is_to_start(each: Stack, settings: Settings) -> None:
-    commands = app_commands(settings)
+def test_containers_start_what_there_is_to_start(each: Stack) -> None:
+    commands = app_commands()
     for role in ROLES:
         (container,) = pod(each.of_role(role))["containers"]
         if role == "migrations":

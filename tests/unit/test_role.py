@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from settings import Settings
 from stack.processes import app_commands
 from stack.role import main, role_commands
 from tests.servers import ROOT
@@ -23,9 +22,8 @@ URLS = {
 
 
 def test_every_part_of_make_up_is_a_role_with_the_same_command() -> None:
-    settings = Settings.from_environment(URLS)
-    roles = role_commands(settings)
-    assert {name: roles[name] for name in roles if name != "migrations"} == app_commands(settings)
+    roles = role_commands()
+    assert {name: roles[name] for name in roles if name != "migrations"} == app_commands()
 
 
 def test_what_cannot_start_says_so_in_one_line(
@@ -44,7 +42,7 @@ def test_what_cannot_start_says_so_in_one_line(
 def test_the_process_becomes_its_program(tmp_path: Path) -> None:
     """So signals and exit codes are the program's own."""
     environment = {**os.environ, **URLS, "DATA_DIR": str(tmp_path)}
-    command = app_commands(Settings.from_environment(environment))["beat"]
+    command = app_commands()["beat"]
     with subprocess.Popen(
         (sys.executable, "-m", "stack.role", "beat"),
         cwd=ROOT,
