@@ -165,3 +165,32 @@ def test_every_vendored_file_is_in_the_notice_with_a_licence_beside_it() -> None
     for paragraph in notice.split("\n\n"):
         if paragraph.lstrip().startswith("web/vendor/"):
             assert paragraph.rstrip().endswith("-LICENSE.txt"), paragraph
+
+
+def test_every_text_file_keeps_to_the_editor_settings() -> None:
+    wrong = []
+    for name in tracked():
+        path = ROOT / name
+        if path.suffix in (".png", ".woff2") or "vendor" in path.parts or not path.is_file():
+            continue
+        text = path.read_bytes().decode()
+        if text and not text.endswith("\n"):
+            wrong.append(f"{name}: no newline at the end")
+        if re.search(r"[ \t\r]$", text, re.MULTILINE):
+            wrong.append(f"{name}: blanks at the end of a line")
+        if "\t" in text and path.name != "Makefile":
+            wrong.append(f"{name}: a tab")
+    assert not wrong
+
+
+def test_the_forge_and_pre_commit_run_the_projects_own_commands() -> None:
+    """They name no tool that `make venv` does not install, and no second list of checks."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = workflow["jobs"]["check"]["steps"]
+    assert steps[-1] == {"run": "bash .ci/run"}
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repo["repo"] for repo in hooks] == ["local"]
+    tools = {hook["entry"].split()[2] for hook in hooks[0]["hooks"]}
+    dev = {canonicalize_name(one.name) for one in asked_for("dev")}
+    assert tools == {"ruff", "mypy"}
+    assert tools < dev
