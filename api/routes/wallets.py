@@ -8,12 +8,17 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy import Connection
 
-from api.answers import balance_json, posting_json, wallet_json
 from api.authentication import admin, caller
-from api.bodies import NewWallet
 from api.cursors import make_cursor, read_id_cursor, read_seq_cursor
-from api.queries import BalanceAt, Page
-from api.responses import json_response, list_response
+from api.responses import json_response
+from api.schemas.requests import BalanceAt, NewWallet, Page
+from api.schemas.wallets import (
+    PostingList,
+    WalletList,
+    balance_answer,
+    posting_answer,
+    wallet_answer,
+)
 from api.services import services
 from api.validation import parse_body, parse_query, require_no_body, require_no_query
 from ledger import wallets
@@ -47,7 +52,7 @@ def create() -> Response:
             owner_id=body.owner,
             metadata=body.metadata or {},
         )
-    return json_response(wallet_json(wallet), 201, {"Location": f"/v1/wallets/{wallet.id}"})
+    return json_response(wallet_answer(wallet), 201, {"Location": f"/v1/wallets/{wallet.id}"})
 
 
 def index() -> Response:
@@ -60,7 +65,8 @@ def index() -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("wallets", data[-1].created_at, data[-1].id) if more else None
-    return list_response([wallet_json(wallet) for wallet in data], cursor)
+    answer: WalletList = {"data": [wallet_answer(each) for each in data], "next_cursor": cursor}
+    return json_response(answer)
 
 
 def show(wallet_id: UUID) -> Response:
@@ -68,7 +74,7 @@ def show(wallet_id: UUID) -> Response:
     require_no_query()
     with services().database.autocommit() as connection:
         wallet = wallets.get_wallet(connection, wallet_id, caller=caller())
-    return json_response(wallet_json(wallet))
+    return json_response(wallet_answer(wallet))
 
 
 def postings(wallet_id: UUID) -> Response:
@@ -82,7 +88,9 @@ def postings(wallet_id: UUID) -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("postings", data[-1].created_at, data[-1].seq) if more else None
-    return list_response([posting_json(line, scale=wallet.scale) for line in data], cursor)
+    lines = [posting_answer(line, scale=wallet.scale) for line in data]
+    answer: PostingList = {"data": lines, "next_cursor": cursor}
+    return json_response(answer)
 
 
 def balance(wallet_id: UUID) -> Response:
@@ -90,7 +98,7 @@ def balance(wallet_id: UUID) -> Response:
     at = parse_query(BalanceAt).at
     with services().database.autocommit() as connection:
         wallet, then = wallets.balance_at(connection, wallet_id, at, caller=caller())
-    return json_response(balance_json(wallet, then, at))
+    return json_response(balance_answer(wallet, then, at))
 
 
 def freeze(wallet_id: UUID) -> Response:
@@ -113,4 +121,4 @@ def _change(change: Callable[[Connection, UUID], Wallet], wallet_id: UUID) -> Re
     require_no_body()
     with services().database.transaction() as connection:
         wallet = change(connection, wallet_id)
-    return json_response(wallet_json(wallet))
+    return json_response(wallet_answer(wallet))

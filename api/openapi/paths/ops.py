@@ -1,14 +1,14 @@
-"""The operations for operators."""
+"""Operations for operators."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from api import ops_models
 from api.openapi import examples
 from api.openapi.operations import Answer, Operation
+from api.schemas.ops import OverviewAnswer
 
-_OVERVIEW: Final[dict[str, Any]] = {
+_OVERVIEW: Final[OverviewAnswer] = {
     "at": "2026-01-31T12:00:01.500000Z",
     "status": "ok",
     "components": examples.HEALTH["components"],
@@ -55,7 +55,7 @@ OPS: Final = (
         answers={
             200: Answer(
                 description="As much as is known.",
-                model=ops_models.OverviewAnswer,
+                schema=OverviewAnswer,
                 example=_OVERVIEW,
             )
         },

@@ -1,4 +1,4 @@
-"""The operation by which pages report their errors."""
+"""Operation by which pages report their errors."""
 
 from __future__ import annotations
 
