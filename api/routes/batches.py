@@ -41,13 +41,11 @@ def create() -> Response:
     usable = [each for each in checked if isinstance(each, TransferRequest)]
     answers = iter(services().intake.submit(usable) if usable else ())
     request = request_id()
-    answer: BatchAnswer = {
-        "results": [
-            _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)
-            for each in checked
-        ]
-    }
-    return json_response(answer, 202)
+    results = [
+        _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)
+        for each in checked
+    ]
+    return json_response(BatchAnswer(results=results), 202)
 
 
 def _check_all(

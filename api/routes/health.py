@@ -48,8 +48,7 @@ def ready() -> Response:
 
 def live() -> Response:
     """Say that this process answers. It asks nobody else: their faults are not cured here."""
-    answer: LiveAnswer = {"status": "ok"}
-    return json_response(answer)
+    return json_response(LiveAnswer(status="ok"))
 
 
 def _answer(document: HealthAnswer | ReadyAnswer, *, is_well: bool) -> Response:

@@ -22,9 +22,8 @@ def blueprint(prefix: str) -> Blueprint:
 def index() -> Response:
     """List every price that is followed, on one page: the settings bound their number."""
     require_no_query()
-    found = [price_answer(quote) for quote in services().prices.quotes()]
-    answer: PriceList = {"data": found, "next_cursor": None}
-    return json_response(answer)
+    answers = [price_answer(quote) for quote in services().prices.quotes()]
+    return json_response(PriceList(data=answers, next_cursor=None))
 
 
 def show(symbol: str) -> Response:

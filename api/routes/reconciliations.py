@@ -39,9 +39,8 @@ def index() -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("reconciliations", data[-1].started_at, data[-1].id) if more else None
-    runs = [reconciliation_answer(run) for run in data]
-    answer: ReconciliationList = {"data": runs, "next_cursor": cursor}
-    return json_response(answer)
+    answers = [reconciliation_answer(run) for run in data]
+    return json_response(ReconciliationList(data=answers, next_cursor=cursor))
 
 
 def begin() -> Response:

@@ -74,11 +74,8 @@ def index() -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("transfers", data[-1].created_at, data[-1].id) if more else None
-    answer: TransferList = {
-        "data": [transfer_answer(transfer) for transfer in data],
-        "next_cursor": cursor,
-    }
-    return json_response(answer)
+    answers = [transfer_answer(transfer) for transfer in data]
+    return json_response(TransferList(data=answers, next_cursor=cursor))
 
 
 def show(transfer_id: UUID) -> Response:

@@ -65,8 +65,8 @@ def index() -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("wallets", data[-1].created_at, data[-1].id) if more else None
-    answer: WalletList = {"data": [wallet_answer(each) for each in data], "next_cursor": cursor}
-    return json_response(answer)
+    answers = [wallet_answer(wallet) for wallet in data]
+    return json_response(WalletList(data=answers, next_cursor=cursor))
 
 
 def show(wallet_id: UUID) -> Response:
@@ -88,9 +88,8 @@ def postings(wallet_id: UUID) -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("postings", data[-1].created_at, data[-1].seq) if more else None
-    lines = [posting_answer(line, scale=wallet.scale) for line in data]
-    answer: PostingList = {"data": lines, "next_cursor": cursor}
-    return json_response(answer)
+    answers = [posting_answer(line, scale=wallet.scale) for line in data]
+    return json_response(PostingList(data=answers, next_cursor=cursor))
 
 
 def balance(wallet_id: UUID) -> Response:

@@ -1,4 +1,4 @@
-"""The overview for operators: its shape, which `api/overview.py` fills."""
+"""Answer of the overview for operators, part by part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from monitoring.health import Status
 from monitoring.scan_notes import ShownScan
 
 Count = Annotated[int, Field(ge=0)]
-AgeS = Annotated[float, Field(ge=0, description="Seconds.")]
 BreakerState = Literal["closed", "open", "half-open"]
 UnknownPart = Literal["transfers", "buffered", "queues", "workers", "prices", "scans"]
 _UNKNOWN = "Null while it is unknown; `unknown` says why."
@@ -45,7 +44,7 @@ class OldestAnswer(TypedDict):
 
     id: IdText
     state: UnfinishedState
-    age_s: Annotated[AgeS, Field(description="Seconds since it was accepted.")]
+    age_s: Annotated[float, Field(ge=0, description="Seconds since it was accepted.")]
 
 
 class StandingAnswer(TypedDict):
