@@ -12,7 +12,7 @@ from pydantic_core.core_schema import TypedDictSchema
 
 from api.negotiation import JSON, PROBLEM_JSON
 from api.openapi.examples import KEY, TRANSFER
-from api.openapi.operations import Answer, Operation
+from api.openapi.operations import Operation, Success
 from api.openapi.paths import OPERATIONS
 from api.openapi.paths.transfers import FAILURES
 from api.preferences import MAX_WAIT_S
@@ -199,7 +199,7 @@ def _responses(operation: Operation) -> Json:
     return responses
 
 
-def _answer(answer: Answer, counted: tuple[str, ...]) -> Json:
+def _answer(answer: Success, counted: tuple[str, ...]) -> Json:
     described: Json = {
         "description": answer.description,
         "headers": _headers(*answer.headers, *counted),

@@ -9,7 +9,7 @@ from api.schemas.requests import Body, Query
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Success:
     """One successful answer. headers: names among the document's header components.
 
     schema: a TypedDict of `api/schemas/`; None where there is no content.
@@ -33,7 +33,7 @@ class Operation:
     path: str
     summary: str
     tag: str
-    answers: dict[int, Answer]
+    answers: dict[int, Success]
     description: str = ""
     query: type[Query] | None = None
     body: type[Body] | None = None

@@ -14,7 +14,7 @@ from api.schemas.reconciliations import (
     reconciliation_answer,
     reconciliation_detail,
 )
-from api.schemas.requests import Page
+from api.schemas.requests import PageQuery
 from api.services import services
 from api.validation import parse_query, require_no_body, require_no_query
 from ledger import reconciliations
@@ -32,7 +32,7 @@ def blueprint(prefix: str) -> Blueprint:
 def index() -> Response:
     """List runs, newest first."""
     admin()
-    page = parse_query(Page)
+    page = parse_query(PageQuery)
     before = read_id_cursor("reconciliations", page.cursor)
     with services().database.autocommit() as connection:
         found = reconciliations.list_runs(connection, limit=page.limit + 1, before=before)

@@ -12,7 +12,7 @@ from api.idempotency import idempotency_key
 from api.preferences import wait_seconds
 from api.problems import Problem
 from api.responses import json_response
-from api.schemas.requests import NewTransfer, TransferPage
+from api.schemas.requests import NewTransfer, TransferQuery
 from api.schemas.transfers import (
     TransferDetail,
     TransferList,
@@ -63,7 +63,7 @@ def create() -> Response:
 
 def index() -> Response:
     """List the transfers that touch the caller's wallets, newest first."""
-    page = parse_query(TransferPage)
+    page = parse_query(TransferQuery)
     narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
     after = read_id_cursor("transfers", page.cursor)
     with services().database.autocommit() as connection:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from api.authentication import admin, caller
 from api.cursors import make_cursor, read_id_cursor, read_seq_cursor
 from api.responses import json_response
-from api.schemas.requests import BalanceAt, NewWallet, Page
+from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
 from api.schemas.wallets import (
     PostingList,
     WalletList,
@@ -57,7 +57,7 @@ def create() -> Response:
 
 def index() -> Response:
     """List the caller's wallets, oldest first."""
-    page = parse_query(Page)
+    page = parse_query(PageQuery)
     after = read_id_cursor("wallets", page.cursor)
     with services().database.autocommit() as connection:
         # One more than asked for tells whether there is a next page.
@@ -79,7 +79,7 @@ def show(wallet_id: UUID) -> Response:
 
 def postings(wallet_id: UUID) -> Response:
     """List a wallet's postings, newest first."""
-    page = parse_query(Page)
+    page = parse_query(PageQuery)
     before = read_seq_cursor("postings", page.cursor)
     with services().database.autocommit() as connection:
         wallet, found = wallets.statement(
@@ -94,7 +94,7 @@ def postings(wallet_id: UUID) -> Response:
 
 def balance(wallet_id: UUID) -> Response:
     """Show the balance as it stood at a time."""
-    at = parse_query(BalanceAt).at
+    at = parse_query(BalanceQuery).at
     with services().database.autocommit() as connection:
         wallet, then = wallets.balance_at(connection, wallet_id, at, caller=caller())
     return json_response(balance_answer(wallet, then, at))

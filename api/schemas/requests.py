@@ -99,14 +99,14 @@ class NoQuery(Query):
     """No parameters."""
 
 
-class Page(Query):
+class PageQuery(Query):
     """Which part of a list."""
 
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
 
-class TransferPage(Page):
+class TransferQuery(PageQuery):
     """Which part of which transfers."""
 
     wallet: Annotated[Id | None, Field(description="Only what leaves or reaches it.")] = None
@@ -115,7 +115,7 @@ class TransferPage(Page):
     created_before: Annotated[Time | None, Field(description="Only earlier ones.")] = None
 
 
-class BalanceAt(Query):
+class BalanceQuery(Query):
     """At which time."""
 
     at: Annotated[Time, Field(description="The time, not in the future.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi import examples
-from api.openapi.operations import Answer, Operation
+from api.openapi.operations import Operation, Success
 from api.schemas.clients import ClientAnswer
 from api.schemas.requests import NewClient
 
@@ -18,7 +18,7 @@ CLIENTS: Final = (
         body=NewClient,
         example=examples.NEW_CLIENT,
         answers={
-            201: Answer(
+            201: Success(
                 description="The client, with its key, which cannot be had again.",
                 schema=ClientAnswer,
                 example=examples.CLIENT,

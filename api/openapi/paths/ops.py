@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi import examples
-from api.openapi.operations import Answer, Operation
+from api.openapi.operations import Operation, Success
 from api.schemas.ops import OverviewAnswer
 
 _OVERVIEW: Final[OverviewAnswer] = {
@@ -53,7 +53,7 @@ OPS: Final = (
         description="Answers within about a second, whatever is away: what cannot be known then "
         "is null, and `unknown` says why. Numbers are at most some seconds old.",
         answers={
-            200: Answer(
+            200: Success(
                 description="As much as is known.",
                 schema=OverviewAnswer,
                 example=_OVERVIEW,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi import examples
-from api.openapi.operations import Answer, Operation
+from api.openapi.operations import Operation, Success
 from api.schemas.prices import PriceAnswer, PriceList
 
 PRICED: Final = (
@@ -22,7 +22,7 @@ PRICES: Final = (
         summary="List all prices that are followed",
         description=PRICED,
         answers={
-            200: Answer(
+            200: Success(
                 description="All of them, on one page.",
                 schema=PriceList,
                 example=examples.PRICES,
@@ -35,7 +35,9 @@ PRICES: Final = (
         tag="prices",
         summary="Show a price",
         description=PRICED,
-        answers={200: Answer(description="The price.", schema=PriceAnswer, example=examples.PRICE)},
+        answers={
+            200: Success(description="The price.", schema=PriceAnswer, example=examples.PRICE)
+        },
         problems=("not_found",),
     ),
 )

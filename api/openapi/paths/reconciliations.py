@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi.examples import ALICE
-from api.openapi.operations import Answer, Operation
+from api.openapi.operations import Operation, Success
 from api.schemas.reconciliations import (
     FindingAnswer,
     ReconciliationAnswer,
     ReconciliationDetail,
     ReconciliationList,
 )
-from api.schemas.requests import Page
+from api.schemas.requests import PageQuery
 
 _RUNNING: Final[ReconciliationAnswer] = {
     "id": "0199a3d0-4c11-7b62-8d0f-5e9a7c3b1f20",
@@ -59,13 +59,13 @@ RECONCILIATIONS: Final = (
         "one is under way at a time.",
         takes_no_body=True,
         answers={
-            200: Answer(
+            200: Success(
                 description="The run that is under way already.",
                 schema=ReconciliationAnswer,
                 example={**_RUNNING, "trigger": "schedule"},
                 headers=("Location",),
             ),
-            202: Answer(
+            202: Success(
                 description="A new run, which goes on by itself.",
                 schema=ReconciliationAnswer,
                 example=_RUNNING,
@@ -79,9 +79,9 @@ RECONCILIATIONS: Final = (
         path="/v1/reconciliations",
         tag="reconciliations",
         summary="List runs of the consistency scan, newest first (admin)",
-        query=Page,
+        query=PageQuery,
         answers={
-            200: Answer(
+            200: Success(
                 description="A page.",
                 schema=ReconciliationList,
                 example=_PAGE,
@@ -95,7 +95,7 @@ RECONCILIATIONS: Final = (
         tag="reconciliations",
         summary="Show a run with what it found (admin)",
         answers={
-            200: Answer(
+            200: Success(
                 description="The run.",
                 schema=ReconciliationDetail,
                 example=_DETAIL,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi import examples
-from api.openapi.operations import Answer, Operation
-from api.schemas.requests import MAX_BATCH_LENGTH, NewBatch, NewTransfer, TransferPage
+from api.openapi.operations import Operation, Success
+from api.schemas.requests import MAX_BATCH_LENGTH, NewBatch, NewTransfer, TransferQuery
 from api.schemas.transfers import BatchAnswer, TransferAnswer, TransferDetail, TransferList
 
 SUBMITTING: Final = (
@@ -36,19 +36,19 @@ TRANSFERS: Final = (
         example=examples.NEW_TRANSFER,
         headers=("Idempotency-Key", "Prefer"),
         answers={
-            200: Answer(
+            200: Success(
                 description="A repeat of a transfer that has committed.",
                 schema=TransferAnswer,
                 example=examples.COMMITTED,
                 headers=("Location", "Idempotent-Replayed", "Preference-Applied"),
             ),
-            201: Answer(
+            201: Success(
                 description="It has committed, within the time you preferred to wait.",
                 schema=TransferAnswer,
                 example=examples.COMMITTED,
                 headers=("Location", "Preference-Applied"),
             ),
-            202: Answer(
+            202: Success(
                 description="It is recorded and under way; it will end, come what may.",
                 schema=TransferAnswer,
                 example=examples.ACCEPTED,
@@ -62,9 +62,9 @@ TRANSFERS: Final = (
         path="/v1/transfers",
         tag="transfers",
         summary="List the transfers that touch your wallets, newest first",
-        query=TransferPage,
+        query=TransferQuery,
         answers={
-            200: Answer(description="A page.", schema=TransferList, example=examples.TRANSFERS)
+            200: Success(description="A page.", schema=TransferList, example=examples.TRANSFERS)
         },
     ),
     Operation(
@@ -77,7 +77,7 @@ TRANSFERS: Final = (
         body=NewBatch,
         example=examples.NEW_BATCH,
         answers={
-            202: Answer(
+            202: Success(
                 description="A result for each.",
                 schema=BatchAnswer,
                 example=examples.BATCH,
@@ -92,7 +92,7 @@ TRANSFERS: Final = (
         summary="Show a transfer with its timeline",
         headers=("Prefer",),
         answers={
-            200: Answer(
+            200: Success(
                 description="The transfer, however it stands or ended.",
                 schema=TransferDetail,
                 example=examples.DETAIL,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi import examples
-from api.openapi.operations import Answer, Operation
-from api.schemas.requests import BalanceAt, NewWallet, Page
+from api.openapi.operations import Operation, Success
+from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
 from api.schemas.wallets import BalanceAnswer, PostingList, WalletAnswer, WalletList
 
 WALLETS: Final = (
@@ -18,7 +18,7 @@ WALLETS: Final = (
         body=NewWallet,
         example=examples.NEW_WALLET,
         answers={
-            201: Answer(
+            201: Success(
                 description="The wallet, empty.",
                 schema=WalletAnswer,
                 example=examples.EMPTY_WALLET,
@@ -32,8 +32,8 @@ WALLETS: Final = (
         path="/v1/wallets",
         tag="wallets",
         summary="List your wallets, oldest first",
-        query=Page,
-        answers={200: Answer(description="A page.", schema=WalletList, example=examples.WALLETS)},
+        query=PageQuery,
+        answers={200: Success(description="A page.", schema=WalletList, example=examples.WALLETS)},
     ),
     Operation(
         method="get",
@@ -41,7 +41,7 @@ WALLETS: Final = (
         tag="wallets",
         summary="Show a wallet",
         answers={
-            200: Answer(description="The wallet.", schema=WalletAnswer, example=examples.WALLET)
+            200: Success(description="The wallet.", schema=WalletAnswer, example=examples.WALLET)
         },
         problems=("not_found",),
     ),
@@ -50,8 +50,10 @@ WALLETS: Final = (
         path="/v1/wallets/{wallet_id}/postings",
         tag="wallets",
         summary="List a wallet's postings, newest first",
-        query=Page,
-        answers={200: Answer(description="A page.", schema=PostingList, example=examples.POSTINGS)},
+        query=PageQuery,
+        answers={
+            200: Success(description="A page.", schema=PostingList, example=examples.POSTINGS)
+        },
         problems=("not_found",),
     ),
     Operation(
@@ -59,9 +61,9 @@ WALLETS: Final = (
         path="/v1/wallets/{wallet_id}/balance",
         tag="wallets",
         summary="Show a wallet's balance as it stood at a time",
-        query=BalanceAt,
+        query=BalanceQuery,
         answers={
-            200: Answer(description="The balance.", schema=BalanceAnswer, example=examples.BALANCE)
+            200: Success(description="The balance.", schema=BalanceAnswer, example=examples.BALANCE)
         },
         problems=("not_found",),
     ),
@@ -73,7 +75,7 @@ WALLETS: Final = (
             summary=f"{action.capitalize()} a wallet (admin)",
             description=description,
             takes_no_body=True,
-            answers={200: Answer(description="The wallet.", schema=WalletAnswer, example=example)},
+            answers={200: Success(description="The wallet.", schema=WalletAnswer, example=example)},
             problems=("forbidden", "not_found", "invalid_state"),
         )
         for action, description, example in (
