@@ -114,7 +114,7 @@ class Store:
         help_text: str,
         multiprocess_mode: str = "",
     ) -> Value:
-        """Make a value, as the value class does. It is in its file, and so on the page, while zero."""
+        """Make a value, as the value class does. Its file has it at once, so it is seen at zero."""
         value = Value(
             self,
             f"{kind}_{multiprocess_mode}" if multiprocess_mode else kind,
