@@ -15,8 +15,8 @@ from prometheus_client import Metric
 
 from api.seen_metrics import nothing_known, seen_families
 from api.sights import Sights
-from monitoring.exposition import Page, measured, page, programs_in
 from monitoring.looking import Look, Run
+from monitoring.metrics.exposition import Page, measured, page, programs_in
 
 PATIENCE_S: Final = 1.4
 """A little more than a look at everything may take."""

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 from api.negotiation import JSON, PROBLEM_JSON
 from api.problems import TABLE, Problem
 from api.request_ids import request_id
-from monitoring.measures import OTHER
-from monitoring.metrics import PROBLEMS
+from monitoring.metrics.cardinality import OTHER
+from monitoring.metrics.catalogue import PROBLEMS
 
 
 def json_response(
@@ -23,7 +23,7 @@ def json_response(
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a problem, and count it. headers: in addition to the problem's own."""
-    PROBLEMS.add(problem.code if problem.code in TABLE else OTHER)
+    PROBLEMS.labels(problem.code if problem.code in TABLE else OTHER).inc()
     return Response(
         to_json(problem.as_json(request_id=request_id())),
         problem.status,

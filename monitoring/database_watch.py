@@ -15,7 +15,7 @@ from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 
 from ledger.errors import LedgerError
 from monitoring.logs import EventLogger
-from monitoring.metrics import BREAKER_OPEN
+from monitoring.metrics.catalogue import BREAKER_OPEN
 
 PROBE_EVERY_S: Final = 2.0
 PROBE_WHEN_AWAY_EVERY_S: Final = 0.5

@@ -25,8 +25,8 @@ from api.sights import Broker, Cache, Database, Seen, Sights
 from ledger.clients import Client
 from ledger.counting import Standing
 from ledger.errors import Unavailable, Unreachable
-from monitoring.exposition import page
 from monitoring.health import Component, Health, Report
+from monitoring.metrics.exposition import page
 from monitoring.scan_notes import SHOWN, ScanNote
 from prices.quotes import Quote
 from tasks import queues
