@@ -53,7 +53,9 @@ def paste(line: str) -> dict[str, Any]:
 
 def tour_commands() -> str:
     """The commands of docs/TOUR.md, in their order."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/TOUR.md").read_text(), re.M | re.S)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (ROOT / "docs/TOUR.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     return "".join(blocks)
 
 
@@ -87,7 +89,9 @@ def test_the_tour_shows_what_it_promises(stack: StackProcess) -> None:
     output = subprocess.check_output(
         ["bash", "-eu", "-c", tour_commands()], env=stack.environment, cwd=ROOT, timeout=120
     ).decode()
-    one, two, one_after, two_after = map(Decimal, re.findall(r'^"balance":"(.+)"$', output, re.M))
+    one, two, one_after, two_after = map(
+        Decimal, re.findall(r'^"balance":"(.+)"$', output, re.MULTILINE)
+    )
     assert (one_after - one, two_after - two) == (Decimal(-50), Decimal(50))
     assert '"event": "redriven"' in output
     assert '"state":"buffered"' in output
