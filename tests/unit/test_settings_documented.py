@@ -13,16 +13,15 @@ PAGE = (ROOT / "docs" / "SETTINGS.md").read_text()
 
 def read_by_the_code() -> set[str]:
     """The names in calls such as `values.port("PORT", 8000)`."""
-    calls = (node for node in ast.walk(ast.parse((ROOT / "settings.py").read_text())))
-    return {
-        call.args[0].value
-        for call in calls
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and isinstance(call.func.value, ast.Name)
-        and call.func.value.id == "values"
-        and isinstance(call.args[0], ast.Constant)
-    }
+    names = set()
+    for call in ast.walk(ast.parse((ROOT / "settings.py").read_text())):
+        match call:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="values")),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                names.add(name)
+    return names
 
 
 def test_every_setting_is_documented_once_and_no_other() -> None:
