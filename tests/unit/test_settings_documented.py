@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import settings
 from tests.servers import ROOT
@@ -14,7 +15,7 @@ PAGE = (ROOT / "docs" / "SETTINGS.md").read_text()
 def read_by_the_code() -> set[str]:
     """The names in calls such as `values.port("PORT", 8000)`."""
     names = set()
-    for call in ast.walk(ast.parse((ROOT / "settings.py").read_text())):
+    for call in ast.walk(ast.parse(Path(settings.__file__).read_text())):
         match call:
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id="values")),
