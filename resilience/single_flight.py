@@ -17,14 +17,14 @@ from resilience.event_log import EventLog
 from resilience.forks import call_in_children
 from resilience.outage_log import OutageLog
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 
 class NoThread(Exception):
     """The machine has no room for one more thread."""
 
 
-class Flight(Future[Result]):
+class Flight(Future[Returned]):
     """One call in a thread of its own. Wait for `result(timeout_s)`.
 
     That raises TimeoutError when it takes longer, and whatever the call raised.
@@ -36,13 +36,13 @@ class Flight(Future[Result]):
         self.ended_at_s = float("inf")
 
 
-def start_flight(call: Callable[[], Result], *, name: str) -> Flight[Result]:
+def start_flight(call: Callable[[], Returned], *, name: str) -> Flight[Returned]:
     """Start the call in a thread of this name. Returns at once.
 
     The caller sees to it that no more calls are under way than it wants threads.
     Raises: NoThread: when no thread could be had.
     """
-    flight: Flight[Result] = Flight()
+    flight: Flight[Returned] = Flight()
 
     def work() -> None:
         try:
@@ -63,7 +63,7 @@ def start_flight(call: Callable[[], Result], *, name: str) -> Flight[Result]:
     return flight
 
 
-class SingleFlight(Generic[Result]):
+class SingleFlight(Generic[Returned]):
     """Makes one call, once at a time. Threads may share it.
 
     fresh_for_s: for so long after its end a result, or an error, serves those who come later.
@@ -72,7 +72,7 @@ class SingleFlight(Generic[Result]):
     def __init__(
         self,
         name: str,
-        call: Callable[[], Result],
+        call: Callable[[], Returned],
         *,
         log: EventLog | None = None,
         fresh_for_s: float = 0.0,
@@ -88,14 +88,14 @@ class SingleFlight(Generic[Result]):
 
     def _start_over(self) -> None:
         self._lock = threading.Lock()
-        self._flight: Flight[Result] | None = None
+        self._flight: Flight[Returned] | None = None
 
     @property
-    def latest(self) -> Flight[Result] | None:
+    def latest(self) -> Flight[Returned] | None:
         """The call under way, or else the one that ended last; None when there was none."""
         return self._flight
 
-    def join(self) -> Flight[Result]:
+    def join(self) -> Flight[Returned]:
         """Start the call, or join the one that is under way or has just ended.
 
         Returns at once and never raises. When no thread can be had, what it returns has ended
@@ -113,7 +113,7 @@ class SingleFlight(Generic[Result]):
                     flight.set_exception(error)
             return flight
 
-    def _make_call(self) -> Result:
+    def _make_call(self) -> Returned:
         if self._refusals:
             self._refusals.recovered()
         try:
