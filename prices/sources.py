@@ -45,7 +45,9 @@ class Source:
     ) -> None:
         self._ask = ask
         self._patience_s = patience_s
-        self._questions = SingleFlight(f"prices-{name}", self._ask_store, fresh_for_s=fresh_for_s)
+        self._fresh_for_s = fresh_for_s
+        self._found: _Found | None = None
+        self._questions = SingleFlight(f"prices-{name}", self._ask_store)
         self._cooldown = Cooldown(COOLDOWN_S)
         self._outage = OutageLog(
             events, "price_source_away", "price_source_back", recovered_level="info", source=name
@@ -53,35 +55,43 @@ class Source:
 
     def entries(self) -> Mapping[str, Stamped]:
         """Return what the store has, by symbol, with ages as of now; nothing while it is away."""
+        found = self._found
+        if found is None or time.monotonic() - found.asked_at_s > self._fresh_for_s:
+            found = self._wait_for_answer()
+        return {} if found is None else _aged(found)
+
+    def _wait_for_answer(self) -> _Found | None:
         question, patience_s = self._questions.latest, 0.0
         if self._cooldown.allows():
             question = self._questions.join()
             patience_s = question.started_at_s + self._patience_s - time.monotonic()
         if question is None:
-            return {}
+            return None
         try:
-            found = question.result(patience_s)
+            return question.result(patience_s)
         except TimeoutError:
             if not question.done():
                 self._fail("no answer in time")
-            return {}
+            return None
         except NoThread as error:  # that is not the store's fault: no cool-down
             self._outage.failed(error=type(error).__name__)
-            return {}
+            return None
         except Exception:  # noqa: BLE001 - `_ask_store` has said so
-            return {}
-        self._cooldown.end()
-        self._outage.recovered()
-        return _aged(found)
+            return None
 
     def _ask_store(self) -> _Found:
+        # Everything is noted before the readers see the result: the next of them goes by it.
         asked_at_s = time.monotonic()
         try:
-            return _Found(self._ask(), asked_at_s)
+            found = _Found(self._ask(), asked_at_s)
         except Exception as error:  # whatever a store's driver raises, it is away
-            # Before the readers see it: the next one must find the cool-down.
+            self._found = None
             self._fail(type(error).__name__)
             raise
+        self._found = found
+        self._cooldown.end()
+        self._outage.recovered()
+        return found
 
     def _fail(self, error: str) -> None:
         self._cooldown.start()
