@@ -1,0 +1,64 @@
+"""Operations for operators."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.openapi import examples
+from api.openapi.operations import Operation, Success
+from api.schemas.ops import OverviewAnswer
+
+_OVERVIEW: Final[OverviewAnswer] = {
+    "at": "2026-01-31T12:00:01.500000Z",
+    "status": "ok",
+    "components": examples.HEALTH["components"],
+    "transfers": {
+        "states": {
+            "buffered": 0,
+            "accepted": 3,
+            "reserved": 0,
+            "deducted": 46,
+            "credited": 0,
+            "committed": 182044,
+            "rejected": 311,
+            "rolled_back": 2,
+        },
+        "settled_last_minute": 9120,
+        "oldest_unfinished": {"id": examples.TRANSFER, "state": "deducted", "age_s": 0.041},
+    },
+    "queues": [
+        {"name": "money.advance", "waiting": 1, "purpose": "batches under way"},
+        {"name": "intake", "waiting": 0, "purpose": "requests buffered while the database is away"},
+    ],
+    "workers": [{"name": "money@host", "program": "money", "age_s": 2, "alive": True}],
+    "breakers": [{"name": "database", "state": "closed", "detail": "the database is asked"}],
+    "prices": [examples.PRICE, examples.STATIC_PRICE],
+    "scans": [
+        {
+            "name": "recovery",
+            "at": "2026-01-31T12:00:00.100000Z",
+            "ok": True,
+            "result": "nothing stood still",
+        }
+    ],
+    "flower_url": "http://127.0.0.1:5555",
+    "unknown": {},
+}
+OPS: Final = (
+    Operation(
+        method="get",
+        path="/v1/ops/overview",
+        tag="operations",
+        summary="How everything stands (admin)",
+        description="Answers within about a second, whatever is away: what cannot be known then "
+        "is null, and `unknown` says why. Numbers are at most some seconds old.",
+        answers={
+            200: Success(
+                description="As much as is known.",
+                schema=OverviewAnswer,
+                example=_OVERVIEW,
+            )
+        },
+        problems=("forbidden",),
+    ),
+)
