@@ -7,7 +7,6 @@ not an overloaded one: what is accepted then waits in the database.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from monitoring.logs import EventLogger
+from resilience.background_thread import BackgroundThread
 
 events = EventLogger(__name__)
 
@@ -39,8 +39,9 @@ class Pressure:
 
     def __init__(self, look: Look) -> None:
         self._look = look
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread(
+            "pressure", self._run, log=events, not_started="pressure_not_watched"
+        )
         self._overloaded = False
         self._share: float | None = None
 
@@ -53,18 +54,8 @@ class Pressure:
 
     def is_overloaded(self) -> bool:
         """Say what was seen last. Returns at once and never raises; the first call starts it."""
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
+        self._thread.ensure_running()
         return self._overloaded
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="pressure", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError as error:  # no room for one more: the next who asks tries
-                    events.warning("pressure_not_watched", error=type(error).__name__)
 
     def _run(self) -> None:
         while True:

@@ -18,21 +18,34 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "addresses": set[str](),
     "settings": {"addresses"},
+    "resilience": set[str](),
     "version": set[str](),
     "ledger": {"settings"},
     "migrations": {"ledger", "settings"},
-    "monitoring": {"ledger", "settings"},
-    "prices": {"ledger", "monitoring", "settings"},
-    "api": {"ledger", "monitoring", "prices", "settings", "version"},
-    "tasks": {"ledger", "monitoring", "prices", "settings"},
-    "beat": {"monitoring", "settings", "tasks"},
-    "workers": {"beat", "ledger", "monitoring", "settings", "tasks"},
+    "monitoring": {"ledger", "resilience", "settings"},
+    "prices": {"ledger", "monitoring", "resilience", "settings"},
+    "api": {"ledger", "monitoring", "prices", "resilience", "settings", "version"},
+    "tasks": {"ledger", "monitoring", "prices", "resilience", "settings"},
+    "beat": {"monitoring", "resilience", "settings", "tasks"},
+    "workers": {"beat", "ledger", "monitoring", "resilience", "settings", "tasks"},
 }
 
 # What each part must not know of the outside world.
 MUST_NOT_KNOW = {
     "addresses": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "settings": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
+    "resilience": {
+        "flask",
+        "werkzeug",
+        "gunicorn",
+        "pydantic",
+        "sqlalchemy",
+        "celery",
+        "kombu",
+        "redis",
+        "requests",
+        "sentry_sdk",
+    },
     "version": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "ledger": {
         "flask",
