@@ -32,8 +32,8 @@ class MetricsPage:
         # Read anew each time: a scrape of another process must not have seen more before.
         self._measured = Look("metrics-measured", lambda: _measured(folder))
 
-    def print(self, accept: str) -> Page:
-        """Print it in the newest format that is accepted. Never raises for an outage."""
+    def render(self, accept: str) -> Page:
+        """Return it in the newest format that is accepted. Never raises for an outage."""
         deadline_s = time.monotonic() + PATIENCE_S
         seen, own = self._seen.start(), self._measured.start()
         families = [

@@ -17,8 +17,8 @@ from redis import Redis, RedisError
 
 from monitoring.logs import EventLogger
 from monitoring.resting import Rest
-from monitoring.server_checks import redis_client
 from monitoring.streaks import Streak
+from resilience.redis_client import connect
 
 ScanName = Literal["recovery", "drain", "prices", "servers", "counts"]
 SHOWN: Final[tuple[ScanName, ...]] = ("recovery", "drain", "prices", "servers")
@@ -48,7 +48,7 @@ class ScanNotes:
     """Takes the notes of the scans of one process. Make it after the fork."""
 
     def __init__(self, cache_url: str) -> None:
-        self._cache = redis_client(cache_url, timeout_s=_TIMEOUT_S)
+        self._cache = connect(cache_url, _TIMEOUT_S)
         self._rest = Rest(_REST_S)
         self._failures = Streak()
 

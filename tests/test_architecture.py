@@ -17,20 +17,32 @@ ROOT = Path(__file__).parent.parent
 # api <- workers. What is not listed here composes: wsgi.py, stack/, bench/ and tests/.
 MAY_IMPORT = {
     "addresses": set[str](),
+    "resilience": set[str](),
     "settings": {"addresses"},
     "ledger": {"settings"},
     "migrations": {"ledger", "settings"},
-    "monitoring": {"ledger", "settings"},
-    "prices": {"ledger", "monitoring", "settings"},
-    "api": {"ledger", "monitoring", "prices", "settings"},
-    "tasks": {"ledger", "monitoring", "prices", "settings"},
+    "monitoring": {"ledger", "resilience", "settings"},
+    "prices": {"ledger", "monitoring", "resilience", "settings"},
+    "api": {"ledger", "monitoring", "prices", "resilience", "settings"},
+    "tasks": {"ledger", "monitoring", "prices", "resilience", "settings"},
     "beat": {"monitoring", "settings", "tasks"},
-    "workers": {"beat", "ledger", "monitoring", "settings", "tasks"},
+    "workers": {"beat", "ledger", "monitoring", "resilience", "settings", "tasks"},
 }
 
 # What each part must not know of the outside world.
 MUST_NOT_KNOW = {
     "addresses": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
+    "resilience": {
+        "sqlalchemy",
+        "flask",
+        "werkzeug",
+        "gunicorn",
+        "pydantic",
+        "celery",
+        "kombu",
+        "requests",
+        "sentry_sdk",
+    },
     "settings": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "ledger": {
         "flask",

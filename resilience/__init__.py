@@ -1,0 +1,1 @@
+"""Mechanisms against what fails: knows no money and no HTTP."""
