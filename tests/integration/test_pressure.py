@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
             probe.close()
 
     pressure = Pressure(Counting())
-    with ThreadPoolExecutor(20) as threads:
+    with closing(probe), ThreadPoolExecutor(20) as threads:
         readings = list(threads.map(lambda _: pressure.look(), range(20)))
     assert not any(reading.is_full for reading in readings)
     assert len(looks) <= 3
