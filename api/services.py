@@ -21,12 +21,12 @@ from api.intake import Intake
 from api.last_known import LastKnown, short_cache_client
 from api.metrics_page import MetricsPage
 from api.problems import overloaded
-from api.rate_counters import CacheCounters, Counters, MemoryCounters
+from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
+from api.rate_limits.failed_auth import FailedAuthLimit
+from api.rate_limits.write_limit import WriteLimit
 from api.scales import Scales
 from api.sights import Sights, build_sights
-from api.strangers import Strangers
 from api.waiting import PLACES, WaitingRoom
-from api.write_limit import WriteLimit
 from ledger.assets import load_scales
 from ledger.buffering import IntakeBuffer
 from ledger.clients import Client, find_client
@@ -62,7 +62,7 @@ class Services:
     reconcile: Callable[[], None]
     counters: Counters
     write_limit: WriteLimit
-    strangers: Strangers
+    failed_auth_limit: FailedAuthLimit
     report_limit: ReportLimit
     flower_url: str | None
 
@@ -90,7 +90,7 @@ def build_services(
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
     )
-    strangers = Strangers(settings.rate_limit, counters)
+    failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
     sights = build_sights(
@@ -105,7 +105,7 @@ def build_services(
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(strangers.guard(partial(_find, database, scales)), last_known),
+        keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), last_known),
         scales=scales,
         intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(partial(_finished, database), places=PLACES),
@@ -117,7 +117,7 @@ def build_services(
         reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
-        strangers=strangers,
+        failed_auth_limit=failed_auth_limit,
         report_limit=ReportLimit(counters),
         flower_url=settings.flower_url,
     )

@@ -19,8 +19,8 @@ from api.openapi.paths import FAILURES, OPERATIONS
 from api.preferences import MAX_WAIT_S
 from api.problems import TABLE, Problem
 from api.queries import Query
-from api.rate_answers import HEADERS as RATE_HEADERS
-from api.rate_answers import LIMIT, REMAINING, RESET
+from api.rate_limits.headers import HEADERS as RATE_HEADERS
+from api.rate_limits.headers import LIMIT, REMAINING, RESET
 
 Json = dict[str, Any]
 _SCHEMAS: Final = "#/components/schemas/"

@@ -104,11 +104,18 @@ def test_a_client_without_a_limit_and_whoever_reads_cost_the_cache_nothing(metho
     assert known.counters.are_shared  # nobody has found out yet that there is no cache
 
 
-def test_no_hook_of_the_limiter_runs_around_every_request(services: Services) -> None:
-    app = create_app(services)
-    hooks = [*app.before_request_funcs[None], *app.after_request_funcs[None]]
-    assert {hook.__module__ for hook in hooks} == {"api.app", "api.measuring"}
-    assert not app.teardown_request_funcs
+def test_a_write_is_counted_before_its_body_is_read_and_refused_when_it_is_one_too_many() -> None:
+    services = make_services(replace(LIMITED, rate_limit="2/minute", api_processes=1))
+    client = Client(uuid4(), "x", "client", None)
+    app = client_of(replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN)))
+    headers = {"Authorization": "Bearer key", "Content-Type": "text/plain"}
+    answers = [app.post("/v1/wallets", headers=headers, data="no JSON") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [415, 415, 429, 429]
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0", "0"]
+    assert "Retry-After" not in answers[0].headers
+    assert answers[2].json is not None
+    assert answers[2].json["code"] == "rate_limited"
+    assert "2 per 1 minute" in answers[2].json["detail"]
 
 
 def client_of(services: Services) -> FlaskClient:

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from api.app import create_app
 from api.client_errors import MAX_PER_PROCESS, ReportLimit
 from api.openapi.client_error_paths import EXAMPLE
-from api.rate_counters import CacheCounters, Counters, MemoryCounters
+from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
 from tests.unit.test_api_application import SETTINGS, make_services
 
 REQUEST_ID = "0f8e" * 8
