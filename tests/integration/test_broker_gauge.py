@@ -84,4 +84,4 @@ def test_between_the_two_marks_health_says_what_the_api_does(
         eventually(lambda: not refuses(api))
         assert not health_says_refused(api)
     finally:
-        redis_broker.client.config_set("maxmemory", limit)
+        redis_broker.client.config_set("maxmemory", int(limit))
