@@ -21,6 +21,7 @@ from api.problems import TABLE, Problem
 from api.queries import Query
 from api.rate_limits.headers import HEADERS as RATE_HEADERS
 from api.rate_limits.headers import LIMIT, REMAINING, RESET
+from version import version
 
 Json = dict[str, Any]
 _SCHEMAS: Final = "#/components/schemas/"
@@ -109,7 +110,7 @@ def build_document() -> Json:
         paths[operation.path][operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Truepenny", "version": "1.0.0", "description": DESCRIPTION},
+        "info": {"title": "Truepenny", "version": version(), "description": DESCRIPTION},
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
         "paths": dict(paths),
