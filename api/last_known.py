@@ -14,12 +14,12 @@ from typing import Final
 import redis
 
 from monitoring.logs import EventLogger
-from monitoring.resting import Rest
+from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
 KEPT_FOR_S: Final = 86_400
 _TIMEOUT_S: Final = 0.3
-_REST_S: Final = 5.0
+_COOLDOWN_S: Final = 5.0
 _PREFIX: Final = "truepenny:last-known:1:"
 
 events = EventLogger(__name__)
@@ -36,38 +36,38 @@ class LastKnown:
     def __init__(self, cache: redis.Redis, *, secret: str) -> None:
         self._cache = cache
         self._key = hashlib.sha256(b"truepenny last known\0" + secret.encode()).digest()
-        self._rest = Rest(_REST_S)
+        self._cooldown = Cooldown(_COOLDOWN_S)
 
     def remember(self, name: str, value: str) -> None:
         """Keep a value, if the cache is there."""
-        if self._rest.allows():
+        if self._cooldown.allows():
             try:
                 self._cache.set(_PREFIX + name, self._sign(name, value) + value, ex=KEPT_FOR_S)
             except redis.RedisError as error:
                 self._failed(error)
             else:
-                self._rest.end()
+                self._cooldown.end()
 
     def forget(self, name: str) -> None:
         """Drop a value that is no longer so."""
-        if self._rest.allows():
+        if self._cooldown.allows():
             try:
                 self._cache.delete(_PREFIX + name)
             except redis.RedisError as error:
                 self._failed(error)
             else:
-                self._rest.end()
+                self._cooldown.end()
 
     def recall(self, name: str) -> str | None:
         """The value that was kept, if it is there and nobody has changed it."""
-        if not self._rest.allows():
+        if not self._cooldown.allows():
             return None
         try:
             found = self._cache.get(_PREFIX + name)
         except redis.RedisError as error:
             self._failed(error)
             return None
-        self._rest.end()
+        self._cooldown.end()
         return self._checked(name, found) if isinstance(found, bytes) else None
 
     def _checked(self, name: str, found: bytes) -> str | None:
@@ -82,7 +82,7 @@ class LastKnown:
         return hmac.new(self._key, f"{name}\0{value}".encode(), hashlib.sha256).hexdigest()
 
     def _failed(self, error: redis.RedisError) -> None:
-        self._rest.begin()
+        self._cooldown.start()
         events.warning("last_known_cache_failed", error=type(error).__name__)
 
 

@@ -16,11 +16,14 @@ from prometheus_client import Metric
 from api.seen_metrics import nothing_known, seen_families
 from api.sights import Sights
 from monitoring.exposition import Page, measured, page, programs_in
-from monitoring.looking import Look, Run
+from monitoring.logs import EventLogger
+from resilience.single_flight import Flight, SingleFlight
 
 PATIENCE_S: Final = 1.4
 """A little more than a look at everything may take."""
 FRESH_FOR_S: Final = 1.0
+
+events = EventLogger(__name__)
 
 
 class MetricsPage:
@@ -28,14 +31,16 @@ class MetricsPage:
 
     def __init__(self, sights: Sights, folder: Path) -> None:
         """Take what sees the servers, and where the programs of this machine measure."""
-        self._seen = Look("metrics-seen", lambda: _seen(sights), fresh_for_s=FRESH_FOR_S)
+        self._seen = SingleFlight(
+            "metrics-seen", lambda: _seen(sights), log=events, fresh_for_s=FRESH_FOR_S
+        )
         # Read anew each time: a scrape of another process must not have seen more before.
-        self._measured = Look("metrics-measured", lambda: _measured(folder))
+        self._measured = SingleFlight("metrics-measured", lambda: _measured(folder), log=events)
 
     def render(self, accept: str) -> Page:
         """Return it in the newest format that is accepted. Never raises for an outage."""
         deadline_s = time.monotonic() + PATIENCE_S
-        seen, own = self._seen.start(), self._measured.start()
+        seen, own = self._seen.join(), self._measured.join()
         families = [
             *(_within(seen, deadline_s) or nothing_known()),
             *(_within(own, deadline_s) or ()),
@@ -51,9 +56,9 @@ def _measured(folder: Path) -> Sequence[Metric]:
     return measured(programs_in(folder))
 
 
-def _within(run: Run[Sequence[Metric]], deadline_s: float) -> Sequence[Metric] | None:
+def _within(flight: Flight[Sequence[Metric]], deadline_s: float) -> Sequence[Metric] | None:
     """What was found, or None when it takes too long, or failed."""
     try:
-        return run.result(deadline_s - time.monotonic())
-    except Exception:  # noqa: BLE001 - `Look` has told what it is
+        return flight.result(deadline_s - time.monotonic())
+    except Exception:  # noqa: BLE001 - `SingleFlight` has logged it
         return None

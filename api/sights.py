@@ -23,11 +23,12 @@ from ledger.database import autocommit, build_engine
 from ledger.errors import LedgerError, Unreachable
 from monitoring import heartbeats
 from monitoring.health import BOUND_S, Health, Report
-from monitoring.looking import Look, NoThread, Run
+from monitoring.logs import EventLogger
 from monitoring.scan_notes import ScanNote, read_notes
 from monitoring.server_checks import redis_client
 from prices.board import Board
 from prices.quotes import Quote
+from resilience.single_flight import Flight, NoThread, SingleFlight
 from settings import Settings
 
 STATEMENT_TIMEOUT_S: Final = 4.0
@@ -35,6 +36,8 @@ STATEMENT_TIMEOUT_S: Final = 4.0
 FRESH_FOR_S: Final = 1.0
 
 Part = TypeVar("Part")
+
+events = EventLogger(__name__)
 
 Pressed = Callable[[], tuple[bool, float | None]]
 """Says whether new transfers are refused, and which share of the broker's memory is used."""
@@ -101,23 +104,23 @@ class Sights:
         self._health = health
         self._breaker_state = breaker_state
         self._pressure = pressure
-        self._database = Look("see-database", database, fresh_for_s=FRESH_FOR_S)
-        self._broker = Look("see-broker", broker, fresh_for_s=FRESH_FOR_S)
-        self._cache = Look("see-cache", cache, fresh_for_s=FRESH_FOR_S)
-        self._prices = Look("see-prices", prices, fresh_for_s=FRESH_FOR_S)
+        self._database = _look("database", database)
+        self._broker = _look("broker", broker)
+        self._cache = _look("cache", cache)
+        self._prices = _look("prices", prices)
 
     def seen(self) -> Seen:
         """Look at everything. Takes at most the bound of health, and a little."""
         unknown: dict[str, str] = {}
         deadline_s = time.monotonic() + BOUND_S
-        database, broker = self._database.start(), self._broker.start()
-        cache, prices = self._cache.start(), self._prices.start()
+        database, broker = self._database.join(), self._broker.join()
+        cache, prices = self._cache.join(), self._prices.join()
         health = self._health.report()
 
-        def known(name: str, run: Run[Part]) -> Part | None:
+        def known(name: str, flight: Flight[Part]) -> Part | None:
             try:
-                return run.result(deadline_s - time.monotonic())
-            except Exception as error:  # noqa: BLE001 - `Look` has told what it is
+                return flight.result(deadline_s - time.monotonic())
+            except Exception as error:  # noqa: BLE001 - `SingleFlight` has logged it
                 unknown[name] = _why(error, name)
                 return None
 
@@ -134,6 +137,10 @@ class Sights:
             broker_memory_share=share,
             unknown=unknown,
         )
+
+
+def _look(name: str, look: Callable[[], Part]) -> SingleFlight[Part]:
+    return SingleFlight(f"see-{name}", look, log=events, fresh_for_s=FRESH_FOR_S)
 
 
 def _why(error: Exception, name: str) -> str:

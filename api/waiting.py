@@ -14,7 +14,8 @@ from uuid import UUID
 from ledger.errors import LedgerError
 from ledger.transfers import Transfer
 from monitoring.logs import EventLogger
-from monitoring.streaks import Streak
+from resilience.background_thread import BackgroundThread
+from resilience.outage_log import OutageLog
 
 PLACES = 16
 """In each process. The server has more threads than this (`api/gunicorn.conf.py`)."""
@@ -55,13 +56,14 @@ class WaitingRoom:
         self._places = places
         self._waiters: set[_Waiter] = set()
         self._changed = threading.Condition()
-        self._running = False
-        self._failures = Streak()
+        self._thread = BackgroundThread("waiting-room", self._watch, log=events)
+        self._outage = OutageLog(events, "waiting_room_cannot_look", repeats=True)
 
     def wait(self, transfer_id: UUID, *, timeout_s: float) -> Waited:
         """Wait until the transfer has ended, or the time is over.
 
-        Returns: not applied, at once, when all places are taken.
+        Returns: not applied, at once, when all places are taken, or when no thread can be had
+        that looks.
         """
         waiter = _Waiter(transfer_id)
         if not self._enter(waiter):
@@ -75,14 +77,10 @@ class WaitingRoom:
 
     def _enter(self, waiter: _Waiter) -> bool:
         with self._changed:
-            if len(self._waiters) >= self._places:
+            if len(self._waiters) >= self._places or not self._thread.ensure_running():
                 return False
             self._waiters.add(waiter)
-            if self._running:
-                self._changed.notify()
-            else:
-                self._running = True
-                threading.Thread(target=self._watch, name="waiting-room", daemon=True).start()
+            self._changed.notify()
             return True
 
     def _watch(self) -> None:
@@ -95,20 +93,19 @@ class WaitingRoom:
             if not self._waiters:
                 self._changed.wait(LINGER_S)
             if not self._waiters:  # also when whoever came has left again
-                self._running = False
+                self._thread.retire()
             return list({waiter.transfer_id for waiter in self._waiters})
 
     def _pause_after(self, ids: list[UUID]) -> float:
         try:
             self._wake(self._look(ids))
         except LedgerError as error:
-            if self._failures.add():
-                events.warning("waiting_room_cannot_look", error=type(error).__name__)
+            self._outage.failed(error=type(error).__name__)
             return PAUSE_AFTER_ERROR_S
         except Exception as error:  # noqa: BLE001 - this thread serves all who wait: it goes on
             events.error("waiting_room_failed", error)
             return PAUSE_AFTER_ERROR_S
-        self._failures.end()
+        self._outage.recovered()
         return INTERVAL_S
 
     def _wake(self, finished: Mapping[UUID, Transfer]) -> None:

@@ -13,7 +13,7 @@ from celery.beat import ScheduleEntry, Scheduler
 
 from monitoring.logs import EventLogger
 from monitoring.pulse import Pulse
-from monitoring.streaks import Streak
+from resilience.outage_log import OutageLog
 from settings import Settings
 from tasks import queues
 
@@ -34,7 +34,7 @@ class BoundedScheduler(Scheduler):
     producer: Any = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._skips: dict[str, Streak] = {}
+        self._outages: dict[str, OutageLog] = {}
         super().__init__(*arguments, **options)
 
     max_interval = 2
@@ -46,7 +46,7 @@ class BoundedScheduler(Scheduler):
         return super().tick(*arguments, **options)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
-        skips = self._skips.setdefault(entry.name or "", Streak())
+        outage = self._outage_of(entry.name or "")
         try:
             waiting = queues.count_waiting(self.app, (entry.options or {})["queue"])
             if waiting < MAX_WAITING:
@@ -56,12 +56,23 @@ class BoundedScheduler(Scheduler):
             reason = type(error).__name__
         else:
             if waiting < MAX_WAITING:
-                if skips.end():
-                    events.info("schedule_resumed", entry=entry.name)
+                outage.recovered()
                 return
             reason = f"{waiting} of it wait already"
-        if skips.add():
-            events.warning("schedule_skipped", entry=entry.name, reason=reason, skipped=skips.count)
+        outage.failed(reason=reason)
+
+    def _outage_of(self, entry: str) -> OutageLog:
+        if entry not in self._outages:
+            self._outages[entry] = OutageLog(
+                events,
+                "schedule_skipped",
+                "schedule_resumed",
+                repeats=True,
+                count_as="skipped",
+                recovered_level="info",
+                entry=entry,
+            )
+        return self._outages[entry]
 
     @cached_property
     def _pulse(self) -> Pulse:

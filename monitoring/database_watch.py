@@ -16,6 +16,8 @@ from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 from ledger.errors import LedgerError
 from monitoring.logs import EventLogger
 from monitoring.metrics import BREAKER_OPEN
+from resilience.background_thread import BackgroundThread
+from resilience.outage_log import OutageLog
 
 PROBE_EVERY_S: Final = 2.0
 PROBE_WHEN_AWAY_EVERY_S: Final = 0.5
@@ -46,17 +48,20 @@ class DatabaseWatch:
         # Time-outs of the breaker would go by the wall clock; our probes pace themselves.
         self._breaker = CircuitBreaker(fail_max=_FAILURES_TO_OPEN, reset_timeout=0)
         self._suspected = threading.Event()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._outage = OutageLog(events, "database_away", "database_back")
+        self._thread = BackgroundThread("database-watch", self._run, log=events)
 
     def is_up(self) -> bool:
-        """Whether the last probes found the database. Returns at once."""
-        self._ensure_probing()
+        """Whether the last probes found the database. Returns at once and never raises."""
+        self._thread.ensure_running()
         return self._closed
 
     def suspect(self) -> None:
-        """Have the database probed now: somebody could not reach it. Returns at once."""
-        self._ensure_probing()
+        """Have the database probed now: somebody could not reach it. Returns at once.
+
+        Never raises: while no thread can be had, the last probe's answer stands.
+        """
+        self._thread.ensure_running()
         self._suspected.set()
 
     def probe_once(self) -> bool:
@@ -70,12 +75,11 @@ class DatabaseWatch:
             answered = False
             if was_closed and not self._closed:
                 reason = error.__context__ if isinstance(error, CircuitBreakerError) else error
-                events.warning("database_away", error=str(reason or error))
+                self._outage.failed(error=str(reason or error))
                 self._when_away()
         else:
             answered = True
-            if not was_closed:
-                events.warning("database_back")
+            self._outage.recovered()
         BREAKER_OPEN.set(0 if self._closed else 1)
         return answered
 
@@ -87,15 +91,6 @@ class DatabaseWatch:
     @property
     def _closed(self) -> bool:
         return self.state == STATE_CLOSED
-
-    def _ensure_probing(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            with self._starting:
-                if self._thread is None or not self._thread.is_alive():
-                    self._thread = threading.Thread(
-                        target=self._run, name="database-watch", daemon=True
-                    )
-                    self._thread.start()
 
     def _run(self) -> None:
         while True:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from monitoring.logs import EventLogger
-from monitoring.looking import Look, NoThread, Run
+from resilience.outage_log import OutageLog
+from resilience.single_flight import Flight, NoThread, SingleFlight
 
 Status = Literal["ok", "degraded", "down"]
 
@@ -59,32 +60,34 @@ class Health:
     """Runs all checks side by side and sums them up."""
 
     def __init__(self, checks: Mapping[str, Check], *, bound_s: float = BOUND_S) -> None:
-        self._looks = {
-            name: Look(f"health-{name}", _Noted(name, check)) for name, check in checks.items()
+        self._checks = {
+            name: SingleFlight(f"health-{name}", _never_raising(name, check), log=events)
+            for name, check in checks.items()
         }
         self._bound_s = bound_s
 
     def report(self) -> Report:
         """Check everything. Takes at most the bound, and a little."""
         deadline = time.monotonic() + self._bound_s
-        runs = {name: look.start() for name, look in self._looks.items()}
+        flights = {name: check.join() for name, check in self._checks.items()}
         components = {
-            name: self._component(run, deadline - time.monotonic()) for name, run in runs.items()
+            name: self._component(flight, deadline - time.monotonic())
+            for name, flight in flights.items()
         }
         return Report(overall(components), components)
 
     def store(self) -> str | None:
         """Return the first of STORES that can store, or None when none says so within the bound."""
         began = time.monotonic()
-        runs = {name: self._looks[name].start() for name in STORES}
+        flights = {name: self._checks[name].join() for name in STORES}
         # Half the time for the one, so that there is enough left for the other.
         for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
-            self._component(runs[name], began + share * self._bound_s - time.monotonic())
-        return next((name for name, run in runs.items() if self._component(run, 0).can_store), None)
+            self._component(flights[name], began + share * self._bound_s - time.monotonic())
+        return next((name for name in STORES if self._component(flights[name], 0).can_store), None)
 
-    def _component(self, run: Run[Component], timeout_s: float) -> Component:
+    def _component(self, flight: Flight[Component], timeout_s: float) -> Component:
         try:
-            return run.result(timeout_s)
+            return flight.result(timeout_s)
         except TimeoutError:
             return Component("down", f"no answer within {self._bound_s:g} s")
         except NoThread:
@@ -98,29 +101,17 @@ def overall(components: Mapping[str, Component]) -> Status:
     return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
 
 
-class _Noted:
-    """A check that never raises, and tells when failing begins and when it ends."""
+def _never_raising(name: str, check: Check) -> Check:
+    """Return the check with "down" for an error, logged when it begins and when it ends."""
+    outage = OutageLog(events, "health_check_failed", "health_check_well_again", component=name)
 
-    def __init__(self, name: str, check: Check) -> None:
-        self._name = name
-        self._check = check
-        self._is_failing = False
-
-    def __call__(self) -> Component:
+    def checked() -> Component:
         try:
-            component = self._check()
+            component = check()
         except Exception as error:  # noqa: BLE001 - whatever a check meets, its component is down
-            self._note(error)
+            outage.failed(error=type(error).__name__)
             return Component("down", "does not answer")
-        self._note(None)
+        outage.recovered()
         return component
 
-    def _note(self, error: Exception | None) -> None:
-        """Log when failing begins and when it ends: anybody may ask, as often as they like."""
-        if (error is not None) == self._is_failing:
-            return
-        self._is_failing = error is not None
-        if error is None:
-            events.warning("health_check_well_again", component=self._name)
-        else:
-            events.warning("health_check_failed", component=self._name, error=type(error).__name__)
+    return checked

@@ -15,6 +15,7 @@ from redis import RedisError
 from monitoring import heartbeats
 from monitoring.heartbeat_files import HeartbeatFile, folder
 from monitoring.logs import EventLogger
+from resilience.outage_log import OutageLog
 from resilience.redis_client import connect
 from settings import Settings
 
@@ -40,7 +41,8 @@ class Pulse:
         self._file = HeartbeatFile(folder(data_dir), name.partition("@")[0])
         self._cache = connect(cache_url, _CACHE_TIMEOUT_S)
         self._touch_at_s = self._tell_at_s = time.monotonic()
-        self._failing: set[str] = set()
+        self._file_outage = OutageLog(events, "heartbeat_not_touched")
+        self._cache_outage = OutageLog(events, "heartbeat_not_sent")
 
     @classmethod
     def of(cls, name: str, settings: Settings) -> Pulse:
@@ -60,24 +62,18 @@ class Pulse:
         try:
             self._file.touch()
         except OSError as error:
-            self._note_failure("heartbeat_not_touched", error)
+            self._file_outage.failed(error=type(error).__name__)
         else:
-            self._failing.discard("heartbeat_not_touched")
+            self._file_outage.recovered()
 
     def _tell(self, began_s: float) -> None:
         pause_s = EVERY_S
         try:
             heartbeats.beat(self._cache, self._name)
         except RedisError as error:
-            self._note_failure("heartbeat_not_sent", error)
+            self._cache_outage.failed(error=type(error).__name__)
             took_s = time.monotonic() - began_s
             pause_s = min(max(EVERY_S, _PAUSE_SHARE * took_s), _MAX_PAUSE_S)
         else:
-            self._failing.discard("heartbeat_not_sent")
+            self._cache_outage.recovered()
         self._tell_at_s = time.monotonic() + pause_s
-
-    def _note_failure(self, event: str, error: Exception) -> None:
-        """Log it when it begins, and not again until it has ended."""
-        if event not in self._failing:
-            self._failing.add(event)
-            events.warning(event, error=type(error).__name__)

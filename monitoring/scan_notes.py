@@ -16,8 +16,8 @@ from typing import Final, Literal, cast
 from redis import Redis, RedisError
 
 from monitoring.logs import EventLogger
-from monitoring.resting import Rest
-from monitoring.streaks import Streak
+from resilience.cooldown import Cooldown
+from resilience.outage_log import OutageLog
 from resilience.redis_client import connect
 
 ScanName = Literal["recovery", "drain", "prices", "servers", "counts"]
@@ -28,7 +28,7 @@ NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
 
 _KEY = "truepenny:scans"
 _TIMEOUT_S = 0.25
-_REST_S = 5.0
+_COOLDOWN_S = 5.0
 _MAX_LENGTH = 300
 _AHEAD_S = 1.0
 
@@ -49,24 +49,23 @@ class ScanNotes:
 
     def __init__(self, cache_url: str) -> None:
         self._cache = connect(cache_url, _TIMEOUT_S)
-        self._rest = Rest(_REST_S)
-        self._failures = Streak()
+        self._cooldown = Cooldown(_COOLDOWN_S)
+        self._outage = OutageLog(events, "scan_not_noted", repeats=True)
 
     def tell(self, name: ScanName, *, ok: bool, result: str) -> None:
         """Note that a run has just ended. Never raises, and takes half a second at most."""
-        if not self._rest.allows():
+        if not self._cooldown.allows():
             return
         try:
             at_s = _server_time_s(self._cache)
             note = {"at_s": at_s, "ok": ok, "result": result[:_MAX_LENGTH]}
             self._cache.hset(_KEY, name, json.dumps(note))
         except RedisError as error:
-            self._rest.begin()
-            if self._failures.add():
-                events.warning("scan_not_noted", scan=name, error=type(error).__name__)
+            self._cooldown.start()
+            self._outage.failed(scan=name, error=type(error).__name__)
         else:
-            self._rest.end()
-            self._failures.end()
+            self._cooldown.end()
+            self._outage.recovered()
 
 
 def read_notes(cache: Redis) -> dict[str, ScanNote]:

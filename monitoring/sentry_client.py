@@ -15,7 +15,7 @@ from sentry_sdk.utils import get_default_release
 
 from monitoring.logs import EventLogger
 from monitoring.sentry_allowed import allowed_event, allowed_transaction
-from monitoring.streaks import Streak
+from resilience.outage_log import OutageLog
 from settings import Settings
 
 SHUTDOWN_S: Final = 2.0
@@ -33,7 +33,14 @@ class BriefTransport(HttpTransport):
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
-        self._failures = Streak()
+        self._outage = OutageLog(
+            events,
+            "sentry_not_told",
+            "sentry_told_again",
+            repeats=True,
+            count_as="times",
+            recovered_level="info",
+        )
 
     def _get_pool_options(self) -> dict[str, Any]:
         # urllib3 would try four times, and log each of them.
@@ -41,13 +48,12 @@ class BriefTransport(HttpTransport):
 
     def on_dropped_event(self, reason: str) -> None:
         # Called for each loss: the network, an answer that is no 200, a queue that is full.
-        if self._failures.add():
-            events.warning("sentry_not_told", reason=reason, times=self._failures.count)
+        self._outage.failed(reason=reason)
 
     def _handle_response(self, response: Any, envelope: Any) -> None:
         super()._handle_response(response, envelope)
-        if response.status == 200 and self._failures.end():
-            events.info("sentry_told_again")
+        if response.status == 200:
+            self._outage.recovered()
 
 
 def start(settings: Settings, dsn: str, *, program: str) -> None:

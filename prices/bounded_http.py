@@ -13,7 +13,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from prices.flights import take_off
+from resilience.single_flight import Flight, NoThread, start_flight
 
 TIMEOUT_S = 2.0
 """For the connection, and for each wait for bytes."""
@@ -54,7 +53,7 @@ class BoundedGetter:
     """Sends one request at a time. Not to be shared by threads."""
 
     def __init__(self) -> None:
-        self._flight: Future[HttpAnswer] | None = None
+        self._flight: Flight[HttpAnswer] | None = None
 
     def get(
         self, url: str, parameters: Mapping[str, str], *, within_s: float, max_bytes: int
@@ -68,9 +67,11 @@ class BoundedGetter:
             raise NoAnswerError("an earlier request still hangs")
         wire = _Wire()
         request = partial(_get, url, parameters, max_bytes=max_bytes, wire=wire)
-        self._flight = take_off(request, name="prices-http")
         try:
+            self._flight = start_flight(request, name="prices-http")
             answer = self._flight.result(within_s)
+        except NoThread as error:
+            raise NoAnswerError("not asked: no thread could be had") from error
         except TimeoutError as error:
             raise NoAnswerError("not complete in time") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

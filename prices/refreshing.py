@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -21,13 +20,13 @@ from monitoring.logs import EventLogger
 from prices.archive import KEEP_EVERY_S, Archive
 from prices.binance import ALL, Asked, Binance, pause_names
 from prices.decimals import plain
-from prices.flights import take_off
 from prices.jumps import Suspicion, suspect
 from prices.notes import Memory, Notes
 from prices.quotes import Stamped
 from prices.shelf import Shelf, Turn
 from prices.tickers import Tickers
-from prices.troubles import Troubles
+from resilience.outage_log import OutageLog
+from resilience.single_flight import Flight, NoThread, start_flight
 
 ARCHIVE_WITHIN_S = 1.0
 """How long a look waits for PostgreSQL, to read and to write. What takes longer goes on in its
@@ -69,10 +68,10 @@ class Refresher:
         self._shelf = shelf
         self._archive = archive
         self._memory = Memory()
-        self._troubles = Troubles(events)
+        self._outages: dict[tuple[str, ...], OutageLog] = {}
         self._kept_at_s = float("-inf")
-        self._keeping: Future[None] | None = None
-        self._reading: Future[dict[str, Stamped]] | None = None
+        self._keeping: Flight[None] | None = None
+        self._reading: Flight[dict[str, Stamped]] | None = None
 
     def look(self) -> Looked:
         """Take one look. Harmless beside another and at any time."""
@@ -96,9 +95,9 @@ class Refresher:
         try:
             turn = self._shelf.begin(self._symbols, self._pause_names)
         except redis.RedisError as error:
-            self._troubles.note("cache_not_read", type(error).__name__)
+            self._note("cache_not_read", type(error).__name__)
             return None, False
-        self._troubles.note("cache_not_read", None)
+        self._note("cache_not_read", None)
         return turn, True
 
     def _notes(self, turn: Turn | None) -> Notes:
@@ -123,13 +122,13 @@ class Refresher:
             return notes.last
         if self._reading is not None and not self._reading.done():
             return notes.last  # as in `_keep`
-        self._reading = take_off(self._archive.entries, name="prices-archive-read")
         try:
+            self._reading = start_flight(self._archive.entries, name="prices-archive-read")
             archived = self._reading.result(ARCHIVE_WITHIN_S)
-        except (TimeoutError, LedgerError) as error:
-            self._troubles.note("database_not_read", type(error).__name__)
+        except (NoThread, TimeoutError, LedgerError) as error:
+            self._note("database_not_read", type(error).__name__)
             return notes.last
-        self._troubles.note("database_not_read", None)
+        self._note("database_not_read", None)
         return {symbol: entry.price for symbol, entry in archived.items()} | notes.last
 
     def _judge(self, tickers: Tickers, notes: Notes) -> Looked:
@@ -171,9 +170,9 @@ class Refresher:
         try:
             self._shelf.end(turn, prices=looked.prices, suspicions=looked.suspicions, pauses=news)
         except redis.RedisError as error:
-            self._troubles.note("cache_not_written", type(error).__name__)
+            self._note("cache_not_written", type(error).__name__)
         else:
-            self._troubles.note("cache_not_written", None)
+            self._note("cache_not_written", None)
 
     def _keep(self, prices: Mapping[str, Decimal], asked_at_s: float) -> None:
         """Write the last known prices down, every few seconds, and wait only a moment for it."""
@@ -182,23 +181,33 @@ class Refresher:
         if self._keeping is not None and not self._keeping.done():
             return  # a database that hangs costs one thread, and no look waits for it again
         keep = partial(self._archive.keep, dict(prices), asked_at_s=asked_at_s)
-        self._keeping = take_off(keep, name="prices-archive")
-        self._kept_at_s = asked_at_s
         try:
+            self._keeping = start_flight(keep, name="prices-archive")
+            self._kept_at_s = asked_at_s
             self._keeping.result(ARCHIVE_WITHIN_S)
-        except (TimeoutError, LedgerError) as error:
-            self._troubles.note("database_not_written", type(error).__name__)
+        except (NoThread, TimeoutError, LedgerError) as error:
+            self._note("database_not_written", type(error).__name__)
         else:
-            self._troubles.note("database_not_written", None)
+            self._note("database_not_written", None)
 
     def _report(self, asked: Asked, looked: Looked) -> None:
         hosts = "; ".join(f"{name}: {why}" for name, why in asked.failures.items())
         if ALL in asked.pauses:  # said each time: nobody is asked until it is over
             events.warning("binance_paused", for_s=asked.pauses[ALL], reason=hosts or "used weight")
-        self._troubles.note("no_prices_from_binance", None if asked.tickers else hosts)
+        self._note("no_prices_from_binance", None if asked.tickers else hosts)
         if asked.tickers is not None:
             for symbol in self._symbols:
-                self._troubles.note("price_refused", looked.refused.get(symbol), symbol=symbol)
+                self._note("price_refused", looked.refused.get(symbol), symbol=symbol)
+
+    def _note(self, event: str, reason: str | None, **fields: str) -> None:
+        """Log that one thing fails, and for what reason, or with None that it does not."""
+        key = (event, *fields.values())
+        if key not in self._outages:
+            self._outages[key] = OutageLog(events, event, "trouble_over", recovered_level="info")
+        if reason is None:
+            self._outages[key].recovered(trouble=event, **fields)
+        else:
+            self._outages[key].failed(reason=reason, **fields)
 
 
 def _longest(*pauses: Mapping[str, float]) -> dict[str, float]:

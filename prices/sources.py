@@ -1,23 +1,23 @@
-"""A store of prices as a reader sees it: asked by one at a time, and waited for a moment only.
+"""Price source: reads one store of prices, by one thread at a time, and waits only a moment.
 
 Guarantees that reading never hangs and never floods a store that is in trouble: however many
-want to know, one question is under way, in a thread of its own; after a failure the store
-rests, and then only the one who asks again waits for the answer.
+want to know, one question is under way, in a thread of its own; after a failure the store is
+left alone for a while, and then only the one who asks again waits for the answer.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 from monitoring.logs import EventLogger
-from prices.flights import take_off
 from prices.quotes import Stamped
+from resilience.cooldown import Cooldown
+from resilience.outage_log import OutageLog
+from resilience.single_flight import NoThread, SingleFlight
 
-REST_S = 1.0
+COOLDOWN_S = 1.0
 
 events = EventLogger(__name__)
 
@@ -43,73 +43,49 @@ class Source:
         patience_s: float,
         fresh_for_s: float,
     ) -> None:
-        self._name = name
         self._ask = ask
         self._patience_s = patience_s
-        self._fresh_for_s = fresh_for_s
-        self._lock = threading.Lock()
-        self._found: _Found | None = None
-        self._flight: Future[_Found | None] | None = None
-        self._started_at_s = 0.0
-        self._failed_at_s: float | None = None
+        self._questions = SingleFlight(f"prices-{name}", self._ask_store, fresh_for_s=fresh_for_s)
+        self._cooldown = Cooldown(COOLDOWN_S)
+        self._outage = OutageLog(
+            events, "price_source_away", "price_source_back", recovered_level="info", source=name
+        )
 
     def entries(self) -> Mapping[str, Stamped]:
         """Return what the store has, by symbol, with ages as of now; nothing while it is away."""
-        now_s = time.monotonic()
-        with self._lock:
-            found = self._found
-            if found is None or now_s - found.asked_at_s > self._fresh_for_s:
-                found = None
-                flight, patience_s = self._join(now_s)
-        if found is None and flight is not None:
-            found = self._wait_for(flight, patience_s)
-        return {} if found is None else _aged(found)
+        question, patience_s = self._questions.latest, 0.0
+        if self._cooldown.allows():
+            question = self._questions.join()
+            patience_s = question.started_at_s + self._patience_s - time.monotonic()
+        if question is None:
+            return {}
+        try:
+            found = question.result(patience_s)
+        except TimeoutError:
+            if not question.done():
+                self._fail("no answer in time")
+            return {}
+        except NoThread as error:  # that is not the store's fault: no cool-down
+            self._outage.failed(error=type(error).__name__)
+            return {}
+        except Exception:  # noqa: BLE001 - `_ask_store` has said so
+            return {}
+        self._cooldown.end()
+        self._outage.recovered()
+        return _aged(found)
 
-    def _join(self, now_s: float) -> tuple[Future[_Found | None] | None, float]:
-        """The question under way, started if need be, and how long to wait for it."""
-        if self._flight is not None:
-            waited_s = now_s - self._started_at_s
-            patience_s = self._patience_s - waited_s if self._failed_at_s is None else 0.0
-            return self._flight, max(patience_s, 0.0)
-        if self._failed_at_s is not None and now_s - self._failed_at_s < REST_S:
-            return None, 0.0
-        self._started_at_s = now_s
-        self._flight = take_off(self._fly, name=f"prices-{self._name}")
-        return self._flight, self._patience_s
-
-    def _fly(self) -> _Found | None:
+    def _ask_store(self) -> _Found:
         asked_at_s = time.monotonic()
         try:
-            found = _Found(self._ask(), asked_at_s)
-        except Exception as error:  # noqa: BLE001 - whatever a store's driver raises, it is away
-            self._land(None, type(error).__name__)
-            return None
-        self._land(found, "")
-        return found
-
-    def _land(self, found: _Found | None, error: str) -> None:
-        with self._lock:
-            self._flight = None
-            self._found = found
-            if found is None:
-                self._fail(error)
-            elif self._failed_at_s is not None:
-                self._failed_at_s = None
-                events.info("price_source_back", source=self._name)
-
-    def _wait_for(self, flight: Future[_Found | None], patience_s: float) -> _Found | None:
-        try:
-            return flight.result(patience_s)
-        except TimeoutError:
-            with self._lock:
-                if self._flight is flight:
-                    self._fail("no answer in time")
-            return None
+            return _Found(self._ask(), asked_at_s)
+        except Exception as error:  # whatever a store's driver raises, it is away
+            # Before the readers see it: the next one must find the cool-down.
+            self._fail(type(error).__name__)
+            raise
 
     def _fail(self, error: str) -> None:
-        if self._failed_at_s is None:
-            events.warning("price_source_away", source=self._name, error=error)
-        self._failed_at_s = time.monotonic()
+        self._cooldown.start()
+        self._outage.failed(error=error)
 
 
 def _aged(found: _Found) -> Mapping[str, Stamped]:

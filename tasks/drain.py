@@ -22,12 +22,11 @@ from ledger.replaying import Replayed, give_up, replay
 from monitoring import traces
 from monitoring.logs import EventLogger
 from monitoring.metrics import DRAINED
-from monitoring.streaks import Streak
+from resilience.outage_log import OutageLog
 from settings import Settings
-from tasks import queues
-from tasks.chain import kick
 from tasks.engine import engine
 from tasks.intake_buffer import intake_buffer
+from tasks.kick import kick_unless_one_waits
 from tasks.noting import Run, noted
 
 events = EventLogger(__name__)
@@ -39,8 +38,8 @@ WORKS_FOR_S: Final = 10.0
 """After this the next drain goes on: well below the time limit of tasks, and, with a chunk on
 top, below what the lock of `replaying.alone` may be idle for."""
 
-_others = Streak()
-"""How often in a row somebody else was at it."""
+_elsewhere = OutageLog(events, "drained_elsewhere", repeats=True, count_as="times", level="info")
+"""How often in a row another worker was draining."""
 
 
 @shared_task(name=TASK_NAME)
@@ -68,8 +67,8 @@ def _drain(run: Run) -> None:
                 done = drain_into_ledger(buffer)
             run.result = f"replayed {done.accepted + done.refused + done.known + done.reused}"
             run.result += f", of which {done.refused} were rejected"
-        elif _others.add():
-            events.info("drained_elsewhere", times=_others.count)
+        else:
+            _elsewhere.failed()
 
 
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
@@ -79,13 +78,13 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     """
     total = Replayed()
     deadline_s = time.monotonic() + WORKS_FOR_S
-    _others.end()
+    _elsewhere.recovered()
     try:
         while time.monotonic() < deadline_s and (entries := buffer.first(CHUNK)):
             done = _replay_entries(buffer, entries)
             buffer.remove(entries)
             if done.accepted:
-                _kick_unless_one_waits()
+                kick_unless_one_waits(current_app)
             total += done
             for outcome, count in asdict(done).items():
                 DRAINED.add(outcome, amount=count)
@@ -125,11 +124,6 @@ def _replay(requests: Sequence[Buffered]) -> Replayed:
             return Replayed(refused=1)
     middle = len(requests) // 2
     return _replay(requests[:middle]) + _replay(requests[middle:])
-
-
-def _kick_unless_one_waits() -> None:
-    if not queues.count_waiting(current_app, queues.RESERVE):
-        kick()
 
 
 @cache

@@ -15,7 +15,8 @@ from celery import Celery
 
 from monitoring import traces
 from monitoring.logs import EventLogger
-from monitoring.streaks import Streak
+from resilience.background_thread import BackgroundThread
+from resilience.outage_log import OutageLog
 from tasks import chain, queues
 
 events = EventLogger(__name__)
@@ -37,28 +38,21 @@ class Kicker:
         self._app = app
         self._publish = publish or kick_unless_one_waits
         self._wanted = threading.Event()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread("kicker", self._run, log=events)
+        self._outage = OutageLog(events, "kick_failed", repeats=True, count_as="failures")
         self._trace: dict[str, str] | None = None
 
     def kick(self) -> None:
         """Ask for a kick, after the commit. Returns at once and never raises.
 
+        Without a thread to publish it the kick is lost, unless another follows.
         Of those who ask for the same kick, one whose request is traced has it in its trace.
         """
         self._trace = traces.current() or self._trace
         self._wanted.set()
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="kicker", daemon=True)
-                self._thread.start()
+        self._thread.ensure_running()
 
     def _run(self) -> None:
-        failures = Streak()
         while self._wanted.wait():
             self._wanted.clear()
             started_s = time.monotonic()
@@ -68,14 +62,12 @@ class Kicker:
                 with traces.carry(trace):
                     self._publish(self._app)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
-                if failures.add():
-                    events.warning(
-                        "kick_failed", error=type(error).__name__, failures=failures.count
-                    )
+                self._outage.failed(error=type(error).__name__)
                 self._wanted.set()  # it is still wanted
-                time.sleep(min(0.1 * 2.0 ** min(failures.count, 10), MAX_PAUSE_AFTER_FAILURE_S))
+                doubled = 2.0 ** min(self._outage.failures, 10)
+                time.sleep(min(0.1 * doubled, MAX_PAUSE_AFTER_FAILURE_S))
             else:
-                failures.end()
+                self._outage.recovered()
                 # A busy process spends a bounded share of its time on kicking, and the
                 # requests that come during the pause share the next kick.
                 time.sleep(min(PAUSE_SHARE * (time.monotonic() - started_s), MAX_PAUSE_S))

@@ -14,6 +14,7 @@ import time
 
 from monitoring.logs import EventLogger
 from monitoring.server_checks import BrokerProbe, BrokerReading
+from resilience.background_thread import BackgroundThread
 
 events = EventLogger(__name__)
 
@@ -21,12 +22,13 @@ LOOK_EVERY_S = 1.0
 
 
 class Pressure:
-    """Watches one broker from one process. Make it before or after a fork, either works."""
+    """Watches one broker from one process. Make it after the fork: its connection is its own."""
 
     def __init__(self, probe: BrokerProbe) -> None:
         self._probe = probe
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread(
+            "pressure", self._run, log=events, not_started="pressure_not_watched"
+        )
         self._looking = threading.Lock()
         self._looked_at_s = -math.inf
         self._reading: BrokerReading | None = None
@@ -37,14 +39,13 @@ class Pressure:
 
         The share is None while nobody knows it. Returns at once and never raises.
         """
-        is_overloaded, reading = self.is_overloaded(), self._reading
-        return is_overloaded, None if reading is None else reading.memory_share
+        self._thread.ensure_running()
+        reading = self._reading
+        return (False, None) if reading is None else (reading.is_full, reading.memory_share)
 
     def is_overloaded(self) -> bool:
         """Say what was seen last. Returns at once and never raises; the first call starts it."""
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
-        return self._is_full()
+        return self.seen()[0]
 
     def look(self) -> BrokerReading:
         """Look now, and go by that from now on. Threads that look at once share one look.
@@ -58,15 +59,6 @@ class Pressure:
             if self._reading is None:
                 raise self._error or RuntimeError("a look ended with nothing")
             return self._reading
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="pressure", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError as error:  # no room for one more: the next who asks tries
-                    events.warning("pressure_not_watched", error=type(error).__name__)
 
     def _run(self) -> None:
         while True:

@@ -16,23 +16,23 @@ import redis
 from ledger.buffering import Buffered, decode, encode
 from ledger.errors import Unreadable
 from monitoring.logs import EventLogger
-from monitoring.resting import Rest
+from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
 KEPT_FOR_S: Final = 86_400
 _PREFIX: Final = "truepenny:intake:receipt:"
 _TIMEOUT_S: Final = 0.2
-_REST_S: Final = 2.0
+_COOLDOWN_S: Final = 2.0
 
 events = EventLogger(__name__)
 
 
 class Receipts:
-    """Receipts of one cache. One that is away has none, and is asked again after a rest."""
+    """Receipts of one cache. One that is away has none, and is asked again after a cool-down."""
 
     def __init__(self, cache_url: str) -> None:
         self._cache = connect(cache_url, _TIMEOUT_S)
-        self._rest = Rest(_REST_S)
+        self._cooldown = Cooldown(_COOLDOWN_S)
 
     def write(self, requests: Sequence[Buffered]) -> None:
         """Keep a receipt of each."""
@@ -62,16 +62,16 @@ class Receipts:
 
     def _run(self, pipeline: Any) -> list[Any]:
         """The answers, in order; none when the cache is away."""
-        if not self._rest.allows():
+        if not self._cooldown.allows():
             return []
         try:
             with pipeline:
                 answers: list[Any] = pipeline.execute(raise_on_error=False)
         except redis.RedisError as error:
-            self._rest.begin()
+            self._cooldown.start()
             events.warning("receipts_cache_failed", error=type(error).__name__)
             return []
-        self._rest.end()
+        self._cooldown.end()
         return answers
 
 

@@ -12,8 +12,9 @@ from monitoring.logs import EventLogger
 from monitoring.metrics import REDRIVEN
 from settings import Settings
 from tasks import queues
-from tasks.chain import kick, links_from, of_batch, rollback
+from tasks.chain import links_from, of_batch, rollback
 from tasks.engine import engine
+from tasks.kick import kick_unless_one_waits
 from tasks.noting import Run, noted
 
 events = EventLogger(__name__)
@@ -50,8 +51,8 @@ def _scan(task: Task[..., None], run: Run) -> None:
         run.ok, run.result = False, f"held back: {MAX_WAITING} batches or more wait for workers"
     with transaction(engine()) as connection:
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
-    if waiting and not queues.count_waiting(task.app, queues.RESERVE):
-        kick()
+    if waiting:
+        kick_unless_one_waits(task.app)
 
 
 def _redrive(stuck_after_s: float, *, worker: str) -> int:

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "prices": {"ledger", "monitoring", "resilience", "settings"},
     "api": {"ledger", "monitoring", "prices", "resilience", "settings", "version"},
     "tasks": {"ledger", "monitoring", "prices", "resilience", "settings"},
-    "beat": {"monitoring", "settings", "tasks"},
+    "beat": {"monitoring", "resilience", "settings", "tasks"},
     "workers": {"beat", "ledger", "monitoring", "resilience", "settings", "tasks"},
 }
 

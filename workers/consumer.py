@@ -21,7 +21,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
 from monitoring.logs import EventLogger
-from monitoring.streaks import Streak
+from resilience.outage_log import OutageLog
 from workers.dead_queues import SYMPTOMS, replace_dead_queues
 
 FIRST_PAUSE_S = 0.1
@@ -59,7 +59,7 @@ class SteadyConsumer(Consumer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._failures = Streak()
+        self._outage = OutageLog(events, "broker_lost", repeats=True, count_as="failures")
         self._silences = 0
         self._failed_at_s = float("-inf")
 
@@ -121,18 +121,12 @@ class SteadyConsumer(Consumer):
 
     def _pause(self, error: Exception) -> None:
         self._note(error)
-        time.sleep(min(FIRST_PAUSE_S * 2.0 ** min(self._failures.count, 10), MAX_PAUSE_S))
+        time.sleep(min(FIRST_PAUSE_S * 2.0 ** min(self._outage.failures, 10), MAX_PAUSE_S))
 
     def _note(self, error: Exception) -> None:
         now_s = time.monotonic()
         if now_s - self._failed_at_s > CALM_AFTER_S:
-            self._failures.end()
+            self._outage.recovered()
             self._silences = 0
         self._failed_at_s = now_s
-        if self._failures.add():
-            events.warning(
-                "broker_lost",
-                error=type(error).__name__,
-                detail=str(error),
-                failures=self._failures.count,
-            )
+        self._outage.failed(error=type(error).__name__, detail=str(error))

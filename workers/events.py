@@ -8,13 +8,13 @@ or grow.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from celery.app.events import Events as CeleryEvents
 from celery.events.dispatcher import EventDispatcher
 
 from monitoring.logs import EventLogger
+from resilience.cooldown import Cooldown
 
 events = EventLogger(__name__)
 
@@ -38,7 +38,7 @@ class LossyDispatcher(EventDispatcher):
     delivery_mode: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._silent_until_s = 0.0
+        self._cooldown = Cooldown(PAUSE_AFTER_FAILURE_S)
         super().__init__(*arguments, **options)
 
     def _publish(
@@ -50,7 +50,7 @@ class LossyDispatcher(EventDispatcher):
         retry_policy: Any = None,  # noqa: ARG002
         utcoffset: Any = None,  # noqa: ARG002
     ) -> None:
-        if producer is None or time.monotonic() < self._silent_until_s:
+        if producer is None or not self._cooldown.allows():
             return
         try:
             producer.publish(
@@ -66,5 +66,7 @@ class LossyDispatcher(EventDispatcher):
                 confirm_timeout=TIMEOUT_S,
             )
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
-            self._silent_until_s = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            self._cooldown.start()
             events.info("events_not_sent", error=type(error).__name__)
+        else:
+            self._cooldown.end()

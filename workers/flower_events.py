@@ -14,7 +14,7 @@ from celery.events.receiver import EventReceiver
 from flower.events import Events  # type: ignore[import-untyped] # it has no types
 
 from monitoring.logs import EventLogger
-from monitoring.streaks import Streak
+from resilience.outage_log import OutageLog
 
 events = EventLogger(__name__)
 
@@ -33,17 +33,22 @@ class SteadyEvents(Events):  # type: ignore[misc] # it has no types
 
     def run(self) -> None:
         """Hear events for as long as the process lives."""
-        failures = Streak()
+        outage = OutageLog(
+            events,
+            "events_not_heard",
+            "events_heard_again",
+            repeats=True,
+            count_as="times",
+            recovered_level="info",
+        )
         while True:
             try:
                 with self.capp.connection_for_read() as connection:
                     connection.connect()
-                    if failures.end():
-                        events.info("events_heard_again")
+                    outage.recovered()
                     receiver = _Receiver(connection, handlers={"*": self.on_event}, app=self.capp)
                     # Asked for a sign of life, workers are known at once.
                     receiver.capture(limit=None, timeout=None, wakeup=True)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
-                if failures.add():
-                    events.warning("events_not_heard", error=str(error), times=failures.count)
+                outage.failed(error=str(error))
             time.sleep(PAUSE_S)

@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast
 import redis
 
 from monitoring.logs import EventLogger
+from resilience.background_thread import BackgroundThread
 from resilience.redis_client import connect
 
 TIMEOUT_S: Final = 0.2
@@ -168,6 +169,9 @@ class Counters:
         self._try_again_every_s = try_again_every_s
         self._lock = threading.Lock()
         self._resting = False
+        self._thread = BackgroundThread(
+            "rate-counters", self._try_again, log=events, not_started="cache_trial_not_started"
+        )
 
     @property
     def are_shared(self) -> bool:
@@ -211,13 +215,10 @@ class Counters:
                 return
             self._resting = True
         self._cache.forget_connections()
-        try:
-            threading.Thread(target=self._try_again, name="rate-counters", daemon=True).start()
-        except RuntimeError:  # the machine has no room for one more
-            self._resting = False  # or nobody would ever end the rest: the next request asks
-            events.warning("cache_trial_not_started", error=type(error).__name__)
-        else:
+        if self._thread.ensure_running():
             events.warning("requests_counted_in_memory", error=type(error).__name__)
+        else:
+            self._resting = False  # or nobody would ever end the rest: the next request asks
 
     def _try_again(self) -> None:
         pause = threading.Event()
@@ -230,6 +231,7 @@ class Counters:
             except Exception as error:  # noqa: BLE001 - nobody else brings the cache back
                 events.error("cache_trial_failed", error)
             else:
+                self._thread.retire()  # the next failure starts the next thread
                 self._resting = False
                 events.info("requests_counted_in_cache")
-                return  # whoever fails next starts the next thread
+                return

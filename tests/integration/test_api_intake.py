@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from celery import Celery
 
 from api.database import Database
 from api.intake import Intake
@@ -15,8 +16,10 @@ from ledger.intake import Answer
 from monitoring.database_watch import DatabaseWatch
 from settings import Settings
 from tasks.intake_buffer import intake_buffer
+from tasks.kick import Kicker
 from tests.bank import Bank
 from tests.brokers import RedisBroker
+from tests.threads import no_more_threads
 from tests.worker_processes import eventually
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -46,6 +49,21 @@ def test_workers_are_told_of_new_work_and_only_once_it_is_committed(bank: Bank) 
 
     intake.submit([request, bank.request(source, destination, 10)])
     assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("is_watched", [True, False], ids=["kicker", "watch and kicker"])
+def test_a_recorded_transfer_is_answered_although_no_thread_can_be_had(
+    bank: Bank, *, is_watched: bool
+) -> None:
+    kicker = Kicker(Celery(), lambda _: None)
+    intake = intake_of(bank, kicker.kick)
+    source = bank.wallet(100)
+    if is_watched:
+        intake.submit([bank.request(source, source, 1)])  # wrong, so it is not kicked for
+    with no_more_threads():
+        [answer] = intake.submit([bank.request(source, bank.wallet(), 60)])
+    assert isinstance(answer, Answer)
+    assert bank.unfinished() == 1
 
 
 def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(

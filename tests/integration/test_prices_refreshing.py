@@ -25,6 +25,7 @@ from tests.price_scene import (
     refresher,
     sources,
 )
+from tests.threads import no_more_threads
 
 PAUSE = "truepenny:binance:pause:"
 SUSPICIONS = "truepenny:prices:suspicions"
@@ -154,6 +155,18 @@ def test_a_write_that_arrives_late_neither_makes_a_price_younger_nor_replaces_a_
     entries = shelf.entries(SYMBOLS)
     assert entries["BTCUSDT"].price == Decimal(2)
     assert entries["ETHUSDT"].age_s >= 0.05
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_look_that_gets_no_thread_brings_no_prices_and_the_next_one_does(
+    cache_url: str, engine: Engine, binance: Remote
+) -> None:
+    refreshes = refresher(cache_url, engine, binance.url)
+    with no_more_threads():
+        looked = refreshes.look()
+    assert looked.prices == {}
+    assert "no thread" in looked.failures[binance.url]
+    assert refreshes.look().prices.keys() == set(SYMBOLS)
 
 
 @pytest.mark.usefixtures("cache")

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from prices.quotes import Stamped
-from prices.sources import REST_S, Source
+from prices.sources import COOLDOWN_S, Source
 
 ENTRY = Stamped(Decimal(1), datetime.now(UTC), 2.0)
 PATIENCE_S = 0.3
@@ -61,7 +61,7 @@ def test_a_store_that_fails_is_left_alone_for_a_while_and_asked_again_then(store
         assert read.entries() == {}
     assert store.asked == 1
     store.away = False
-    time.sleep(REST_S)
+    time.sleep(COOLDOWN_S)
     assert list(read.entries()) == ["BTCUSDT"]
     assert store.asked == 2
 

@@ -1,0 +1,49 @@
+"""Cool-down: leaves a server alone for a while after it failed, so that not all wait for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from resilience.forks import call_in_children
+
+_NEVER_S = float("-inf")
+
+
+class Cooldown:
+    """Starts with a failure and lasts a fixed time. Threads may share it."""
+
+    def __init__(self, lasts_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lasts_s = lasts_s
+        self._clock = clock
+        self._until_s = _NEVER_S
+        self._make_lock()
+        call_in_children(self._make_lock)
+
+    def _make_lock(self) -> None:
+        self._lock = threading.Lock()
+
+    def allows(self) -> bool:
+        """Whether the server may be asked. After the cool-down, one caller may try it.
+
+        The others follow when that one has said `end`, or after as long again when it says
+        nothing.
+        """
+        with self._lock:
+            now_s = self._clock()
+            if now_s < self._until_s:
+                return False
+            if self._until_s > _NEVER_S:
+                self._until_s = now_s + self._lasts_s
+            return True
+
+    def start(self) -> None:
+        """Say that the server failed."""
+        with self._lock:
+            self._until_s = self._clock() + self._lasts_s
+
+    def end(self) -> None:
+        """Say that the server answered."""
+        with self._lock:
+            self._until_s = _NEVER_S
