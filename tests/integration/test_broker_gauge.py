@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from uuid import uuid4
 
-import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
@@ -16,28 +14,25 @@ from ledger.clients import Client
 from monitoring.server_checks import broker_probe
 from tasks.intake_buffer import intake_buffer
 from tasks.pressure import Pressure
-from tests.brokers import RedisBroker
+from tests.brokers import Broker, RedisBroker
 from tests.unit.test_api_application import NOTHING_KNOWN, SETTINGS
 from tests.worker_processes import eventually
 
 
-@pytest.fixture
-def api(redis_broker: RedisBroker) -> Iterator[FlaskClient]:
+def api_on(broker: Broker) -> FlaskClient:
     """One API process whose broker is real. Its other servers are away."""
-    redis_broker.empty()
-    settings = replace(SETTINGS, broker_url=redis_broker.url)
+    settings = replace(SETTINGS, broker_url=broker.url)
     services = build_services(
         settings,
-        buffer=intake_buffer(settings),
+        buffer=intake_buffer(SETTINGS),
         kick=lambda: None,
-        pressure=Pressure(broker_probe(redis_broker.url)),
+        pressure=Pressure(broker_probe(broker.url)),
         reconcile=lambda: None,
         queue_lengths=dict,
     )
     client = Client(uuid4(), "x", "client", "none")
     known = replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN))
-    yield create_app(known).test_client()
-    redis_broker.empty()
+    return create_app(known).test_client()
 
 
 def use(broker: RedisBroker, percent: int) -> None:
@@ -61,9 +56,30 @@ def health_says_refused(api: FlaskClient) -> bool:
     return "new transfers are refused" in answer.json["components"]["broker"]["detail"]
 
 
-def test_between_the_two_marks_health_says_what_the_api_does(
-    api: FlaskClient, redis_broker: RedisBroker
-) -> None:
+def is_overloaded(api: FlaskClient) -> bool:
+    """What the metrics say."""
+    return "truepenny_overloaded 1.0" in api.get("/metrics").text
+
+
+def test_health_metrics_and_the_refusal_agree_on_a_broker_that_is_full(broker: Broker) -> None:
+    api = api_on(broker)
+    for _ in range(2):
+        eventually(lambda: not refuses(api))
+        assert not health_says_refused(api)
+        broker.fill()
+        try:
+            eventually(lambda: health_says_refused(api))
+            assert refuses(api)  # by the reading that was just shown
+            eventually(lambda: is_overloaded(api))
+        finally:
+            broker.make_room()
+        eventually(lambda: not health_says_refused(api))
+        assert not refuses(api)
+
+
+def test_between_the_two_marks_health_says_what_the_api_does(redis_broker: RedisBroker) -> None:
+    redis_broker.empty()
+    api = api_on(redis_broker)
     limit = redis_broker.client.info("memory")["maxmemory"]
     for _ in range(500):  # in small pieces: a large one leaves a buffer that shrinks later
         redis_broker.client.rpush("filler", bytes(16_000))
@@ -85,3 +101,4 @@ def test_between_the_two_marks_health_says_what_the_api_does(
         assert not health_says_refused(api)
     finally:
         redis_broker.client.config_set("maxmemory", int(limit))
+        redis_broker.empty()
