@@ -7,6 +7,7 @@ left alone for a while, and then only the one who asks again waits for the answe
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from monitoring.logs import EventLogger
 from prices.quotes import Stamped
 from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
-from resilience.single_flight import NoThread, SingleFlight
+from resilience.single_flight import Flight, NoThread, SingleFlight
 
 COOLDOWN_S = 1.0
 
@@ -45,7 +46,10 @@ class Source:
     ) -> None:
         self._ask = ask
         self._patience_s = patience_s
-        self._questions = SingleFlight(f"prices-{name}", self._ask_store, fresh_for_s=fresh_for_s)
+        self._fresh_for_s = fresh_for_s
+        self._lock = threading.Lock()
+        self._found: _Found | None = None
+        self._questions = SingleFlight(f"prices-{name}", self._ask_store)
         self._cooldown = Cooldown(COOLDOWN_S)
         self._outage = OutageLog(
             events, "price_source_away", "price_source_back", recovered_level="info", source=name
@@ -53,35 +57,50 @@ class Source:
 
     def entries(self) -> Mapping[str, Stamped]:
         """Return what the store has, by symbol, with ages as of now; nothing while it is away."""
-        question, patience_s = self._questions.latest, 0.0
-        if self._cooldown.allows():
-            question = self._questions.join()
-            patience_s = question.started_at_s + self._patience_s - time.monotonic()
-        if question is None:
-            return {}
+        now_s = time.monotonic()
+        with self._lock:
+            found = self._found
+            if found is not None and now_s - found.asked_at_s <= self._fresh_for_s:
+                return _aged(found)
+            question, patience_s = self._questions.latest, 0.0
+            if self._cooldown.allows():
+                question = self._questions.join()
+                patience_s = question.started_at_s + self._patience_s - now_s
+        found = None if question is None else self._wait_for(question, patience_s)
+        return {} if found is None else _aged(found)
+
+    def _wait_for(self, question: Flight[_Found], patience_s: float) -> _Found | None:
         try:
-            found = question.result(patience_s)
+            return question.result(patience_s)
         except TimeoutError:
-            if not question.done():
-                self._fail("no answer in time")
-            return {}
+            with self._lock:
+                # The answer may have come just now: then it has ended the outage.
+                found = self._found
+                if found is None or found.asked_at_s < question.started_at_s:
+                    found = None
+                    self._fail("no answer in time")
+            return found
         except NoThread as error:  # that is not the store's fault: no cool-down
             self._outage.failed(error=type(error).__name__)
-            return {}
+            return None
         except Exception:  # noqa: BLE001 - `_ask_store` has said so
-            return {}
-        self._cooldown.end()
-        self._outage.recovered()
-        return _aged(found)
+            return None
 
     def _ask_store(self) -> _Found:
+        # Everything is noted before the readers see the result: the next of them goes by it.
         asked_at_s = time.monotonic()
         try:
-            return _Found(self._ask(), asked_at_s)
+            found = _Found(self._ask(), asked_at_s)
         except Exception as error:  # whatever a store's driver raises, it is away
-            # Before the readers see it: the next one must find the cool-down.
-            self._fail(type(error).__name__)
+            with self._lock:
+                self._found = None
+                self._fail(type(error).__name__)
             raise
+        with self._lock:
+            self._found = found
+            self._cooldown.end()
+            self._outage.recovered()
+        return found
 
     def _fail(self, error: str) -> None:
         self._cooldown.start()

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 
+from monitoring.logs import own_fields
 from prices.quotes import Stamped
 from prices.sources import COOLDOWN_S, Source
 
@@ -102,3 +103,26 @@ def test_all_who_ask_at_once_share_one_question(store: Store) -> None:
         thread.join()
     assert [list(entries) for entries in found] == [["BTCUSDT"]] * 20
     assert store.asked == 1
+
+
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    read = source(store)
+    store.away = True
+    for _ in range(3):
+        read.entries()
+    time.sleep(COOLDOWN_S)
+    store.works.clear()  # now it hangs, which is the same outage
+    read.entries()
+    store.away = False
+    store.works.set()
+    deadline_s = time.monotonic() + 5
+    while not read.entries():
+        assert time.monotonic() < deadline_s
+    logged = [(record.getMessage(), own_fields(record)) for record in caplog.records]
+    assert logged == [
+        ("price_source_away", {"source": "test", "error": "ConnectionError"}),
+        ("price_source_back", {"source": "test"}),
+    ]
