@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench screenshots image containers venv deps version
+.PHONY: help up test check bench screenshots steps-sql image containers venv deps version
 
 # All tests run in lanes side by side, some chosen ones in one, which starts no server twice.
 TESTS = .venv/bin/python -m pytest $(or $(ARGS),--numprocesses $(LANES) --max-worker-restart 0)
@@ -29,6 +29,9 @@ check: venv ## format, lint, types and tests
 
 bench: venv ## measure an outage of the database (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
+
+steps-sql: venv ## write docs/steps.sql again: the SQL of the steps, as PostgreSQL gets it
+	@STEPS_SQL=write .venv/bin/python -m pytest --quiet tests/integration/test_steps_sql.py
 
 # A machine that reaches no image registry may name a command that makes the images it is given.
 BASE_IMAGES ?= :

@@ -19,12 +19,12 @@ from flask import Request
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from api.bodies import Body
-from api.fields import number_schema, text_schema
 from api.problems import Problem
 from api.rate_limits.client_ip import client_address
 from api.rate_limits.counters import Counters
 from api.rate_limits.rate_limit import RateLimit
+from api.schemas.fields import number_schema, text_schema
+from api.schemas.requests import Body
 from monitoring.logs import EventLogger
 
 BODY_LIMIT: Final = 16 * 1024

@@ -7,8 +7,8 @@ from gunicorn.arbiter import Arbiter
 
 from api.server import BoundedThreadWorker, QuietLogger
 from api.waiting import PLACES
-from monitoring import metrics
 from monitoring.logs import logging_config
+from monitoring.metrics import catalogue
 from settings import Settings
 
 _settings = Settings.from_environment()
@@ -42,4 +42,4 @@ logconfig_dict = logging_config(_settings.log_level)
 
 def on_starting(_: Arbiter) -> None:
     """Begin to measure, before the first process of the server is forked."""
-    metrics.begin("api", _settings.data_dir, metrics.OF_THE_API)
+    catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

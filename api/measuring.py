@@ -9,7 +9,7 @@ from typing import Final
 
 from flask import Flask, Response, request
 
-from monitoring.metrics import REQUEST_SECONDS
+from monitoring.metrics.catalogue import REQUEST_SECONDS
 
 _BEGAN: Final = "truepenny.began_at_s"
 _NO_ROUTE: Final = "unmatched"
@@ -30,13 +30,12 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     took_s = time.perf_counter() - request.environ[_BEGAN]
     rule = request.url_rule
-    REQUEST_SECONDS.observe(
-        took_s,
+    REQUEST_SECONDS.labels(
         _NO_ROUTE if rule is None else template(rule.rule),
         request.method if request.method in METHODS else "other",
         f"{response.status_code // 100}xx",
         "yes" if "Prefer" in request.headers else "no",
-    )
+    ).observe(took_s)
     return response
 
 

@@ -15,8 +15,8 @@ from prometheus_client import Metric
 
 from api.seen_metrics import nothing_known, seen_families
 from api.sights import Sights
-from monitoring.exposition import Page, measured, page, programs_in
 from monitoring.logs import EventLogger
+from monitoring.metrics.exposition import Page, measured, page, programs_in
 from resilience.single_flight import Flight, SingleFlight
 
 PATIENCE_S: Final = 1.4

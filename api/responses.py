@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from flask import Response
 from pydantic_core import to_json
@@ -11,12 +10,12 @@ from pydantic_core import to_json
 from api.negotiation import JSON, PROBLEM_JSON
 from api.problems import TABLE, Problem
 from api.request_ids import request_id
-from monitoring.measures import OTHER
-from monitoring.metrics import PROBLEMS
+from monitoring.metrics.cardinality import OTHER
+from monitoring.metrics.catalogue import PROBLEMS
 
 
 def json_response(
-    document: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    document: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Answer with a document."""
     return Response(to_json(document), status, headers, content_type=JSON)
@@ -24,15 +23,10 @@ def json_response(
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with a problem, and count it. headers: in addition to the problem's own."""
-    PROBLEMS.add(problem.code if problem.code in TABLE else OTHER)
+    PROBLEMS.labels(problem.code if problem.code in TABLE else OTHER).inc()
     return Response(
         to_json(problem.as_json(request_id=request_id())),
         problem.status,
         {**problem.headers, **(headers or {})},
         content_type=PROBLEM_JSON,
     )
-
-
-def list_response(data: list[Any], next_cursor: str | None) -> Response:
-    """Answer with a page of a list; next_cursor: None on the last page."""
-    return json_response({"data": data, "next_cursor": next_cursor})

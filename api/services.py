@@ -35,7 +35,7 @@ from ledger.transfers import Transfer, find_transfers, finished_among
 from monitoring.checks import all_checks
 from monitoring.database_watch import PROBE_TIMEOUT_S, DatabaseWatch
 from monitoring.health import Health
-from monitoring.metrics import folder_of
+from monitoring.metrics.catalogue import folder_of
 from monitoring.server_checks import BrokerGauge
 from prices.board import Board, build_board
 from prices.check import prices_check

@@ -15,7 +15,7 @@ from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 
 from ledger.errors import LedgerError
 from monitoring.logs import EventLogger
-from monitoring.metrics import BREAKER_OPEN
+from monitoring.metrics.catalogue import BREAKER_OPEN
 from resilience.background_thread import BackgroundThread
 from resilience.outage_log import OutageLog
 

@@ -20,8 +20,9 @@ from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
 from resilience.redis_client import connect
 
-ScanName = Literal["recovery", "drain", "prices", "servers", "counts"]
-SHOWN: Final[tuple[ScanName, ...]] = ("recovery", "drain", "prices", "servers")
+ShownScan = Literal["recovery", "drain", "prices", "servers"]
+ScanName = Literal[ShownScan, "counts"]
+SHOWN: Final[tuple[ShownScan, ...]] = ("recovery", "drain", "prices", "servers")
 """The scans that a person looks after."""
 NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
 """All of them: `ledger.counting` matters to those alone who look at its numbers."""

@@ -21,7 +21,7 @@ from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
 from ledger.replaying import Replayed, give_up, replay
 from monitoring import traces
 from monitoring.logs import EventLogger
-from monitoring.metrics import DRAINED
+from monitoring.metrics.catalogue import DRAINED
 from resilience.outage_log import OutageLog
 from settings import Settings
 from tasks.engine import engine
@@ -87,7 +87,7 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
                 kick_unless_one_waits(current_app)
             total += done
             for outcome, count in asdict(done).items():
-                DRAINED.add(outcome, amount=count)
+                DRAINED.labels(outcome).inc(count)
     finally:
         buffer.release()
         if total:

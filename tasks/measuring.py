@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from monitoring.metrics import STEP_SECONDS, STEP_TRANSFERS
+from monitoring.metrics.catalogue import STEP_SECONDS, STEP_TRANSFERS
 
 
 @dataclass(slots=True)
@@ -26,6 +26,6 @@ def measured(step: str) -> Iterator[Measure]:
         yield measure
         outcome = "moved" if measure.moved else "idle"
     finally:
-        STEP_SECONDS.observe(time.perf_counter() - began_s, step, outcome)
+        STEP_SECONDS.labels(step, outcome).observe(time.perf_counter() - began_s)
         if outcome == "moved":
-            STEP_TRANSFERS.observe(measure.moved, step)
+            STEP_TRANSFERS.labels(step).observe(measure.moved)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from monitoring import check_ins
-from monitoring.metrics import SCANS
+from monitoring.metrics.catalogue import SCANS
 from monitoring.scan_notes import ScanName, ScanNotes
 from settings import Settings
 
@@ -29,12 +29,12 @@ def noted(name: ScanName) -> Iterator[Run]:
         yield run
         check_ins.note(ok=run.ok)
     except Exception as error:
-        SCANS.add(name, "failed")
+        SCANS.labels(name, "failed").inc()
         # The error's text may hold anything.
         _notes().tell(name, ok=False, result=f"failed: {type(error).__name__}")
         raise
     if run.result is not None:
-        SCANS.add(name, "ok" if run.ok else "failed")
+        SCANS.labels(name, "ok" if run.ok else "failed").inc()
         _notes().tell(name, ok=run.ok, result=run.result)
 
 

@@ -9,7 +9,7 @@ from ledger.database import transaction
 from ledger.errors import Unavailable
 from monitoring import traces
 from monitoring.logs import EventLogger
-from monitoring.metrics import REDRIVEN
+from monitoring.metrics.catalogue import REDRIVEN
 from settings import Settings
 from tasks import queues
 from tasks.chain import links_from, of_batch, rollback
@@ -67,7 +67,7 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
             failed=redrive.failed,
             transfers=redrive.count,
         )
-        REDRIVEN.add(redrive.state, amount=redrive.count)
+        REDRIVEN.labels(redrive.state).inc(redrive.count)
         with traces.begin("redrive", op="redrive"):
             if redrive.failed:
                 of_batch(rollback, redrive.batch_id).apply_async()

@@ -7,8 +7,9 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-from monitoring import heartbeat_files, metrics, metrics_port
+from monitoring import heartbeat_files
 from monitoring.logs import configure
+from monitoring.metrics import catalogue, port
 from monitoring.pulse import Pulse
 from settings import Settings
 from tasks.engine import forget_engine
@@ -63,9 +64,9 @@ def _begin_to_measure(sender: str, **_: object) -> None:
     """In the main process, before it forks the first child."""
     settings = Settings.from_environment()
     program = sender.partition("@")[0]
-    metrics.begin(program, settings.data_dir, metrics.OF_WORKERS)
+    catalogue.begin(program, settings.data_dir, catalogue.OF_WORKERS)
     if settings.metrics_port is not None:
-        metrics_port.serve(metrics.folder_of(settings.data_dir) / program, settings.metrics_port)
+        port.serve(catalogue.folder_of(settings.data_dir) / program, settings.metrics_port)
 
 
 def _note_ending(sender: str, **_: object) -> None:

@@ -10,7 +10,7 @@ from api.validation import parse_body
 from monitoring import sentry
 from monitoring.browser_errors import BrowserError
 from monitoring.logs import EventLogger
-from monitoring.metrics import count_client_error
+from monitoring.metrics.catalogue import count_client_error
 
 events = EventLogger(__name__)
 

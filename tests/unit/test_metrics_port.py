@@ -9,20 +9,17 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
-import pytest
-
-from monitoring.metrics_port import MAX_CONNECTIONS, serve
+from monitoring.metrics.port import MAX_CONNECTIONS, serve
 from stack.ports import free_port
 
 PATIENCE_S = 20.0
 
 
 def test_many_that_connect_and_say_nothing_cost_a_bounded_number_of_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     port, before = free_port(), threading.active_count()
-    monkeypatch.setattr("monitoring.metrics_port.REQUEST_WITHIN_S", 4.0)
-    serve(tmp_path, port)
+    serve(tmp_path, port, request_within_s=4.0)
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
     most, deadline_s = 0, time.monotonic() + PATIENCE_S
     # Until each was turned away, or has had its time.

@@ -24,7 +24,7 @@ from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
 from api.waiting import WaitingRoom
 from monitoring.database_watch import DatabaseWatch
 from monitoring.health import Component, Health
-from monitoring.metrics_port import serve
+from monitoring.metrics.port import serve
 from monitoring.server_checks import BrokerReading
 from prices.bounded_http import BoundedGetter, NoAnswerError
 from prices.quotes import Stamped

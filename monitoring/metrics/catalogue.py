@@ -1,7 +1,7 @@
-"""Every metric that the processes of Truepenny count themselves.
+"""Catalogue of every metric that the processes of Truepenny count themselves.
 
-Labels are from fixed sets, or bounded here: what strangers send never becomes a series. What is
-read from the servers at the time of asking is in `api/seen_metrics.py`.
+Guarantees that labels come from fixed sets: a value that a client made up becomes `other`. What
+is read from the servers when somebody asks is in `api/seen_metrics.py`.
 """
 
 from __future__ import annotations
@@ -10,59 +10,77 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from prometheus_client import Counter, Gauge, Histogram
+
 from ledger.states import UNFINISHED
 from monitoring.logs import EventLogger
-from monitoring.measures import OTHER, STORE, Counter, Gauge, Histogram
-from monitoring.metric_store import wipe
+from monitoring.metrics.cardinality import OTHER, Limited
+from monitoring.metrics.files import STORE, wipe
 from monitoring.scan_notes import NAMES
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 STEP_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0)
 SIZE_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
-REQUEST_SECONDS: Final = Histogram(
+REQUEST_SECONDS: Final = Limited(
+    Histogram,
     "truepenny_http_request_seconds",
     "How long requests took, by route, method, class of status, and whether they asked to wait.",
     ("route", "method", "status", "waits"),
-    bounds=REQUEST_BOUNDS_S,
+    buckets=REQUEST_BOUNDS_S,
 )
-PROBLEMS: Final = Counter(
-    "truepenny_problems_total", "Requests that were refused or failed, by code.", ("code",)
+PROBLEMS: Final = Limited(
+    Counter,
+    "truepenny_problems_total",
+    "Requests that were refused or failed, by code.",
+    ("code",),
 )
-STEP_SECONDS: Final = Histogram(
+STEP_SECONDS: Final = Limited(
+    Histogram,
     "truepenny_step_seconds",
     "How long steps took in the workers. Outcome: moved, idle (nothing to do) or failed.",
     ("step", "outcome"),
-    bounds=STEP_BOUNDS_S,
+    buckets=STEP_BOUNDS_S,
 )
-STEP_TRANSFERS: Final = Histogram(
+STEP_TRANSFERS: Final = Limited(
+    Histogram,
     "truepenny_step_transfers",
     "How many transfers a step moved at once.",
     ("step",),
-    bounds=SIZE_BOUNDS,
+    buckets=SIZE_BOUNDS,
 )
-REDRIVEN: Final = Counter(
+REDRIVEN: Final = Limited(
+    Counter,
     "truepenny_redriven_transfers_total",
     "Transfers that stood still and were driven on, by the state they stood in.",
     ("state",),
 )
-DRAINED: Final = Counter(
+DRAINED: Final = Limited(
+    Counter,
     "truepenny_drained_requests_total",
     "Buffered requests that were replayed: accepted, refused, known already, or their key reused.",
     ("outcome",),
 )
-SCANS: Final = Counter(
-    "truepenny_scan_runs_total", "Runs of each scan that ended, well or not.", ("scan", "outcome")
+SCANS: Final = Limited(
+    Counter,
+    "truepenny_scan_runs_total",
+    "Runs of each scan that ended, well or not.",
+    ("scan", "outcome"),
 )
-CLIENT_ERRORS: Final = Counter(
-    "truepenny_client_errors_total", "Errors in browsers, by page and panel.", ("page", "panel")
+CLIENT_ERRORS: Final = Limited(
+    Counter,
+    "truepenny_client_errors_total",
+    "Errors in browsers, by page and panel.",
+    ("page", "panel"),
 )
 BREAKER_OPEN: Final = Gauge(
     "truepenny_database_breaker_open",
     "Whether a process does not ask the database, because it is away.",
+    multiprocess_mode="liveall",
+    registry=None,
 )
 
-Zeros = Sequence[tuple[Counter, tuple[str, ...]]]
+Zeros = Sequence[tuple[Limited[Counter], tuple[str, ...]]]
 
 OF_THE_API: Final[Zeros] = (
     *((PROBLEMS, (code,)) for code in ("internal_error", "unavailable", "overloaded")),
@@ -83,21 +101,21 @@ PANELS: Final = frozenset(
         *("wallets", "workers"),
     }
 )
-"""What the pages call their panels: were others let in, strangers' would soon leave no room."""
+"""Names of the panels in the pages. Names that a client made up would soon use up the series."""
 
 events = EventLogger(__name__)
 
 
 def folder_of(data_dir: Path) -> Path:
-    """Return where the programs of this machine keep what they measure, each in its own folder."""
+    """Return the folder in which each program of this machine has a folder for its metrics."""
     return data_dir / "run" / "metrics"
 
 
 def begin(program: str, data_dir: Path, zeros: Zeros) -> None:
-    """Begin at nothing: for the process that forks all others of its program. Never raises.
+    """Start at zero, in the process that forks all others of its program. Never raises.
 
-    zeros: what the program counts, to be seen before it first happens: or else that first time
-    is no increase to whoever watches.
+    zeros: series that are shown before they are first counted. Without them Prometheus would
+    see no increase the first time.
     """
     folder = folder_of(data_dir) / program
     try:
@@ -106,12 +124,12 @@ def begin(program: str, data_dir: Path, zeros: Zeros) -> None:
         events.warning("metrics_not_wiped", error=error.strerror or type(error).__name__)
     STORE.use(folder)
     for counter, labels in zeros:
-        counter.add(*labels, amount=0)
+        counter.labels(*labels).inc(0)
 
 
 def count_client_error(page: str, panel: str | None) -> None:
-    """Count an error in a browser. Names of strangers' making become `other`. Never raises."""
-    CLIENT_ERRORS.add(page if page in _PAGES else OTHER, _panel(panel))
+    """Count an error in a browser. Names that are not ours become `other`. Never raises."""
+    CLIENT_ERRORS.labels(page if page in _PAGES else OTHER, _panel(panel)).inc()
 
 
 def _panel(name: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Reading what all processes measured, and printing it for Prometheus.
+"""Reads the metrics files of all processes and prints them for Prometheus.
 
 Guarantees that each family appears once, however many programs have it, and that one damaged
 file hides nothing but itself.
@@ -15,14 +15,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from monitoring.logs import EventLogger
-from monitoring.metric_store import Damaged, entries, is_alive
+from monitoring.metrics.files import Damaged, entries, is_alive
 
 events = EventLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is sent to whoever scrapes."""
+    """The body and the content type of an answer to a scrape."""
 
     content: bytes
     content_type: str
@@ -51,7 +51,7 @@ def programs_in(folder: Path) -> list[Path]:
     """Return the folders of the programs that measure on this machine."""
     try:
         return sorted(each for each in folder.iterdir() if each.is_dir())
-    except OSError:  # nobody has measured anything yet, or nobody can
+    except OSError:  # there is no folder yet, or none can be made
         return []
 
 
@@ -71,7 +71,7 @@ def _files(program: Path) -> list[Path]:
 
 
 def _counts(file: Path) -> bool:
-    """Whether the file can be read, and is not of a dead process that only spoke of itself."""
+    """Whether the file can be read, and holds no gauges of a process that has ended."""
     if file.name.startswith("gauge_live"):
         place = file.stem.rpartition("-")[2]
         if not is_alive(file.parent, place):

@@ -1,15 +1,14 @@
-"""Where the processes of a program keep what they measure: one small file per process and kind.
+"""Writes the metrics of each process to small files that survive a crash.
 
-Guarantees that measuring never fails and never waits for more than a write to the file system's
-memory: a folder that is full, broken or read-only silences the metrics of this process for a
-while, with one line of the log, and nothing else. What was counted survives the death of the
-process, whatever killed it, and however often processes are replaced, the files are as many as
-processes lived at once: a new process takes over the place of a dead one and counts on from there.
+Guarantees that an update never raises and waits for no more than a write to the page cache. If
+the folder is full, broken or read-only, this process writes no metrics for a while; the log says
+so once. What was counted survives the process, however it ended. There are never more files than
+processes that ran at the same time: a new process takes the place of a dead one and counts on.
 
-The files are those of prometheus_client's multiprocess mode, and its collector reads them. They
-are written here because its writer maps them into memory: where the disk is full, a process that
-touches such a page is killed. And it opens a file per process id, so a worker that replaces its
-children for days leaves thousands.
+The files are those of prometheus_client's multiprocess mode, and its collector reads them. Its
+own writer maps them into memory: on a full disk, the kernel kills a process that touches such a
+page. It also opens a file for each process id, so workers that replace their children for days
+leave thousands. So its metric classes are given our `Value` for each of their numbers.
 """
 
 from __future__ import annotations
@@ -20,17 +19,18 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Final
+
+from prometheus_client import values
+from prometheus_client.mmap_dict import mmap_key
 
 from monitoring.logs import EventLogger
 
-Kind = Literal["counter", "histogram", "gauge_liveall"]
-
-MAX_PLACES = 512
-SILENT_FOR_S = 30.0
+MAX_PLACES: Final = 512
+SILENT_FOR_S: Final = 30.0
 
 _HEAD = 8
 _LENGTH = struct.Struct("i")
@@ -44,11 +44,15 @@ class Damaged(Exception):
 
 
 class Value:
-    """One number of one process. `saved` is what of it the file is known to hold."""
+    """One number of one process; `prometheus_client` calls it the value class.
 
-    __slots__ = ("file", "key", "kind", "number", "opened", "position", "saved")
+    `saved` is what of the number the file is known to hold. Its methods never raise.
+    """
 
-    def __init__(self, kind: Kind, key: str) -> None:
+    __slots__ = ("_store", "file", "key", "kind", "number", "opened", "position", "saved")
+
+    def __init__(self, store: Store, kind: str, key: str) -> None:
+        self._store = store
         self.kind = kind
         self.key = key
         self.number = self.saved = 0.0
@@ -56,51 +60,75 @@ class Value:
         self.file: _File
         self.position = 0
 
+    def inc(self, amount: float) -> None:
+        store = self._store
+        with store.lock:
+            self.number += amount
+            store.save(self)
+
+    def set(self, number: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - theirs
+        store = self._store
+        with store.lock:
+            self.number = number
+            store.save(self)
+
+    def get(self) -> float:
+        return self.number
+
+    def set_exemplar(self, exemplar: object) -> None:
+        """Do nothing: the files have no room for examples."""
+
+    def get_exemplar(self) -> None:
+        """Return none: see `set_exemplar`."""
+
 
 class Store:
     """The values of this process. Safe to use from many threads, and across forks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent_for_s: float = SILENT_FOR_S) -> None:
+        """Take how long to write nothing after a write has failed."""
+        self.lock = threading.Lock()
+        self._silent_for_s = silent_for_s
         self._folder: Path | None = None
         self._values: list[Value] = []
         self._opened = 0
-        self._files: dict[Kind, _File] = {}
+        self._files: dict[str, _File] = {}
         self._place: _Place | None = None
         self._is_silent = False
         self._silent_until_s = 0.0
-        self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def use(self, folder: Path) -> None:
         """Keep values in this folder, in this process and in those that it forks from now on."""
-        with self._lock:
+        with self.lock:
             self._folder = folder
             self._opened += 1
 
-    def add(self, value: Value, amount: float) -> None:
-        """Add to a counter. Never raises."""
-        with self._lock:
-            value.number += amount
-            if self._folder is not None:
-                self._save(value)
-
-    def set(self, value: Value, number: float) -> None:
-        """Set a gauge. Never raises."""
-        with self._lock:
-            value.number = number
-            if self._folder is not None:
-                self._save(value)
-
-    def new(self, kind: Kind, key: str) -> Value:
-        """Make a value. Its file has it from now on, so that it is seen while it is zero."""
-        value = Value(kind, key)
-        with self._lock:
+    def value(
+        self,
+        kind: str,
+        metric: str,
+        name: str,
+        labels: Sequence[str],
+        label_values: Sequence[str],
+        help_text: str,
+        multiprocess_mode: str = "",
+    ) -> Value:
+        """Make a value, as the value class does. Its file has it at once, so it is seen at zero."""
+        value = Value(
+            self,
+            f"{kind}_{multiprocess_mode}" if multiprocess_mode else kind,
+            mmap_key(metric, name, list(labels), list(label_values), help_text),
+        )
+        with self.lock:
             self._values.append(value)
-            if self._folder is not None:
-                self._save(value)
+            self.save(value)
         return value
 
-    def _save(self, value: Value) -> None:
+    def save(self, value: Value) -> None:
+        """Write the value to its file, if there is a folder. Needs the lock. Never raises."""
+        if self._folder is None:
+            return
         if self._silent_until_s and time.monotonic() < self._silent_until_s:
             return
         try:
@@ -122,7 +150,7 @@ class Store:
         if file is None:
             file = self._files[value.kind] = _File(self._place.path(value.kind))
         value.position = file.position(value.key)
-        if value.kind != "gauge_liveall":
+        if not value.kind.startswith("gauge"):
             # What was counted here before this process, and by it while it could not write.
             value.number = file.read(value.position) + value.number - value.saved
         value.file, value.opened = file, self._opened
@@ -131,15 +159,15 @@ class Store:
         if not self._is_silent:
             events.warning("metrics_silent", error=error.strerror or type(error).__name__)
         self._is_silent = True
-        self._silent_until_s = time.monotonic() + SILENT_FOR_S
-        self._opened += 1  # everything is opened anew after that, as far as it can be
+        self._silent_until_s = time.monotonic() + self._silent_for_s
+        self._opened += 1  # all values are opened again after that, as far as possible
         for file in self._files.values():
             file.close()
         self._files = {}
 
     def _after_fork(self) -> None:
-        """Begin at nothing, in a place of one's own: what is here is the parent's."""
-        self._lock = threading.Lock()  # some thread of the parent may have held it
+        """Start at zero in a place of its own: the numbers and files here are the parent's."""
+        self.lock = threading.Lock()  # some thread of the parent may have held it
         for file in self._files.values():
             file.close()
         if self._place is not None:
@@ -149,6 +177,12 @@ class Store:
         self._opened += 1
         for value in self._values:
             value.number = value.saved = 0.0
+
+
+STORE: Final = Store()
+"""The values of this process."""
+values.ValueClass = STORE.value
+"""The metric classes of `prometheus_client` call this for each number, when they make it."""
 
 
 class _Place:
@@ -168,12 +202,12 @@ class _Place:
                 os.close(lock)
                 continue
             self._lock, self._number = lock, number
-            # What the one before said of itself dies with it; what it counted does not.
+            # Gauges end with the process that set them; what it counted stays.
             self.path("gauge_liveall").unlink(missing_ok=True)
             return
         raise OSError(errno.EMFILE, "all places for metrics are taken")
 
-    def path(self, kind: Kind) -> Path:
+    def path(self, kind: str) -> Path:
         return self._folder / f"{kind}_{self._folder.name.replace('_', '-')}-{self._number}.db"
 
     def close(self) -> None:
@@ -183,8 +217,8 @@ class _Place:
 class _File:
     """Numbers by their keys, written in place.
 
-    Its length, as written in its head, grows only when what it covers is there: a reader, or
-    whoever comes after this process was killed, never sees half an entry.
+    The length in its head grows only after an entry is complete: neither a reader nor the next
+    process of this place ever sees half an entry.
     """
 
     def __init__(self, path: Path) -> None:
@@ -199,7 +233,7 @@ class _File:
             os.ftruncate(self._file, 0)
 
     def position(self, key: str) -> int:
-        """Where the number of this key is, which is made if need be."""
+        """Return where the number of this key is. Add it if the file has none."""
         if key not in self._positions:
             written = key.encode()
             # Eight bytes for each number, where eight bytes can be written at once.
@@ -268,9 +302,9 @@ def is_alive(folder: Path, place: str) -> bool:
 
 
 def wipe(folder: Path) -> None:
-    """Forget what earlier runs have measured. Removes names only: who still writes does no harm.
+    """Remove the files of earlier runs. A process that still writes to one does no harm.
 
-    Raises: OSError: when the folder does not let us.
+    Raises: OSError: when a file cannot be removed.
     """
     if folder.is_dir():
         for file in folder.iterdir():

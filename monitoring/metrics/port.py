@@ -1,7 +1,7 @@
-"""A port of its own for the metrics of a program that serves no HTTP otherwise.
+"""HTTP port that serves the metrics of a program without an HTTP server of its own.
 
-Guarantees that whatever happens there harms nobody: a port that cannot be had is one line of the
-log, and what hangs there costs a few threads of this process, however many connect.
+Guarantees that the program is not disturbed: a port that cannot be opened is one line in the log,
+and clients that hang cost a few threads of this process, however many connect.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from monitoring.exposition import measured, page
 from monitoring.logs import EventLogger
+from monitoring.metrics.exposition import measured, page
 
 REQUEST_WITHIN_S: Final = 5.0
 MAX_CONNECTIONS: Final = 16
@@ -22,13 +22,14 @@ MAX_CONNECTIONS: Final = 16
 events = EventLogger(__name__)
 
 
-def serve(folder: Path, port: int) -> None:
+def serve(folder: Path, port: int, *, request_within_s: float = REQUEST_WITHIN_S) -> None:
     """Serve /metrics of the program that measures in this folder, until this process ends.
 
+    request_within_s: how long a client may take to send its request.
     Never raises. Children that are forked later do not keep the port.
     """
     try:
-        server = _Server(("", port), _handler(folder))
+        server = _Server(("", port), _handler(folder, request_within_s))
     except OSError as error:
         events.error("metrics_port_not_open", port=port, reason=error.strerror)
         return
@@ -42,7 +43,7 @@ def serve(folder: Path, port: int) -> None:
 
 
 class _Server(ThreadingHTTPServer):
-    """Says nothing about clients that went away."""
+    """Serves at most MAX_CONNECTIONS at once, and logs no error for a client that went away."""
 
     daemon_threads = True
 
@@ -70,9 +71,9 @@ class _Server(ThreadingHTTPServer):
         events.debug("metrics_not_sent", client=str(client_address))
 
 
-def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
+def _handler(folder: Path, request_within_s: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = REQUEST_WITHIN_S
+        timeout = request_within_s
 
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != "/metrics":

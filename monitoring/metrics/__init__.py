@@ -1,0 +1,1 @@
+"""Metrics that the processes count themselves: defined, kept in files, and printed."""
