@@ -18,7 +18,9 @@ def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, object]]:
-    return [(each.levelname, each.getMessage(), own_fields(each)) for each in caplog.records]
+    # Threads that other tests left behind may log meanwhile.
+    own = (each for each in caplog.records if each.name == "test")
+    return [(each.levelname, each.getMessage(), own_fields(each)) for each in own]
 
 
 def test_a_lasting_failure_is_one_line_when_it_begins_and_one_when_it_ends(
