@@ -58,7 +58,7 @@ def test_both_ends_have_a_level_of_their_own(caplog: pytest.LogCaptureFixture) -
         outage = OutageLog(LOG, "away", "back", level=level, recovered_level=recovered_level)  # type: ignore[arg-type]
         outage.failed()
         outage.recovered()
-    assert [each.levelname for each in caplog.records] == ["INFO", "WARNING", "WARNING", "INFO"]
+    assert [level for level, _, _ in logged(caplog)] == ["INFO", "WARNING", "WARNING", "INFO"]
 
 
 def test_threads_that_fail_together_are_one_outage(caplog: pytest.LogCaptureFixture) -> None:
