@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import requests
 from stack.keep import Keep
 from tests.acceptance.stack_process import (
     PROGRAMS,
+    ROOT,
     StackProcess,
     complaints,
     eventually,
@@ -48,6 +51,14 @@ def paste(line: str) -> dict[str, Any]:
     return answer
 
 
+def tour_commands() -> str:
+    """The commands of docs/TOUR.md, in their order."""
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (ROOT / "docs/TOUR.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    return "".join(blocks)
+
+
 def test_it_prints_addresses_that_answer(stack: StackProcess) -> None:
     assert stack.shown("API").startswith(stack.url)
     assert requests.get(f"{stack.url}/health/live", timeout=10).ok
@@ -72,6 +83,19 @@ def test_the_printed_curl_line_moves_money_once(stack: StackProcess) -> None:
     repeated = paste(line)
     assert repeated["id"] == first["id"]
     assert wallet_of(stack, "destination", first)["balance"] == balance
+
+
+def test_the_tour_shows_what_it_promises(stack: StackProcess) -> None:
+    output = subprocess.check_output(
+        ["bash", "-eu", "-c", tour_commands()], env=stack.environment, cwd=ROOT, timeout=120
+    ).decode()
+    one, two, one_after, two_after = map(
+        Decimal, re.findall(r'^"balance":"(.+)"$', output, re.MULTILINE)
+    )
+    assert (one_after - one, two_after - two) == (Decimal(-50), Decimal(50))
+    assert '"event": "redriven"' in output
+    assert '"state":"buffered"' in output
+    assert '"state":"committed"' in output.splitlines()[-1]
 
 
 def test_the_admin_key_is_where_it_says(stack: StackProcess) -> None:

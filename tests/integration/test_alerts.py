@@ -61,3 +61,10 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> Non
     done, _, anchor = rule["annotations"]["runbook"].rpartition(" docs/FAILURES.md#")
     assert done
     assert anchor in ANCHORS
+
+
+def test_every_alert_has_a_section_with_commands_in_the_manual() -> None:
+    manual = (ROOT / "docs" / "OPERATE.md").read_text().partition("\n## Alerts\n")[2]
+    sections = re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", manual, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in sections] == [rule["alert"] for rule in rules()]
+    assert [name for name, text in sections if "```sh\n" not in text] == []
