@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 # api <- workers. What is not listed here composes: wsgi.py, stack/, bench/ and tests/.
 MAY_IMPORT = {
     "addresses": set[str](),
-    "resilience": set[str](),
     "settings": {"addresses"},
+    "resilience": set[str](),
     "version": set[str](),
     "ledger": {"settings"},
     "migrations": {"ledger", "settings"},
@@ -33,6 +33,7 @@ MAY_IMPORT = {
 # What each part must not know of the outside world.
 MUST_NOT_KNOW = {
     "addresses": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
+    "settings": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "resilience": {
         "sqlalchemy",
         "flask",
@@ -44,7 +45,6 @@ MUST_NOT_KNOW = {
         "requests",
         "sentry_sdk",
     },
-    "settings": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "version": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "ledger": {
         "flask",

@@ -28,6 +28,7 @@ from prometheus_client import values
 from prometheus_client.mmap_dict import mmap_key
 
 from monitoring.logs import EventLogger
+from resilience.outage_log import OutageLog
 
 MAX_PLACES: Final = 512
 SILENT_FOR_S: Final = 30.0
@@ -82,6 +83,10 @@ class Value:
         """Return none: see `set_exemplar`."""
 
 
+def _outage_log() -> OutageLog:
+    return OutageLog(events, "metrics_silent", "metrics_heard_again")
+
+
 class Store:
     """The values of this process. Safe to use from many threads, and across forks."""
 
@@ -94,8 +99,8 @@ class Store:
         self._opened = 0
         self._files: dict[str, _File] = {}
         self._place: _Place | None = None
-        self._is_silent = False
         self._silent_until_s = 0.0
+        self._outage = _outage_log()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def use(self, folder: Path) -> None:
@@ -139,9 +144,8 @@ class Store:
         except OSError as error:
             self._fall_silent(error)
         else:
-            if self._is_silent:
-                self._is_silent, self._silent_until_s = False, 0.0
-                events.warning("metrics_heard_again")
+            self._silent_until_s = 0.0
+            self._outage.recovered()
 
     def _open(self, value: Value) -> None:
         if self._place is None:
@@ -156,9 +160,7 @@ class Store:
         value.file, value.opened = file, self._opened
 
     def _fall_silent(self, error: OSError) -> None:
-        if not self._is_silent:
-            events.warning("metrics_silent", error=error.strerror or type(error).__name__)
-        self._is_silent = True
+        self._outage.failed(error=error.strerror or type(error).__name__)
         self._silent_until_s = time.monotonic() + self._silent_for_s
         self._opened += 1  # all values are opened again after that, as far as possible
         for file in self._files.values():
@@ -173,7 +175,7 @@ class Store:
         if self._place is not None:
             self._place.close()
         self._files, self._place = {}, None
-        self._is_silent, self._silent_until_s = False, 0.0
+        self._silent_until_s, self._outage = 0.0, _outage_log()
         self._opened += 1
         for value in self._values:
             value.number = value.saved = 0.0
