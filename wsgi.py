@@ -11,11 +11,12 @@ from functools import partial
 from api.app import create_app
 from api.services import build_services
 from api.tracing import TracedRequests
+from monitoring.server_checks import broker_probe
 from settings import Settings
 from tasks import queues, reconciliation
 from tasks.intake_buffer import intake_buffer
 from tasks.kick import Kicker
-from tasks.pressure import Pressure, look_at
+from tasks.pressure import Pressure
 from workers import telling
 from workers.celery_app import make_celery
 
@@ -28,7 +29,7 @@ app = create_app(
         _settings,
         buffer=intake_buffer(_settings),
         kick=Kicker(_celery).kick,
-        pressure=Pressure(look_at(_settings.broker_url)).seen,
+        pressure=Pressure(broker_probe(_settings.broker_url)),
         queue_lengths=partial(queues.lengths, _celery),
         reconcile=Kicker(_celery, reconciliation.publish_unless_scans_wait).kick,
     ),

@@ -14,7 +14,7 @@ from api.body_reading import discard_rest
 from api.error_handlers import register_error_handlers
 from api.measuring import measure_requests
 from api.negotiation import require_json_accepted
-from api.rate_answers import add_rate_headers
+from api.rate_limits.headers import add_rate_headers
 from api.request_ids import HEADER, request_id
 from api.routes import all_blueprints
 from api.services import EXTENSION, Services
@@ -41,15 +41,20 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
 
     measure_requests(app)
 
+    # Three steps before each request, in this order: who calls, how often, and what it accepts.
     @app.before_request
-    def check_at_the_door() -> None:
+    def authenticate_caller() -> None:
         # Also for addresses that do not exist: strangers learn nothing about them.
         if request.path.startswith(PREFIX + "/"):
-            authenticate(services.keys, count_failure=services.strangers.count_failure)
-            services.write_limit.count()
-            require_json_accepted(request)
+            authenticate(services.keys, count_failure=services.failed_auth_limit.count_failure)
 
     services.write_limit.init_app(app)
+
+    @app.before_request
+    def check_what_is_accepted() -> None:
+        if request.path.startswith(PREFIX + "/"):
+            require_json_accepted(request)
+
     app.after_request(_finish)
     register_error_handlers(app)
     for blueprint in all_blueprints(PREFIX):

@@ -16,14 +16,13 @@ from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from flask import Request
-from limits import parse
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from api.client_addresses import client_address
 from api.problems import Problem
-from api.rate_answers import Standing, rate_limited, tell
-from api.rate_counters import Counters
+from api.rate_limits.client_ip import client_address
+from api.rate_limits.counters import Counters
+from api.rate_limits.rate_limit import RateLimit
 from api.schemas.fields import number_schema, text_schema
 from api.schemas.requests import Body
 from monitoring.logs import EventLogger
@@ -145,8 +144,12 @@ class ReportLimit:
     """Counts the reports, by address and all together."""
 
     def __init__(self, counters: Counters, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = parse(LIMIT_PER_ADDRESS)
-        self._counters = counters
+        self._limit = RateLimit(
+            LIMIT_PER_ADDRESS,
+            counters,
+            scope="client-errors",
+            what="Reports from one address are",
+        )
         self._clock = clock
         self._lock = threading.Lock()
         self._begun_at_s = -math.inf
@@ -157,14 +160,7 @@ class ReportLimit:
 
         Raises: Problem rate_limited: when its address, or everybody together, sent too many.
         """
-        limit = self._limit
-        key = limit.key_for(client_address(), "client-errors")
-        window = self._counters.hit(key, limit.get_expiry())
-        remaining = max(0, limit.amount - window.count)
-        standing = Standing(limit.amount, remaining, int(time.time() + window.left_s) + 1)
-        if window.count > limit.amount:
-            raise rate_limited(standing, f"Reports from one address are limited to {limit}.")
-        tell(standing)
+        self._limit.check(client_address())
         if (wait_s := self._wait_s()) > 0:
             raise Problem(
                 "rate_limited",

@@ -12,11 +12,10 @@ import hmac
 from typing import Final
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from monitoring.logs import EventLogger
 from resilience.cooldown import Cooldown
+from resilience.redis_client import connect
 
 KEPT_FOR_S: Final = 86_400
 _TIMEOUT_S: Final = 0.3
@@ -28,12 +27,7 @@ events = EventLogger(__name__)
 
 def short_cache_client(cache_url: str) -> redis.Redis:
     """Return a client that gives up soon, for what can be done without. It connects on use."""
-    return redis.Redis.from_url(
-        cache_url,
-        socket_connect_timeout=_TIMEOUT_S,
-        socket_timeout=_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return connect(cache_url, _TIMEOUT_S)
 
 
 class LastKnown:

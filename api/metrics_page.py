@@ -37,8 +37,8 @@ class MetricsPage:
         # Read anew each time: a scrape of another process must not have seen more before.
         self._measured = SingleFlight("metrics-measured", lambda: _measured(folder), log=events)
 
-    def print(self, accept: str) -> Page:
-        """Print it in the newest format that is accepted. Never raises for an outage."""
+    def render(self, accept: str) -> Page:
+        """Return it in the newest format that is accepted. Never raises for an outage."""
         deadline_s = time.monotonic() + PATIENCE_S
         seen, own = self._seen.join(), self._measured.join()
         families = [

@@ -21,12 +21,12 @@ from api.intake import Intake
 from api.last_known import LastKnown, short_cache_client
 from api.metrics_page import MetricsPage
 from api.problems import overloaded
-from api.rate_counters import CacheCounters, Counters, MemoryCounters
+from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
+from api.rate_limits.failed_auth import FailedAuthLimit
+from api.rate_limits.write_limit import WriteLimit
 from api.scales import Scales
-from api.sights import Pressed, Sights, build_sights
-from api.strangers import Strangers
+from api.sights import Sights, build_sights
 from api.waiting import PLACES, WaitingRoom
-from api.write_limit import WriteLimit
 from ledger.assets import load_scales
 from ledger.buffering import IntakeBuffer
 from ledger.clients import Client, find_client
@@ -36,6 +36,7 @@ from monitoring.checks import all_checks
 from monitoring.database_watch import PROBE_TIMEOUT_S, DatabaseWatch
 from monitoring.health import Health
 from monitoring.metrics.catalogue import folder_of
+from monitoring.server_checks import BrokerGauge
 from prices.board import Board, build_board
 from prices.check import prices_check
 from settings import Settings
@@ -61,7 +62,7 @@ class Services:
     reconcile: Callable[[], None]
     counters: Counters
     write_limit: WriteLimit
-    strangers: Strangers
+    failed_auth_limit: FailedAuthLimit
     report_limit: ReportLimit
     flower_url: str | None
 
@@ -71,15 +72,15 @@ def build_services(
     *,
     buffer: IntakeBuffer,
     kick: Callable[[], None],
-    pressure: Pressed = lambda: (False, None),
-    reconcile: Callable[[], None] = lambda: None,
-    queue_lengths: Callable[[], Mapping[str, int]] = dict,
+    pressure: BrokerGauge,
+    reconcile: Callable[[], None],
+    queue_lengths: Callable[[], Mapping[str, int]],
 ) -> Services:
     """Wire the services of one process.
 
     buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
-    pressure: whether the queues are too full for more work; never blocks, never raises.
+    pressure: says whether the broker is too full for more work; /health shows its readings.
     reconcile: tells the workers that a consistency scan was begun; never blocks, never raises.
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
@@ -89,9 +90,9 @@ def build_services(
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
     )
-    strangers = Strangers(settings.rate_limit, counters)
+    failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
     prices = _prices(settings)
-    health = _health(settings, prices)
+    health = _health(settings, prices, pressure)
     sights = build_sights(
         settings,
         health=health,
@@ -99,12 +100,12 @@ def build_services(
         buffer=buffer,
         queue_lengths=queue_lengths,
         breaker_state=lambda: database.breaker_state,
-        pressure=pressure,
+        pressure=pressure.seen,
     )
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(strangers.guard(partial(_find, database, scales)), last_known),
+        keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), last_known),
         scales=scales,
         intake=Intake(database, buffer, kick),
         waiting=WaitingRoom(partial(_finished, database), places=PLACES),
@@ -112,11 +113,11 @@ def build_services(
         health=health,
         sights=sights,
         metrics_page=MetricsPage(sights, folder_of(settings.data_dir)),
-        is_overloaded=lambda: pressure()[0],
+        is_overloaded=lambda: pressure.seen()[0],
         reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
-        strangers=strangers,
+        failed_auth_limit=failed_auth_limit,
         report_limit=ReportLimit(counters),
         flower_url=settings.flower_url,
     )
@@ -178,7 +179,7 @@ def _prices(settings: Settings) -> Board:
     )
 
 
-def _health(settings: Settings, prices: Board) -> Health:
+def _health(settings: Settings, prices: Board, pressure: BrokerGauge) -> Health:
     engine = build_engine(
         settings.database_url,
         application_name="truepenny-health",
@@ -188,7 +189,7 @@ def _health(settings: Settings, prices: Board) -> Health:
     return Health(
         all_checks(
             engine=engine,
-            broker_url=settings.broker_url,
+            look_at_broker=pressure.look,
             cache_url=settings.cache_url,
             prices=prices_check(prices),
         )

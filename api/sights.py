@@ -95,7 +95,7 @@ class Sights:
         broker: Callable[[], Broker],
         cache: Callable[[], Cache],
         prices: Callable[[], list[Quote]],
-        pressure: Pressed = lambda: (False, None),
+        pressure: Pressed,
     ) -> None:
         """Take how to look at each part. Whatever that raises means that it is unknown.
 

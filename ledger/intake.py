@@ -45,7 +45,7 @@ from ledger.ids import transfer_id
 from ledger.refusals import Terms, refusal
 from ledger.rows import Columns, array_literal, rows_argument, rows_parameter
 from ledger.schema import MinorUnits
-from ledger.transfers import Failure, TimelineEntry, Transfer, find_transfers
+from ledger.transfers import Failure, TimelineEntry, Transfer, build_transfer, find_transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,26 +290,15 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
 
 
 def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
-    request, refused = candidate.request, candidate.refusal
-    return Transfer(
+    refused = candidate.refusal
+    return build_transfer(
+        candidate.request,
         id=candidate.id,
-        source_id=request.source_id,
-        destination_id=request.destination_id,
-        asset=request.asset,
-        scale=request.scale,
-        amount=request.amount,
+        fingerprint=candidate.fingerprint,
         state="rejected" if refused else "accepted",
-        capture="auto",
-        expires_at=None,
-        reference=request.reference,
-        metadata=request.metadata or {},
         failure=Failure(refused.code, refused.detail) if refused else None,
-        refund_of=None,
-        refunded=0,
-        group_id=None,
         created_at=created_at,
         updated_at=created_at,
-        fingerprint=candidate.fingerprint,
         steps=_first_steps(refused, created_at),
     )
 

@@ -212,27 +212,63 @@ def _in_state(state: State) -> ColumnElement[bool]:
     return _t.id.in_(select(table.c.transfer_id).where(table.c.state == state))
 
 
-def _transfer(row: Any) -> Transfer:
+def build_transfer(  # noqa: PLR0913 - one for each column that differs between the sources
+    asked: Any,
+    *,
+    id: UUID,
+    fingerprint: bytes,
+    state: State,
+    failure: Failure | None,
+    created_at: datetime,
+    updated_at: datetime,
+    steps: tuple[TimelineEntry, ...],
+    capture: Capture = "auto",
+    expires_at: datetime | None = None,
+    refund_of: UUID | None = None,
+    group_id: UUID | None = None,
+) -> Transfer:
+    """Build a transfer from what was asked for and what became of it.
+
+    asked: a row or a request with source_id, destination_id, asset, scale, amount in minor
+    units, reference and metadata.
+    """
     return Transfer(
-        id=row.id,
-        source_id=row.source_id,
-        destination_id=row.destination_id,
-        asset=row.asset,
-        scale=row.scale,
-        amount=int(row.amount),
-        state=cast(State, row.state),
-        capture=row.capture,
-        expires_at=row.expires_at,
-        reference=row.reference,
-        metadata=row.metadata,
-        failure=Failure(row.failure_code, row.failure_detail) if row.failure_code else None,
-        refund_of=row.refund_of,
+        id=id,
+        source_id=asked.source_id,
+        destination_id=asked.destination_id,
+        asset=asked.asset,
+        scale=asked.scale,
+        amount=int(asked.amount),
+        state=state,
+        capture=capture,
+        expires_at=expires_at,
+        reference=asked.reference,
+        metadata=asked.metadata or {},
+        failure=failure,
+        refund_of=refund_of,
         refunded=0,
-        group_id=row.group_id,
+        group_id=group_id,
+        created_at=created_at,
+        updated_at=updated_at,
+        fingerprint=fingerprint,
+        steps=steps,
+    )
+
+
+def _transfer(row: Any) -> Transfer:
+    return build_transfer(
+        row,
+        id=row.id,
+        fingerprint=bytes(row.fingerprint),
+        state=cast(State, row.state),
+        failure=Failure(row.failure_code, row.failure_detail) if row.failure_code else None,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        fingerprint=bytes(row.fingerprint),
         steps=_steps(row),
+        capture=row.capture,
+        expires_at=row.expires_at,
+        refund_of=row.refund_of,
+        group_id=row.group_id,
     )
 
 
@@ -256,25 +292,14 @@ def _get_refused(connection: Connection, id: UUID, *, caller: Client) -> Transfe
 
 
 def _refused_transfer(row: Any) -> Transfer:
-    return Transfer(
+    return build_transfer(
+        row,
         id=row.id,
-        source_id=row.source_id,
-        destination_id=row.destination_id,
-        asset=row.asset,
-        scale=row.scale,
-        amount=int(row.amount),
+        fingerprint=bytes(row.fingerprint),
         state="rejected",
-        capture="auto",
-        expires_at=None,
-        reference=row.reference,
-        metadata=row.metadata,
         failure=Failure(row.failure_code, row.failure_detail),
-        refund_of=None,
-        refunded=0,
-        group_id=None,
         created_at=row.buffered_at,
         updated_at=row.refused_at,
-        fingerprint=bytes(row.fingerprint),
         steps=(
             TimelineEntry("buffered", row.buffered_at),
             TimelineEntry("rejected", row.refused_at, detail=row.failure_detail),

@@ -6,6 +6,8 @@ own: a pool that is busy with payments says nothing about whether the database a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import redis
 from sqlalchemy import Engine
 
@@ -13,14 +15,13 @@ from ledger.database import probe
 from monitoring import heartbeats
 from monitoring.health import Check, Component
 from monitoring.server_checks import (
+    BrokerReading,
     NotServing,
-    amqp_findings,
-    is_redis,
     redis_client,
     redis_findings,
     redis_info,
 )
-from monitoring.server_info import Finding, Role
+from monitoring.server_info import Finding
 
 _PROGRAMS = {
     "money": "transfers are taken and wait",
@@ -40,26 +41,31 @@ def database_check(engine: Engine) -> Check:
     return check
 
 
-def broker_check(url: str) -> Check:
-    """Ask the broker how it is, whichever kind it is."""
-    if is_redis(url):
-        return redis_check(redis_client(url), "broker")
+def broker_check(look: Callable[[], BrokerReading]) -> Check:
+    """Report the reading by which this process refuses new work.
+
+    look: takes a reading now; raises when the broker does not answer.
+    """
 
     def check() -> Component:
-        return _component("answers", amqp_findings(url))
+        try:
+            reading = look()
+        except NotServing as error:
+            return Component("down", str(error))
+        return _component(reading.well, reading.findings)
 
     return check
 
 
-def redis_check(client: redis.Redis, role: Role) -> Check:
-    """Ask a Redis how it is."""
+def cache_check(client: redis.Redis) -> Check:
+    """Ask the cache how it is."""
 
     def check() -> Component:
         try:
             info = redis_info(client)
         except NotServing as error:
             return Component("down", str(error))
-        return _component(*redis_findings(role, info))
+        return _component(*redis_findings("cache", info))
 
     return check
 
@@ -105,14 +111,14 @@ def _silence(age_s: int | None) -> str:
 
 
 def all_checks(
-    *, engine: Engine, broker_url: str, cache_url: str, prices: Check
+    *, engine: Engine, look_at_broker: Callable[[], BrokerReading], cache_url: str, prices: Check
 ) -> dict[str, Check]:
     """Every component that the HTTP contract names, and its check."""
     cache = redis_client(cache_url)
     return {
         "database": database_check(engine),
-        "broker": broker_check(broker_url),
-        "cache": redis_check(cache, "cache"),
+        "broker": broker_check(look_at_broker),
+        "cache": cache_check(cache),
         "prices": prices,
         "workers": workers_check(cache),
     }

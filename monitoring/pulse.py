@@ -15,8 +15,8 @@ from redis import RedisError
 from monitoring import heartbeats
 from monitoring.heartbeat_files import HeartbeatFile, folder
 from monitoring.logs import EventLogger
-from monitoring.server_checks import redis_client
 from resilience.outage_log import OutageLog
+from resilience.redis_client import connect
 from settings import Settings
 
 EVERY_S = 5.0
@@ -39,7 +39,7 @@ class Pulse:
     def __init__(self, name: str, *, data_dir: Path, cache_url: str) -> None:
         self._name = name
         self._file = HeartbeatFile(folder(data_dir), name.partition("@")[0])
-        self._cache = redis_client(cache_url, timeout_s=_CACHE_TIMEOUT_S)
+        self._cache = connect(cache_url, _CACHE_TIMEOUT_S)
         self._touch_at_s = self._tell_at_s = time.monotonic()
         self._file_outage = OutageLog(events, "heartbeat_not_touched")
         self._cache_outage = OutageLog(events, "heartbeat_not_sent")

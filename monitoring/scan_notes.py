@@ -16,9 +16,9 @@ from typing import Final, Literal, cast
 from redis import Redis, RedisError
 
 from monitoring.logs import EventLogger
-from monitoring.server_checks import redis_client
 from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
+from resilience.redis_client import connect
 
 ShownScan = Literal["recovery", "drain", "prices", "servers"]
 ScanName = Literal[ShownScan, "counts"]
@@ -49,7 +49,7 @@ class ScanNotes:
     """Takes the notes of the scans of one process. Make it after the fork."""
 
     def __init__(self, cache_url: str) -> None:
-        self._cache = redis_client(cache_url, timeout_s=_TIMEOUT_S)
+        self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
         self._outage = OutageLog(events, "scan_not_noted", repeats=True)
 

@@ -1,7 +1,7 @@
-"""What a Redis says of itself, and what of that should worry somebody.
+"""Reads Redis's INFO: how much memory is used, whether that is too much, what else is wrong.
 
-Guarantees one reading of `INFO` for everybody: /health and the watch that beat sends for
-agree, because both ask these functions. Pure: whoever calls brings the answer of `INFO`.
+Guarantees one reading for all: what refuses new work, /health, the metrics and beat's watch use
+these functions, so they cannot contradict each other. Pure: the caller brings the answer of INFO.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Any, Literal
 Role = Literal["broker", "cache"]
 
 BROKER_FULL_PERCENT = 85
-"""From here on the API refuses new work, before the broker must."""
+"""From this share of its memory on the broker is full: the API refuses before the broker must."""
+BROKER_RELIEVED_PERCENT = 80
+"""Below this share it is full no longer. The gap keeps it from changing with every message."""
 CACHE_FULL_PERCENT = 95
 """A cache that evicts stays just below its limit."""
+
+MEMORY = "memory"
+"""The code of the finding that a server's memory is full."""
 
 COUNTERS = ("evicted_keys", "rejected_connections")
 
@@ -32,9 +37,12 @@ class Finding:
     refuses: bool = False
 
 
-def findings(role: Role, info: Mapping[str, Any]) -> list[Finding]:
-    """Return what is amiss with a server in this role, the worst first."""
-    of_role = _of_broker(info) if role == "broker" else _of_cache(info)
+def findings(role: Role, info: Mapping[str, Any], *, was_full: bool = False) -> list[Finding]:
+    """Return what is wrong with a server in this role, the worst first.
+
+    was_full: whether this broker was full at the look before.
+    """
+    of_role = _of_broker(info, was_full=was_full) if role == "broker" else _of_cache(info)
     return [*_of_replication(info), *of_role]
 
 
@@ -43,14 +51,29 @@ def is_loading(info: Mapping[str, Any]) -> bool:
     return bool(info.get("loading"))
 
 
-def memory_percent(info: Mapping[str, Any]) -> int | None:
+def memory_share(info: Mapping[str, Any]) -> float | None:
     """Return how full the memory is, as the server itself counts; None without a limit."""
     limit = int(info.get("maxmemory") or 0)
     if limit <= 0:
         return None
     # Buffers towards replicas and the disk do not count when the server decides to refuse.
     used = int(info.get("used_memory") or 0) - int(info.get("mem_not_counted_for_evict") or 0)
-    return 100 * max(used, 0) // limit
+    return max(used, 0) / limit
+
+
+def memory_percent(info: Mapping[str, Any]) -> int | None:
+    """Return the same in whole percent, rounded down."""
+    share = memory_share(info)
+    return None if share is None else int(100 * share)
+
+
+def is_full(share: float | None, *, before: bool) -> bool:
+    """Whether a broker with this share of its memory in use takes no new work.
+
+    share: None when nobody knows it. before: whether it was full at the look before.
+    """
+    mark = BROKER_RELIEVED_PERCENT if before else BROKER_FULL_PERCENT
+    return share is not None and share >= mark / 100
 
 
 def counters(info: Mapping[str, Any]) -> dict[str, int]:
@@ -85,12 +108,11 @@ def _of_replication(info: Mapping[str, Any]) -> list[Finding]:
     return [Finding("replica", said, refuses=True)]
 
 
-def _of_broker(info: Mapping[str, Any]) -> list[Finding]:
+def _of_broker(info: Mapping[str, Any], *, was_full: bool) -> list[Finding]:
     found = _of_disk(info)
-    percent = memory_percent(info)
-    if percent is not None and percent >= BROKER_FULL_PERCENT:
-        said = f"{percent} % of its memory is used: new transfers are refused until it has room"
-        found.insert(0, Finding("memory", said, refuses=True))
+    if is_full(memory_share(info), before=was_full):
+        said = f"{memory_percent(info)} % of its memory is used: new transfers are refused until"
+        found.insert(0, Finding(MEMORY, f"{said} it has room", refuses=True))
     policy = info.get("maxmemory_policy")
     if policy not in (None, "noeviction"):
         said = f"its maxmemory-policy is {policy}, which throws messages away: set noeviction"
@@ -120,7 +142,7 @@ def _of_cache(info: Mapping[str, Any]) -> list[Finding]:
         found.append(Finding("no_limit", said))
     elif percent >= CACHE_FULL_PERCENT:
         said = f"{percent} % of its memory is used: it forgets what was used least"
-        found.append(Finding("memory", said))
+        found.append(Finding(MEMORY, said))
     policy = str(info.get("maxmemory_policy", "allkeys-lru"))
     if not policy.startswith("allkeys-"):
         said = f"its maxmemory-policy is {policy}, so it refuses when full: set allkeys-lru"

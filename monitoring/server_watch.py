@@ -21,13 +21,12 @@ import redis
 from monitoring.logs import EventLogger
 from monitoring.server_checks import (
     NotServing,
-    amqp_findings,
-    is_redis,
+    broker_probe,
     redis_client,
     redis_findings,
     redis_info,
 )
-from monitoring.server_info import Finding, Role, counters, grown
+from monitoring.server_info import MEMORY, Finding, Role, counters, grown
 
 OVER_AFTER_LOOKS = 3
 """A finding that comes and goes at its threshold is told once, not each time."""
@@ -72,8 +71,9 @@ class ServerWatch:
         urls: tuple[tuple[Role, str], ...] = (("broker", broker_url), ("cache", cache_url))
         amiss = []
         for role, url in urls:
-            seen = _look_at(role, url)
-            known[role] = tell(role, seen, known.get(role, Known()))
+            before = known.get(role, Known())
+            seen = _look_at(role, url, before)
+            known[role] = tell(role, seen, before)
             amiss += [f"{role} {finding.detail}" for finding in seen.findings]
         self._write(known)
         return amiss
@@ -116,20 +116,26 @@ def tell(role: Role, seen: Seen, known: Known) -> Known:
     return Known(seen.counters or known.counters, missed)
 
 
-def _look_at(role: Role, url: str) -> Seen:
+def _look_at(role: Role, url: str, before: Known) -> Seen:
     try:
-        return _seen(role, url)
+        # Found by the last look, not by an earlier one.
+        was_full = before.missed.get(MEMORY) == 0
+        return _see_broker(url, was_full=was_full) if role == "broker" else _see_cache(url)
     except NotServing as error:
         return Seen([Finding("loading", str(error))])
     except (redis.RedisError, amqp.AMQPError, OSError):
         return Seen([_AWAY])
 
 
-def _seen(role: Role, url: str) -> Seen:
-    if not is_redis(url):
-        return Seen(amqp_findings(url))
+def _see_broker(url: str, *, was_full: bool) -> Seen:
+    with closing(broker_probe(url)) as probe:
+        reading = probe.look(was_full=was_full)
+    return Seen(reading.findings, reading.counters)
+
+
+def _see_cache(url: str) -> Seen:
     with closing(redis_client(url)) as client:
         info: Mapping[str, Any] | None = redis_info(client)
     if info is None:
         return Seen([])
-    return Seen(redis_findings(role, info)[1], counters(info))
+    return Seen(redis_findings("cache", info)[1], counters(info))

@@ -16,13 +16,12 @@ from decimal import Decimal
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from prices.decimals import MAX_DECIMALS, parse_price, plain
 from prices.jumps import FORGOTTEN_AFTER_S, Suspicion
 from prices.notes import Notes
 from prices.quotes import Stamped
+from resilience import redis_client
 
 TURN_S = 4
 """A look that died leaves its turn behind for so long; one that takes longer may overlap with
@@ -54,14 +53,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 
 def connect(url: str, *, timeout_s: float) -> redis.Redis:
     """Return a client that gives up after `timeout_s` and does not try again by itself."""
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        max_connections=2,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-        encoding_errors="replace",
+    return redis_client.connect(
+        url, timeout_s, max_connections=2, decode_responses=True, encoding_errors="replace"
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ledger.buffering import IntakeBuffer
+from resilience.redis_client import is_redis
 from settings import Settings
 
 
 def intake_buffer(settings: Settings) -> IntakeBuffer:
     """Make the buffer of this process. It connects on first use."""
-    if settings.broker_url.startswith("amqp"):
+    if not is_redis(settings.broker_url):
         from tasks.intake_queue import IntakeQueue
         from tasks.receipts import Receipts
 

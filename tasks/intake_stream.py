@@ -16,11 +16,10 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ledger.buffering import Buffered, Kept, Waiting, decode, encode
 from ledger.errors import Overloaded, Unavailable, Unreadable
+from resilience.redis_client import connect
 
 STREAM: Final = "truepenny:intake"
 """Entries of one field: the id of a request, in the order in which requests came."""
@@ -69,16 +68,14 @@ class IntakeStream:
         """Take the broker's address, and how many requests may wait."""
         self._limit = limit
         # Blocking: with more threads than connections, some wait for their turn.
-        pool = redis.BlockingConnectionPool.from_url(
+        self._client = connect(
             broker_url,
-            socket_connect_timeout=_TIMEOUT_S,
-            socket_timeout=_TIMEOUT_S,
-            socket_keepalive=True,
-            max_connections=_MAX_CONNECTIONS,
+            _TIMEOUT_S,
+            pool=redis.BlockingConnectionPool,
             timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+            max_connections=_MAX_CONNECTIONS,
+            socket_keepalive=True,
         )
-        self._client = redis.Redis(connection_pool=pool)
         self._put = self._client.register_script(_PUT)
         self._first = self._client.register_script(_FIRST)
 

@@ -12,13 +12,12 @@ from typing import Any, Final
 from uuid import UUID
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ledger.buffering import Buffered, decode, encode
 from ledger.errors import Unreadable
 from monitoring.logs import EventLogger
 from resilience.cooldown import Cooldown
+from resilience.redis_client import connect
 
 KEPT_FOR_S: Final = 86_400
 _PREFIX: Final = "truepenny:intake:receipt:"
@@ -32,12 +31,7 @@ class Receipts:
     """Receipts of one cache. One that is away has none, and is asked again after a cool-down."""
 
     def __init__(self, cache_url: str) -> None:
-        self._cache = redis.Redis.from_url(
-            cache_url,
-            socket_connect_timeout=_TIMEOUT_S,
-            socket_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
 
     def write(self, requests: Sequence[Buffered]) -> None:

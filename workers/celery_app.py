@@ -8,6 +8,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from beat.schedule import beat_schedule
+from resilience.redis_client import is_redis
 from settings import Settings
 from tasks import queues
 
@@ -143,4 +144,4 @@ _RECONNECT = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.2, "in
 
 
 def _is_amqp(settings: Settings) -> bool:
-    return settings.broker_url.startswith("amqp")
+    return not is_redis(settings.broker_url)

@@ -17,8 +17,8 @@ from api.openapi.paths import OPERATIONS
 from api.openapi.paths.transfers import FAILURES
 from api.preferences import MAX_WAIT_S
 from api.problems import TABLE, Problem
-from api.rate_answers import HEADERS as RATE_HEADERS
-from api.rate_answers import LIMIT, REMAINING, RESET
+from api.rate_limits.headers import HEADERS as RATE_HEADERS
+from api.rate_limits.headers import LIMIT, REMAINING, RESET
 from api.schemas.fields import MAX_KEY_LENGTH
 from api.schemas.problems import ProblemDocument
 from api.schemas.requests import NewBatchItem, Query

@@ -16,5 +16,5 @@ def blueprint() -> Blueprint:
 
 def metrics() -> Response:
     """Print everything that is measured, and what can be seen now."""
-    printed = services().metrics_page.print(request.headers.get("Accept", ""))
+    printed = services().metrics_page.render(request.headers.get("Accept", ""))
     return Response(printed.content, content_type=printed.content_type)

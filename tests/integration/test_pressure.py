@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
-from tasks.pressure import Pressure, look_at
+from monitoring.server_checks import BrokerReading, broker_probe
+from tasks.pressure import Pressure
 from tests.brokers import Broker
 from tests.threads import no_more_threads
 from tests.worker_processes import eventually
@@ -14,7 +18,7 @@ from tests.worker_processes import eventually
 
 @pytest.fixture(scope="module")
 def pressure(broker: Broker) -> Pressure:
-    return Pressure(look_at(broker.url))
+    return Pressure(broker_probe(broker.url))
 
 
 def test_a_full_broker_is_overloaded_until_there_is_room(
@@ -51,19 +55,44 @@ def test_a_full_broker_that_dies_is_not_overloaded_and_watched_again_when_it_is_
 
 def test_a_broker_that_hangs_is_not_taken_for_a_full_one(broker: Broker) -> None:
     with broker.process.frozen():
-        look = look_at(broker.url)
+        pressure = Pressure(broker_probe(broker.url))
         with pytest.raises(Exception, match=r"(?i)time|^$"):  # each client has words of its own
-            look()
+            pressure.look()
+        assert not pressure.is_overloaded()
+
+
+def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
+    looks: list[float] = []
+    probe = broker_probe(broker.url)
+
+    class Counting:
+        def look(self, *, was_full: bool) -> BrokerReading:
+            looks.append(time.monotonic())
+            time.sleep(0.1)
+            return probe.look(was_full=was_full)
+
+        def close(self) -> None:
+            probe.close()
+
+    pressure = Pressure(Counting())
+    with closing(probe), ThreadPoolExecutor(20) as threads:
+        readings = list(threads.map(lambda _: pressure.look(), range(20)))
+    assert not any(reading.is_full for reading in readings)
+    assert len(looks) <= 3
 
 
 def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() -> None:
     looked = threading.Event()
 
-    def look() -> float:
-        looked.set()
-        return 0.1
+    class Probe:
+        def look(self, *, was_full: bool) -> BrokerReading:
+            looked.set()
+            return BrokerReading(is_full=was_full, memory_share=0.1, findings=[])
 
-    pressure = Pressure(look)
+        def close(self) -> None:
+            pass
+
+    pressure = Pressure(Probe())
     with no_more_threads():
         assert not pressure.is_overloaded()
         assert not looked.is_set()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from api.rate_counters import CacheCounters, Counters, MemoryCounters, Window
+from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters, Window
 from stack.keep import Keep
 from stack.place import find_place
 from stack.servers import Servers

@@ -10,9 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.app import create_app
 from api.openapi.document import build_document
 from api.openapi.paths.transfers import NOT_AVAILABLE_YET
-from api.services import build_services
-from tasks.intake_buffer import intake_buffer
-from tests.unit.test_api_application import SETTINGS
+from tests.unit.test_api_application import make_services
 
 DOCUMENT = build_document()
 PAGES = {"/", "/ops", "/assets/first.js", "/assets/{version}/{name}", "/docs", "/docs/{name}"}
@@ -27,7 +25,7 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 
 
 def test_every_route_is_described_and_nothing_else_is() -> None:
-    app = create_app(build_services(SETTINGS, buffer=intake_buffer(SETTINGS), kick=lambda: None))
+    app = create_app(make_services())
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()

@@ -171,8 +171,8 @@ def committed(transfer_id: UUID) -> Transfer:
 def test_a_waiter_is_woken_by_the_end_of_its_transfer() -> None:
     books, transfer_id = Books(), uuid4()
     room = WaitingRoom(books, places=2)
-    threading.Timer(0.1, lambda: books.ended.update({transfer_id: committed(transfer_id)})).start()
     begun = time.monotonic()
+    threading.Timer(0.1, lambda: books.ended.update({transfer_id: committed(transfer_id)})).start()
     waited = room.wait(transfer_id, timeout_s=10)
     assert waited.applied
     assert waited.transfer == books.ended[transfer_id]

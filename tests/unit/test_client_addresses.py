@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.client_addresses import UNKNOWN, counted_address
+from api.rate_limits.client_ip import UNKNOWN, counted_address
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,8 @@ from werkzeug.test import TestResponse
 from api.app import create_app
 from api.client_errors import MAX_PER_PROCESS, ReportLimit
 from api.openapi.paths.client_errors import EXAMPLE
-from api.rate_counters import CacheCounters, Counters, MemoryCounters
-from api.services import build_services
-from tasks.intake_buffer import intake_buffer
-from tests.unit.test_api_application import SETTINGS
+from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
+from tests.unit.test_api_application import SETTINGS, make_services
 
 REQUEST_ID = "0f8e" * 8
 REPORT: dict[str, Any] = {
@@ -34,7 +32,7 @@ REPORT: dict[str, Any] = {
 @pytest.fixture
 def page() -> FlaskClient:
     """A browser at an application whose servers are all away."""
-    services = build_services(SETTINGS, buffer=intake_buffer(SETTINGS), kick=lambda: None)
+    services = make_services()
     return create_app(services).test_client()
 
 

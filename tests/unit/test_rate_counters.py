@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.rate_counters import NOTHING, MemoryCounters, Window
+from api.rate_limits.counters import NOTHING, MemoryCounters, Window
 
 
 class Clock:

@@ -20,7 +20,6 @@ from api.books import Books
 from api.openapi.document import build_document
 from api.overview import PURPOSES, overview_answer
 from api.seen_metrics import seen_families
-from api.services import build_services
 from api.sights import Broker, Cache, Database, Seen, Sights
 from ledger.clients import Client
 from ledger.counting import Standing
@@ -30,9 +29,8 @@ from monitoring.metrics.exposition import page
 from monitoring.scan_notes import SHOWN, ScanNote
 from prices.quotes import Quote
 from tasks import queues
-from tasks.intake_buffer import intake_buffer
 from tests.threads import no_more_threads
-from tests.unit.test_api_application import NOTHING_KNOWN, SETTINGS
+from tests.unit.test_api_application import NOTHING_KNOWN, make_services
 from tests.worker_processes import eventually
 
 OK = Component("ok", "answers")
@@ -61,7 +59,12 @@ def seen(**looks: Callable[[], Any]) -> Seen:
 
 def sights(**looks: Callable[[], Any]) -> Sights:
     health = Health({"database": lambda: OK, "broker": lambda: OK})
-    return Sights(health=health, breaker_state=lambda: "closed", **(LOOKS | looks))
+    return Sights(
+        health=health,
+        breaker_state=lambda: "closed",
+        pressure=lambda: (False, None),
+        **(LOOKS | looks),
+    )
 
 
 def test_everything_is_seen_and_nothing_unknown_when_all_is_well() -> None:
@@ -195,7 +198,7 @@ def test_every_queue_has_a_purpose() -> None:
 
 
 def test_the_overview_is_answered_with_every_server_away_and_as_described() -> None:
-    services = build_services(SETTINGS, buffer=intake_buffer(SETTINGS), kick=lambda: None)
+    services = make_services()
     admin = Client(uuid4(), "admin", "admin", None)
     services = replace(services, keys=KeyRing(lambda _: admin, NOTHING_KNOWN))
     client = create_app(services).test_client()

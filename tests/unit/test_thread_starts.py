@@ -20,11 +20,12 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 
-from api.rate_counters import CacheCounters, Counters, MemoryCounters
+from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
 from api.waiting import WaitingRoom
 from monitoring.database_watch import DatabaseWatch
 from monitoring.health import Component, Health
 from monitoring.metrics.port import serve
+from monitoring.server_checks import BrokerReading
 from prices.bounded_http import BoundedGetter, NoAnswerError
 from prices.quotes import Stamped
 from prices.sources import Source
@@ -48,11 +49,15 @@ def kicker() -> Case:
 def broker_watch() -> Case:
     looked = Event()
 
-    def look() -> float:
-        looked.set()
-        return 0.1
+    class Probe:
+        def look(self, *, was_full: bool) -> BrokerReading:
+            looked.set()
+            return BrokerReading(is_full=was_full, memory_share=0.1, findings=[])
 
-    return Pressure(look).seen, looked.is_set
+        def close(self) -> None:
+            pass
+
+    return Pressure(Probe()).seen, looked.is_set
 
 
 def database_watch_asked() -> Case:

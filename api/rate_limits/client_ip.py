@@ -1,8 +1,8 @@
-"""From whom a request comes, as far as the network can tell.
+"""Client address: the network address that a request is counted by.
 
 Guarantees that one subscriber is one address: an IPv6 host may choose among 2^64 addresses
-of its network, and so counts as that network. Which proxies to believe is the
-application's concern (`api/app.py`); this module takes the address that is left.
+of its network, so the whole network counts as one. Which proxies to believe is decided in
+`api/app.py`; this module takes the address that is left.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def client_address() -> str:
 def counted_address(text: str | None) -> str:
     """Return an IPv4 address as it is, an IPv6 address as its /64, anything else as UNKNOWN.
 
-    An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is an IPv4 address, and a port, which
-    some proxies append, is none of an address.
+    An IPv4 address written as IPv6 (`::ffff:192.0.2.1`) counts as the IPv4 address. A port,
+    which some proxies append, is dropped.
     """
     address = _address(text or "")
     if address is None:

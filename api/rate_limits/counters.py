@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from monitoring.logs import EventLogger
 from resilience.background_thread import BackgroundThread
+from resilience.redis_client import connect
 
 TIMEOUT_S: Final = 0.2
 """How long the cache may take. Once: after that nobody asks until it has come back."""
@@ -62,12 +61,7 @@ class CacheCounters:
     """Counters that all processes share. Every method raises redis.RedisError or OSError."""
 
     def __init__(self, url: str) -> None:
-        self._client = redis.Redis.from_url(
-            url,
-            socket_connect_timeout=TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # its default would go on asking for many seconds
-        )
+        self._client = connect(url, TIMEOUT_S)
         self._count = self._client.register_script(_COUNT)
 
     def hit(self, key: str, window_s: int) -> Window:

@@ -1,8 +1,8 @@
-"""Strangers: failed authentication is counted by address, and too much of it is refused.
+"""Limits failed authentications per client address.
 
 Guarantees that an address which tried too many bad keys costs the database nothing more,
-and that a key which was good before is served all the same: whoever shares an address with
-an attacker is not locked out with it.
+and that a key which was good before is served all the same: a client that shares an address
+with an attacker is not locked out with it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from cachetools import TTLCache
-from limits import RateLimitItem, parse
 
-from api.client_addresses import client_address
-from api.problems import Problem
-from api.rate_answers import Standing, rate_limited, tell
-from api.rate_counters import Counters, Window
+from api.rate_limits.client_ip import client_address
+from api.rate_limits.counters import Counters
+from api.rate_limits.rate_limit import RateLimit
 from ledger.clients import Client, hash_key
 
 KNOWN_FOR_S: Final = 86_400
@@ -30,12 +29,19 @@ _MAX_KNOWN: Final = 10_000
 Find = Callable[[str], Client | None]
 
 
-class Strangers:
-    """Counts failed authentication."""
+class FailedAuthLimit:
+    """Counts failed authentications, and remembers which keys were good."""
 
     def __init__(self, limit: str, counters: Counters) -> None:
         """Take how many failures an address may make: "10/minute", or "none"."""
-        self._limit = None if limit == "none" else parse(limit)
+        self._limit = None
+        if limit != "none":
+            self._limit = RateLimit(
+                limit,
+                counters,
+                scope="failures",
+                what="Failed authentications from one address are",
+            )
         self._counters = counters
         self._lock = threading.Lock()
         # Marks of good keys, each with the time at which the other processes were told.
@@ -54,7 +60,9 @@ class Strangers:
         def guarded(api_key: str) -> Client | None:
             # The database holds the same hash: the cache learns nothing that opens a door.
             mark = hash_key(api_key).hex()
-            self._check(limit, mark)
+            if not self._is_known(mark):
+                is_marked = partial(self._counters.is_marked, mark)
+                limit.require_room(client_address(), unless=is_marked)
             client = find(api_key)
             self._remember(mark, good=client is not None)
             return client
@@ -62,24 +70,12 @@ class Strangers:
         return guarded
 
     def count_failure(self) -> None:
-        """Count a request that could not say who it is from.
+        """Count a request whose sender could not be authenticated.
 
         Raises: Problem rate_limited: when its address has used up its failures.
         """
-        limit = self._limit
-        if limit is None:
-            return
-        window = self._counters.hit(_key(limit), limit.get_expiry())
-        if window.count > limit.amount:
-            raise _refusal(limit, window)
-        tell(_standing(limit, window))
-
-    def _check(self, limit: RateLimitItem, mark: str) -> None:
-        if self._is_known(mark):
-            return
-        window = self._counters.look(_key(limit))
-        if window.count >= limit.amount and not self._counters.is_marked(mark):
-            raise _refusal(limit, window)
+        if self._limit is not None:
+            self._limit.check(client_address())
 
     def _is_known(self, mark: str) -> bool:
         with self._lock:
@@ -96,17 +92,3 @@ class Strangers:
             told_at_s = now_s
         with self._lock:
             self._known[mark] = told_at_s  # known for another day
-
-
-def _key(limit: RateLimitItem) -> str:
-    return limit.key_for(client_address(), "failures")
-
-
-def _refusal(limit: RateLimitItem, window: Window) -> Problem:
-    detail = f"Failed authentications from one address are limited to {limit}."
-    return rate_limited(_standing(limit, window), detail)
-
-
-def _standing(limit: RateLimitItem, window: Window) -> Standing:
-    remaining = max(0, limit.amount - window.count)
-    return Standing(limit.amount, remaining, int(time.time() + window.left_s) + 1)

@@ -1,0 +1,153 @@
+"""Limits writes, by the client's address or by the client where it has a limit of its own.
+
+Guarantees that reading is never limited, that a batch counts as one request, and that counting
+comes before a body is read. Flask-Limiter holds the rule, counts before each request and decides;
+`docs/decisions.md` says which of its parts are replaced, and why.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import lru_cache
+from typing import Final
+
+from flask import Flask, Response, g, request
+from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
+from limits import parse
+from limits.storage import Storage
+
+from api.authentication import caller, is_caller_known
+from api.rate_limits.client_ip import client_address
+from api.rate_limits.counters import Counters, Window
+from api.rate_limits.headers import LimitStatus, rate_limited, report
+from api.responses import problem_response
+from monitoring.logs import EventLogger
+
+NONE: Final = "none"
+_SCHEME: Final = "truepenny"
+_LONGEST_WINDOW_S: Final = 1_000 * 86_400
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+events = EventLogger(__name__)
+
+
+class WriteLimit:
+    """Limits the writes to one application."""
+
+    def __init__(self, default: str, counters: Counters) -> None:
+        """Take the limit of all who have none of their own: "10/minute", or "none"."""
+        self._default = default
+        self._counters = counters
+        self._limiter = Limiter(
+            _counted_by,
+            application_limits=[ApplicationLimit(self._limit, scope="writes")],
+            headers_enabled=False,  # its Retry-After would replace the one of a 202
+        )
+        self._limiter.request_filter(self._is_exempt)
+        # It would log each refusal, so that a flood of requests became a flood of lines.
+        self._limiter.logger.setLevel(logging.WARNING)
+
+    def init_app(self, app: Flask) -> None:
+        """Count before each request from now on: after what is registered to authenticate it."""
+        app.config["RATELIMIT_STORAGE_URI"] = f"{_SCHEME}://"
+        app.config["RATELIMIT_STORAGE_OPTIONS"] = {"counters": self._counters}
+        self._limiter.init_app(app)
+        app.before_request(self._report)
+        app.register_error_handler(RateLimitExceeded, self._refused)
+
+    def _is_exempt(self) -> bool:
+        return request.method in _SAFE or not is_caller_known() or self._limit() == NONE
+
+    def _limit(self) -> str:
+        own = caller().rate_limit
+        return self._default if own is None or not _is_readable(own) else own
+
+    def _report(self) -> None:
+        if self._limiter.current_limit is not None:
+            report(self._status())
+
+    def _refused(self, error: RateLimitExceeded) -> Response:
+        detail = f"Writing is limited to {error.limit.limit}."
+        return problem_response(rate_limited(self._status(), detail))
+
+    def _status(self) -> LimitStatus:
+        current = self._limiter.current_limit
+        if current is None:
+            raise RuntimeError("the request was not counted")
+        return LimitStatus(current.limit.amount, current.remaining, current.reset_at)
+
+
+class CountersStorage(Storage):
+    """Our counters as a storage for Flask-Limiter, which finds it by its scheme.
+
+    Fixed windows only. It remembers in the request what the count has said, because Flask-Limiter
+    asks three times. It never raises, so Flask-Limiter never needs a fallback of its own.
+    """
+
+    STORAGE_SCHEME = [_SCHEME]  # noqa: RUF012 - the library reads it off the class
+
+    def __init__(self, uri: str, *, counters: Counters, wrap_exceptions: bool = False) -> None:
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+        self._counters = counters
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        """Nothing that the library could wrap is raised here."""
+        return ()
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count a request. expiry: the length of the window in seconds."""
+        if amount != 1:
+            raise NotImplementedError("a request counts as one")
+        window = self._counters.hit(key, expiry)
+        _counted_windows()[key] = window
+        return window.count
+
+    def get(self, key: str) -> int:
+        """Return how many requests the window has seen."""
+        return self._window(key).count
+
+    def get_expiry(self, key: str) -> float:
+        """Return when the window ends, as a POSIX time."""
+        return time.time() + self._window(key).left_s
+
+    def check(self) -> bool:
+        """Say that it works, as it always does."""
+        return True
+
+    def reset(self) -> int | None:
+        """Refuse: the cache holds more than counters."""
+        raise NotImplementedError
+
+    def clear(self, key: str) -> None:
+        """Refuse: a counter goes when its window ends."""
+        raise NotImplementedError
+
+    def _window(self, key: str) -> Window:
+        return _counted_windows().get(key) or self._counters.look(key)
+
+
+def _counted_windows() -> dict[str, Window]:
+    """The windows in which the current request was counted, by key."""
+    windows: dict[str, Window] = g.setdefault("counted_windows", {})
+    return windows
+
+
+def _counted_by() -> str:
+    client = caller()
+    return client_address() if client.rate_limit is None else str(client.id)
+
+
+@lru_cache(maxsize=1_000)
+def _is_readable(limit: str) -> bool:
+    """Tell whether a stored limit can be used. The API stores no other; a person might."""
+    try:
+        if limit == NONE:
+            return True
+        parsed = parse(limit)
+        # The cache would refuse a window without end, and seem to be broken.
+        return parsed.amount > 0 and parsed.get_expiry() <= _LONGEST_WINDOW_S
+    except ValueError as error:
+        events.error("rate_limit_unreadable", error)
+        return False
