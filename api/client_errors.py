@@ -26,7 +26,7 @@ from api.fields import number_schema, text_schema
 from api.problems import Problem
 from api.rate_answers import Standing, rate_limited, tell
 from api.rate_counters import Counters
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 BODY_LIMIT: Final = 16 * 1024
 LIMIT_PER_ADDRESS: Final = "30/minute"
@@ -39,7 +39,7 @@ _PANEL: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _PATH: Final = re.compile(r"/[^?#]{0,299}")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def _panel(value: object) -> str:
@@ -183,5 +183,5 @@ class ReportLimit:
         if count <= MAX_PER_PROCESS:
             return 0.0
         if count == MAX_PER_PROCESS + 1:  # once a minute
-            events.warning("client_errors_dropped", per_minute=MAX_PER_PROCESS)
+            log.warning("client_errors_dropped", per_minute=MAX_PER_PROCESS)
         return wait_s

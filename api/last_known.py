@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.resting import Rest
 
 KEPT_FOR_S: Final = 86_400
@@ -23,7 +23,7 @@ _TIMEOUT_S: Final = 0.3
 _REST_S: Final = 5.0
 _PREFIX: Final = "truepenny:last-known:1:"
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def short_cache_client(cache_url: str) -> redis.Redis:
@@ -80,7 +80,7 @@ class LastKnown:
         text = found.decode(errors="replace")
         signature, value = text[:_SIGNATURE_LENGTH], text[_SIGNATURE_LENGTH:]
         if not hmac.compare_digest(signature.encode(), self._sign(name, value).encode()):
-            events.warning("last_known_forged")
+            log.warning("last_known_forged")
             return None
         return value
 
@@ -89,7 +89,7 @@ class LastKnown:
 
     def _failed(self, error: redis.RedisError) -> None:
         self._rest.begin()
-        events.warning("last_known_cache_failed", error=type(error).__name__)
+        log.warning("last_known_cache_failed", error=type(error).__name__)
 
 
 _SIGNATURE_LENGTH = hashlib.sha256().digest_size * 2

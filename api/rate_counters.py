@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 TIMEOUT_S: Final = 0.2
 """How long the cache may take. Once: after that nobody asks until it has come back."""
@@ -43,7 +43,7 @@ return {count, left_ms}
 
 _T = TypeVar("_T")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +221,9 @@ class Counters:
             threading.Thread(target=self._try_again, name="rate-counters", daemon=True).start()
         except RuntimeError:  # the machine has no room for one more
             self._resting = False  # or nobody would ever end the rest: the next request asks
-            events.warning("cache_trial_not_started", error=type(error).__name__)
+            log.warning("cache_trial_not_started", error=type(error).__name__)
         else:
-            events.warning("requests_counted_in_memory", error=type(error).__name__)
+            log.warning("requests_counted_in_memory", error=type(error).__name__)
 
     def _try_again(self) -> None:
         pause = threading.Event()
@@ -232,10 +232,10 @@ class Counters:
             try:
                 self._cache.try_out()
             except (redis.RedisError, OSError) as error:
-                events.debug("cache_does_not_count_yet", error=type(error).__name__)
+                log.debug("cache_does_not_count_yet", error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 - nobody else brings the cache back
-                events.error("cache_trial_failed", error)
+                log.error("cache_trial_failed", error)
             else:
                 self._resting = False
-                events.info("requests_counted_in_cache")
+                log.info("requests_counted_in_cache")
                 return  # whoever fails next starts the next thread

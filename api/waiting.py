@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ledger.errors import LedgerError
 from ledger.transfers import Transfer
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.streaks import Streak
 
 PLACES = 16
@@ -25,7 +25,7 @@ LINGER_S = 1.0
 Look = Callable[[list[UUID]], Mapping[UUID, Transfer]]
 """Those of the transfers that have ended, by id."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,10 @@ class WaitingRoom:
             self._wake(self._look(ids))
         except LedgerError as error:
             if self._failures.add():
-                events.warning("waiting_room_cannot_look", error=type(error).__name__)
+                log.warning("waiting_room_cannot_look", error=type(error).__name__)
             return PAUSE_AFTER_ERROR_S
         except Exception as error:  # noqa: BLE001 - this thread serves all who wait: it goes on
-            events.error("waiting_room_failed", error)
+            log.error("waiting_room_failed", error)
             return PAUSE_AFTER_ERROR_S
         self._failures.end()
         return INTERVAL_S

@@ -23,13 +23,13 @@ from api.client_addresses import client_address
 from api.rate_answers import Standing, rate_limited, tell
 from api.rate_counters import Counters
 from api.rate_storage import SCHEME
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 NONE: Final = "none"
 _LONGEST_WINDOW_S: Final = 1_000 * 86_400
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class WriteLimit:
@@ -94,5 +94,5 @@ def _is_readable(limit: str) -> bool:
         # The cache would refuse a window without end, and seem to be broken.
         return parsed.amount > 0 and parsed.get_expiry() <= _LONGEST_WINDOW_S
     except ValueError as error:
-        events.error("rate_limit_unreadable", error)
+        log.error("rate_limit_unreadable", error)
         return False

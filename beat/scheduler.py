@@ -11,13 +11,13 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.pulse import Pulse
 from monitoring.streaks import Streak
 from settings import Settings
 from tasks import queues
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 MAX_WAITING = 5
 
@@ -57,11 +57,11 @@ class BoundedScheduler(Scheduler):
         else:
             if waiting < MAX_WAITING:
                 if skips.end():
-                    events.info("schedule_resumed", entry=entry.name)
+                    log.info("schedule_resumed", entry=entry.name)
                 return
             reason = f"{waiting} of it wait already"
         if skips.add():
-            events.warning("schedule_skipped", entry=entry.name, reason=reason, skipped=skips.count)
+            log.warning("schedule_skipped", entry=entry.name, reason=reason, skipped=skips.count)
 
     @cached_property
     def _pulse(self) -> Pulse:

@@ -14,7 +14,7 @@ from typing import Final
 from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 
 from ledger.errors import LedgerError
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics import BREAKER_OPEN
 
 PROBE_EVERY_S: Final = 2.0
@@ -25,7 +25,7 @@ _SECOND_LOOK_AFTER_S: Final = 0.1
 _FAILURES_TO_OPEN: Final = 2
 """One failed probe may be a single broken connection."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class DatabaseWatch:
@@ -70,12 +70,12 @@ class DatabaseWatch:
             answered = False
             if was_closed and not self._closed:
                 reason = error.__context__ if isinstance(error, CircuitBreakerError) else error
-                events.warning("database_away", error=str(reason or error))
+                log.warning("database_away", error=str(reason or error))
                 self._when_away()
         else:
             answered = True
             if not was_closed:
-                events.warning("database_back")
+                log.warning("database_back")
         BREAKER_OPEN.set(0 if self._closed else 1)
         return answered
 
@@ -102,7 +102,7 @@ class DatabaseWatch:
             try:
                 answered = self.probe_once()
             except Exception as error:  # noqa: BLE001 - this thread decides for all: it goes on
-                events.error("database_probe_failed", error)
+                log.error("database_probe_failed", error)
                 answered = True
             self._suspected.wait(self._pause_s(answered=answered))
             self._suspected.clear()

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.looking import Look, NoThread, Run
 
 Status = Literal["ok", "degraded", "down"]
 
 BOUND_S = 0.9
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,6 @@ class _Noted:
             return
         self._is_failing = error is not None
         if error is None:
-            events.warning("health_check_well_again", component=self._name)
+            log.warning("health_check_well_again", component=self._name)
         else:
-            events.warning("health_check_failed", component=self._name, error=type(error).__name__)
+            log.warning("health_check_failed", component=self._name, error=type(error).__name__)

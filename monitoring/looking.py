@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.streaks import Streak
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 Seen = TypeVar("Seen")
 
@@ -93,7 +93,7 @@ class Look(Generic[Seen]):
             thread.start()
         except RuntimeError as error:
             if self._refusals.add():
-                events.warning("look_not_started", look=self._name, error=type(error).__name__)
+                log.warning("look_not_started", look=self._name, error=type(error).__name__)
             run.fail(NoThread())
         else:
             self._refusals.end()
@@ -114,6 +114,6 @@ class Look(Generic[Seen]):
             return
         self._is_failing = error is not None
         if error is None:
-            events.warning("look_well_again", look=self._name)
+            log.warning("look_well_again", look=self._name)
         else:
-            events.warning("look_failed", look=self._name, error=type(error).__name__)
+            log.warning("look_failed", look=self._name, error=type(error).__name__)

@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 Kind = Literal["counter", "histogram", "gauge_liveall"]
 
@@ -36,7 +36,7 @@ _HEAD = 8
 _LENGTH = struct.Struct("i")
 _NUMBER = struct.Struct("d")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class Damaged(Exception):
@@ -113,7 +113,7 @@ class Store:
         else:
             if self._is_silent:
                 self._is_silent, self._silent_until_s = False, 0.0
-                events.warning("metrics_heard_again")
+                log.warning("metrics_heard_again")
 
     def _open(self, value: Value) -> None:
         if self._place is None:
@@ -129,7 +129,7 @@ class Store:
 
     def _fall_silent(self, error: OSError) -> None:
         if not self._is_silent:
-            events.warning("metrics_silent", error=error.strerror or type(error).__name__)
+            log.warning("metrics_silent", error=error.strerror or type(error).__name__)
         self._is_silent = True
         self._silent_until_s = time.monotonic() + SILENT_FOR_S
         self._opened += 1  # everything is opened anew after that, as far as it can be

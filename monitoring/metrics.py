@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger.states import UNFINISHED
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.measures import OTHER, STORE, Counter, Gauge, Histogram
 from monitoring.metric_store import wipe
 from monitoring.scan_notes import NAMES
@@ -85,7 +85,7 @@ PANELS: Final = frozenset(
 )
 """What the pages call their panels: were others let in, strangers' would soon leave no room."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def folder_of(data_dir: Path) -> Path:
@@ -103,7 +103,7 @@ def begin(program: str, data_dir: Path, zeros: Zeros) -> None:
     try:
         wipe(folder)
     except OSError as error:
-        events.warning("metrics_not_wiped", error=error.strerror or type(error).__name__)
+        log.warning("metrics_not_wiped", error=error.strerror or type(error).__name__)
     STORE.use(folder)
     for counter, labels in zeros:
         counter.add(*labels, amount=0)

@@ -14,7 +14,7 @@ from redis import RedisError
 
 from monitoring import heartbeats
 from monitoring.heartbeat_files import HeartbeatFile, folder
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.server_checks import redis_client
 from settings import Settings
 
@@ -26,7 +26,7 @@ _PAUSE_SHARE = 20
 """A cache that is slow to fail costs the loop a twentieth of its time and no more."""
 _MAX_PAUSE_S = 60.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class Pulse:
@@ -80,4 +80,4 @@ class Pulse:
         """Log it when it begins, and not again until it has ended."""
         if event not in self._failing:
             self._failing.add(event)
-            events.warning(event, error=type(error).__name__)
+            log.warning(event, error=type(error).__name__)

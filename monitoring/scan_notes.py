@@ -15,7 +15,7 @@ from typing import Final, Literal, cast
 
 from redis import Redis, RedisError
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.resting import Rest
 from monitoring.server_checks import redis_client
 from monitoring.streaks import Streak
@@ -32,7 +32,7 @@ _REST_S = 5.0
 _MAX_LENGTH = 300
 _AHEAD_S = 1.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class ScanNotes:
         except RedisError as error:
             self._rest.begin()
             if self._failures.add():
-                events.warning("scan_not_noted", scan=name, error=type(error).__name__)
+                log.warning("scan_not_noted", scan=name, error=type(error).__name__)
         else:
             self._rest.end()
             self._failures.end()

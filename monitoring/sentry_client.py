@@ -13,7 +13,7 @@ import sentry_sdk
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import get_default_release
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.sentry_allowed import allowed_event, allowed_transaction
 from monitoring.streaks import Streak
 from settings import Settings
@@ -23,7 +23,7 @@ SHUTDOWN_S: Final = 2.0
 QUEUE_SIZE: Final = 100
 MAX_BREADCRUMBS: Final = 20
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class BriefTransport(HttpTransport):
@@ -42,12 +42,12 @@ class BriefTransport(HttpTransport):
     def on_dropped_event(self, reason: str) -> None:
         # Called for each loss: the network, an answer that is no 200, a queue that is full.
         if self._failures.add():
-            events.warning("sentry_not_told", reason=reason, times=self._failures.count)
+            log.warning("sentry_not_told", reason=reason, times=self._failures.count)
 
     def _handle_response(self, response: Any, envelope: Any) -> None:
         super()._handle_response(response, envelope)
         if response.status == 200 and self._failures.end():
-            events.info("sentry_told_again")
+            log.info("sentry_told_again")
 
 
 def start(settings: Settings, dsn: str, *, program: str) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 import redis
 
 from ledger.errors import LedgerError
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from prices.archive import KEEP_EVERY_S, Archive
 from prices.binance import ALL, Asked, Binance, pause_names
 from prices.decimals import plain
@@ -34,7 +34,7 @@ ARCHIVE_WITHIN_S = 1.0
 thread, once."""
 _SHARED_BY_S = 1.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Refresher:
         self._shelf = shelf
         self._archive = archive
         self._memory = Memory()
-        self._troubles = Troubles(events)
+        self._troubles = Troubles(log)
         self._kept_at_s = float("-inf")
         self._keeping: Future[None] | None = None
         self._reading: Future[dict[str, Stamped]] | None = None
@@ -194,7 +194,7 @@ class Refresher:
     def _report(self, asked: Asked, looked: Looked) -> None:
         hosts = "; ".join(f"{name}: {why}" for name, why in asked.failures.items())
         if ALL in asked.pauses:  # said each time: nobody is asked until it is over
-            events.warning("binance_paused", for_s=asked.pauses[ALL], reason=hosts or "used weight")
+            log.warning("binance_paused", for_s=asked.pauses[ALL], reason=hosts or "used weight")
         self._troubles.note("no_prices_from_binance", None if asked.tickers else hosts)
         if asked.tickers is not None:
             for symbol in self._symbols:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from prices.flights import take_off
 from prices.quotes import Stamped
 
 REST_S = 1.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Source:
                 self._fail(error)
             elif self._failed_at_s is not None:
                 self._failed_at_s = None
-                events.info("price_source_back", source=self._name)
+                log.info("price_source_back", source=self._name)
 
     def _wait_for(self, flight: Future[_Found | None], patience_s: float) -> _Found | None:
         try:
@@ -108,7 +108,7 @@ class Source:
 
     def _fail(self, error: str) -> None:
         if self._failed_at_s is None:
-            events.warning("price_source_away", source=self._name, error=error)
+            log.warning("price_source_away", source=self._name, error=error)
         self._failed_at_s = time.monotonic()
 
 

@@ -8,8 +8,8 @@ from monitoring.logs import EventLogger
 class Troubles:
     """What goes wrong right now, so that a lasting trouble is not logged every two seconds."""
 
-    def __init__(self, events: EventLogger) -> None:
-        self._events = events
+    def __init__(self, log: EventLogger) -> None:
+        self._log = log
         self._known: set[tuple[str, ...]] = set()
 
     def note(self, event: str, reason: str | None, **fields: str) -> None:
@@ -20,7 +20,7 @@ class Troubles:
         thing = (event, *fields.values())
         if reason is not None and thing not in self._known:
             self._known.add(thing)
-            self._events.warning(event, reason=reason, **fields)
+            self._log.warning(event, reason=reason, **fields)
         elif reason is None and thing in self._known:
             self._known.discard(thing)
-            self._events.info("trouble_over", trouble=event, **fields)
+            self._log.info("trouble_over", trouble=event, **fields)

@@ -20,7 +20,7 @@ from ledger.database import transaction
 from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
 from ledger.replaying import Replayed, give_up, replay
 from monitoring import traces
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics import DRAINED
 from monitoring.streaks import Streak
 from settings import Settings
@@ -30,7 +30,7 @@ from tasks.engine import engine
 from tasks.intake_buffer import intake_buffer
 from tasks.noting import Run, noted
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 TASK_NAME = "intake.drain"
 CHUNK: Final = 1_000
@@ -53,7 +53,7 @@ def drain() -> None:
         try:
             _drain(run)
         except Unavailable as error:
-            events.warning("drain_interrupted", error=str(error))
+            log.warning("drain_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
 
 
@@ -69,7 +69,7 @@ def _drain(run: Run) -> None:
             run.result = f"replayed {done.accepted + done.refused + done.known + done.reused}"
             run.result += f", of which {done.refused} were rejected"
         elif _others.add():
-            events.info("drained_elsewhere", times=_others.count)
+            log.info("drained_elsewhere", times=_others.count)
 
 
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
@@ -92,9 +92,9 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     finally:
         buffer.release()
         if total:
-            events.info("drained", **asdict(total))
+            log.info("drained", **asdict(total))
         if total.reused:
-            events.warning("buffered_keys_reused", requests=total.reused)
+            log.warning("buffered_keys_reused", requests=total.reused)
     return total
 
 
@@ -104,10 +104,10 @@ def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replaye
         try:
             requests.append(decode(entry.content))
         except NewerFormat as error:
-            events.error("buffered_by_a_newer_version", error)
+            log.error("buffered_by_a_newer_version", error)
             raise Unavailable("A newer version has to drain what it has buffered.") from error
         except Unreadable as error:
-            events.error("buffered_request_unreadable", error)
+            log.error("buffered_request_unreadable", error)
             buffer.set_aside(entry)
     return _replay(requests)
 
@@ -119,7 +119,7 @@ def _replay(requests: Sequence[Buffered]) -> Replayed:
             return replay(connection, requests)
     except Poisoned as error:
         if len(requests) == 1:
-            events.error("buffered_request_refused", error, transfer_id=str(requests[0].id))
+            log.error("buffered_request_refused", error, transfer_id=str(requests[0].id))
             with transaction(engine()) as connection:
                 give_up(connection, requests[0])
             return Replayed(refused=1)

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from celery import Celery
 
 from monitoring import traces
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.streaks import Streak
 from tasks import chain, queues
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 PAUSE_SHARE = 9
 MAX_PAUSE_S = 0.1
@@ -69,7 +69,7 @@ class Kicker:
                     self._publish(self._app)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
                 if failures.add():
-                    events.warning(
+                    log.warning(
                         "kick_failed", error=type(error).__name__, failures=failures.count
                     )
                 self._wanted.set()  # it is still wanted

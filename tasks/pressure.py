@@ -18,9 +18,9 @@ from kombu import Connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 FULL_SHARE = 0.85
 """From this share of its memory on the broker is overloaded, before it has to refuse anything."""
@@ -64,13 +64,13 @@ class Pressure:
                 try:
                     self._thread.start()
                 except RuntimeError as error:  # no room for one more: the next who asks tries
-                    events.warning("pressure_not_watched", error=type(error).__name__)
+                    log.warning("pressure_not_watched", error=type(error).__name__)
 
     def _run(self) -> None:
         while True:
             before, self._overloaded = self._overloaded, self._is_overloaded_now()
             if before != self._overloaded:
-                events.warning("broker_overloaded" if self._overloaded else "broker_relieved")
+                log.warning("broker_overloaded" if self._overloaded else "broker_relieved")
             time.sleep(LOOK_EVERY_S)
 
     def _is_overloaded_now(self) -> bool:
@@ -78,7 +78,7 @@ class Pressure:
             share = self._look()
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
             # Others tell that the broker is away, and to the operators too.
-            events.debug("pressure_unknown", error=type(error).__name__)
+            log.debug("pressure_unknown", error=type(error).__name__)
             share = None
         self._share = share
         return decide(share, before=self._overloaded)

@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from ledger.buffering import Buffered, decode, encode
 from ledger.errors import Unreadable
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.resting import Rest
 
 KEPT_FOR_S: Final = 86_400
@@ -25,7 +25,7 @@ _PREFIX: Final = "truepenny:intake:receipt:"
 _TIMEOUT_S: Final = 0.2
 _REST_S: Final = 2.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class Receipts:
@@ -75,7 +75,7 @@ class Receipts:
                 answers: list[Any] = pipeline.execute(raise_on_error=False)
         except redis.RedisError as error:
             self._rest.begin()
-            events.warning("receipts_cache_failed", error=type(error).__name__)
+            log.warning("receipts_cache_failed", error=type(error).__name__)
             return []
         self._rest.end()
         return answers

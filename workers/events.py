@@ -14,9 +14,9 @@ from typing import Any
 from celery.app.events import Events as CeleryEvents
 from celery.events.dispatcher import EventDispatcher
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 TIMEOUT_S = 1.0
 PAUSE_AFTER_FAILURE_S = 20.0
@@ -67,4 +67,4 @@ class LossyDispatcher(EventDispatcher):
             )
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
             self._silent_until_s = time.monotonic() + PAUSE_AFTER_FAILURE_S
-            events.info("events_not_sent", error=type(error).__name__)
+            log.info("events_not_sent", error=type(error).__name__)

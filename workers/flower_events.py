@@ -13,10 +13,10 @@ from typing import Final
 from celery.events.receiver import EventReceiver
 from flower.events import Events  # type: ignore[import-untyped] # it has no types
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.streaks import Streak
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 PAUSE_S: Final = 2.0
 
@@ -39,11 +39,11 @@ class SteadyEvents(Events):  # type: ignore[misc] # it has no types
                 with self.capp.connection_for_read() as connection:
                     connection.connect()
                     if failures.end():
-                        events.info("events_heard_again")
+                        log.info("events_heard_again")
                     receiver = _Receiver(connection, handlers={"*": self.on_event}, app=self.capp)
                     # Asked for a sign of life, workers are known at once.
                     receiver.capture(limit=None, timeout=None, wakeup=True)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
                 if failures.add():
-                    events.warning("events_not_heard", error=str(error), times=failures.count)
+                    log.warning("events_not_heard", error=str(error), times=failures.count)
             time.sleep(PAUSE_S)
