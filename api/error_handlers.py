@@ -56,4 +56,4 @@ def _bug(error: Exception) -> Response:
 
 
 def _log(error: Exception) -> None:
-    log.error("request_failed", error, method=request.method)
+    log.error("request_failed", exc_info=error, method=request.method)

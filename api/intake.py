@@ -137,9 +137,7 @@ class Intake:
                 return self._record(requests)
             except Unavailable as error:
                 if self._database.is_up():
-                    log.warning(
-                        "intake_not_recorded", error=str(error), requests=len(requests)
-                    )
+                    log.warning("intake_not_recorded", error=str(error), requests=len(requests))
         try:
             return self._keep(requests)
         except Overloaded as error:

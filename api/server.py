@@ -84,7 +84,7 @@ class BoundedThreadWorker(ThreadWorker):
         if malformed:
             log.warning("request_refused", error=type(exc).__name__, request_id=request_id)
         else:
-            log.error("connection_failed", exc, request_id=request_id)
+            log.error("connection_failed", exc_info=exc, request_id=request_id)
         problem = _refusal_of(exc) if malformed else internal_error()
         with suppress(OSError):  # the client may not be there to hear it
             util.write_nonblock(client, raw_response(problem, request_id=request_id))

@@ -106,7 +106,7 @@ class WaitingRoom:
                 log.warning("waiting_room_cannot_look", error=type(error).__name__)
             return PAUSE_AFTER_ERROR_S
         except Exception as error:  # noqa: BLE001 - this thread serves all who wait: it goes on
-            log.error("waiting_room_failed", error)
+            log.error("waiting_room_failed", exc_info=error)
             return PAUSE_AFTER_ERROR_S
         self._failures.end()
         return INTERVAL_S

@@ -94,5 +94,5 @@ def _is_readable(limit: str) -> bool:
         # The cache would refuse a window without end, and seem to be broken.
         return parsed.amount > 0 and parsed.get_expiry() <= _LONGEST_WINDOW_S
     except ValueError as error:
-        log.error("rate_limit_unreadable", error)
+        log.error("rate_limit_unreadable", exc_info=error)
         return False

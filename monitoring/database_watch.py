@@ -102,7 +102,7 @@ class DatabaseWatch:
             try:
                 answered = self.probe_once()
             except Exception as error:  # noqa: BLE001 - this thread decides for all: it goes on
-                log.error("database_probe_failed", error)
+                log.error("database_probe_failed", exc_info=error)
                 answered = True
             self._suspected.wait(self._pause_s(answered=answered))
             self._suspected.clear()

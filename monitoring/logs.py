@@ -9,7 +9,6 @@ library's records (`sentry_events`, a test) finds it there.
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.config
 import sys
@@ -43,9 +42,9 @@ class EventLogger(structlog.BoundLoggerBase):
         """Log something that heals by itself but should be known."""
         self._log(logging.WARNING, event, fields)
 
-    def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
-        """Log something that a person should look at, with the error's traceback if given."""
-        self._log(logging.ERROR, event, fields, error)
+    def error(self, event: str, *, exc_info: BaseException | None = None, **fields: object) -> None:
+        """Log something that a person should look at, with the traceback of `exc_info`."""
+        self._log(logging.ERROR, event, fields, exc_info)
 
     def _log(
         self,

@@ -66,7 +66,7 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
             halves = isolation.isolate_roll_back(connection, batch, error, worker=worker)
-        log.error("rollback_failed", error, batch_id=batch_id, halves=len(halves))
+        log.error("rollback_failed", exc_info=error, batch_id=batch_id, halves=len(halves))
         for half in halves:
             of_batch(rollback, half).apply_async()
     else:
@@ -132,7 +132,7 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
                 **_shown_as_before(task),
             )
         case Disposition.ALARM:
-            log.error("step_impossible", error)
+            log.error("step_impossible", exc_info=error)
             raise error
         case Disposition.REJECT:
             return
@@ -152,7 +152,7 @@ def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Excep
         halves = isolation.isolate_step(
             connection, step, batch_id, worker=_worker(task), decide=_disposition
         )
-    log.error("step_failed", error, step=step, batch_id=str(batch_id), halves=len(halves))
+    log.error("step_failed", exc_info=error, step=step, batch_id=str(batch_id), halves=len(halves))
     start = next(state for state in _STARTS if steps_from(state)[0] == step)
     for half in halves:
         links_from(start, half).apply_async()

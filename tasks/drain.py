@@ -104,10 +104,10 @@ def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replaye
         try:
             requests.append(decode(entry.content))
         except NewerFormat as error:
-            log.error("buffered_by_a_newer_version", error)
+            log.error("buffered_by_a_newer_version", exc_info=error)
             raise Unavailable("A newer version has to drain what it has buffered.") from error
         except Unreadable as error:
-            log.error("buffered_request_unreadable", error)
+            log.error("buffered_request_unreadable", exc_info=error)
             buffer.set_aside(entry)
     return _replay(requests)
 
@@ -119,7 +119,7 @@ def _replay(requests: Sequence[Buffered]) -> Replayed:
             return replay(connection, requests)
     except Poisoned as error:
         if len(requests) == 1:
-            log.error("buffered_request_refused", error, transfer_id=str(requests[0].id))
+            log.error("buffered_request_refused", exc_info=error, transfer_id=str(requests[0].id))
             with transaction(engine()) as connection:
                 give_up(connection, requests[0])
             return Replayed(refused=1)

@@ -69,9 +69,7 @@ class Kicker:
                     self._publish(self._app)
             except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
                 if failures.add():
-                    log.warning(
-                        "kick_failed", error=type(error).__name__, failures=failures.count
-                    )
+                    log.warning("kick_failed", error=type(error).__name__, failures=failures.count)
                 self._wanted.set()  # it is still wanted
                 time.sleep(min(0.1 * 2.0 ** min(failures.count, 10), MAX_PAUSE_AFTER_FAILURE_S))
             else:

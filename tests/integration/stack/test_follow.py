@@ -34,7 +34,7 @@ def append(path: Path, text: str) -> None:
             "name | [warning  ] late age_s=7",
         ),
         (
-            '{"level": "error", "process": 7, "event": "lost", "why": "\\u001b[2J", "exception": "x"}',
+            '{"level": "error", "process": 7, "event": "lost", "why": "\\u001b[2J"}',
             r"name | [error    ] lost why=\x1b[2J",
         ),
         ('{"at": "now", "level": "err', 'name | {"at": "now", "level": "err'),
