@@ -233,7 +233,7 @@ class Counters:
                 self._cache.try_out()
             except (redis.RedisError, OSError) as error:
                 log.debug("cache_does_not_count_yet", error=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - nobody else brings the cache back
+            except Exception as error:  # nobody else brings the cache back
                 log.error("cache_trial_failed", exc_info=error)
             else:
                 self._resting = False

@@ -105,7 +105,7 @@ class WaitingRoom:
             if self._failures.add():
                 log.warning("waiting_room_cannot_look", error=type(error).__name__)
             return PAUSE_AFTER_ERROR_S
-        except Exception as error:  # noqa: BLE001 - this thread serves all who wait: it goes on
+        except Exception as error:  # this thread serves all who wait: it goes on
             log.error("waiting_room_failed", exc_info=error)
             return PAUSE_AFTER_ERROR_S
         self._failures.end()

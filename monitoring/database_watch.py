@@ -101,7 +101,7 @@ class DatabaseWatch:
         while True:
             try:
                 answered = self.probe_once()
-            except Exception as error:  # noqa: BLE001 - this thread decides for all: it goes on
+            except Exception as error:  # this thread decides for all: it goes on
                 log.error("database_probe_failed", exc_info=error)
                 answered = True
             self._suspected.wait(self._pause_s(answered=answered))

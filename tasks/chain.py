@@ -62,7 +62,7 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     try:
         with measured("rollback") as measure, transaction(engine()) as connection:
             measure.moved = ended = steps.roll_back(connection, batch)
-    except Exception as error:  # noqa: BLE001 - `disposition` decides on every one
+    except Exception as error:  # `disposition` decides on every one
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
             halves = isolation.isolate_roll_back(connection, batch, error, worker=worker)

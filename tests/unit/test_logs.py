@@ -98,7 +98,7 @@ def test_an_error_brings_its_traceback_in_one_line(caplog: pytest.LogCaptureFixt
     try:
         int("x")
     except ValueError as error:
-        log.error("it_failed", error)
+        log.error("it_failed", exc_info=error)
     assert "ValueError: invalid" in line_of(caplog.records[0])["exception"]
 
 
