@@ -26,7 +26,9 @@ RUN chmod -R u=rwX,go=rX /srv/truepenny && $COMPILE /srv/truepenny
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Truepenny" \
-      org.opencontainers.image.description="A transfer engine that never loses a penny"
+      org.opencontainers.image.description="A transfer engine that never loses a penny" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="1.0.0"
 # The number is what matters: it owns what is mounted, and stays the same from image to image.
 RUN groupadd --gid 64738 truepenny \
     && useradd --uid 64738 --gid 64738 --no-create-home --home-dir /nonexistent \

@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench screenshots image containers venv deps
+.PHONY: help up test check bench screenshots image containers venv deps version
 
 # All tests run in lanes side by side, some chosen ones in one, which starts no server twice.
 TESTS = .venv/bin/python -m pytest $(or $(ARGS),--numprocesses $(LANES) --max-worker-restart 0)
@@ -47,8 +47,15 @@ screenshots: venv ## take the pictures in docs/screenshots of a running `make up
 venv: ## the virtual environment alone, with what tests need
 	@sh stack/python.sh stack/environment.py requirements-dev.txt
 
-deps: venv ## compile requirements*.in into the pinned, hashed files (ARGS="--upgrade" for newer)
-	$(COMPILE) $(ARGS) requirements.in -o requirements.txt
-	$(COMPILE) $(ARGS) requirements-app.in -o requirements-app.txt --constraints requirements.txt
-	$(COMPILE) $(ARGS) requirements-fast.in -o requirements-fast.txt
-	$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
+deps: venv ## compile pyproject.toml into the pinned, hashed requirements (ARGS="--upgrade" for newer)
+	$(COMPILE) $(ARGS) pyproject.toml --group stack -o requirements.txt
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements-app.txt --constraints requirements.txt
+	$(COMPILE) $(ARGS) --group fast -o requirements-fast.txt
+	$(COMPILE) $(ARGS) pyproject.toml --group dev -o requirements-dev.txt --constraints requirements.txt
+
+VERSION = $$(sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
+
+version: ## write the version of pyproject.toml into the files that cannot read it
+	@sed -i "s/newTag: .*/newTag: $(VERSION)/" k8s/base/kustomization.yaml k8s/overlays/prod/kustomization.yaml
+	@sed -i "s/image.version=\"[^\"]*\"/image.version=\"$(VERSION)\"/" Dockerfile
+	@sed -i "s/\(truepenny:\|truepenny-migrations-\)[0-9][0-9A-Za-z.]*/\1$(VERSION)/g" k8s/README.md

@@ -20,12 +20,12 @@ from limits import parse
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from api.bodies import Body
 from api.client_addresses import client_address
-from api.fields import number_schema, text_schema
 from api.problems import Problem
 from api.rate_answers import Standing, rate_limited, tell
 from api.rate_counters import Counters
+from api.schemas.fields import number_schema, text_schema
+from api.schemas.requests import Body
 from monitoring.logs import get_logger
 
 BODY_LIMIT: Final = 16 * 1024

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import request
 
-from api.fields import KEY_RULE, is_usable_key
 from api.problems import Problem
+from api.schemas.fields import KEY_RULE, is_usable_key
 
 HEADER = "Idempotency-Key"
 

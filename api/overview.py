@@ -1,18 +1,26 @@
-"""What the overview for operators looks like in its answer."""
+"""Answer of the overview for operators, made from what was seen of every part."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, Literal, cast
 
-from api.answers import price_json, time_text
+from api.schemas.fields import time_text
+from api.schemas.health import components_answer
+from api.schemas.ops import (
+    BreakerState,
+    OverviewAnswer,
+    QueueAnswer,
+    ScanAnswer,
+    StandingAnswer,
+    UnknownPart,
+    WorkerAnswer,
+)
+from api.schemas.prices import price_answer
 from api.sights import Seen
-from ledger.states import FINISHED, UNFINISHED
-from monitoring.consequences import explain
+from ledger.states import State
 from monitoring.heartbeats import FRESH_S, program_of
-from monitoring.scan_notes import SHOWN, ScanNote
-
-Json = dict[str, Any]
+from monitoring.scan_notes import SHOWN, ScanNote, ShownScan
 
 _INTAKE: Final = "intake"
 PURPOSES: Final = {
@@ -23,14 +31,14 @@ PURPOSES: Final = {
     _INTAKE: "requests buffered while the database is away",
 }
 """What waits in each queue."""
-_BREAKER: Final = {
+_BREAKER: Final[dict[BreakerState, str]] = {
     "closed": "the database is asked",
     "open": "the database is away: nothing waits for it, and transfers are buffered",
     "half-open": "the database was away: a probe tries whether it is back",
 }
 _NEVER_RAN: Final = "no run is on record: it has not run, or the cache was emptied since"
 _NEVER_RECONCILED: Final = "it has never run"
-_PARTS: Final = {
+_PARTS: Final[dict[str, tuple[UnknownPart, ...]]] = {
     "database": ("transfers",),
     "broker": ("buffered", "queues"),
     "cache": ("workers", "scans"),
@@ -39,47 +47,48 @@ _PARTS: Final = {
 """Which parts of the answer come from where."""
 
 
-def overview_json(seen: Seen, *, flower_url: str | None) -> Json:
+def overview_answer(seen: Seen, *, flower_url: str | None) -> OverviewAnswer:
     """Describe what was seen. flower_url: where operators find Flower, if anywhere."""
+    breaker = cast(BreakerState, seen.breaker_state)
     return {
         "at": time_text(seen.at),
         "status": seen.health.status,
-        "components": {
-            name: {"status": each.status, "detail": each.detail}
-            for name, each in explain(seen.health.components).items()
-        },
+        "components": components_answer(seen.health),
         "transfers": _transfers(seen),
         "queues": _queues(seen),
         "workers": _workers(seen),
-        "breakers": [
-            {
-                "name": "database",
-                "state": seen.breaker_state,
-                "detail": _BREAKER[seen.breaker_state],
-            }
-        ],
-        "prices": None if seen.prices is None else [price_json(quote) for quote in seen.prices],
+        "breakers": [{"name": "database", "state": breaker, "detail": _BREAKER[breaker]}],
+        "prices": None if seen.prices is None else [price_answer(quote) for quote in seen.prices],
         "scans": _scans(seen),
         "flower_url": flower_url,
         "unknown": {part: why for place, why in seen.unknown.items() for part in _PARTS[place]},
     }
 
 
-def _transfers(seen: Seen) -> Json:
+def _transfers(seen: Seen) -> StandingAnswer:
     standing = None if seen.database is None else seen.database.standing
-    states: Json = {"buffered": None if seen.broker is None else seen.broker.buffered}
-    for state in (*UNFINISHED, *FINISHED):
-        states[state] = None if standing is None else standing.states[state]
-    oldest = standing and standing.oldest_unfinished
+    oldest = None if standing is None else standing.oldest_unfinished
+    # Each state is counted, so none is missing but while all are unknown.
+    counts: dict[State, int] = {} if standing is None else standing.states
     return {
-        "states": states,
+        "states": {
+            "buffered": None if seen.broker is None else seen.broker.buffered,
+            "accepted": counts.get("accepted"),
+            "reserved": counts.get("reserved"),
+            "deducted": counts.get("deducted"),
+            "credited": counts.get("credited"),
+            "committed": counts.get("committed"),
+            "rejected": counts.get("rejected"),
+            "rolled_back": counts.get("rolled_back"),
+        },
         "settled_last_minute": None if standing is None else standing.settled_last_minute,
-        "oldest_unfinished": oldest
-        and {"id": str(oldest.id), "state": oldest.state, "age_s": round(oldest.age_s, 3)},
+        "oldest_unfinished": None
+        if oldest is None
+        else {"id": str(oldest.id), "state": oldest.state, "age_s": round(oldest.age_s, 3)},
     }
 
 
-def _queues(seen: Seen) -> list[Json] | None:
+def _queues(seen: Seen) -> list[QueueAnswer] | None:
     if seen.broker is None:
         return None
     waiting = {**seen.broker.queues, _INTAKE: seen.broker.buffered}
@@ -89,7 +98,7 @@ def _queues(seen: Seen) -> list[Json] | None:
     ]
 
 
-def _workers(seen: Seen) -> list[Json] | None:
+def _workers(seen: Seen) -> list[WorkerAnswer] | None:
     if seen.cache is None:
         return None
     return [
@@ -103,7 +112,7 @@ def _workers(seen: Seen) -> list[Json] | None:
     ]
 
 
-def _scans(seen: Seen) -> list[Json] | None:
+def _scans(seen: Seen) -> list[ScanAnswer] | None:
     if seen.cache is None:
         return None
     scans = [_scan(name, seen.cache.notes.get(name), seen.at) for name in SHOWN]
@@ -115,7 +124,13 @@ def _scans(seen: Seen) -> list[Json] | None:
     return [*scans, _scan("reconciliation", note, seen.at, without=_NEVER_RECONCILED)]
 
 
-def _scan(name: str, note: ScanNote | None, now: datetime, *, without: str = _NEVER_RAN) -> Json:
+def _scan(
+    name: Literal[ShownScan, "reconciliation"],
+    note: ScanNote | None,
+    now: datetime,
+    *,
+    without: str = _NEVER_RAN,
+) -> ScanAnswer:
     if note is None:
         return {"name": name, "at": None, "ok": False, "result": without}
     at = now - timedelta(seconds=note.age_s)

@@ -7,8 +7,9 @@ carries no stack trace, SQL or secret: an unexpected error becomes one fixed sen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
+from api.schemas.problems import ProblemDocument
 from ledger.errors import InvalidField, LedgerError, Overloaded, Unavailable
 from ledger.transfers import Transfer
 
@@ -75,9 +76,9 @@ class Problem(Exception):
         self.headers = headers or {}
         self.transfer_id = transfer_id
 
-    def as_json(self, *, request_id: str) -> dict[str, Any]:
-        """Return the members of the problem document."""
-        document: dict[str, Any] = {
+    def as_json(self, *, request_id: str) -> ProblemDocument:
+        """Return the problem document."""
+        document: ProblemDocument = {
             "type": f"urn:truepenny:problem:{self.code}",
             "title": self.title,
             "status": self.status,

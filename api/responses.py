@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from flask import Response
 from pydantic_core import to_json
@@ -16,7 +15,7 @@ from monitoring.metrics import PROBLEMS
 
 
 def json_response(
-    document: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    document: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Answer with a document."""
     return Response(to_json(document), status, headers, content_type=JSON)
@@ -31,8 +30,3 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
         {**problem.headers, **(headers or {})},
         content_type=PROBLEM_JSON,
     )
-
-
-def list_response(data: list[Any], next_cursor: str | None) -> Response:
-    """Answer with a page of a list; next_cursor: None on the last page."""
-    return json_response({"data": data, "next_cursor": next_cursor})

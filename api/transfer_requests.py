@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.bodies import NewTransfer
 from api.scales import Scales
+from api.schemas.requests import NewTransfer
 from ledger.clients import Client
 from ledger.errors import InvalidField
 from ledger.intake import TransferRequest

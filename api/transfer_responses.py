@@ -6,9 +6,9 @@ from uuid import UUID
 
 from flask import Response
 
-from api.answers import buffered_json, transfer_json
 from api.problems import from_failed
 from api.responses import json_response, problem_response
+from api.schemas.transfers import buffered_answer, transfer_answer
 from ledger.buffering import Kept
 from ledger.transfers import Transfer
 
@@ -26,11 +26,11 @@ def submitted_response(transfer: Transfer, *, replayed: bool, waited: bool) -> R
     headers = _headers(replayed=replayed, waited=waited)
     if transfer.state == "committed":
         headers["Location"] = location(transfer.id)
-        return json_response(transfer_json(transfer), 200 if replayed else 201, headers)
+        return json_response(transfer_answer(transfer), 200 if replayed else 201, headers)
     if transfer.failure is not None:
         return problem_response(from_failed(transfer), headers)
     headers |= {"Location": location(transfer.id), "Retry-After": str(RETRY_AFTER_S)}
-    return json_response(transfer_json(transfer), 202, headers)
+    return json_response(transfer_answer(transfer), 202, headers)
 
 
 def buffered_response(kept: Kept) -> Response:
@@ -43,7 +43,7 @@ def buffered_response(kept: Kept) -> Response:
         "Location": location(kept.buffered.id),
         "Retry-After": str(BUFFERED_RETRY_AFTER_S),
     }
-    return json_response(buffered_json(kept.buffered), 202, headers)
+    return json_response(buffered_answer(kept.buffered), 202, headers)
 
 
 def location(transfer_id: UUID) -> str:

@@ -8,12 +8,11 @@ from flask import request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from api.bodies import Body, Nothing
 from api.body_reading import BODY_LIMIT, read_body
 from api.json_parsing import parse_json
 from api.negotiation import require_json_body
 from api.problems import Problem, invalid_fields
-from api.queries import NoQuery, Query
+from api.schemas.requests import Body, NoQuery, Nothing, Query
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 AnyQuery = TypeVar("AnyQuery", bound=Query)

@@ -57,6 +57,19 @@ def ensure_admin(connection: Connection, api_key: str) -> None:
     )
 
 
+def ensure_first_admin(connection: Connection, api_key: str) -> bool:
+    """Make an admin client with this key, unless there is an admin already. Harmless to repeat.
+
+    Of two callers at once both may make one: hold the lock of the migrations meanwhile.
+    Returns: whether one was made.
+    """
+    table = schema.clients
+    if connection.execute(select(table.c.id).where(table.c.scope == "admin").limit(1)).first():
+        return False
+    ensure_admin(connection, api_key)
+    return True
+
+
 def find_client(connection: Connection, api_key: str) -> Client | None:
     """The client whose key this is, if any."""
     table = schema.clients

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from ledger.states import FINISHED, UNFINISHED, State
+from ledger.states import FINISHED, UNFINISHED, State, UnfinishedState
 
 SETTLE_AFTER: Final = timedelta(minutes=1)
 """What ended longer ago is added to the counts that are kept."""
@@ -28,7 +28,7 @@ class Oldest:
     """The transfer that has been under way longest, by the order of acceptance."""
 
     id: UUID
-    state: State
+    state: UnfinishedState
     age_s: float
 
 
@@ -82,7 +82,7 @@ def count_up(connection: Connection, *, settle_after: timedelta = SETTLE_AFTER) 
 def _oldest(row: Row[Any] | None) -> Oldest | None:
     if row is None:
         return None
-    return Oldest(row.id, cast(State, row.state), max(float(row.age_s), 0.0))
+    return Oldest(row.id, cast(UnfinishedState, row.state), max(float(row.age_s), 0.0))
 
 
 _UNDER_WAY = text("SELECT state, count(*) FROM unfinished GROUP BY state")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-State = Literal[
-    "accepted", "reserved", "deducted", "credited", "committed", "rejected", "rolled_back"
-]
+UnfinishedState = Literal["accepted", "reserved", "deducted", "credited"]
+State = Literal[UnfinishedState, "committed", "rejected", "rolled_back"]
 StepName = Literal["reserve", "deduct", "credit", "commit"]
 
 UNFINISHED: Final[tuple[State, ...]] = ("accepted", "reserved", "deducted", "credited")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -27,6 +27,8 @@ from ledger import schema
 from ledger.clients import Client
 from ledger.errors import NotFound
 from ledger.states import UNFINISHED, State
+
+Capture = Literal["auto", "manual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Transfer:
     scale: int
     amount: int
     state: State
-    capture: str
+    capture: Capture
     expires_at: datetime | None
     reference: str | None
     metadata: dict[str, Any]

@@ -33,6 +33,8 @@ from ledger.ids import new_id
 
 Kind = Literal["customer", "house", "external", "transit"]
 Status = Literal["active", "frozen", "closed"]
+Leg = Literal["deduct", "credit", "uncredit", "refund"]
+"""Which movement a posting belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class StatementLine:
     """One posting as seen from one wallet: what came in is positive, what went out negative."""
 
     transfer_id: UUID
-    leg: str
+    leg: Leg
     amount: int
     balance_after: int
     counterparty_id: UUID

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from alembic import command
 from sqlalchemy import Engine, text
 
-from ledger.clients import ensure_admin
+from ledger.clients import ensure_admin, ensure_first_admin
 from ledger.database import build_engine, transaction
 from ledger.errors import LedgerError, Unavailable
 from migrations.schema_version import (
@@ -35,9 +35,12 @@ _TRY_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 2.0
 
 
-def upgrade(engine: Engine, *, admin_api_key: str | None) -> SchemaVersion:
-    """Migrate to the newest schema and make the first admin. Harmless when done already.
+def upgrade(
+    engine: Engine, *, admin_api_key: str | None, first_admin_only: bool = False
+) -> SchemaVersion:
+    """Migrate to the newest schema and make the admin of this key. Harmless when done already.
 
+    first_admin_only: make one only where there is no admin yet, as for a key that was generated.
     Returns: where the schema stands afterwards, which is never behind.
     """
     config = alembic_config()
@@ -49,7 +52,9 @@ def upgrade(engine: Engine, *, admin_api_key: str | None) -> SchemaVersion:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             found = SchemaVersion.CURRENT
-        if admin_api_key:
+        if admin_api_key and first_admin_only:
+            ensure_first_admin(connection, admin_api_key)
+        elif admin_api_key:
             ensure_admin(connection, admin_api_key)
     return found
 
@@ -71,7 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _say(
                 _patiently(
-                    lambda: upgrade(engine, admin_api_key=settings.admin_api_key),
+                    lambda: upgrade(
+                        engine,
+                        admin_api_key=settings.admin_api_key,
+                        first_admin_only=options.first_admin_only,
+                    ),
                     patience_s=options.patience,
                 ).value
             )
@@ -107,6 +116,11 @@ def _seconds(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Bring the database up to date.")
     parser.add_argument("--wait", action="store_true", help="do not migrate: wait for who does")
+    parser.add_argument(
+        "--first-admin-only",
+        action="store_true",
+        help="make the admin of ADMIN_API_KEY only where the database has no admin yet",
+    )
     parser.add_argument(
         "--patience",
         type=_seconds,

@@ -20,8 +20,9 @@ from monitoring.resting import Rest
 from monitoring.server_checks import redis_client
 from monitoring.streaks import Streak
 
-ScanName = Literal["recovery", "drain", "prices", "servers", "counts"]
-SHOWN: Final[tuple[ScanName, ...]] = ("recovery", "drain", "prices", "servers")
+ShownScan = Literal["recovery", "drain", "prices", "servers"]
+ScanName = Literal[ShownScan, "counts"]
+SHOWN: Final[tuple[ShownScan, ...]] = ("recovery", "drain", "prices", "servers")
 """The scans that a person looks after."""
 NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
 """All of them: `ledger.counting` matters to those alone who look at its numbers."""

@@ -38,6 +38,16 @@ class Api:
         """The body of the answer. Raises: ApiError: when it is a refusal."""
         return self._call("POST", path, json.dumps(body), headers)
 
+    def knows_key(self) -> bool:
+        """Whether the key belongs to a client. Raises: ApiError: when the API cannot tell."""
+        try:
+            self.get("/v1/wallets?limit=1")
+        except ApiError as error:
+            if error.status == http.client.UNAUTHORIZED:
+                return False
+            raise
+        return True
+
     def probe(self) -> None:
         """Ask whether the API lives. Raises: ConnectionError: when it does not (yet)."""
         try:

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 FAST = ROOT / "requirements-fast.txt"
+PROGRESS_EVERY_S = 5.0
 
 
 class InstallError(RuntimeError):
@@ -41,14 +43,21 @@ def prepare(requirements: Path) -> None:
 
 
 def install(requirements: Path) -> None:
-    """Install wheels only: a source package would run a build with unpinned tools."""
-    if _pip("--only-binary=:all:", requirements) != 0:
+    """Install wheels only: a source package would run a build with unpinned tools.
+
+    Says every few seconds how many packages have been fetched.
+    """
+    pinned = sum(
+        "==" in line for line in requirements.read_text().splitlines() if line[:1].isalnum()
+    )
+    if _run_with_progress(_pip_command("--only-binary=:all:", requirements), total=pinned) != 0:
         raise InstallError(f"{requirements.name} could not be installed; pip says why above")
 
 
 def build_if_possible(requirements: Path) -> None:
     """Build what makes things faster but nothing depends on."""
-    if _pip("--no-build-isolation", requirements, quiet=True) != 0:
+    command = _pip_command("--quiet", "--no-build-isolation", requirements)
+    if subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) != 0:
         _say(f"{requirements.name} could not be built here; everything works without it")
 
 
@@ -75,17 +84,33 @@ def _make_environment() -> None:
 def _works() -> bool:
     """Whether the environment's interpreter runs: an upgraded system may have taken it away."""
     check = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
-    return PYTHON.exists() and _run("-c", check, quiet=True) == 0
+    silent = subprocess.DEVNULL
+    return PYTHON.exists() and not subprocess.call(
+        [PYTHON, "-c", check], stdout=silent, stderr=silent
+    )
 
 
-def _pip(option: str, requirements: Path, *, quiet: bool = False) -> int:
-    options = ("--quiet", "--disable-pip-version-check", "--require-hashes", option)
-    return _run("-m", "pip", "install", *options, "--requirement", str(requirements), quiet=quiet)
+def _pip_command(*arguments: str | Path) -> list[str]:
+    options = ("--disable-pip-version-check", "--progress-bar=off", "--require-hashes")
+    *more, requirements = map(str, arguments)
+    pip = (str(PYTHON), "-m", "pip", "install")
+    return [*pip, *options, *more, "--requirement", requirements]
 
 
-def _run(*arguments: str, quiet: bool = False) -> int:
-    output = subprocess.DEVNULL if quiet else None
-    return subprocess.call([str(PYTHON), *arguments], stdout=output, stderr=output)
+def _run_with_progress(command: list[str], *, total: int) -> int:
+    """Run pip, whose own lines are too many to show, and say now and then how far it is."""
+    fetched = 0
+    said_at_s = time.monotonic()
+    at_once = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=at_once) as process:
+        for line in process.stdout or ():
+            fetched += line.startswith(("Collecting ", "Requirement already satisfied"))
+            is_last = line.startswith("Installing collected packages")
+            if is_last or time.monotonic() - said_at_s >= PROGRESS_EVERY_S:
+                said_at_s = time.monotonic()
+                doing = "now unpacking them" if is_last else "still fetching"
+                _say(f"{fetched} of about {total} packages fetched, {doing}")
+    return process.returncode
 
 
 @contextmanager

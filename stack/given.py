@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import kombu
 import kombu.exceptions
@@ -12,7 +13,6 @@ import psycopg2
 import redis
 
 from stack.errors import StackError
-from stack.server import Probed
 
 _TIMEOUT_S = 3
 
@@ -23,6 +23,7 @@ class GivenDatabase:
 
     url: str = field(repr=False)
     name: str = "DATABASE_URL"
+    kind: str = "PostgreSQL"
 
     def probe(self) -> None:
         """Connect. Raises: ConnectionError: when that fails."""
@@ -41,6 +42,7 @@ class GivenBroker:
 
     url: str = field(repr=False)
     name: str = "BROKER_URL"
+    kind: str = "broker"
 
     def probe(self) -> None:
         """Connect. Raises: ConnectionError: when that fails."""
@@ -60,6 +62,7 @@ class GivenCache:
 
     url: str = field(repr=False)
     name: str = "CACHE_URL"
+    kind: str = "cache"
 
     def probe(self) -> None:
         """Ping. Raises: ConnectionError: when that fails."""
@@ -69,6 +72,9 @@ class GivenCache:
                 client.ping()
             except redis.RedisError as error:
                 raise ConnectionError(str(error)) from error
+
+
+GivenServer = GivenDatabase | GivenBroker | GivenCache
 
 
 @contextmanager
@@ -83,12 +89,14 @@ def _readable(name: str) -> Iterator[None]:
         raise StackError(f"{name} cannot be read: an option or a name in it is wrong") from None
 
 
-def given_servers(environment: Mapping[str, str]) -> list[Probed]:
+def shown_address(url: str) -> str:
+    """The part of a URL that can be shown: hosts, ports and path, without user and options."""
+    address = urlsplit(url)
+    return address.netloc.rpartition("@")[2] + address.path.rstrip("/")
+
+
+def given_servers(environment: Mapping[str, str]) -> list[GivenServer]:
     """The servers whose URLs are in the environment."""
-    known = (
-        ("DATABASE_URL", GivenDatabase),
-        ("BROKER_URL", GivenBroker),
-        ("CACHE_URL", GivenCache),
-    )
-    urls = ((environment.get(name, "").strip(), server) for name, server in known)
+    known: tuple[type[GivenServer], ...] = (GivenDatabase, GivenBroker, GivenCache)
+    urls = ((environment.get(server.name, "").strip(), server) for server in known)
     return [server(url) for url, server in urls if url]

@@ -39,6 +39,10 @@ class Keep:
             os.fsync(file.fileno())
         partial.replace(self.path(name))
 
+    def forget(self, name: str) -> None:
+        """Remove the kept value. Harmless when there is none."""
+        self.path(name).unlink(missing_ok=True)
+
     def read_or_make(self, name: str, make: Callable[[], str]) -> str:
         """The kept value, or what `make` returns, kept from now on."""
         value = self.read(name)

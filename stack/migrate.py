@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stack.errors import StackError
@@ -12,15 +12,21 @@ from stack.server import launch_command
 
 
 def migrate(
-    root: Path, environment: Mapping[str, str], log: Path, *, pause: Callable[[float], None]
+    root: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    options: Sequence[str] = (),
+    pause: Callable[[float], None],
 ) -> None:
     """Run the migrations to their end, with their output in `log`. Harmless to repeat.
 
+    options: of `python -m migrations`.
     Raises: StackError: when they fail.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            launch_command(MIGRATIONS),
+            launch_command((*MIGRATIONS, *options)),
             cwd=root,
             env=dict(environment),
             stdin=subprocess.DEVNULL,

@@ -14,12 +14,12 @@ from secrets import token_urlsafe
 from settings import Settings, SettingsError, read_secrets
 from stack import fake_binance
 from stack.errors import StackError
-from stack.given import given_servers
+from stack.given import GivenServer, given_servers
 from stack.keep import Keep
 from stack.place import find_place
 from stack.ports import reachable
 from stack.processes import Program, app_programs, server_programs
-from stack.server import Probed, Server
+from stack.server import Server
 from stack.servers import Servers
 
 _NOWHERE = {
@@ -78,14 +78,16 @@ class Plan:
 
     `servers` are ours to start, `given` are others' to use; `kept` names the settings whose
     values were made here and are kept in files; `extras` run beside the application.
+    `wants_demo`: whether a demo client and its money are written into the database.
     """
 
     settings: Settings
     folders: Folders
     servers: tuple[Server, ...]
-    given: tuple[Probed, ...]
+    given: tuple[GivenServer, ...]
     kept: frozenset[str]
     environment: Mapping[str, str]
+    wants_demo: bool
     extras: tuple[Program, ...] = ()
 
     @property
@@ -104,6 +106,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises: StackError: when one is malformed.
     """
     given = _given(environment)
+    wants_demo(given)
     if fake_binance.wants_fake(given):
         given = fake_binance.with_url(given, port=1)  # which one is decided later
     try:
@@ -152,8 +155,20 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         given=tuple(given_servers(given)),
         kept=frozenset(secrets),
         environment=complete,
+        wants_demo=wants_demo(given),
         extras=extras,
     )
+
+
+def wants_demo(given: Mapping[str, str]) -> bool:
+    """Whether to make the demo: into a database that was given, only when DEMO asks for it.
+
+    Raises: StackError: when DEMO is neither yes nor no.
+    """
+    answer = given.get("DEMO", "no" if "DATABASE_URL" in given else "yes").strip().lower()
+    if answer not in ("yes", "no"):
+        raise StackError(f"DEMO must be yes or no, not {answer!r}")
+    return answer == "yes"
 
 
 def _flower_url(settings: Settings) -> str:

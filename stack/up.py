@@ -18,10 +18,11 @@ from pathlib import Path
 from monitoring import heartbeat_files
 from settings import Settings
 from stack import orphans
-from stack.api import Api
+from stack.api import Api, ApiError
 from stack.demo import Demo, curl_line, ensure_demo
 from stack.errors import StackError
 from stack.follow import Follower
+from stack.given import shown_address
 from stack.hangs import HangWatch
 from stack.locks import Lock, take_data_folder
 from stack.maker import end_with_make
@@ -75,8 +76,11 @@ def up(environment: Mapping[str, str], signals: StopSignals) -> None:
         own.prepare()
     with supervised(plan, managers_lock) as supervisor:
         admin = bring_up(plan, supervisor, signals)
-        demo = ensure_demo(admin, folders.keep, pause=signals.pause)
-        print(way_in(plan, admin, demo), flush=True)
+        has_admin_key = find_out_about_key(plan, admin)
+        demo = None
+        if plan.wants_demo and has_admin_key:
+            demo = ensure_demo(admin, folders.keep, pause=signals.pause)
+        print(way_in(plan, admin, demo, has_admin_key=has_admin_key), flush=True)
         watch(plan, supervisor, signals)
 
 
@@ -131,7 +135,14 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
     )
     for server in plan.servers:
         wait(server)
-    migrate(ROOT, plan.environment, folders.logs / "migrations.log", pause=signals.pause)
+    migrate(
+        ROOT,
+        plan.environment,
+        folders.logs / "migrations.log",
+        # A key that was made here is an admin's only in a database that has no admin yet.
+        options=["--first-admin-only"] if "ADMIN_API_KEY" in plan.kept else [],
+        pause=signals.pause,
+    )
     folders.ready.touch()
     host = reachable(plan.settings.host)
     admin = Api(host, plan.settings.port, plan.environment["ADMIN_API_KEY"])
@@ -139,28 +150,70 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
     return admin
 
 
-def way_in(plan: Plan, admin: Api, demo: Demo) -> str:
-    """Addresses, keys, and a line to paste."""
+def find_out_about_key(plan: Plan, admin: Api) -> bool:
+    """Whether our admin key is one. A generated key that the database does not know is removed.
+
+    Raises: StackError: when the API cannot tell.
+    """
+    try:
+        is_known = admin.knows_key()
+    except (ApiError, OSError) as error:
+        raise StackError(f"the API does not answer as it should: {error}") from error
+    if not is_known and "ADMIN_API_KEY" in plan.kept:
+        plan.folders.keep.forget(secret_file("ADMIN_API_KEY"))
+    return is_known
+
+
+def way_in(plan: Plan, admin: Api, demo: Demo | None, *, has_admin_key: bool) -> str:
+    """Addresses, keys, where the data is, and a line to paste."""
     flower = replace(admin, port=plan.settings.flower_port)
-    password, key = "as given in FLOWER_BASIC_AUTH", "as given in ADMIN_API_KEY"
-    if "FLOWER_BASIC_AUTH" in plan.kept:
-        password = plan.environment["FLOWER_BASIC_AUTH"]
-    if "ADMIN_API_KEY" in plan.kept:
-        key = f"in {plan.folders.keep.path(secret_file('ADMIN_API_KEY'))}"
-    return f"""
-Truepenny is up. Ctrl-C stops it; its data stays in {plan.folders.data}.
+    is_made_here = "FLOWER_BASIC_AUTH" in plan.kept
+    login = (
+        plan.environment["FLOWER_BASIC_AUTH"] if is_made_here else "as given in FLOWER_BASIC_AUTH"
+    )
+    lines = [
+        "",
+        "Truepenny is up. Ctrl-C stops it; its data stays.",
+        "",
+        f"  Wallets    {admin.url}   (asks for a key)",
+        f"  Operations {admin.url}/ops   (asks for the admin key)",
+        f"  API        {admin.url}/v1   (reference at {admin.url}/docs)",
+        f"  Flower     {flower.url}   ({login})",
+        *(f"  {label:<10} {place}" for label, place in whereabouts(plan)),
+        *([f"  demo key   {demo.api_key}"] if demo else []),
+        f"  admin key  {_admin_key(plan, has_admin_key=has_admin_key)}",
+        "",
+    ]
+    if demo:
+        lines += ["Move money:", "", curl_line(admin, demo), ""]
+    elif plan.wants_demo:
+        lines += ["No demo was made: that needs the admin's key in ADMIN_API_KEY.", ""]
+    else:
+        lines += ["No demo was made in a database that was given. DEMO=yes makes one.", ""]
+    return "\n".join(lines)
 
-  Wallets    {admin.url}   (asks for a key)
-  Operations {admin.url}/ops   (asks for the admin key)
-  API        {admin.url}/v1   (reference at {admin.url}/docs)
-  Flower     {flower.url}   ({password})
-  demo key   {demo.api_key}
-  admin key  {key}
 
-Move money:
+def whereabouts(plan: Plan) -> list[tuple[str, str]]:
+    """Where the data, the logs and the secrets are, each with its label."""
+    folders = plan.folders
+    ours = [server.name for server in plan.servers]
+    places = [f"{given.kind} at {shown_address(given.url)}" for given in plan.given]
+    if ours:
+        # The folder may be a link to where the servers' account can enter.
+        places.insert(0, f"{(folders.data / 'servers').resolve()} ({', '.join(ours)})")
+    return [
+        *(("Data" if number == 0 else "", place) for number, place in enumerate(places)),
+        ("Logs", str(folders.logs)),
+        ("Secrets", str(folders.keep.folder)),
+    ]
 
-{curl_line(admin, demo)}
-"""
+
+def _admin_key(plan: Plan, *, has_admin_key: bool) -> str:
+    if "ADMIN_API_KEY" not in plan.kept:
+        return "as given in ADMIN_API_KEY"
+    if has_admin_key:
+        return f"in {plan.folders.keep.path(secret_file('ADMIN_API_KEY'))}"
+    return "not known here: this database has an admin already, whose key was made elsewhere"
 
 
 def watch(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> None:

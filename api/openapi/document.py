@@ -6,21 +6,23 @@ from collections import defaultdict
 from functools import cache
 from typing import Any, Final
 
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import TypedDictSchema
 
-from api.answer_models import AnswerModel, ProblemDocument
-from api.bodies import NewBatchItem
-from api.fields import MAX_KEY_LENGTH
 from api.negotiation import JSON, PROBLEM_JSON
 from api.openapi.examples import KEY, TRANSFER
-from api.openapi.operations import Answer, Operation
-from api.openapi.paths import FAILURES, OPERATIONS
+from api.openapi.operations import Operation, Success
+from api.openapi.paths import OPERATIONS
+from api.openapi.paths.transfers import FAILURES
 from api.preferences import MAX_WAIT_S
 from api.problems import TABLE, Problem
-from api.queries import Query
 from api.rate_answers import HEADERS as RATE_HEADERS
 from api.rate_answers import LIMIT, REMAINING, RESET
+from api.schemas.fields import MAX_KEY_LENGTH
+from api.schemas.problems import ProblemDocument
+from api.schemas.requests import NewBatchItem, Query
+from version import version
 
 Json = dict[str, Any]
 _SCHEMAS: Final = "#/components/schemas/"
@@ -109,7 +111,7 @@ def build_document() -> Json:
         paths[operation.path][operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Truepenny", "version": "1.0.0", "description": DESCRIPTION},
+        "info": {"title": "Truepenny", "version": version(), "description": DESCRIPTION},
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
         "paths": dict(paths),
@@ -198,13 +200,13 @@ def _responses(operation: Operation) -> Json:
     return responses
 
 
-def _answer(answer: Answer, counted: tuple[str, ...]) -> Json:
+def _answer(answer: Success, counted: tuple[str, ...]) -> Json:
     described: Json = {
         "description": answer.description,
         "headers": _headers(*answer.headers, *counted),
     }
-    if answer.model:
-        content = {"schema": _reference(answer.model), "example": answer.example}
+    if answer.schema:
+        content = {"schema": _reference(answer.schema), "example": answer.example}
         described["content"] = {JSON: content}
     return described
 
@@ -227,7 +229,7 @@ def _problem(status: int, codes: list[str], counted: tuple[str, ...]) -> Json:
     }
 
 
-def _example(code: str) -> Json:
+def _example(code: str) -> ProblemDocument:
     title = TABLE[code][1]
     transfer_id = TRANSFER if code in FAILURES else None
     return Problem(code, f"{title}.", transfer_id=transfer_id).as_json(request_id="0f8e")
@@ -237,34 +239,30 @@ def _headers(*names: str) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *names)}
 
 
-def _reference(model: type[BaseModel]) -> Json:
-    return {"$ref": _SCHEMAS + model.__name__}
+def _reference(schema: type[Any]) -> Json:
+    return {"$ref": _SCHEMAS + schema.__name__}
 
 
 def _schemas() -> Json:
-    models: list[type[BaseModel]] = [ProblemDocument, NewBatchItem]
+    described: list[type[Any]] = [ProblemDocument, NewBatchItem]
     for operation in OPERATIONS:
-        models += [operation.body] if operation.body else []
-        models += [answer.model for answer in operation.answers.values() if answer.model]
-    _, found = models_json_schema(
-        [(model, "validation") for model in dict.fromkeys(models)],
+        described += [operation.body] if operation.body else []
+        described += [answer.schema for answer in operation.answers.values() if answer.schema]
+    _, found = TypeAdapter.json_schemas(
+        [(each.__name__, "validation", TypeAdapter(each)) for each in dict.fromkeys(described)],
         ref_template=_SCHEMAS + "{model}",
         schema_generator=_Plain,
     )
     schemas: Json = found["$defs"]
     schemas["NewBatch"]["properties"]["transfers"]["items"] = _reference(NewBatchItem)
-    for name in _names_of(AnswerModel):
-        for member in schemas.get(name, {}).get("properties", {}).values():
-            member.pop("default", None)  # it only says that the member may be left out
     return schemas
 
 
-def _names_of(kind: type[BaseModel]) -> list[str]:
-    return [name for sub in kind.__subclasses__() for name in (sub.__name__, *_names_of(sub))]
-
-
 class _Plain(GenerateJsonSchema):
-    """Leaves out the titles that would only repeat the fields' names."""
+    """Schemas of objects with exactly their members, without titles that repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - overrides
         return False
+
+    def typed_dict_schema(self, schema: TypedDictSchema) -> Json:
+        return super().typed_dict_schema(schema) | {"additionalProperties": False}

@@ -1,10 +1,15 @@
-"""One story told by all examples: Alice pays Bob 12.50 dollars for order 1001."""
+"""Examples of bodies and answers: Alice pays Bob 12.50 dollars for order 1001."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from api.problems import Problem
+from api.schemas.clients import ClientAnswer
+from api.schemas.health import ComponentAnswer, ComponentsAnswer, HealthAnswer, ReadyAnswer
+from api.schemas.prices import PriceAnswer, PriceList
+from api.schemas.transfers import BatchAnswer, TransferAnswer, TransferDetail, TransferList
+from api.schemas.wallets import BalanceAnswer, PostingList, WalletAnswer, WalletList
 
 ALICE = "0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57"
 BOB = "0199a3c2-6b14-7d02-8f3a-91c7e5b2d460"
@@ -13,7 +18,7 @@ TRANSFER = "5a0c2f0e-7f0e-5f54-9a2e-b6f1d2c3a4e5"
 KEY = "order-1001"
 
 NEW_CLIENT = {"name": "shop", "scope": "client", "rate_limit": "1000/minute"}
-CLIENT = {
+CLIENT: ClientAnswer = {
     "id": OWNER,
     "name": "shop",
     "scope": "client",
@@ -21,7 +26,7 @@ CLIENT = {
 }
 
 NEW_WALLET = {"asset": "USD", "name": "Alice", "metadata": {"customer": "A-17"}}
-WALLET: dict[str, Any] = {
+WALLET: WalletAnswer = {
     "id": ALICE,
     "owner": OWNER,
     "asset": "USD",
@@ -35,11 +40,16 @@ WALLET: dict[str, Any] = {
     "metadata": {"customer": "A-17"},
     "created_at": "2026-01-31T12:00:00.000000Z",
 }
-FROZEN_WALLET = WALLET | {"status": "frozen"}
-EMPTY_WALLET = WALLET | {"balance": "0.00", "reserved": "0.00", "available": "0.00"}
-CLOSED_WALLET = EMPTY_WALLET | {"status": "closed"}
-WALLETS = {"data": [WALLET], "next_cursor": None}
-POSTINGS = {
+FROZEN_WALLET: WalletAnswer = {**WALLET, "status": "frozen"}
+EMPTY_WALLET: WalletAnswer = {
+    **WALLET,
+    "balance": "0.00",
+    "reserved": "0.00",
+    "available": "0.00",
+}
+CLOSED_WALLET: WalletAnswer = {**EMPTY_WALLET, "status": "closed"}
+WALLETS: WalletList = {"data": [WALLET], "next_cursor": None}
+POSTINGS: PostingList = {
     "data": [
         {
             "transfer_id": TRANSFER,
@@ -52,21 +62,21 @@ POSTINGS = {
     ],
     "next_cursor": "cG9zdGluZ3M6MTc2OTg2MDgwMTAzMTAwMDo0Mg",
 }
-BALANCE = {
+BALANCE: BalanceAnswer = {
     "wallet_id": ALICE,
     "asset": "USD",
     "at": "2026-01-31T12:00:02.000000Z",
     "balance": "87.50",
 }
 
-NEW_TRANSFER = {
+NEW_TRANSFER: dict[str, Any] = {
     "source": ALICE,
     "destination": BOB,
     "amount": "12.50",
     "asset": "USD",
     "reference": "order 1001",
 }
-ACCEPTED: dict[str, Any] = {
+ACCEPTED: TransferAnswer = {
     "id": TRANSFER,
     "source": ALICE,
     "destination": BOB,
@@ -84,19 +94,24 @@ ACCEPTED: dict[str, Any] = {
     "created_at": "2026-01-31T12:00:01.000000Z",
     "updated_at": "2026-01-31T12:00:01.000000Z",
 }
-COMMITTED = ACCEPTED | {"state": "committed", "updated_at": "2026-01-31T12:00:01.052000Z"}
-DETAIL = COMMITTED | {
+COMMITTED: TransferAnswer = {
+    **ACCEPTED,
+    "state": "committed",
+    "updated_at": "2026-01-31T12:00:01.052000Z",
+}
+DETAIL: TransferDetail = {
+    **COMMITTED,
     "timeline": [
         {"event": "accepted", "at": "2026-01-31T12:00:01.000000Z"},
         {"event": "reserved", "at": "2026-01-31T12:00:01.020000Z"},
         {"event": "deducted", "at": "2026-01-31T12:00:01.031000Z"},
         {"event": "credited", "at": "2026-01-31T12:00:01.042000Z"},
         {"event": "committed", "at": "2026-01-31T12:00:01.052000Z"},
-    ]
+    ],
 }
-TRANSFERS = {"data": [COMMITTED], "next_cursor": None}
+TRANSFERS: TransferList = {"data": [COMMITTED], "next_cursor": None}
 NEW_BATCH = {"transfers": [{"idempotency_key": KEY} | NEW_TRANSFER]}
-BATCH = {
+BATCH: BatchAnswer = {
     "results": [
         {"id": TRANSFER, "state": "accepted"},
         {
@@ -109,35 +124,38 @@ BATCH = {
     ]
 }
 
-PRICE = {
+PRICE: PriceAnswer = {
     "symbol": "BTCUSDT",
     "price": "64250.015",
     "source": "live",
     "as_of": "2026-01-31T12:00:00.250000Z",
     "age_s": 1.204,
 }
-STATIC_PRICE = {
+STATIC_PRICE: PriceAnswer = {
     "symbol": "EURUSDT",
     "price": "1.1",
     "source": "static",
     "as_of": None,
     "age_s": None,
 }
-PRICES = {"data": [PRICE, STATIC_PRICE], "next_cursor": None}
+PRICES: PriceList = {"data": [PRICE, STATIC_PRICE], "next_cursor": None}
 
-_ANSWERS = {"status": "ok", "detail": "answers"}
-_COMPONENTS = {
+_ANSWERS: ComponentAnswer = {"status": "ok", "detail": "answers"}
+_COMPONENTS: ComponentsAnswer = {
     "database": _ANSWERS,
     "broker": {"status": "ok", "detail": "answers, 3 % of its memory is used"},
     "cache": {"status": "ok", "detail": "answers, 1 % of its memory is used"},
     "prices": {"status": "ok", "detail": "4 live"},
     "workers": {"status": "ok", "detail": "alive: 1 beat, 1 money, 1 scans"},
 }
-_DOWN = {"status": "down", "detail": "no answer within 0.9 s"}
-HEALTH = {"status": "ok", "components": _COMPONENTS}
-DOWN = {"status": "down", "components": _COMPONENTS | {"database": _DOWN, "broker": _DOWN}}
-READY = {"status": "ok", "detail": "the database answers"}
-NOT_READY = {
+_DOWN: ComponentAnswer = {"status": "down", "detail": "no answer within 0.9 s"}
+HEALTH: HealthAnswer = {"status": "ok", "components": _COMPONENTS}
+DOWN: HealthAnswer = {
+    "status": "down",
+    "components": {**_COMPONENTS, "database": _DOWN, "broker": _DOWN},
+}
+READY: ReadyAnswer = {"status": "ok", "detail": "the database answers"}
+NOT_READY: ReadyAnswer = {
     "status": "down",
     "detail": "neither the database nor the broker takes anything: transfers are refused",
 }

@@ -1,25 +1,23 @@
-"""How an operation is described: the vocabulary of `api/openapi/paths.py`."""
+"""Descriptions of operations and of their successful answers, as `api/openapi/paths/` has them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from api.answer_models import AnswerModel
-from api.bodies import Body
-from api.queries import Query
+from api.schemas.requests import Body, Query
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Success:
     """One successful answer. headers: names among the document's header components.
 
-    model: None where there is no content.
+    schema: a TypedDict of `api/schemas/`; None where there is no content.
     """
 
     description: str
-    model: type[AnswerModel] | None = None
-    example: Any = None
+    schema: type[Mapping[str, object]] | None = None
+    example: Mapping[str, object] | None = None
     headers: tuple[str, ...] = ()
 
 
@@ -35,11 +33,11 @@ class Operation:
     path: str
     summary: str
     tag: str
-    answers: dict[int, Answer]
+    answers: dict[int, Success]
     description: str = ""
     query: type[Query] | None = None
     body: type[Body] | None = None
-    example: Any = None
+    example: Mapping[str, object] | None = None
     headers: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     is_open: bool = False

@@ -7,13 +7,14 @@ from typing import Any
 from flask import Blueprint, Response
 
 from api.authentication import caller
-from api.bodies import NewBatch, NewBatchItem
 from api.body_reading import BATCH_BODY_LIMIT
 from api.idempotency import missing_key
 from api.intake import Outcome
 from api.problems import Problem, from_failed, from_ledger, invalid_fields
 from api.request_ids import request_id
 from api.responses import json_response
+from api.schemas.requests import NewBatch, NewBatchItem
+from api.schemas.transfers import BatchAnswer, Failed, Submitted
 from api.services import Services, require_room, services
 from api.transfer_requests import transfer_request
 from api.validation import check, parse_body
@@ -21,8 +22,6 @@ from ledger.buffering import Kept
 from ledger.clients import Client
 from ledger.errors import Invalid, InvalidField, Unavailable
 from ledger.intake import TransferRequest
-
-Result = dict[str, Any]
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -46,7 +45,7 @@ def create() -> Response:
         _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)
         for each in checked
     ]
-    return json_response({"results": results}, 202)
+    return json_response(BatchAnswer(results=results), 202)
 
 
 def _check_all(
@@ -73,7 +72,7 @@ def _check_one(item: Any, prefix: str, *, client: Client, used: Services) -> Tra
     )
 
 
-def _result(answer: Outcome, request: str) -> Result:
+def _result(answer: Outcome, request: str) -> Submitted | Failed:
     if isinstance(answer, Invalid):
         return _error(from_ledger(answer), request)
     if isinstance(answer, Kept):
@@ -83,5 +82,5 @@ def _result(answer: Outcome, request: str) -> Result:
     return {"id": str(answer.transfer.id), "state": answer.transfer.state}
 
 
-def _error(problem: Problem, request: str) -> Result:
+def _error(problem: Problem, request: str) -> Failed:
     return {"error": problem.as_json(request_id=request)}

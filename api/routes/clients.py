@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.answers import client_json
 from api.authentication import admin
-from api.bodies import NewClient
 from api.responses import json_response
+from api.schemas.clients import client_answer
+from api.schemas.requests import NewClient
 from api.services import services
 from api.validation import parse_body
 from ledger.clients import create_client
@@ -28,4 +28,4 @@ def create() -> Response:
         client, api_key = create_client(
             connection, name=body.name, scope=body.scope, rate_limit=body.rate_limit
         )
-    return json_response(client_json(client, api_key), 201)
+    return json_response(client_answer(client, api_key), 201)

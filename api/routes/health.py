@@ -7,8 +7,8 @@ from typing import Final
 from flask import Blueprint, Response
 
 from api.responses import json_response
+from api.schemas.health import HealthAnswer, LiveAnswer, ReadyAnswer, health_answer
 from api.services import services
-from monitoring.consequences import explain
 
 RETRY_AFTER_S = 1
 
@@ -33,12 +33,7 @@ def blueprint() -> Blueprint:
 def health() -> Response:
     """Say how each part is doing: 200, or 503 when nothing can be stored."""
     report = services().health.report()
-    components = {
-        name: {"status": each.status, "detail": each.detail}
-        for name, each in explain(report.components).items()
-    }
-    document: dict[str, object] = {"status": report.status, "components": components}
-    return _answer(document, is_well=report.status != "down")
+    return _answer(health_answer(report), is_well=report.status != "down")
 
 
 def ready() -> Response:
@@ -53,10 +48,10 @@ def ready() -> Response:
 
 def live() -> Response:
     """Say that this process answers. It asks nobody else: their faults are not cured here."""
-    return json_response({"status": "ok"})
+    return json_response(LiveAnswer(status="ok"))
 
 
-def _answer(document: dict[str, object], *, is_well: bool) -> Response:
+def _answer(document: HealthAnswer | ReadyAnswer, *, is_well: bool) -> Response:
     if is_well:
         return json_response(document)
     return json_response(document, 503, {"Retry-After": str(RETRY_AFTER_S)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from api.authentication import admin
-from api.overview import overview_json
+from api.overview import overview_answer
 from api.responses import json_response
 from api.services import services
 from api.validation import require_no_query
@@ -23,4 +23,4 @@ def overview() -> Response:
     admin()
     require_no_query()
     used = services()
-    return json_response(overview_json(used.sights.seen(), flower_url=used.flower_url))
+    return json_response(overview_answer(used.sights.seen(), flower_url=used.flower_url))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.answers import price_json
-from api.responses import json_response, list_response
+from api.responses import json_response
+from api.schemas.prices import PriceList, price_answer
 from api.services import services
 from api.validation import require_no_query
 from ledger.errors import NotFound
@@ -22,7 +22,8 @@ def blueprint(prefix: str) -> Blueprint:
 def index() -> Response:
     """List every price that is followed, on one page: the settings bound their number."""
     require_no_query()
-    return list_response([price_json(quote) for quote in services().prices.quotes()], None)
+    answers = [price_answer(quote) for quote in services().prices.quotes()]
+    return json_response(PriceList(data=answers, next_cursor=None))
 
 
 def show(symbol: str) -> Response:
@@ -31,4 +32,4 @@ def show(symbol: str) -> Response:
     quote = services().prices.quote(symbol)
     if quote is None:
         raise NotFound("This symbol is not followed; GET /v1/prices lists those that are.")
-    return json_response(price_json(quote))
+    return json_response(price_answer(quote))

@@ -8,9 +8,13 @@ from flask import Blueprint, Response
 
 from api.authentication import admin
 from api.cursors import make_cursor, read_id_cursor
-from api.queries import Page
-from api.reconciliation_answers import reconciliation_detail_json, reconciliation_json
-from api.responses import json_response, list_response
+from api.responses import json_response
+from api.schemas.reconciliations import (
+    ReconciliationList,
+    reconciliation_answer,
+    reconciliation_detail,
+)
+from api.schemas.requests import PageQuery
 from api.services import services
 from api.validation import parse_query, require_no_body, require_no_query
 from ledger import reconciliations
@@ -28,14 +32,15 @@ def blueprint(prefix: str) -> Blueprint:
 def index() -> Response:
     """List runs, newest first."""
     admin()
-    page = parse_query(Page)
+    page = parse_query(PageQuery)
     before = read_id_cursor("reconciliations", page.cursor)
     with services().database.autocommit() as connection:
         found = reconciliations.list_runs(connection, limit=page.limit + 1, before=before)
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("reconciliations", data[-1].started_at, data[-1].id) if more else None
-    return list_response([reconciliation_json(run) for run in data], cursor)
+    answers = [reconciliation_answer(run) for run in data]
+    return json_response(ReconciliationList(data=answers, next_cursor=cursor))
 
 
 def begin() -> Response:
@@ -47,7 +52,7 @@ def begin() -> Response:
     # After the commit, and a hint: without it, beat's next one goes on with the run.
     services().reconcile()
     location = {"Location": f"/v1/reconciliations/{run.id}"}
-    return json_response(reconciliation_json(run), 202 if is_new else 200, location)
+    return json_response(reconciliation_answer(run), 202 if is_new else 200, location)
 
 
 def show(reconciliation_id: UUID) -> Response:
@@ -57,4 +62,4 @@ def show(reconciliation_id: UUID) -> Response:
     with services().database.autocommit() as connection:
         run = reconciliations.get(connection, reconciliation_id)
         found = reconciliations.findings_of(connection, reconciliation_id)
-    return json_response(reconciliation_detail_json(run, found))
+    return json_response(reconciliation_detail(run, found))

@@ -7,15 +7,20 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 from structlog.contextvars import bind_contextvars
 
-from api.answers import buffered_json, buffered_timeline_json, timeline_json, transfer_json
 from api.authentication import caller
-from api.bodies import NewTransfer
 from api.cursors import make_cursor, read_id_cursor
 from api.idempotency import idempotency_key
 from api.preferences import wait_seconds
 from api.problems import Problem
-from api.queries import TransferPage
-from api.responses import json_response, list_response
+from api.responses import json_response
+from api.schemas.requests import NewTransfer, TransferQuery
+from api.schemas.transfers import (
+    TransferDetail,
+    TransferList,
+    buffered_detail,
+    transfer_answer,
+    transfer_detail,
+)
 from api.services import require_room, services
 from api.transfer_requests import transfer_request
 from api.transfer_responses import buffered_response, submitted_response
@@ -61,7 +66,7 @@ def create() -> Response:
 
 def index() -> Response:
     """List the transfers that touch the caller's wallets, newest first."""
-    page = parse_query(TransferPage)
+    page = parse_query(TransferQuery)
     narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
     after = read_id_cursor("transfers", page.cursor)
     with services().database.autocommit() as connection:
@@ -72,7 +77,8 @@ def index() -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("transfers", data[-1].created_at, data[-1].id) if more else None
-    return list_response([transfer_json(transfer) for transfer in data], cursor)
+    answers = [transfer_answer(transfer) for transfer in data]
+    return json_response(TransferList(data=answers, next_cursor=cursor))
 
 
 def show(transfer_id: UUID) -> Response:
@@ -80,8 +86,7 @@ def show(transfer_id: UUID) -> Response:
     require_no_query()
     found = _read(transfer_id)
     if isinstance(found, Buffered):
-        document = buffered_json(found) | {"timeline": buffered_timeline_json(found)}
-        return json_response(document)
+        return json_response(buffered_detail(found))
     transfer, document = found
     waited = _wait_for(transfer)
     if waited.transfer is not None:
@@ -94,7 +99,7 @@ def not_available_yet(transfer_id: UUID) -> Response:  # noqa: ARG001 - the rout
     raise Problem("invalid_request", "This is not available yet.")
 
 
-_Stored = tuple[Transfer, dict[str, object]]
+_Stored = tuple[Transfer, TransferDetail]
 """A transfer, and what is shown of it."""
 
 
@@ -119,7 +124,7 @@ def _read_stored(transfer_id: UUID) -> _Stored:
     with services().database.autocommit() as connection:
         transfer = get_transfer(connection, transfer_id, caller=caller())
         entries = timeline(connection, transfer)
-    return transfer, transfer_json(transfer) | {"timeline": timeline_json(entries)}
+    return transfer, transfer_detail(transfer, entries)
 
 
 def _may_see(buffered: Buffered) -> bool:

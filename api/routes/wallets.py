@@ -8,12 +8,17 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy import Connection
 
-from api.answers import balance_json, posting_json, wallet_json
 from api.authentication import admin, caller
-from api.bodies import NewWallet
 from api.cursors import make_cursor, read_id_cursor, read_seq_cursor
-from api.queries import BalanceAt, Page
-from api.responses import json_response, list_response
+from api.responses import json_response
+from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
+from api.schemas.wallets import (
+    PostingList,
+    WalletList,
+    balance_answer,
+    posting_answer,
+    wallet_answer,
+)
 from api.services import services
 from api.validation import parse_body, parse_query, require_no_body, require_no_query
 from ledger import wallets
@@ -47,12 +52,12 @@ def create() -> Response:
             owner_id=body.owner,
             metadata=body.metadata or {},
         )
-    return json_response(wallet_json(wallet), 201, {"Location": f"/v1/wallets/{wallet.id}"})
+    return json_response(wallet_answer(wallet), 201, {"Location": f"/v1/wallets/{wallet.id}"})
 
 
 def index() -> Response:
     """List the caller's wallets, oldest first."""
-    page = parse_query(Page)
+    page = parse_query(PageQuery)
     after = read_id_cursor("wallets", page.cursor)
     with services().database.autocommit() as connection:
         # One more than asked for tells whether there is a next page.
@@ -60,7 +65,8 @@ def index() -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("wallets", data[-1].created_at, data[-1].id) if more else None
-    return list_response([wallet_json(wallet) for wallet in data], cursor)
+    answers = [wallet_answer(wallet) for wallet in data]
+    return json_response(WalletList(data=answers, next_cursor=cursor))
 
 
 def show(wallet_id: UUID) -> Response:
@@ -68,12 +74,12 @@ def show(wallet_id: UUID) -> Response:
     require_no_query()
     with services().database.autocommit() as connection:
         wallet = wallets.get_wallet(connection, wallet_id, caller=caller())
-    return json_response(wallet_json(wallet))
+    return json_response(wallet_answer(wallet))
 
 
 def postings(wallet_id: UUID) -> Response:
     """List a wallet's postings, newest first."""
-    page = parse_query(Page)
+    page = parse_query(PageQuery)
     before = read_seq_cursor("postings", page.cursor)
     with services().database.autocommit() as connection:
         wallet, found = wallets.statement(
@@ -82,15 +88,16 @@ def postings(wallet_id: UUID) -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("postings", data[-1].created_at, data[-1].seq) if more else None
-    return list_response([posting_json(line, scale=wallet.scale) for line in data], cursor)
+    answers = [posting_answer(line, scale=wallet.scale) for line in data]
+    return json_response(PostingList(data=answers, next_cursor=cursor))
 
 
 def balance(wallet_id: UUID) -> Response:
     """Show the balance as it stood at a time."""
-    at = parse_query(BalanceAt).at
+    at = parse_query(BalanceQuery).at
     with services().database.autocommit() as connection:
         wallet, then = wallets.balance_at(connection, wallet_id, at, caller=caller())
-    return json_response(balance_json(wallet, then, at))
+    return json_response(balance_answer(wallet, then, at))
 
 
 def freeze(wallet_id: UUID) -> Response:
@@ -113,4 +120,4 @@ def _change(change: Callable[[Connection, UUID], Wallet], wallet_id: UUID) -> Re
     require_no_body()
     with services().database.transaction() as connection:
         wallet = change(connection, wallet_id)
-    return json_response(wallet_json(wallet))
+    return json_response(wallet_answer(wallet))

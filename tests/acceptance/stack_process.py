@@ -23,6 +23,7 @@ MAKE_UP = ("make", "--no-print-directory", "up")
 # What would change the stack under test, and what `make test` tells a make below it.
 UNSET = {
     *("DATABASE_URL", "BROKER_URL", "CACHE_URL", "HOST", "ADMIN_API_KEY", "FLOWER_BASIC_AUTH"),
+    "DEMO",
     *("BINANCE_URLS", "PRICE_SYMBOLS", "FALLBACK_PRICES", "PRICE_JUMP_LIMIT", "KEEP_PRICES"),
     *("MAKEFLAGS", "MAKELEVEL", "MFLAGS"),
 }
@@ -76,11 +77,14 @@ class StackProcess:
 
     def wait_until_up(self) -> None:
         """Wait for the curl line."""
-        eventually(
-            "the curl line",
-            lambda: self.make.poll() is not None or bool(self.curl_line()),
-            within_s=150,
-        )
+        self._wait("the curl line", lambda: bool(self.curl_line()))
+
+    def wait_for(self, line: str) -> None:
+        """Wait until it has printed this."""
+        self._wait(line, lambda: line in self.text())
+
+    def _wait(self, what: str, holds: Callable[[], bool]) -> None:
+        eventually(what, lambda: self.make.poll() is not None or holds(), within_s=150)
         assert self.make.poll() is None, self.text()
 
     def text(self) -> str:

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import text
 
+from ledger.database import autocommit, build_engine
 from stack.keep import Keep
 from stack.place import find_place
+from stack.postgres import Postgres
 from stack.server import Server, running
 from stack.servers import Servers
 from tests.acceptance.stack_process import (
@@ -141,6 +144,7 @@ def test_servers_that_are_given_are_used_and_left_running(
             stack.enter_context(running(server, log=folder / "log"))
             own_stack.environment[name] = server.url
         own_stack.environment["ADMIN_API_KEY"] = "an-admin's-key-of-their-own"
+        own_stack.environment["DEMO"] = "yes"
         own_stack.start()
         own_stack.wait_until_up()
         assert own_stack.settles_a_transfer()
@@ -150,6 +154,44 @@ def test_servers_that_are_given_are_used_and_left_running(
             server.probe()
     assert not (own_stack.data_dir / "servers").exists()
     assert not (own_stack.data_dir / "secrets" / "admin-api-key").exists()
+
+
+def test_a_database_that_is_given_gets_one_admin_and_no_demo(
+    own_stack: StackProcess, servers_folder: Path
+) -> None:
+    folder = servers_folder / "database of somebody else"
+    folder.mkdir(mode=0o711)
+    postgres = Servers(find_place(folder, say=print), Keep(folder / "secrets")).postgres()
+    with running(postgres, log=folder / "log"):
+        own_stack.environment["DATABASE_URL"] = postgres.url
+        own_stack.start()
+        own_stack.wait_for("DEMO=yes makes one")
+        kept_key = own_stack.data_dir / "secrets" / "admin-api-key"
+        assert own_stack.shown("admin key") == f"in {kept_key}"
+        assert f"127.0.0.1:{postgres.port}" in own_stack.text()
+        assert postgres.password not in own_stack.text()
+        own_stack.stop()
+        assert rows(postgres, "clients") == 1
+        assert rows(postgres, "wallets WHERE kind <> 'transit'") == 0
+
+        second = new_stack(own_stack.data_dir.with_name("the second folder"))
+        second.environment |= {"DATABASE_URL": postgres.url, "DEMO": "yes"}
+        try:
+            second.start()
+            second.wait_for("that needs the admin's key")
+            assert second.shown("admin key").startswith("not known here")
+        finally:
+            second.stop()
+        assert rows(postgres, "clients") == 1
+        assert not (second.data_dir / "secrets" / "admin-api-key").exists()
+
+
+def rows(postgres: Postgres, table: str) -> int:
+    engine = build_engine(postgres.url, application_name="test")
+    with autocommit(engine) as connection:
+        found = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608 - the table's name is ours
+    engine.dispose()
+    return int(found)
 
 
 @pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
@@ -180,6 +222,7 @@ def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> 
         ("BROKER_URL", "redis://:secret@127.0.0.1:1/0?oops=secret", "BROKER_URL cannot be read"),
         ("CACHE_URL", "redis://:secret@[x:1/0", "CACHE_URL cannot be read"),
         ("CACHE_URL", "redis://:secret@x/0?socket_timeout=secret", "CACHE_URL cannot be read"),
+        ("DEMO", "perhaps", "DEMO must be yes or no, not 'perhaps'"),
         ("DATA_DIR", "/proc/nothing", "DATA_DIR /proc/nothing cannot be used"),
     ],
 )

@@ -51,6 +51,7 @@ def test_nothing_but_the_application_goes_into_the_image() -> None:
     named = {rule.removeprefix("!") for rule in rules[1:-2]}
     tracked = subprocess.check_output(("git", "ls-files"), cwd=ROOT, text=True).splitlines()
     code = {Path(file).parts[0] for file in tracked if file.endswith(".py")} - {"tests", "bench"}
-    others = {"alembic.ini", "requirements-app.txt", "requirements-fast.txt"}
+    others = {"LICENSE", "NOTICE", "alembic.ini", "pyproject.toml"}
+    others |= {"requirements-app.txt", "requirements-fast.txt"}
     assert named - {"web"} == (code | others) - {"web"}
     assert not any("secret" in name or name.startswith((".", "data")) for name in named)

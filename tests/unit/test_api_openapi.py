@@ -9,7 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import create_app
 from api.openapi.document import build_document
-from api.openapi.paths import NOT_AVAILABLE_YET
+from api.openapi.paths.transfers import NOT_AVAILABLE_YET
 from api.services import build_services
 from tasks.intake_buffer import intake_buffer
 from tests.unit.test_api_application import SETTINGS
@@ -94,3 +94,9 @@ def test_a_batch_is_described_down_to_its_items() -> None:
     items = schemas["NewBatch"]["properties"]["transfers"]["items"]
     assert items == {"$ref": "#/components/schemas/NewBatchItem"}
     assert schemas["NewBatchItem"]["additionalProperties"] is False
+
+
+def test_nothing_may_be_sent_or_answered_that_is_not_described() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert {"NewTransfer", "TransferAnswer", "ProblemDocument", "OverviewAnswer"} <= set(schemas)
+    assert [name for name, each in schemas.items() if each["additionalProperties"]] == []

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from api import fields
 from api.body_reading import DISCARD_LIMIT, discard_rest, read_body
 from api.cursors import make_cursor, read_id_cursor, read_seq_cursor
 from api.idempotency import read_key
@@ -20,6 +19,7 @@ from api.json_parsing import parse_json
 from api.preferences import wait_seconds
 from api.problems import Problem
 from api.request_ids import choose_request_id
+from api.schemas import fields
 
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 ID = UUID("0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57")

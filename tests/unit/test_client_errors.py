@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.client_errors import MAX_PER_PROCESS, ReportLimit
-from api.openapi.client_error_paths import EXAMPLE
+from api.openapi.paths.client_errors import EXAMPLE
 from api.rate_counters import CacheCounters, Counters, MemoryCounters
 from api.services import build_services
 from tasks.intake_buffer import intake_buffer

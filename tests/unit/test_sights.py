@@ -18,7 +18,7 @@ from api.app import create_app
 from api.authentication import KeyRing
 from api.books import Books
 from api.openapi.document import build_document
-from api.overview import PURPOSES, overview_json
+from api.overview import PURPOSES, overview_answer
 from api.seen_metrics import seen_families
 from api.services import build_services
 from api.sights import Broker, Cache, Database, Seen, Sights
@@ -139,7 +139,7 @@ def test_the_overview_says_what_is_known_and_why_the_rest_is_not() -> None:
         prices=None,
         unknown=dict.fromkeys(LOOKS, "why"),
     )
-    document = overview_json(nothing, flower_url=None)
+    document = overview_answer(nothing, flower_url=None)
     assert set(document["transfers"]["states"].values()) == {None}
     assert [document[part] for part in ("queues", "workers", "prices", "scans")] == [None] * 4
     assert document["unknown"] == dict.fromkeys(
@@ -150,7 +150,7 @@ def test_the_overview_says_what_is_known_and_why_the_rest_is_not() -> None:
 def test_the_overview_tells_who_is_alive_and_which_scan_is_old() -> None:
     note = ScanNote(ok=True, result="nothing stood still", age_s=90)
     found = replace(seen(), cache=Cache(LOOKS["cache"]().heartbeats, {"recovery": note}))
-    document = overview_json(found, flower_url=None)
+    document: Any = overview_answer(found, flower_url=None)
     assert document["workers"] == [
         {"name": "money2@host", "program": "money", "age_s": 4, "alive": True},
         {"name": "scans@host", "program": "scans", "age_s": 99, "alive": False},
@@ -166,7 +166,8 @@ def test_the_books_are_a_scan_like_the_others_and_their_findings_are_counted() -
     note = ScanNote(ok=False, result="1 balance was wrong", age_s=7)
     books = Books(note, {("balance", "rebuilt"): 1})
     found = seen(database=lambda: Database(DATABASE.standing, books))
-    *_, scan = overview_json(found, flower_url=None)["scans"]
+    document: Any = overview_answer(found, flower_url=None)
+    *_, scan = document["scans"]
     assert (scan["name"], scan["ok"], scan["result"]) == (
         "reconciliation",
         False,
@@ -180,7 +181,8 @@ def test_the_books_are_a_scan_like_the_others_and_their_findings_are_counted() -
 
 def test_books_that_were_never_looked_at_are_a_scan_that_does_not_go_well() -> None:
     found = seen(database=lambda: DATABASE)
-    *_, scan = overview_json(found, flower_url=None)["scans"]
+    document: Any = overview_answer(found, flower_url=None)
+    *_, scan = document["scans"]
     assert (scan["name"], scan["at"], scan["ok"]) == ("reconciliation", None, False)
     printed = page(list(seen_families(found)), accept="").content.decode()
     assert 'truepenny_scan_ok{scan="reconciliation"} 0.0' in printed

@@ -1,26 +1,26 @@
-"""The shape of the overview, for the documentation alone: `api/overview.py` makes it."""
+"""Answer of the overview for operators, part by part."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
-from api.answer_models import (
-    AnswerModel,
-    Component,
-    ComponentsAnswer,
-    IdText,
-    PriceAnswer,
-    TimeText,
-)
+from api.schemas.fields import IdText, TimeText
+from api.schemas.health import ComponentsAnswer
+from api.schemas.prices import PriceAnswer
+from ledger.states import UnfinishedState
+from monitoring.health import Status
+from monitoring.scan_notes import ShownScan
 
 Count = Annotated[int, Field(ge=0)]
-AgeS = Annotated[float, Field(ge=0, description="Seconds.")]
+BreakerState = Literal["closed", "open", "half-open"]
+UnknownPart = Literal["transfers", "buffered", "queues", "workers", "prices", "scans"]
 _UNKNOWN = "Null while it is unknown; `unknown` says why."
 
 
-class StatesAnswer(AnswerModel):
+class StatesAnswer(TypedDict):
     """How many transfers are in each state. Null while it is unknown."""
 
     buffered: Annotated[
@@ -39,15 +39,15 @@ class StatesAnswer(AnswerModel):
     rolled_back: Count | None
 
 
-class OldestAnswer(AnswerModel):
+class OldestAnswer(TypedDict):
     """The transfer that has been under way longest."""
 
     id: IdText
-    state: Literal["accepted", "reserved", "deducted", "credited"]
-    age_s: Annotated[AgeS, Field(description="Seconds since it was accepted.")]
+    state: UnfinishedState
+    age_s: Annotated[float, Field(ge=0, description="Seconds since it was accepted.")]
 
 
-class StandingAnswer(AnswerModel):
+class StandingAnswer(TypedDict):
     """How the transfers stand."""
 
     states: StatesAnswer
@@ -60,7 +60,7 @@ class StandingAnswer(AnswerModel):
     ]
 
 
-class QueueAnswer(AnswerModel):
+class QueueAnswer(TypedDict):
     """One queue, or the intake buffer, and how much in it nobody has taken yet."""
 
     name: str
@@ -68,7 +68,7 @@ class QueueAnswer(AnswerModel):
     purpose: str
 
 
-class WorkerAnswer(AnswerModel):
+class WorkerAnswer(TypedDict):
     """One process that gave a sign of life within the last hour."""
 
     name: str
@@ -77,28 +77,28 @@ class WorkerAnswer(AnswerModel):
     alive: bool
 
 
-class BreakerAnswer(AnswerModel):
+class BreakerAnswer(TypedDict):
     """One circuit breaker of the process that answers."""
 
     name: Literal["database"]
-    state: Literal["closed", "open", "half-open"]
+    state: BreakerState
     detail: str
 
 
-class ScanAnswer(AnswerModel):
+class ScanAnswer(TypedDict):
     """The last run of one scan."""
 
-    name: Literal["recovery", "reconciliation", "drain", "prices", "servers"]
+    name: Literal[ShownScan, "reconciliation"]
     at: Annotated[TimeText | None, Field(description="When it ended. Null when none is known.")]
     ok: bool
     result: Annotated[str, Field(description="What it did, or why it could not, in a sentence.")]
 
 
-class OverviewAnswer(AnswerModel):
+class OverviewAnswer(TypedDict):
     """How everything stands, as far as it can be known within about a second."""
 
     at: TimeText
-    status: Component
+    status: Status
     components: ComponentsAnswer
     transfers: StandingAnswer
     queues: Annotated[list[QueueAnswer] | None, Field(description=_UNKNOWN)]
@@ -108,7 +108,7 @@ class OverviewAnswer(AnswerModel):
     scans: Annotated[list[ScanAnswer] | None, Field(description=_UNKNOWN)]
     flower_url: Annotated[str | None, Field(description="Where Flower is, if it is known.")]
     unknown: Annotated[
-        dict[Literal["transfers", "buffered", "queues", "workers", "prices", "scans"], str],
+        dict[UnknownPart, str],
         Field(
             description="Why something is null, by its name: `transfers` for all its numbers but "
             "`buffered`, which has an entry of its own."

@@ -1,4 +1,4 @@
-"""The bodies of requests, as the contract has them: unknown fields are errors."""
+"""Models that check the bodies and query strings of requests; unknown fields are errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.fields import Amount, AssetCode, Id, IdempotencyKey, Metadata, Name, RateLimit, Reference
+from api.schemas.fields import (
+    DEFAULT_LIMIT,
+    Amount,
+    AssetCode,
+    Cursor,
+    Id,
+    IdempotencyKey,
+    Limit,
+    Metadata,
+    Name,
+    RateLimit,
+    Reference,
+    Time,
+)
+from ledger.clients import Scope
+from ledger.states import State
+from ledger.transfers import Capture
 
 MAX_BATCH_LENGTH = 5_000
 
@@ -21,9 +37,7 @@ class NewClient(Body):
     """A caller to be let in."""
 
     name: Name
-    scope: Annotated[
-        Literal["client", "admin"], Field(description="What it may do; admin may do all.")
-    ] = "client"
+    scope: Annotated[Scope, Field(description="What it may do; admin may do all.")] = "client"
     rate_limit: Annotated[
         RateLimit | None, Field(description="Its own limit; null for the default.")
     ] = None
@@ -51,9 +65,7 @@ class NewTransfer(Body):
     destination: Id
     amount: Amount
     asset: AssetCode
-    capture: Annotated[
-        Literal["auto", "manual"], Field(description="manual is not available yet.")
-    ] = "auto"
+    capture: Annotated[Capture, Field(description="manual is not available yet.")] = "auto"
     expires_in_s: Annotated[int | None, Field(description="Not available yet.")] = None
     reference: Reference | None = None
     metadata: Metadata | None = None
@@ -75,3 +87,35 @@ class NewBatch(Body):
 
 class Nothing(Body):
     """An empty object, which stands for an empty body too."""
+
+
+class Query(BaseModel):
+    """Exactly these parameters, each at most once."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class NoQuery(Query):
+    """No parameters."""
+
+
+class PageQuery(Query):
+    """Which part of a list."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+class TransferQuery(PageQuery):
+    """Which part of which transfers."""
+
+    wallet: Annotated[Id | None, Field(description="Only what leaves or reaches it.")] = None
+    state: Annotated[State | None, Field(description="Only those in this state.")] = None
+    created_after: Annotated[Time | None, Field(description="Only later ones.")] = None
+    created_before: Annotated[Time | None, Field(description="Only earlier ones.")] = None
+
+
+class BalanceQuery(Query):
+    """At which time."""
+
+    at: Annotated[Time, Field(description="The time, not in the future.")]

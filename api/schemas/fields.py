@@ -1,7 +1,7 @@
-"""The types of single fields, in bodies and in query strings, with their rules and schemas.
+"""Field types of requests and answers, with their rules and schemas.
 
-Guarantees that a value which passes can be handed to the ledger and to PostgreSQL. What
-is wrong is said as a phrase that follows the field's name: "must be a string".
+Guarantees that a value of a request which passes can be handed to the ledger and to PostgreSQL.
+What is wrong is said as a phrase that follows the field's name: "must be a string".
 """
 
 from __future__ import annotations
@@ -196,3 +196,30 @@ Limit = Annotated[
 Cursor = Annotated[
     str, Field(max_length=200, description="The `next_cursor` of the page before, as it came.")
 ]
+
+# What answers are made of.
+AmountText = Annotated[
+    str,
+    Field(
+        pattern=r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$",
+        description="A decimal with all digits of the asset's scale.",
+    ),
+]
+IdText = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+TimeText = Annotated[
+    str,
+    Field(
+        json_schema_extra={"format": "date-time"},
+        description="RFC 3339, in UTC, to the microsecond.",
+    ),
+]
+
+
+def id_text(id: UUID | None) -> IdText | None:
+    """Print an id, if there is one."""
+    return None if id is None else str(id)
+
+
+def time_text(at: datetime) -> TimeText:
+    """Print a time as RFC 3339 in UTC, with microseconds: 2026-01-31T12:00:00.000000Z."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -1,14 +1,14 @@
-"""The operations for operators."""
+"""Operations for operators."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from api import ops_models
 from api.openapi import examples
-from api.openapi.operations import Answer, Operation
+from api.openapi.operations import Operation, Success
+from api.schemas.ops import OverviewAnswer
 
-_OVERVIEW: Final[dict[str, Any]] = {
+_OVERVIEW: Final[OverviewAnswer] = {
     "at": "2026-01-31T12:00:01.500000Z",
     "status": "ok",
     "components": examples.HEALTH["components"],
@@ -53,9 +53,9 @@ OPS: Final = (
         description="Answers within about a second, whatever is away: what cannot be known then "
         "is null, and `unknown` says why. Numbers are at most some seconds old.",
         answers={
-            200: Answer(
+            200: Success(
                 description="As much as is known.",
-                model=ops_models.OverviewAnswer,
+                schema=OverviewAnswer,
                 example=_OVERVIEW,
             )
         },

@@ -1,11 +1,11 @@
-"""The operation by which pages report their errors."""
+"""Operation by which pages report their errors."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from api.client_errors import LIMIT_PER_ADDRESS, ClientError
-from api.openapi.operations import Answer, Operation
+from api.openapi.operations import Operation, Success
 
 EXAMPLE: Final = {
     "page": "wallet",
@@ -31,7 +31,7 @@ CLIENT_ERRORS: Final = (
         body=ClientError,
         example=EXAMPLE,
         is_open=True,
-        answers={204: Answer(description="It was heard.")},
+        answers={204: Success(description="It was heard.")},
         problems=("invalid_request", "forbidden", "rate_limited", "internal_error"),
     ),
 )

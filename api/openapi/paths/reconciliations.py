@@ -1,19 +1,20 @@
-"""The operations on reconciliations, as `api/openapi/paths.py` has all others."""
+"""Operations on reconciliations."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from api import queries
 from api.openapi.examples import ALICE
-from api.openapi.operations import Answer, Operation
-from api.reconciliation_answers import (
+from api.openapi.operations import Operation, Success
+from api.schemas.reconciliations import (
+    FindingAnswer,
     ReconciliationAnswer,
     ReconciliationDetail,
     ReconciliationList,
 )
+from api.schemas.requests import PageQuery
 
-_RUNNING: Final[dict[str, Any]] = {
+_RUNNING: Final[ReconciliationAnswer] = {
     "id": "0199a3d0-4c11-7b62-8d0f-5e9a7c3b1f20",
     "trigger": "operator",
     "state": "running",
@@ -24,14 +25,15 @@ _RUNNING: Final[dict[str, Any]] = {
     "findings_count": 0,
     "standing_count": 0,
 }
-_FINISHED: Final = _RUNNING | {
+_FINISHED: Final[ReconciliationAnswer] = {
+    **_RUNNING,
     "state": "finished",
     "finished_at": "2026-01-31T12:05:01.250000Z",
     "wallets_checked": 1_024,
     "assets_checked": 6,
     "findings_count": 1,
 }
-_FINDING: Final = {
+_FINDING: Final[FindingAnswer] = {
     "kind": "projection_wrong",
     "wallet": ALICE,
     "asset": None,
@@ -42,6 +44,9 @@ _FINDING: Final = {
     "after": {"balance": "100.00"},
     "at": "2026-01-31T12:05:00.800000Z",
 }
+
+_PAGE: Final[ReconciliationList] = {"data": [_FINISHED], "next_cursor": None}
+_DETAIL: Final[ReconciliationDetail] = {**_FINISHED, "findings": [_FINDING]}
 
 RECONCILIATIONS: Final = (
     Operation(
@@ -54,15 +59,15 @@ RECONCILIATIONS: Final = (
         "one is under way at a time.",
         takes_no_body=True,
         answers={
-            200: Answer(
+            200: Success(
                 description="The run that is under way already.",
-                model=ReconciliationAnswer,
-                example=_RUNNING | {"trigger": "schedule"},
+                schema=ReconciliationAnswer,
+                example={**_RUNNING, "trigger": "schedule"},
                 headers=("Location",),
             ),
-            202: Answer(
+            202: Success(
                 description="A new run, which goes on by itself.",
-                model=ReconciliationAnswer,
+                schema=ReconciliationAnswer,
                 example=_RUNNING,
                 headers=("Location",),
             ),
@@ -74,12 +79,12 @@ RECONCILIATIONS: Final = (
         path="/v1/reconciliations",
         tag="reconciliations",
         summary="List runs of the consistency scan, newest first (admin)",
-        query=queries.Page,
+        query=PageQuery,
         answers={
-            200: Answer(
+            200: Success(
                 description="A page.",
-                model=ReconciliationList,
-                example={"data": [_FINISHED], "next_cursor": None},
+                schema=ReconciliationList,
+                example=_PAGE,
             )
         },
         problems=("forbidden",),
@@ -90,10 +95,10 @@ RECONCILIATIONS: Final = (
         tag="reconciliations",
         summary="Show a run with what it found (admin)",
         answers={
-            200: Answer(
+            200: Success(
                 description="The run.",
-                model=ReconciliationDetail,
-                example=_FINISHED | {"findings": [_FINDING]},
+                schema=ReconciliationDetail,
+                example=_DETAIL,
             )
         },
         problems=("forbidden", "not_found"),

@@ -1,0 +1,91 @@
+"""Operations on wallets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.openapi import examples
+from api.openapi.operations import Operation, Success
+from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
+from api.schemas.wallets import BalanceAnswer, PostingList, WalletAnswer, WalletList
+
+WALLETS: Final = (
+    Operation(
+        method="post",
+        path="/v1/wallets",
+        tag="wallets",
+        summary="Make a wallet",
+        body=NewWallet,
+        example=examples.NEW_WALLET,
+        answers={
+            201: Success(
+                description="The wallet, empty.",
+                schema=WalletAnswer,
+                example=examples.EMPTY_WALLET,
+                headers=("Location",),
+            )
+        },
+        problems=("forbidden",),
+    ),
+    Operation(
+        method="get",
+        path="/v1/wallets",
+        tag="wallets",
+        summary="List your wallets, oldest first",
+        query=PageQuery,
+        answers={200: Success(description="A page.", schema=WalletList, example=examples.WALLETS)},
+    ),
+    Operation(
+        method="get",
+        path="/v1/wallets/{wallet_id}",
+        tag="wallets",
+        summary="Show a wallet",
+        answers={
+            200: Success(description="The wallet.", schema=WalletAnswer, example=examples.WALLET)
+        },
+        problems=("not_found",),
+    ),
+    Operation(
+        method="get",
+        path="/v1/wallets/{wallet_id}/postings",
+        tag="wallets",
+        summary="List a wallet's postings, newest first",
+        query=PageQuery,
+        answers={
+            200: Success(description="A page.", schema=PostingList, example=examples.POSTINGS)
+        },
+        problems=("not_found",),
+    ),
+    Operation(
+        method="get",
+        path="/v1/wallets/{wallet_id}/balance",
+        tag="wallets",
+        summary="Show a wallet's balance as it stood at a time",
+        query=BalanceQuery,
+        answers={
+            200: Success(description="The balance.", schema=BalanceAnswer, example=examples.BALANCE)
+        },
+        problems=("not_found",),
+    ),
+    *(
+        Operation(
+            method="post",
+            path=f"/v1/wallets/{{wallet_id}}/{action}",
+            tag="wallets",
+            summary=f"{action.capitalize()} a wallet (admin)",
+            description=description,
+            takes_no_body=True,
+            answers={200: Success(description="The wallet.", schema=WalletAnswer, example=example)},
+            problems=("forbidden", "not_found", "invalid_state"),
+        )
+        for action, description, example in (
+            (
+                "freeze",
+                "Nothing is reserved from it or arrives in it; what is already reserved goes on.",
+                examples.FROZEN_WALLET,
+            ),
+            ("unfreeze", "Undoes freeze.", examples.WALLET),
+            ("close", "For good. It must be empty.", examples.CLOSED_WALLET),
+        )
+    ),
+)

@@ -1,0 +1,30 @@
+"""Answers about clients."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.schemas.fields import IdText
+from ledger.clients import Client, Scope
+
+
+class ClientAnswer(TypedDict):
+    """A new client."""
+
+    id: IdText
+    name: str
+    scope: Scope
+    api_key: Annotated[str, Field(description="Shown this once, and stored hashed only.")]
+
+
+def client_answer(client: Client, api_key: str) -> ClientAnswer:
+    """Describe a new client, with the key that is shown this once."""
+    return {
+        "id": str(client.id),
+        "name": client.name,
+        "scope": client.scope,
+        "api_key": api_key,
+    }

@@ -1,0 +1,159 @@
+"""Answers about transfers, their timelines and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.schemas.fields import AmountText, IdText, TimeText, id_text, time_text
+from api.schemas.problems import ProblemDocument
+from ledger.buffering import Buffered
+from ledger.money import format_amount
+from ledger.states import State
+from ledger.transfers import Capture, TimelineEntry, Transfer
+
+ShownState = Annotated[
+    State | Literal["buffered"],
+    Field(description="buffered: kept until the database is back, and not in it yet."),
+]
+
+
+class FailureAnswer(TypedDict):
+    """Why a transfer did not commit."""
+
+    code: str
+    detail: str
+
+
+class TransferAnswer(TypedDict):
+    """A transfer as it stands."""
+
+    id: IdText
+    source: IdText
+    destination: IdText
+    asset: str
+    amount: AmountText
+    state: ShownState
+    capture: Capture
+    expires_at: TimeText | None
+    reference: str | None
+    metadata: dict[str, Any]
+    failure: FailureAnswer | None
+    refund_of: IdText | None
+    refunded: AmountText
+    group: IdText | None
+    created_at: TimeText
+    updated_at: TimeText
+
+
+def transfer_answer(transfer: Transfer) -> TransferAnswer:
+    """Describe a transfer, without its timeline."""
+    failure, expires_at = transfer.failure, transfer.expires_at
+    return {
+        "id": str(transfer.id),
+        "source": str(transfer.source_id),
+        "destination": str(transfer.destination_id),
+        "asset": transfer.asset,
+        "amount": format_amount(transfer.amount, scale=transfer.scale),
+        "state": transfer.state,
+        "capture": transfer.capture,
+        "expires_at": None if expires_at is None else time_text(expires_at),
+        "reference": transfer.reference,
+        "metadata": transfer.metadata,
+        "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
+        "refund_of": id_text(transfer.refund_of),
+        "refunded": format_amount(transfer.refunded, scale=transfer.scale),
+        "group": id_text(transfer.group_id),
+        "created_at": time_text(transfer.created_at),
+        "updated_at": time_text(transfer.updated_at),
+    }
+
+
+def buffered_answer(buffered: Buffered) -> TransferAnswer:
+    """Describe a request that is going to be a transfer, in the shape of one."""
+    request, at = buffered.request, time_text(buffered.at)
+    return {
+        "id": str(buffered.id),
+        "source": str(request.source_id),
+        "destination": str(request.destination_id),
+        "asset": request.asset,
+        "amount": format_amount(request.amount, scale=request.scale),
+        "state": "buffered",
+        "capture": "auto",
+        "expires_at": None,
+        "reference": request.reference,
+        "metadata": request.metadata or {},
+        "failure": None,
+        "refund_of": None,
+        "refunded": format_amount(0, scale=request.scale),
+        "group": None,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+class TimelineAnswer(TypedDict):
+    """A moment of a transfer's life. What there is nothing to say about is left out."""
+
+    event: str
+    at: TimeText
+    worker: NotRequired[str]
+    attempt: NotRequired[int]
+    detail: NotRequired[str]
+
+
+class TransferDetail(TransferAnswer):
+    """A transfer with its timeline."""
+
+    timeline: list[TimelineAnswer]
+
+
+def transfer_detail(transfer: Transfer, entries: Iterable[TimelineEntry]) -> TransferDetail:
+    """Describe a transfer with its timeline."""
+    return {**transfer_answer(transfer), "timeline": [_timeline_answer(each) for each in entries]}
+
+
+def buffered_detail(buffered: Buffered) -> TransferDetail:
+    """Describe a buffered request with what it has been through."""
+    entry = TimelineEntry("buffered", buffered.at)
+    return {**buffered_answer(buffered), "timeline": [_timeline_answer(entry)]}
+
+
+def _timeline_answer(entry: TimelineEntry) -> TimelineAnswer:
+    answer: TimelineAnswer = {"event": entry.event, "at": time_text(entry.at)}
+    if entry.worker is not None:
+        answer["worker"] = entry.worker
+    if entry.attempt is not None:
+        answer["attempt"] = entry.attempt
+    if entry.detail is not None:
+        answer["detail"] = entry.detail
+    return answer
+
+
+class TransferList(TypedDict):
+    """A page of transfers, newest first."""
+
+    data: list[TransferAnswer]
+    next_cursor: str | None
+
+
+class Submitted(TypedDict):
+    """A transfer of a batch that is on its way, or a repeat of one."""
+
+    id: IdText
+    state: ShownState
+
+
+class Failed(TypedDict):
+    """A transfer of a batch that was not recorded, or was refused."""
+
+    error: ProblemDocument
+
+
+class BatchAnswer(TypedDict):
+    """What became of each transfer, in the order of the request."""
+
+    results: list[Submitted | Failed]

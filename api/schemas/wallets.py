@@ -1,0 +1,105 @@
+"""Answers about wallets, their postings and their balances."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.schemas.fields import AmountText, IdText, TimeText, id_text, time_text
+from ledger.money import format_amount
+from ledger.wallets import Kind, Leg, StatementLine, Status, Wallet
+
+
+class WalletAnswer(TypedDict):
+    """A wallet as it stands."""
+
+    id: IdText
+    owner: Annotated[IdText | None, Field(description="The client it belongs to.")]
+    asset: str
+    kind: Kind
+    name: str | None
+    status: Status
+    balance: AmountText
+    reserved: Annotated[AmountText, Field(description="On its way out.")]
+    incoming: Annotated[AmountText, Field(description="Credited, and not yet committed.")]
+    available: Annotated[AmountText, Field(description="balance - reserved - incoming")]
+    metadata: dict[str, Any]
+    created_at: TimeText
+
+
+def wallet_answer(wallet: Wallet) -> WalletAnswer:
+    """Describe a wallet."""
+    scale = wallet.scale
+    return {
+        "id": str(wallet.id),
+        "owner": id_text(wallet.owner_id),
+        "asset": wallet.asset,
+        "kind": wallet.kind,
+        "name": wallet.name,
+        "status": wallet.status,
+        "balance": format_amount(wallet.balance, scale=scale),
+        "reserved": format_amount(wallet.reserved, scale=scale),
+        "incoming": format_amount(wallet.incoming, scale=scale),
+        "available": format_amount(wallet.available, scale=scale),
+        "metadata": wallet.metadata,
+        "created_at": time_text(wallet.created_at),
+    }
+
+
+class WalletList(TypedDict):
+    """A page of wallets, oldest first."""
+
+    data: list[WalletAnswer]
+    next_cursor: str | None
+
+
+class PostingAnswer(TypedDict):
+    """A posting as one wallet sees it."""
+
+    transfer_id: IdText
+    leg: Leg
+    amount: Annotated[AmountText, Field(description="Positive for what came in.")]
+    balance_after: AmountText
+    counterparty: Annotated[IdText, Field(description="The wallet on the other side.")]
+    created_at: TimeText
+
+
+def posting_answer(line: StatementLine, *, scale: int) -> PostingAnswer:
+    """Describe a posting as its wallet sees it."""
+    return {
+        "transfer_id": str(line.transfer_id),
+        "leg": line.leg,
+        "amount": format_amount(line.amount, scale=scale),
+        "balance_after": format_amount(line.balance_after, scale=scale),
+        "counterparty": str(line.counterparty_id),
+        "created_at": time_text(line.created_at),
+    }
+
+
+class PostingList(TypedDict):
+    """A page of postings, newest first."""
+
+    data: list[PostingAnswer]
+    next_cursor: str | None
+
+
+class BalanceAnswer(TypedDict):
+    """A balance as it stood."""
+
+    wallet_id: IdText
+    asset: str
+    at: TimeText
+    balance: AmountText
+
+
+def balance_answer(wallet: Wallet, balance: int, at: datetime) -> BalanceAnswer:
+    """Describe a balance as it stood. balance: in minor units of the wallet's asset."""
+    return {
+        "wallet_id": str(wallet.id),
+        "asset": wallet.asset,
+        "at": time_text(at),
+        "balance": format_amount(balance, scale=wallet.scale),
+    }
