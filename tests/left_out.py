@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -44,10 +44,10 @@ def in_ci() -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[pytest.TestReport]:
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Report a test as skipped when it, or one of its fixtures, asked for a missing program."""
-    report: pytest.TestReport = yield
+    report = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, MissingProgram) and not in_ci():
         program = call.excinfo.value.program
         path, line = _FOLDED

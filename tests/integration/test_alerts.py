@@ -27,7 +27,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def promtool(*arguments: str) -> None:
-    command = [PROMTOOL.path(), *arguments]
+    command = [str(PROMTOOL.path()), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

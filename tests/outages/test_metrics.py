@@ -164,7 +164,7 @@ def test_every_family_appears_once_in_either_format(watched: Town) -> None:
 
 
 def test_promtool_finds_nothing_to_complain_of(watched: Town) -> None:
-    command = [PROMTOOL.path(), "check", "metrics"]
+    command = [str(PROMTOOL.path()), "check", "metrics"]
     checked = subprocess.run(
         command, input=scrape(watched), text=True, capture_output=True, check=False
     )

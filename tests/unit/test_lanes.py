@@ -40,7 +40,11 @@ def test_the_longest_is_given_out_first_and_what_is_unknown_counts_as_its_folder
 
 
 def test_without_a_record_the_order_is_that_of_the_folders() -> None:
-    given = ["tests/unit/test_a.py::test", "tests/chaos/test_a.py::test", "tests/ui/test_a.py::test"]
+    given = [
+        "tests/unit/test_a.py::test",
+        "tests/chaos/test_a.py::test",
+        "tests/ui/test_a.py::test",
+    ]
     assert sorted(given, key=lambda nodeid: order_of(nodeid, {})) == given[::-1]
 
 

@@ -79,10 +79,10 @@ def test_a_missing_program_ends_a_run_in_ci_before_its_first_test(
 ) -> None:
     done = run(tmp_path, *lanes, ci="true")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert done.stderr.strip().splitlines() == [
+    assert done.stderr.strip() == (
         "ERROR: with CI=true no test is skipped, and these are not installed: Absent, Away."
         " To get them: apt-get install absent golang-go && make away"
-    ]
+    )
     assert "passed" not in done.stdout
 
 
