@@ -46,5 +46,5 @@ WORKDIR /srv/truepenny
 USER 64738:64738
 EXPOSE 8000 5555
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["python", "-m", "stack.role"]
+ENTRYPOINT ["python", "-m", "runtime.entrypoint"]
 CMD ["api"]

@@ -19,10 +19,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## run everything here; Ctrl-C stops it, a second run finds its data again
-	@sh stack/python.sh stack/environment.py requirements.txt && exec .venv/bin/python -m stack
+	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements.txt && exec .venv/bin/python -m stack
 
 psql: ## a terminal on the database of a running `make up` (DATA_DIR as there)
-	@sh stack/python.sh stack/environment.py requirements.txt && exec .venv/bin/python -m stack.psql $(ARGS)
+	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements.txt && exec .venv/bin/python -m stack.psql $(ARGS)
 
 test: venv ## run all tests on real servers (ARGS="-k name" for some of them)
 	@exec $(PYTEST) $(REPORTS) $(IN_LANES)
@@ -58,7 +58,7 @@ bench: venv ## measure an outage of the database (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
 
 steps-sql: venv ## write docs/steps.sql again: the SQL of the steps, as PostgreSQL gets it
-	@STEPS_SQL=write .venv/bin/python -m pytest --quiet tests/integration/test_steps_sql.py
+	@STEPS_SQL=write .venv/bin/python -m pytest --quiet tests/integration/ledger/test_steps_sql.py
 
 # A machine that reaches no image registry may name a command that makes the images it is given.
 BASE_IMAGES ?= :
@@ -84,7 +84,7 @@ kustomize: .tools/kustomize-$(KUSTOMIZE) ## build kustomize into .tools, for the
 	@touch $@
 
 venv: ## the virtual environment alone, with what tests need
-	@sh stack/python.sh stack/environment.py requirements-dev.txt
+	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements-dev.txt
 
 deps: venv ## compile pyproject.toml into the pinned, hashed requirements (ARGS="--upgrade" for newer)
 	$(COMPILE) $(ARGS) pyproject.toml --group stack -o requirements.txt

@@ -9,19 +9,20 @@ from __future__ import annotations
 from functools import partial
 
 from api.app import create_app
+from api.ops.tracing import TracedRequests
 from api.services import build_services
-from api.tracing import TracedRequests
-from monitoring.server_checks import broker_probe
+from monitoring.health.broker_probe import broker_probe
 from settings import Settings
-from tasks import queues, reconciliation
-from tasks.intake_buffer import intake_buffer
-from tasks.kick import Kicker
-from tasks.pressure import Pressure
-from workers import telling
+from tasks import reconciliation
+from tasks.broker import queues
+from tasks.broker.backpressure import Pressure
+from tasks.broker.kick import Kicker
+from tasks.buffer.intake_buffer import intake_buffer
+from workers import sentry_hooks
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
-_is_watched = telling.begin(_settings, program="api")
+_is_watched = sentry_hooks.begin(_settings, program="api")
 _celery = make_celery(_settings)
 
 app = create_app(

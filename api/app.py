@@ -9,13 +9,13 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api.authentication import authenticate, is_caller_known
-from api.body_reading import discard_rest
-from api.error_handlers import register_error_handlers
-from api.measuring import measure_requests
-from api.negotiation import require_json_accepted
+from api.auth.api_keys import authenticate, is_caller_known
+from api.http.body import discard_rest
+from api.http.errors import register_error_handlers
+from api.http.negotiation import require_json_accepted
+from api.http.request_ids import HEADER, bind_ids_to_logs, request_id
+from api.ops.request_metrics import measure_requests
 from api.rate_limits.headers import add_rate_headers
-from api.request_ids import HEADER, bind_ids_to_logs, request_id
 from api.routes import all_blueprints
 from api.services import EXTENSION, Services
 

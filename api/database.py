@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine
 
-from ledger import database
 from ledger.errors import Unreachable
-from monitoring.database_watch import DatabaseWatch
+from ledger.postgres import database
+from monitoring.health.database_breaker import DatabaseBreaker
 
 STATEMENT_TIMEOUT_S = 4.0
 """Requests are short; what takes longer has met a server that is in trouble."""
@@ -22,7 +22,7 @@ STATEMENT_TIMEOUT_S = 4.0
 class Database:
     """The pool of this process, behind the circuit breaker."""
 
-    def __init__(self, engine: Engine, watch: DatabaseWatch) -> None:
+    def __init__(self, engine: Engine, watch: DatabaseBreaker) -> None:
         self._engine = engine
         self._watch = watch
 
@@ -36,11 +36,11 @@ class Database:
         return self._watch.state
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """A transaction, as `ledger.database.transaction`. Raises: Unreachable, at once if away."""
+        """Run a transaction as the ledger does. Raises: Unreachable: at once when it is away."""
         return self._guarded(database.transaction(self._engine))
 
     def autocommit(self) -> AbstractContextManager[Connection]:
-        """A connection for single statements, as `ledger.database.autocommit`.
+        """A connection for single statements, as `ledger.postgres.database.autocommit`.
 
         Raises: Unreachable: at once, when the database is known to be away.
         """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 
-from api.server import BoundedThreadWorker, QuietLogger
-from api.waiting import PLACES
+from api.gunicorn_worker import BoundedThreadWorker, QuietLogger
+from api.transfers.settlement_wait import PLACES
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
 from settings import Settings

@@ -14,31 +14,31 @@ from uuid import UUID
 
 from flask import current_app
 
-from api.authentication import KeyRing
-from api.client_errors import ReportLimit
+from api.auth.api_keys import KeyRing
+from api.auth.outage_cache import OutageCache, short_cache_client
 from api.database import STATEMENT_TIMEOUT_S, Database
-from api.intake import Intake
-from api.last_known import LastKnown, short_cache_client
-from api.metrics_page import MetricsPage
-from api.problems import overloaded
+from api.http.problems import overloaded
+from api.ops.browser_reports import ReportLimit
+from api.ops.metrics_endpoint import MetricsPage
+from api.ops.snapshot import Snapshots, build_sights
 from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
 from api.rate_limits.failed_auth import FailedAuthLimit
 from api.rate_limits.write_limit import WriteLimit
-from api.scales import Scales
-from api.sights import Sights, build_sights
-from api.waiting import PLACES, WaitingRoom
+from api.transfers.asset_scales import AssetScales
+from api.transfers.group_commit import GroupCommit
+from api.transfers.settlement_wait import PLACES, SettlementWaiter
 from ledger.assets import load_scales
-from ledger.buffering import IntakeBuffer
+from ledger.buffer.entries import IntakeBuffer
 from ledger.clients import Client, find_client
-from ledger.database import build_engine, probe
+from ledger.postgres.database import build_engine, probe
 from ledger.transfers import Transfer, find_transfers, finished_among
-from monitoring.checks import all_checks
-from monitoring.database_watch import PROBE_TIMEOUT_S, DatabaseWatch
-from monitoring.health import Health
+from monitoring.health.broker_probe import BrokerGauge
+from monitoring.health.checks import all_checks
+from monitoring.health.database_breaker import PROBE_TIMEOUT_S, DatabaseBreaker
+from monitoring.health.report import Health
 from monitoring.metrics.catalogue import folder_of
-from monitoring.server_checks import BrokerGauge
-from prices.board import Board, build_board
-from prices.check import prices_check
+from prices.health_check import prices_check
+from prices.lookup import PriceLookup, build_price_lookup
 from settings import Settings
 
 EXTENSION = "truepenny"
@@ -51,12 +51,12 @@ class Services:
     database: Database
     buffer: IntakeBuffer
     keys: KeyRing
-    scales: Scales
-    intake: Intake
-    waiting: WaitingRoom
-    prices: Board
+    scales: AssetScales
+    intake: GroupCommit
+    waiting: SettlementWaiter
+    prices: PriceLookup
     health: Health
-    sights: Sights
+    sights: Snapshots
     metrics_page: MetricsPage
     is_overloaded: Callable[[], bool]
     reconcile: Callable[[], None]
@@ -85,7 +85,7 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    last_known = LastKnown(short_cache_client(settings.cache_url), secret=settings.database_url)
+    last_known = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
     scales = _scales(database, last_known)
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
@@ -107,8 +107,8 @@ def build_services(
         buffer=buffer,
         keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), last_known),
         scales=scales,
-        intake=Intake(database, buffer, kick),
-        waiting=WaitingRoom(partial(_finished, database), places=PLACES),
+        intake=GroupCommit(database, buffer, kick),
+        waiting=SettlementWaiter(partial(_finished, database), places=PLACES),
         prices=prices,
         health=health,
         sights=sights,
@@ -123,15 +123,15 @@ def build_services(
     )
 
 
-def _scales(database: Database, last_known: LastKnown) -> Scales:
+def _scales(database: Database, last_known: OutageCache) -> AssetScales:
     def load() -> dict[str, int]:
         with database.autocommit() as connection:
             return load_scales(connection)
 
-    return Scales(load, last_known)
+    return AssetScales(load, last_known)
 
 
-def _find(database: Database, scales: Scales, api_key: str) -> Client | None:
+def _find(database: Database, scales: AssetScales, api_key: str) -> Client | None:
     with database.autocommit() as connection:
         client = find_client(connection, api_key)
     scales.prepare()  # whoever is let in may want to move money after the database is gone
@@ -160,10 +160,10 @@ def _database(settings: Settings) -> Database:
     )
     # What lies idle in the pool may be all the connections that the server has: then none could
     # be made for a probe, for as long as nobody uses or closes those.
-    return Database(pool, DatabaseWatch(lambda: probe(probing), when_away=pool.dispose))
+    return Database(pool, DatabaseBreaker(lambda: probe(probing), when_away=pool.dispose))
 
 
-def _prices(settings: Settings) -> Board:
+def _prices(settings: Settings) -> PriceLookup:
     """Wire the prices, on a connection of their own: a pool full of payments is no outage."""
     engine = build_engine(
         settings.database_url,
@@ -171,7 +171,7 @@ def _prices(settings: Settings) -> Board:
         pool_size=1,
         statement_timeout_s=PROBE_TIMEOUT_S,
     )
-    return build_board(
+    return build_price_lookup(
         symbols=settings.price_symbols,
         fallback_prices=settings.fallback_prices,
         cache_url=settings.cache_url,
@@ -179,7 +179,7 @@ def _prices(settings: Settings) -> Board:
     )
 
 
-def _health(settings: Settings, prices: Board, pressure: BrokerGauge) -> Health:
+def _health(settings: Settings, prices: PriceLookup, pressure: BrokerGauge) -> Health:
     engine = build_engine(
         settings.database_url,
         application_name="truepenny-health",

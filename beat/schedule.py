@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from settings import Settings
-from tasks import counting, drain, monitors, prices, queues, reconciliation, recovery
+from tasks import drain, prices, reconciliation, recovery, server_watch, transfer_counts
+from tasks.broker import queues
 
 SCANS_PER_STUCK_TIME = 5
 """A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
@@ -43,7 +44,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "options": {"queue": queues.SCANS, "expires": RECONCILE_EXPIRES_S},
         },
         "counts": {
-            "task": counting.TASK_NAME,
+            "task": transfer_counts.TASK_NAME,
             "schedule": COUNT_EVERY_S,
             "options": {"queue": queues.SCANS},
         },
@@ -54,7 +55,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "options": {"queue": queues.WATCH, "expires": PRICES_EXPIRE_AFTER_S},
         },
         "watch over the servers": {
-            "task": monitors.TASK_NAME,
+            "task": server_watch.TASK_NAME,
             "schedule": WATCH_SERVERS_EVERY_S,
             "options": {"queue": queues.WATCH, "expires": WATCH_EXPIRES_S},
         },

@@ -11,11 +11,11 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
+from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import get_logger
-from monitoring.pulse import Pulse
 from resilience.outage_log import OutageLog
 from settings import Settings
-from tasks import queues
+from tasks.broker import queues
 
 log = get_logger(__name__)
 
@@ -75,5 +75,5 @@ class BoundedScheduler(Scheduler):
         return self._outages[entry]
 
     @cached_property
-    def _pulse(self) -> Pulse:
-        return Pulse.of(f"beat@{socket.gethostname()}", Settings.from_environment())
+    def _pulse(self) -> HeartbeatEmitter:
+        return HeartbeatEmitter.of(f"beat@{socket.gethostname()}", Settings.from_environment())

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 import requests
 
 from bench.scene import Scene, scene
-from ledger.buffering import Buffered
+from ledger.acceptance import TransferRequest
+from ledger.buffer.entries import Buffered
 from ledger.clients import Client
-from ledger.intake import TransferRequest
 
 LANES = 32
 BATCH = 1_000

@@ -14,23 +14,23 @@ from pathlib import Path
 import requests
 from sqlalchemy import Engine
 
-from ledger.buffering import IntakeBuffer
+from ledger.buffer.entries import IntakeBuffer
 from ledger.clients import Client, create_client
-from ledger.database import build_engine, transaction
 from ledger.errors import Unavailable
+from ledger.postgres.database import build_engine, transaction
 from ledger.wallets import Wallet
 from settings import Settings
-from stack.keep import Keep
-from stack.place import find_place
-from stack.ports import LOOPBACK, free_port
-from stack.servers import Servers
-from tasks.intake_buffer import intake_buffer
-from tests.acceptance.http_client import serving
-from tests.bank import Bank
-from tests.breakable import Breakable, breakable
-from tests.rabbitmq import RabbitMQ
-from tests.servers import migrate
-from tests.worker_processes import BEAT, MONEY, SCANS, workers_on
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from stack.servers.ports import LOOPBACK, free_port
+from tasks.buffer.intake_buffer import intake_buffer
+from testing.bank import Bank
+from testing.http_client import serving
+from testing.servers.breakable import Breakable, breakable
+from testing.servers.rabbitmq import RabbitMQ
+from testing.servers.shared import migrate
+from testing.worker_processes import BEAT, MONEY, SCANS, workers_on
 
 PATIENCE_S = 300.0
 
@@ -103,8 +103,8 @@ def scene(broker_kind: str) -> Iterator[Scene]:
 
 
 def _start(stack: ExitStack, broker_kind: str, folder: Path) -> Scene:
-    place = find_place(folder, say=print)
-    servers = Servers(place, Keep(folder / "secrets"))
+    place = find_home(folder, say=print)
+    servers = Servers(place, KeptValues(folder / "secrets"))
     rabbitmq = RabbitMQ(place, free_port(), free_port(), free_port(), uuid.uuid4().hex)
     database, broker, cache = (
         stack.enter_context(breakable(server, folder / f"{server.name}.log"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from ledger import schema
+from ledger.postgres import schema
 
 
 def load_scales(connection: Connection) -> dict[str, int]:

@@ -21,8 +21,9 @@ from sqlalchemy import (
     select,
 )
 
-from ledger import movements, schema
-from ledger.movements import Part
+from ledger import movements
+from ledger.movements import MovementPart
+from ledger.postgres import schema
 
 
 def hold(connection: Connection, batch_id: UUID) -> None:
@@ -34,7 +35,7 @@ def hold(connection: Connection, batch_id: UUID) -> None:
     connection.execute(_HOLD, {"key": batch_id.int >> 65})
 
 
-def lock_transfers(connection: Connection, batch_id: UUID, part: Part) -> int:
+def lock_transfers(connection: Connection, batch_id: UUID, part: MovementPart) -> int:
     """Lock the part's transfers against a re-drive. Returns: how many there are."""
     count: int = connection.execute(_lock(part), {"batch": batch_id}).scalar_one()
     return count
@@ -49,7 +50,7 @@ def note(
     connection: Connection,
     event: str,
     batch_id: UUID,
-    part: Part,
+    part: MovementPart,
     *,
     worker: str,
     attempt: int | None = None,
@@ -66,7 +67,7 @@ def note(
     connection.execute(_note(part), argument)
 
 
-def finish(connection: Connection, batch_id: UUID, part: Part, now: datetime) -> None:
+def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> None:
     """End the part's transfers, whose movements are done: committed, or as they failed."""
     connection.execute(_finish(part), {"batch": batch_id, "now": now})
 
@@ -79,13 +80,13 @@ _HAS_MOVABLE = select(
 
 
 @cache
-def _lock(part: Part) -> Executable:
+def _lock(part: MovementPart) -> Executable:
     locked = select(literal(1)).select_from(schema.unfinished).where(part.condition())
     return select(func.count()).select_from(locked.with_for_update().subquery())
 
 
 @cache
-def _note(part: Part) -> Executable:
+def _note(part: MovementPart) -> Executable:
     names = ["event", "worker", "attempt", "detail"]
     values = (bindparam(f"{name}_noted", type_=schema.events.c[name].type) for name in names)
     rows = select(_table.transfer_id, *values).where(part.condition())

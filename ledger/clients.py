@@ -15,8 +15,8 @@ from uuid import UUID
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from ledger import schema
 from ledger.ids import new_id
+from ledger.postgres import schema
 
 Scope = Literal["client", "admin"]
 

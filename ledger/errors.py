@@ -76,31 +76,31 @@ class InvalidState(Invalid):
     code = "invalid_state"
 
 
-class Refusal(LedgerError):
+class Rejection(LedgerError):
     """A decided no: it is recorded, and the same key gets the same answer for ever."""
 
     code = "refused"
 
 
-class InsufficientFunds(Refusal):
+class InsufficientFunds(Rejection):
     """The source wallet does not have this much available."""
 
     code = "insufficient_funds"
 
 
-class WalletFrozen(Refusal):
+class WalletFrozen(Rejection):
     """One of the two wallets is frozen."""
 
     code = "wallet_frozen"
 
 
-class WalletClosed(Refusal):
+class WalletClosed(Rejection):
     """One of the two wallets is closed."""
 
     code = "wallet_closed"
 
 
-class RolledBack(Refusal):
+class RolledBack(Rejection):
     """The transfer could not be finished; the source has its money back in full."""
 
     code = "rolled_back"

@@ -16,13 +16,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, case, func, select, update
 
-from ledger import batches, schema
-from ledger.database import savepoint
+from ledger import batches
 from ledger.errors import Disposition, LedgerError, RolledBack, disposition
 from ledger.ids import new_id
-from ledger.movements import Part
+from ledger.movements import MovementPart
+from ledger.postgres import schema
+from ledger.postgres.database import savepoint
 from ledger.recovery import NOTED_REDRIVES
-from ledger.reserving import claim
+from ledger.reserve import claim
 from ledger.states import STEPS, UNFINISHED, StepName
 from ledger.steps import run_step
 
@@ -45,7 +46,7 @@ def isolate_step(
     Harmless when somebody else has cut the batch already.
     """
     start = next(start for name, start, _ in STEPS if name == step)
-    part = Part((start,))
+    part = MovementPart((start,))
     batches.hold(connection, batch_id)
     if step == "reserve" and claim(connection, batch_id):
         # The failed attempt took its claim back with it, and this may be another one: what
@@ -92,7 +93,7 @@ def isolate_roll_back(
     Returns: the batches to roll back again; none when a single transfer is left. That one
     cannot even be undone: it keeps its state, is re-driven for ever, and needs a human.
     """
-    part = Part(UNFINISHED, failed=True)
+    part = MovementPart(UNFINISHED, failed=True)
     batches.hold(connection, batch_id)
     halves = _cut(connection, batch_id, part)
     if halves == [batch_id]:
@@ -105,7 +106,7 @@ def isolate_roll_back(
     return halves
 
 
-def _cut(connection: Connection, batch_id: UUID, part: Part) -> list[UUID]:
+def _cut(connection: Connection, batch_id: UUID, part: MovementPart) -> list[UUID]:
     """Returns: the batches that the part is in now: none, the one it was in, or two new ones."""
     found = batches.lock_transfers(connection, batch_id, part)
     if found <= 1:
@@ -122,7 +123,7 @@ def _cut(connection: Connection, batch_id: UUID, part: Part) -> list[UUID]:
 
 
 def _give_up(
-    connection: Connection, batch_id: UUID, part: Part, error: Exception, *, worker: str
+    connection: Connection, batch_id: UUID, part: MovementPart, error: Exception, *, worker: str
 ) -> None:
     batches.note(connection, "failed", batch_id, part, worker=worker, detail=_describe(error))
     decided = {
@@ -134,7 +135,7 @@ def _give_up(
     )
 
 
-def _redrives(part: Part) -> Select[Any]:
+def _redrives(part: MovementPart) -> Select[Any]:
     return select(func.max(schema.unfinished.c.redrives)).where(part.condition())
 
 

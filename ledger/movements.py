@@ -32,10 +32,10 @@ from sqlalchemy import (
     update,
 )
 
-from ledger import schema
+from ledger.postgres import schema
 from ledger.states import State
 
-Role = Literal["source", "destination", "transit"]
+WalletRole = Literal["source", "destination", "transit"]
 Movement = Literal["reserve", "deduct", "credit", "commit", "release", "uncredit", "refund"]
 
 
@@ -43,7 +43,7 @@ Movement = Literal["reserve", "deduct", "credit", "commit", "release", "uncredit
 class Effect:
     """What a transfer of `a` minor units does to one wallet: a times each of these signs."""
 
-    role: Role
+    role: WalletRole
     balance: int = 0
     reserved: int = 0
     incoming: int = 0
@@ -69,7 +69,7 @@ MOVEMENTS: Final[dict[Movement, tuple[Effect, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MovementPart:
     """Those transfers of a batch that are in one of these states, and failed or not."""
 
     states: tuple[State, ...]
@@ -93,7 +93,7 @@ class Locked:
 
 
 def lock_wallets(
-    connection: Connection, batch_id: UUID, part: Part, movements: tuple[Movement, ...]
+    connection: Connection, batch_id: UUID, part: MovementPart, movements: tuple[Movement, ...]
 ) -> Locked:
     """Lock every wallet that these movements touch, in id order, until the transaction ends.
 
@@ -108,7 +108,7 @@ def move(
     connection: Connection,
     movement: Movement,
     batch_id: UUID,
-    part: Part,
+    part: MovementPart,
     now: datetime,
     *,
     enter: State | None = None,
@@ -121,7 +121,7 @@ def move(
 
 
 @cache
-def _lock(part: Part, roles: tuple[Role, ...]) -> Executable:
+def _lock(part: MovementPart, roles: tuple[WalletRole, ...]) -> Executable:
     moving, wallets = _moving(part), schema.wallets
     touched = union(*(select(moving.c[role].label("id")) for role in roles)).subquery()
     # NO KEY UPDATE: the rows' identity stays, so nobody who merely refers to them waits.
@@ -138,11 +138,11 @@ def _lock(part: Part, roles: tuple[Role, ...]) -> Executable:
     )
 
 
-_NOW = bindparam("now", type_=schema.Time)
+_NOW = bindparam("now", type_=schema.TimestampColumn)
 
 
 @cache
-def _move(movement: Movement, part: Part, enter: State | None) -> Executable:
+def _move(movement: Movement, part: MovementPart, enter: State | None) -> Executable:
     moving = _moving(part)
     statement = _update_wallets(movement, moving)
     if _posts(movement):
@@ -154,7 +154,7 @@ def _move(movement: Movement, part: Part, enter: State | None) -> Executable:
     return statement
 
 
-def finish(part: Part) -> Insert:
+def finish(part: MovementPart) -> Insert:
     """End the part's transfers, whose movements are done: committed, or as they failed."""
     ended = delete(schema.unfinished).where(part.condition())
     done = ended.returning(schema.unfinished).cte("done")
@@ -169,7 +169,7 @@ def finish(part: Part) -> Insert:
     return insert(schema.outcomes).from_select([*kept, "state", "finished_at"], rows)
 
 
-def _advance(part: Part, state: State) -> Update:
+def _advance(part: MovementPart, state: State) -> Update:
     # The recovery scan goes by the clock, which the stamp of a posting may be ahead of.
     moved_at = func.clock_timestamp()
     return (
@@ -240,7 +240,7 @@ def _update_wallets(movement: Movement, moving: CTE) -> Update:
     return update(wallets).where(wallets.c.id == change.c.wallet_id).values(values)
 
 
-def _moving(part: Part) -> CTE:
+def _moving(part: MovementPart) -> CTE:
     """The part's transfers, each with its three wallets in columns named after their roles."""
     table = schema.unfinished.c
     return (

@@ -27,10 +27,10 @@ from sqlalchemy import (
     update,
 )
 
-from ledger import schema
 from ledger.ids import new_id
-from ledger.reserving import CLAIM_LIMIT
-from ledger.rows import Columns, rows_argument, rows_parameter
+from ledger.postgres import schema
+from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
+from ledger.reserve import CLAIM_LIMIT
 from ledger.states import State
 
 REDRIVE_LIMIT = 10_000

@@ -13,10 +13,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Executable, bindparam, insert, literal, select, update
 
-from ledger import batches, schema
+from ledger import batches
 from ledger.errors import RolledBack
-from ledger.movements import Movement, Part, lock_wallets, move
-from ledger.reserving import CLAIM_LIMIT, fail_what_does_not_fit, take
+from ledger.movements import Movement, MovementPart, lock_wallets, move
+from ledger.postgres import schema
+from ledger.reserve import CLAIM_LIMIT, fail_what_does_not_fit, take
 from ledger.states import STEPS, UNFINISHED, State, StepName
 
 
@@ -55,13 +56,13 @@ def roll_back(connection: Connection, batch_id: UUID) -> int:
     Harmless when there is none. Returns: how many transfers were ended.
     """
     batches.hold(connection, batch_id)
-    failed = Part(UNFINISHED, failed=True)
+    failed = MovementPart(UNFINISHED, failed=True)
     found = batches.lock_transfers(connection, batch_id, failed)
     if found:
         way_back = tuple(movement for movement, _ in _WAY_BACK)
         now = lock_wallets(connection, batch_id, failed, way_back).now
         for movement, states in _WAY_BACK:
-            move(connection, movement, batch_id, Part(states, failed=True), now)
+            move(connection, movement, batch_id, MovementPart(states, failed=True), now)
         batches.finish(connection, batch_id, failed, now)
     return found
 
@@ -80,12 +81,12 @@ def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) 
     found = take(connection, batch_id)
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
-    reserved = Part(("reserved",))
+    reserved = MovementPart(("reserved",))
     _note_retry(connection, batch_id, reserved, worker, attempt)
     locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
     refused = fail_what_does_not_fit(connection, batch_id)
     if refused:
-        batches.finish(connection, batch_id, Part(("accepted",), failed=True), locked.now)
+        batches.finish(connection, batch_id, MovementPart(("accepted",), failed=True), locked.now)
     if found > refused:
         move(connection, "reserve", batch_id, reserved, locked.now)
     return Progress(found - refused, left=found > refused, more=found == CLAIM_LIMIT)
@@ -95,7 +96,7 @@ def _forward(
     connection: Connection, step: StepName, batch_id: UUID, worker: str, attempt: int
 ) -> Progress:
     start, end = _ROUTE[step]
-    part = Part((start,))
+    part = MovementPart((start,))
     found, failed = batches.lock_transfers(connection, batch_id, part), 0
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
@@ -109,20 +110,22 @@ def _forward(
 
 
 def _note_retry(
-    connection: Connection, batch_id: UUID, part: Part, worker: str, attempt: int
+    connection: Connection, batch_id: UUID, part: MovementPart, worker: str, attempt: int
 ) -> None:
     """Once it is sure that the step has something to do, and while all of it is in one place."""
     if attempt:
         batches.note(connection, "retried", batch_id, part, worker=worker, attempt=attempt)
 
 
-def _fail_undeliverable(connection: Connection, batch_id: UUID, part: Part, worker: str) -> int:
+def _fail_undeliverable(
+    connection: Connection, batch_id: UUID, part: MovementPart, worker: str
+) -> int:
     argument = {"batch": batch_id, "noticed_by": worker}
     return connection.execute(_undeliverable(part), argument).rowcount
 
 
 @cache
-def _undeliverable(part: Part) -> Executable:
+def _undeliverable(part: MovementPart) -> Executable:
     """Decide the failure of each transfer whose destination takes no money any more."""
     unfinished, destination = schema.unfinished, schema.wallets
     reason = literal("The destination wallet is ").concat(destination.c.status).concat(".")

@@ -23,9 +23,9 @@ from sqlalchemy import (
     union,
 )
 
-from ledger import schema
 from ledger.clients import Client
 from ledger.errors import NotFound
+from ledger.postgres import schema
 from ledger.states import UNFINISHED, State
 
 Capture = Literal["auto", "manual"]

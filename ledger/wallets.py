@@ -26,13 +26,13 @@ from sqlalchemy import (
     update,
 )
 
-from ledger import schema
 from ledger.clients import Client
 from ledger.errors import Forbidden, Invalid, InvalidField, InvalidState, NotFound
 from ledger.ids import new_id
+from ledger.postgres import schema
 
-Kind = Literal["customer", "house", "external", "transit"]
-Status = Literal["active", "frozen", "closed"]
+WalletKind = Literal["customer", "house", "external", "transit"]
+WalletStatus = Literal["active", "frozen", "closed"]
 Leg = Literal["deduct", "credit", "uncredit", "refund"]
 """Which movement a posting belongs to."""
 
@@ -45,9 +45,9 @@ class Wallet:
     owner_id: UUID | None
     asset: str
     scale: int
-    kind: Kind
+    kind: WalletKind
     name: str | None
-    status: Status
+    status: WalletStatus
     balance: int
     reserved: int
     incoming: int
@@ -78,7 +78,7 @@ def create_wallet(
     caller: Client,
     asset: str,
     name: str | None,
-    kind: Kind,
+    kind: WalletKind,
     owner_id: UUID | None,
     metadata: dict[str, Any],
 ) -> Wallet:
@@ -203,7 +203,7 @@ def close(connection: Connection, wallet_id: UUID) -> Wallet:
     return _set_status(connection, wallet_id, "closed")
 
 
-def _change_status(connection: Connection, wallet_id: UUID, status: Status) -> Wallet:
+def _change_status(connection: Connection, wallet_id: UUID, status: WalletStatus) -> Wallet:
     wallet = _lock(connection, wallet_id)
     _refuse_transit(wallet)
     if wallet.status == "closed":
@@ -225,7 +225,7 @@ def _lock(connection: Connection, wallet_id: UUID) -> Wallet:
     return _wallet(row)
 
 
-def _set_status(connection: Connection, wallet_id: UUID, status: Status) -> Wallet:
+def _set_status(connection: Connection, wallet_id: UUID, status: WalletStatus) -> Wallet:
     table = schema.wallets
     connection.execute(update(table).where(table.c.id == wallet_id).values(status=status))
     return _wallet(connection.execute(_wallets().where(table.c.id == wallet_id)).one())
@@ -306,9 +306,9 @@ def _wallet(row: Any) -> Wallet:
         owner_id=row.owner_id,
         asset=row.asset,
         scale=row.scale,
-        kind=cast(Kind, row.kind),
+        kind=cast(WalletKind, row.kind),
         name=row.name,
-        status=cast(Status, row.status),
+        status=cast(WalletStatus, row.status),
         balance=int(row.balance),
         reserved=int(row.reserved),
         incoming=int(row.incoming),

@@ -19,8 +19,8 @@ from alembic import command
 from sqlalchemy import Engine, text
 
 from ledger.clients import ensure_admin, ensure_first_admin
-from ledger.database import build_engine, transaction
 from ledger.errors import LedgerError, Unavailable
+from ledger.postgres.database import build_engine, transaction
 from migrations.schema_version import (
     SchemaVersion,
     alembic_config,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from ledger.database import build_engine
-from ledger.schema import metadata
+from ledger.postgres.database import build_engine
+from ledger.postgres.schema import metadata
 from settings import Settings
 
 

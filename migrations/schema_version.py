@@ -16,8 +16,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from ledger.database import autocommit
 from ledger.errors import Unavailable
+from ledger.postgres.database import autocommit
 
 AWAY_AFTER_S = 20.0
 """A database that has not answered for so long is away: what starts then lives through that."""

@@ -12,15 +12,15 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from settings import Settings, SettingsError, read_secrets
-from stack import fake_binance
+from stack.demo import fake_binance
 from stack.errors import StackError
-from stack.given import GivenServer, given_servers
-from stack.keep import Keep
-from stack.place import find_place
-from stack.ports import reachable
-from stack.processes import Program, app_programs, server_programs
-from stack.server import Server
-from stack.servers import Servers
+from stack.processes.programs import Program, app_programs, server_programs
+from stack.servers.external import GivenServer, given_servers
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from stack.servers.ports import reachable
+from stack.servers.server import Server
 
 _NOWHERE = {
     "DATABASE_URL": "postgresql://nowhere",
@@ -54,8 +54,8 @@ class Folders:
         return self.run / "ready"
 
     @property
-    def keep(self) -> Keep:
-        return Keep(self.data / "secrets")
+    def keep(self) -> KeptValues:
+        return KeptValues(self.data / "secrets")
 
     def make(self, *, for_all: bool) -> None:
         """Make what is missing. `for_all` lets other users pass through, but not look around.
@@ -184,7 +184,7 @@ def _own_servers(
     missing = [name for name in _NOWHERE if name not in given]
     if not missing:
         return {}
-    available = Servers(find_place(folders.data, say), folders.keep)
+    available = Servers(find_home(folders.data, say), folders.keep)
     makers: dict[str, Callable[[], Server]] = {
         "DATABASE_URL": available.postgres,
         "BROKER_URL": available.broker,

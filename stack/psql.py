@@ -17,8 +17,8 @@ from typing import Any
 import psycopg2
 
 from stack.errors import StackError
-from stack.keep import Keep
-from stack.postgres import owner_url
+from stack.servers.kept_values import KeptValues
+from stack.servers.postgres import owner_url
 
 ROOT = Path(__file__).resolve().parent.parent
 _PROMPT = "truepenny=> "
@@ -33,7 +33,7 @@ def database_url(environment: Mapping[str, str]) -> str:
         scheme, _, rest = given.partition("://")
         return f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
     data = Path(environment.get("DATA_DIR") or ROOT / ".data")
-    keep = Keep(data / "secrets")
+    keep = KeptValues(data / "secrets")
     port, password = keep.read("postgres-port"), keep.read("postgres-password")
     if port is None or password is None:
         raise StackError(f"there is no database in {data}: `make up` makes one")

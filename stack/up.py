@@ -15,23 +15,23 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from monitoring import heartbeat_files
+from monitoring.heartbeats import heartbeat_files
 from settings import Settings
-from stack import orphans
-from stack.api import Api, ApiError
-from stack.demo import Demo, curl_line, ensure_demo
+from stack.demo.api_client import Api, ApiError
+from stack.demo.wallets import Demo, curl_line, ensure_demo
 from stack.errors import StackError
-from stack.follow import Follower
-from stack.given import shown_address
-from stack.hangs import HangWatch
-from stack.locks import Lock, take_data_folder
-from stack.maker import end_with_make
-from stack.migrate import migrate
 from stack.plan import Folders, Plan, make_plan, read_settings, secret_file
-from stack.ports import is_free, reachable
-from stack.server import wait_until_up
-from stack.signals import StopRequested, StopSignals
-from stack.supervision import Supervisor, configuration
+from stack.processes import reaper
+from stack.processes.hang_watchdog import HangWatchdog
+from stack.processes.locks import Lock, take_data_folder
+from stack.processes.log_tail import LogTail
+from stack.processes.maker import end_with_make
+from stack.processes.migrate import migrate
+from stack.processes.signals import StopRequested, StopSignals
+from stack.processes.supervisor import Supervisor, configuration
+from stack.servers.external import shown_address
+from stack.servers.ports import is_free, reachable
+from stack.servers.server import wait_until_up
 
 ROOT = Path(__file__).resolve().parent.parent
 _GIVEN_WITHIN_S = 5.0
@@ -44,7 +44,7 @@ def main() -> int:
     """Run the stack until somebody stops it. The exit code is 0 when that went well."""
     signals = StopSignals()
     end_with_make()
-    orphans.adopt()
+    reaper.adopt()
     try:
         up(os.environ, signals)
     except StackError as error:
@@ -223,8 +223,8 @@ def watch(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> None:
     """
     programs = (*plan.server_programs, *plan.app_programs)
     names = ("supervisord", *(program.name for program in programs))
-    followers = [Follower(plan.folders.logs / f"{name}.log") for name in names]
-    hangs = HangWatch(
+    followers = [LogTail(plan.folders.logs / f"{name}.log") for name in names]
+    hangs = HangWatchdog(
         names=[program.name for program in programs if program.has_heartbeat],
         run=plan.folders.run,
         heartbeats=heartbeat_files.folder(plan.settings.data_dir),

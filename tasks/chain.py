@@ -15,14 +15,14 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from ledger import isolation, steps
-from ledger.database import transaction
 from ledger.errors import Disposition, disposition
 from ledger.ids import new_id
+from ledger.postgres.database import transaction
 from ledger.states import State, StepName, steps_from
 from monitoring.logs import get_logger
 from tasks.engine import engine
-from tasks.measuring import measured
 from tasks.retry import MAX_RETRIES, delay_s
+from tasks.step_metrics import measured
 
 log = get_logger(__name__)
 

@@ -14,20 +14,20 @@ from typing import Final
 
 from celery import current_app, shared_task
 
-from ledger import replaying
-from ledger.buffering import Buffered, IntakeBuffer, Waiting, decode
-from ledger.database import transaction
+from ledger.buffer import replaying
+from ledger.buffer.entries import Buffered, IntakeBuffer, Waiting, decode
+from ledger.buffer.replaying import Replayed, give_up, replay
 from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
-from ledger.replaying import Replayed, give_up, replay
-from monitoring import traces
+from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import DRAINED
+from monitoring.sentry import tracing
 from resilience.outage_log import OutageLog
 from settings import Settings
+from tasks.broker.kick import kick_unless_one_waits
+from tasks.buffer.intake_buffer import intake_buffer
 from tasks.engine import engine
-from tasks.intake_buffer import intake_buffer
-from tasks.kick import kick_unless_one_waits
-from tasks.noting import Run, noted
+from tasks.run_log import JobRun, noted
 
 log = get_logger(__name__)
 
@@ -56,14 +56,14 @@ def drain() -> None:
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
 
 
-def _drain(run: Run) -> None:
+def _drain(run: JobRun) -> None:
     buffer = _buffer()
     if not buffer.count():
         run.result = "nothing is buffered"
         return
     with replaying.alone(engine()) as nobody_else:
         if nobody_else:
-            with traces.begin("drain", op="drain"):
+            with tracing.begin("drain", op="drain"):
                 done = drain_into_ledger(buffer)
             run.result = f"replayed {done.accepted + done.refused + done.known + done.reused}"
             run.result += f", of which {done.refused} were rejected"

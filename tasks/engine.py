@@ -6,7 +6,7 @@ from functools import cache
 
 from sqlalchemy import Engine
 
-from ledger.database import build_engine
+from ledger.postgres.database import build_engine
 from settings import Settings
 
 POOL_SIZE = 2

@@ -6,12 +6,12 @@ from functools import cache
 
 from celery import shared_task
 
-from prices.archive import Archive
-from prices.refreshing import Looked, Refresher
-from prices.shelf import KEPT_S, Shelf, connect
+from prices.refresher import Refresher, RefreshResult
+from prices.stores.cache import KEPT_S, PriceCache, connect
+from prices.stores.database import PriceTable
 from settings import Settings
 from tasks.engine import engine
-from tasks.noting import Run, noted
+from tasks.run_log import JobRun, noted
 
 TASK_NAME = "prices.refresh"
 CACHE_TIMEOUT_S = 0.5
@@ -27,7 +27,7 @@ def refresh() -> None:
         _say(run, refresher().look())
 
 
-def _say(run: Run, looked: Looked) -> None:
+def _say(run: JobRun, looked: RefreshResult) -> None:
     if looked.elsewhere:
         return  # who has the turn says how it went
     run.ok = bool(looked.prices) and not looked.refused
@@ -48,6 +48,6 @@ def refresher() -> Refresher:
         symbols=settings.price_symbols,
         urls=settings.binance_urls,
         jump_limit=settings.price_jump_limit,
-        shelf=Shelf(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
-        archive=Archive(engine()) if settings.keep_prices else None,
+        shelf=PriceCache(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
+        archive=PriceTable(engine()) if settings.keep_prices else None,
     )

@@ -6,14 +6,14 @@ from typing import Any
 
 from celery import Celery, shared_task
 
-from ledger import reconciling
 from ledger.errors import Unavailable
-from ledger.findings import Finding
-from ledger.reconciliations import Reconciliation
-from monitoring import check_ins
+from ledger.reconciliation import scan
+from ledger.reconciliation.findings import Finding
+from ledger.reconciliation.runs import Reconciliation
 from monitoring.logs import get_logger
+from monitoring.sentry import check_ins
 from settings import Settings
-from tasks import queues
+from tasks.broker import queues
 from tasks.engine import engine
 
 log = get_logger(__name__)
@@ -35,7 +35,7 @@ def reconcile() -> None:
     every_s = Settings.from_environment().reconcile_every_s
     found: list[Finding] = []
     try:
-        run = reconciling.work(engine(), every_s=every_s, works_for_s=WORKS_FOR_S, found=found)
+        run = scan.work(engine(), every_s=every_s, works_for_s=WORKS_FOR_S, found=found)
     except Unavailable as error:  # the next beat comes soon
         log.warning("reconciliation_interrupted", error=str(error))
         check_ins.note(ok=False)

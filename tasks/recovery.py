@@ -5,17 +5,17 @@ from __future__ import annotations
 from celery import Task, shared_task
 
 from ledger import recovery
-from ledger.database import transaction
 from ledger.errors import Unavailable
-from monitoring import traces
+from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import REDRIVEN
+from monitoring.sentry import tracing
 from settings import Settings
-from tasks import queues
+from tasks.broker import queues
+from tasks.broker.kick import kick_unless_one_waits
 from tasks.chain import links_from, of_batch, rollback
 from tasks.engine import engine
-from tasks.kick import kick_unless_one_waits
-from tasks.noting import Run, noted
+from tasks.run_log import JobRun, noted
 
 log = get_logger(__name__)
 
@@ -42,7 +42,7 @@ def recover(self: Task[..., None]) -> None:
             run.ok, run.result = False, "interrupted: the database did not answer"
 
 
-def _scan(task: Task[..., None], run: Run) -> None:
+def _scan(task: Task[..., None], run: JobRun) -> None:
     stuck_after_s = Settings.from_environment().stuck_after_s
     if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING:
         count = _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
@@ -68,7 +68,7 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
             transfers=redrive.count,
         )
         REDRIVEN.labels(redrive.state).inc(redrive.count)
-        with traces.begin("redrive", op="redrive"):
+        with tracing.begin("redrive", op="redrive"):
             if redrive.failed:
                 of_batch(rollback, redrive.batch_id).apply_async()
             else:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import settings
 
 pytest_plugins = [
-    "tests.servers",
-    "tests.databases",
-    "tests.brokers",
-    "tests.books",
-    "tests.price_scene",
-    "tests.durations",
-    "tests.lanes",
-    "tests.left_out",
+    "testing.servers.shared",
+    "testing.servers.databases",
+    "testing.servers.brokers",
+    "testing.books",
+    "testing.price_scene",
+    "testing.suite.durations",
+    "testing.suite.lanes",
+    "testing.suite.left_out",
 ]
 
 # On a busy machine a deadline says nothing, and a found example belongs into the code.

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
+import re
 import subprocess
 import sys
+import tokenize
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,10 +19,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What each part may import of ours. Imports point inward: settings <- ledger <- tasks and
-# api <- workers. What is not listed here composes: wsgi.py, stack/, bench/ and tests/.
+# api <- workers. What is not listed here composes: wsgi.py, stack/, bench/, testing/ and tests/.
 MAY_IMPORT = {
-    "addresses": set[str](),
-    "settings": {"addresses"},
+    "settings": set[str](),
     "resilience": set[str](),
     "version": set[str](),
     "ledger": {"settings"},
@@ -28,11 +32,11 @@ MAY_IMPORT = {
     "tasks": {"ledger", "monitoring", "prices", "resilience", "settings"},
     "beat": {"monitoring", "resilience", "settings", "tasks"},
     "workers": {"beat", "ledger", "monitoring", "resilience", "settings", "tasks"},
+    "runtime": {"monitoring", "settings", "tasks"},
 }
 
 # What each part must not know of the outside world.
 MUST_NOT_KNOW = {
-    "addresses": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "settings": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "sentry_sdk"},
     "resilience": {
         "sqlalchemy",
@@ -62,6 +66,7 @@ MUST_NOT_KNOW = {
     "tasks": {"flask", "werkzeug", "gunicorn"},
     "beat": {"flask", "werkzeug", "gunicorn", "sqlalchemy"},
     "workers": {"flask", "werkzeug", "gunicorn"},
+    "runtime": {"flask", "werkzeug", "sqlalchemy"},
     "monitoring": {"celery"},
 }
 
@@ -78,6 +83,9 @@ MEANINGLESS = {
 }
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 55
+MAX_MODULES_IN_A_FOLDER = 18
+MAX_PUBLIC_NAMES_DEFINED_TWICE = 3
+MAX_SINGLE_USE_HELPERS_PER_1000_LINES = 6.0
 
 
 def sources(part: str) -> list[Path]:
@@ -91,6 +99,11 @@ def all_sources() -> list[Path]:
     parts = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
     modules = {path.stem for path in ROOT.glob("*.py")}
     return [path for part in sorted(parts | modules) if part != "tests" for path in sources(part)]
+
+
+def product_sources() -> list[Path]:
+    """Every Python file that is no test and no support of tests."""
+    return [path for path in all_sources() if path.relative_to(ROOT).parts[0] != "testing"]
 
 
 def parse(path: Path) -> ast.Module:
@@ -125,7 +138,7 @@ def test_imports_point_inward(part: str) -> None:
 
 
 def test_every_part_has_its_directions() -> None:
-    composing = {"stack", "bench", "tests", "wsgi"}
+    composing = {"stack", "bench", "testing", "tests", "wsgi"}
     parts = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in all_sources()}
     assert parts - composing == set(MAY_IMPORT)
     assert all(sources(part) for part in MAY_IMPORT)
@@ -135,8 +148,8 @@ def test_the_environment_is_read_in_one_place() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
         for path in all_sources()
-        if path != ROOT / "settings.py"
-        and path.relative_to(ROOT).parts[0] not in ("stack", "bench")
+        if path != ROOT / "settings/__init__.py"
+        and path.relative_to(ROOT).parts[0] not in ("stack", "bench", "testing")
         for node in ast.walk(parse(path))
         if _reads_environment(node)
     ]
@@ -211,3 +224,103 @@ for name in {modules!r}:
     }
     command = [sys.executable, "-W", "error", "-c", program]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **addresses}, check=True, timeout=60)
+
+
+def test_a_folder_shows_few_modules() -> None:
+    shown = Counter(
+        path.parent
+        for pattern in ("*.py", "*.js")
+        for path in ROOT.rglob(pattern)
+        if not any(part[0] == "." for part in path.relative_to(ROOT).parts)
+        and path.name != "__init__.py"
+    )
+    crowded = {
+        str(folder.relative_to(ROOT)): count
+        for folder, count in shown.items()
+        if count > MAX_MODULES_IN_A_FOLDER
+    }
+    assert not crowded
+
+
+def test_sub_packages_form_no_circle() -> None:
+    """A part's modules stand for themselves, and a sub-package's for the whole of it."""
+    modules = {module_name(path): path for path in all_sources()}
+    rooms = {name: room_of(name, path) for name, path in modules.items()}
+    graph: dict[str, set[str]] = {room: set() for room in rooms.values()}
+    for name, path in modules.items():
+        for target in imported_modules(path, set(modules)):
+            graph[rooms[name]].add(rooms[target])
+    for room, targets in graph.items():
+        targets.discard(room)
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(name: str, path: Path) -> str:
+    """Return the sub-package that a module belongs to, or the module, if it stands by itself.
+
+    It stands by itself beside sub-packages, and at the top of a part.
+    """
+    is_beside_rooms = any(each.is_dir() for each in path.parent.iterdir() if each.name[0] != "_")
+    if path.name == "__init__.py" or is_beside_rooms or name.count(".") < 2:
+        return name
+    return name.rpartition(".")[0]
+
+
+def imported_modules(path: Path, modules: set[str]) -> Iterator[str]:
+    """Every module of ours that a file imports at its top level or later."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found = full if full in modules else node.module
+                if found in modules:
+                    yield found
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+
+
+def test_a_public_name_is_defined_once() -> None:
+    places: dict[str, list[str]] = {}
+    for path in product_sources():
+        for node in parse(path).body:
+            for name in type_names(node):
+                places.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert len(twice) <= MAX_PUBLIC_NAMES_DEFINED_TWICE, twice
+
+
+def type_names(node: ast.stmt) -> list[str]:
+    """Return the public types that a statement defines: classes, and aliases in CapWords."""
+    match node:
+        case ast.ClassDef(name=name):
+            names = [name]
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            names = [name] if re.match(r"[A-Z]+[a-z]", name) else []
+        case _:
+            names = []
+    return [name for name in names if not name.startswith("_")]
+
+
+def test_few_helpers_are_used_once() -> None:
+    """A private function earns its name by a second use, or by naming a hard idea."""
+    mentions: Counter[str] = Counter()
+    helpers: dict[str, str] = {}
+    lines = 0
+    for path in product_sources():
+        text = path.read_text()
+        lines += len(text.splitlines())
+        mentions.update(
+            token.string
+            for token in tokenize.generate_tokens(io.StringIO(text).readline)
+            if token.type == tokenize.NAME
+        )
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.FunctionDef) and re.match(r"_(?!_)", node.name):
+                helpers[node.name] = f"{path.relative_to(ROOT)}:{node.lineno}"
+    once = [f"{where} {name}" for name, where in helpers.items() if mentions[name] == 2]
+    assert 1000 * len(once) / lines <= MAX_SINGLE_USE_HELPERS_PER_1000_LINES, once

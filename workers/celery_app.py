@@ -10,7 +10,7 @@ from kombu import Exchange, Queue
 from beat.schedule import beat_schedule
 from resilience.redis_client import is_redis
 from settings import Settings
-from tasks import queues
+from tasks.broker import queues
 
 SOFT_TIME_LIMIT_S = 45
 TIME_LIMIT_S = 60
@@ -32,7 +32,7 @@ def make_celery(settings: Settings) -> Celery:
         "truepenny",
         broker=settings.broker_url,
         include=_TASK_MODULES,
-        events="workers.events:Events",
+        events="workers.lossy_events:Events",
     )
     app.conf.update(
         task_queues=[_queue(name, settings) for name in queues.HINTS],
@@ -52,9 +52,9 @@ def make_celery(settings: Settings) -> Celery:
 
 _TASK_MODULES = (
     "tasks.chain",
-    "tasks.counting",
+    "tasks.transfer_counts",
     "tasks.drain",
-    "tasks.monitors",
+    "tasks.server_watch",
     "tasks.prices",
     "tasks.reconciliation",
     "tasks.recovery",

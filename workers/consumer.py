@@ -22,7 +22,7 @@ from celery.worker.state import maybe_shutdown
 
 from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
-from workers.dead_queues import SYMPTOMS, replace_dead_queues
+from workers.queue_repair import SYMPTOMS, replace_dead_queues
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 1.0

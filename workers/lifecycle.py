@@ -7,15 +7,15 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-from monitoring import heartbeat_files
+from monitoring.heartbeats import heartbeat_files
+from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import configure
 from monitoring.metrics import catalogue, port
-from monitoring.pulse import Pulse
 from settings import Settings
 from tasks.engine import forget_engine
-from workers import task_logging, telling
-from workers.listening import Listening
-from workers.pausing import PauseWithoutDatabase
+from workers import sentry_hooks, task_logging
+from workers.consumer_watchdog import ConsumerWatchdog
+from workers.pause_consumption import PauseWithoutDatabase
 
 BEAT_EVERY_S = 1.0
 
@@ -33,10 +33,10 @@ def install(app: Celery) -> None:
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
     task_logging.install()
-    telling.install()
+    sentry_hooks.install()
     app.steps["worker"].add(Heartbeat)
     app.steps["worker"].add(PauseWithoutDatabase)
-    app.steps["consumer"].add(Listening)
+    app.steps["consumer"].add(ConsumerWatchdog)
 
 
 class Heartbeat(bootsteps.StartStopStep):
@@ -52,7 +52,7 @@ class Heartbeat(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
-        parent.pulse = Pulse.of(parent.hostname, Settings.from_environment())
+        parent.pulse = HeartbeatEmitter.of(parent.hostname, Settings.from_environment())
         parent.pulse.beat()
         self._timer = parent.timer.call_repeatedly(BEAT_EVERY_S, parent.pulse.beat)
 

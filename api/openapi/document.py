@@ -10,13 +10,13 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import TypedDictSchema
 
-from api.negotiation import JSON, PROBLEM_JSON
+from api.http.negotiation import JSON, PROBLEM_JSON
+from api.http.preferences import MAX_WAIT_S
+from api.http.problems import TABLE, Problem
 from api.openapi.examples import KEY, TRANSFER
 from api.openapi.operations import Operation, Success
 from api.openapi.paths import OPERATIONS
 from api.openapi.paths.transfers import FAILURES
-from api.preferences import MAX_WAIT_S
-from api.problems import TABLE, Problem
 from api.rate_limits.headers import HEADERS as RATE_HEADERS
 from api.rate_limits.headers import LIMIT, REMAINING, RESET
 from api.schemas.fields import MAX_KEY_LENGTH

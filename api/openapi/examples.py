@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.problems import Problem
+from api.http.problems import Problem
 from api.schemas.clients import ClientAnswer
 from api.schemas.health import ComponentAnswer, ComponentsAnswer, HealthAnswer, ReadyAnswer
 from api.schemas.prices import PriceAnswer, PriceList

@@ -9,7 +9,7 @@ from typing import Final
 
 from flask import Response, g
 
-from api.problems import Problem
+from api.http.problems import Problem
 
 LIMIT: Final = "X-RateLimit-Limit"
 REMAINING: Final = "X-RateLimit-Remaining"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from limits import parse
 
-from api.problems import Problem
+from api.http.problems import Problem
 from api.rate_limits.counters import Counters, Window
 from api.rate_limits.headers import LimitStatus, rate_limited, report
 

@@ -17,11 +17,11 @@ from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
 from limits import parse
 from limits.storage import Storage
 
-from api.authentication import caller, is_caller_known
+from api.auth.api_keys import caller, is_caller_known
+from api.http.responses import problem_response
 from api.rate_limits.client_ip import client_address
 from api.rate_limits.counters import Counters, Window
 from api.rate_limits.headers import LimitStatus, rate_limited, report
-from api.responses import problem_response
 from monitoring.logs import get_logger
 
 NONE: Final = "none"

@@ -6,22 +6,22 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api.authentication import caller
-from api.body_reading import BATCH_BODY_LIMIT
-from api.idempotency import missing_key
-from api.intake import Outcome
-from api.problems import Problem, from_failed, from_ledger, invalid_fields
-from api.request_ids import request_id
-from api.responses import json_response
+from api.auth.api_keys import caller
+from api.http.body import BATCH_BODY_LIMIT
+from api.http.idempotency import missing_key
+from api.http.problems import Problem, from_failed, from_ledger, invalid_fields
+from api.http.request_ids import request_id
+from api.http.responses import json_response
+from api.http.validation import check, parse_body
 from api.schemas.requests import NewBatch, NewBatchItem
 from api.schemas.transfers import BatchAnswer, Failed, Submitted
 from api.services import Services, require_room, services
-from api.transfer_requests import transfer_request
-from api.validation import check, parse_body
-from ledger.buffering import Kept
+from api.transfers.group_commit import Outcome
+from api.transfers.requests import transfer_request
+from ledger.acceptance import TransferRequest
+from ledger.buffer.entries import Kept
 from ledger.clients import Client
 from ledger.errors import Invalid, InvalidField, Unavailable
-from ledger.intake import TransferRequest
 
 
 def blueprint(prefix: str) -> Blueprint:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 from structlog.contextvars import unbind_contextvars
 
-from api.client_errors import BODY_LIMIT, ClientError, require_own_page
+from api.http.validation import parse_body
+from api.ops.browser_reports import BODY_LIMIT, ClientError, require_own_page
 from api.services import services
-from api.validation import parse_body
 from monitoring import sentry
-from monitoring.browser_errors import BrowserError
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import count_client_error
+from monitoring.sentry.browser_errors import BrowserError
 
 log = get_logger(__name__)
 

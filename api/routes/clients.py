@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.authentication import admin
-from api.responses import json_response
+from api.auth.api_keys import admin
+from api.http.responses import json_response
+from api.http.validation import parse_body
 from api.schemas.clients import client_answer
 from api.schemas.requests import NewClient
 from api.services import services
-from api.validation import parse_body
 from ledger.clients import create_client
 
 

@@ -10,8 +10,8 @@ from typing import Final
 from flask import Blueprint, Response, send_file
 from werkzeug.exceptions import NotFound
 
+from api.http.responses import json_response
 from api.openapi.document import build_document
-from api.responses import json_response
 
 _OURS: Final = Path(__file__).parent.parent / "documentation"
 _SWAGGER_UI: Final = "flask_swagger_ui"

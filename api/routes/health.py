@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Blueprint, Response
 
-from api.responses import json_response
+from api.http.responses import json_response
 from api.schemas.health import HealthAnswer, LiveAnswer, ReadyAnswer, health_answer
 from api.services import services
 

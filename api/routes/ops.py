@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.authentication import admin
-from api.overview import overview_answer
-from api.responses import json_response
+from api.auth.api_keys import admin
+from api.http.responses import json_response
+from api.http.validation import require_no_query
+from api.ops.overview import overview_answer
 from api.services import services
-from api.validation import require_no_query
 
 
 def blueprint(prefix: str) -> Blueprint:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.responses import json_response
+from api.http.responses import json_response
+from api.http.validation import require_no_query
 from api.schemas.prices import PriceList, price_answer
 from api.services import services
-from api.validation import require_no_query
 from ledger.errors import NotFound
 
 

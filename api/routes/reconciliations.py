@@ -6,9 +6,10 @@ from uuid import UUID
 
 from flask import Blueprint, Response
 
-from api.authentication import admin
-from api.cursors import make_cursor, read_id_cursor
-from api.responses import json_response
+from api.auth.api_keys import admin
+from api.http.cursors import make_cursor, read_id_cursor
+from api.http.responses import json_response
+from api.http.validation import parse_query, require_no_body, require_no_query
 from api.schemas.reconciliations import (
     ReconciliationList,
     reconciliation_answer,
@@ -16,8 +17,7 @@ from api.schemas.reconciliations import (
 )
 from api.schemas.requests import PageQuery
 from api.services import services
-from api.validation import parse_query, require_no_body, require_no_query
-from ledger import reconciliations
+from ledger.reconciliation import runs
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -35,7 +35,7 @@ def index() -> Response:
     page = parse_query(PageQuery)
     before = read_id_cursor("reconciliations", page.cursor)
     with services().database.autocommit() as connection:
-        found = reconciliations.list_runs(connection, limit=page.limit + 1, before=before)
+        found = runs.list_runs(connection, limit=page.limit + 1, before=before)
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = make_cursor("reconciliations", data[-1].started_at, data[-1].id) if more else None
@@ -48,7 +48,7 @@ def begin() -> Response:
     admin()
     require_no_body()
     with services().database.transaction() as connection:
-        run, is_new = reconciliations.begin(connection, "operator")
+        run, is_new = runs.begin(connection, "operator")
     # After the commit, and a hint: without it, beat's next one goes on with the run.
     services().reconcile()
     location = {"Location": f"/v1/reconciliations/{run.id}"}
@@ -60,6 +60,6 @@ def show(reconciliation_id: UUID) -> Response:
     admin()
     require_no_query()
     with services().database.autocommit() as connection:
-        run = reconciliations.get(connection, reconciliation_id)
-        found = reconciliations.findings_of(connection, reconciliation_id)
+        run = runs.get(connection, reconciliation_id)
+        found = runs.findings_of(connection, reconciliation_id)
     return json_response(reconciliation_detail(run, found))

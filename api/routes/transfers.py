@@ -7,12 +7,13 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 from structlog.contextvars import bind_contextvars
 
-from api.authentication import caller
-from api.cursors import make_cursor, read_id_cursor
-from api.idempotency import idempotency_key
-from api.preferences import wait_seconds
-from api.problems import Problem
-from api.responses import json_response
+from api.auth.api_keys import caller
+from api.http.cursors import make_cursor, read_id_cursor
+from api.http.idempotency import idempotency_key
+from api.http.preferences import wait_seconds
+from api.http.problems import Problem
+from api.http.responses import json_response
+from api.http.validation import parse_body, parse_query, require_no_query
 from api.schemas.requests import NewTransfer, TransferQuery
 from api.schemas.transfers import (
     TransferDetail,
@@ -22,11 +23,10 @@ from api.schemas.transfers import (
     transfer_detail,
 )
 from api.services import require_room, services
-from api.transfer_requests import transfer_request
-from api.transfer_responses import buffered_response, submitted_response
-from api.validation import parse_body, parse_query, require_no_query
-from api.waiting import Waited
-from ledger.buffering import Buffered, Kept
+from api.transfers.requests import transfer_request
+from api.transfers.responses import buffered_response, submitted_response
+from api.transfers.settlement_wait import WaitResult
+from ledger.buffer.entries import Buffered, Kept
 from ledger.errors import Invalid, NotFound, Unreachable
 from ledger.ids import transfer_id as transfer_id_of
 from ledger.states import FINISHED
@@ -132,11 +132,11 @@ def _may_see(buffered: Buffered) -> bool:
     return caller().is_admin or buffered.request.client.id == caller().id
 
 
-def _wait_for(transfer: Transfer) -> Waited:
+def _wait_for(transfer: Transfer) -> WaitResult:
     """Wait for the end of a transfer as long as the client prefers, if there is a place to."""
     seconds = wait_seconds(request.headers.get("Prefer"))
     if not seconds:
-        return Waited(applied=False)
+        return WaitResult(applied=False)
     if transfer.state in FINISHED:
-        return Waited(applied=True, transfer=transfer)
+        return WaitResult(applied=True, transfer=transfer)
     return services().waiting.wait(transfer.id, timeout_s=seconds)

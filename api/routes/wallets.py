@@ -8,9 +8,10 @@ from uuid import UUID
 from flask import Blueprint, Response
 from sqlalchemy import Connection
 
-from api.authentication import admin, caller
-from api.cursors import make_cursor, read_id_cursor, read_seq_cursor
-from api.responses import json_response
+from api.auth.api_keys import admin, caller
+from api.http.cursors import make_cursor, read_id_cursor, read_seq_cursor
+from api.http.responses import json_response
+from api.http.validation import parse_body, parse_query, require_no_body, require_no_query
 from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
 from api.schemas.wallets import (
     PostingList,
@@ -20,7 +21,6 @@ from api.schemas.wallets import (
     wallet_answer,
 )
 from api.services import services
-from api.validation import parse_body, parse_query, require_no_body, require_no_query
 from ledger import wallets
 from ledger.wallets import Wallet
 

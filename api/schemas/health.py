@@ -6,14 +6,14 @@ from typing import Literal, cast
 
 from typing_extensions import TypedDict
 
-from monitoring.consequences import explain
-from monitoring.health import Report, Status
+from monitoring.health.impact import explain
+from monitoring.health.report import HealthStatus, Report
 
 
 class ComponentAnswer(TypedDict):
     """How one part is doing."""
 
-    status: Status
+    status: HealthStatus
     detail: str
 
 
@@ -40,7 +40,7 @@ def components_answer(report: Report) -> ComponentsAnswer:
 class HealthAnswer(TypedDict):
     """How the whole is doing; down means that nothing can be stored or buffered."""
 
-    status: Status
+    status: HealthStatus
     components: ComponentsAnswer
 
 

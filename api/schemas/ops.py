@@ -11,8 +11,8 @@ from api.schemas.fields import IdText, TimeText
 from api.schemas.health import ComponentsAnswer
 from api.schemas.prices import PriceAnswer
 from ledger.states import UnfinishedState
-from monitoring.health import Status
-from monitoring.scan_notes import ShownScan
+from monitoring.health.report import HealthStatus
+from monitoring.job_runs import ShownScan
 
 Count = Annotated[int, Field(ge=0)]
 BreakerState = Literal["closed", "open", "half-open"]
@@ -98,7 +98,7 @@ class OverviewAnswer(TypedDict):
     """How everything stands, as far as it can be known within about a second."""
 
     at: TimeText
-    status: Status
+    status: HealthStatus
     components: ComponentsAnswer
     transfers: StandingAnswer
     queues: Annotated[list[QueueAnswer] | None, Field(description=_UNKNOWN)]

@@ -9,8 +9,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.schemas.fields import IdText, TimeText, id_text, time_text
-from ledger.findings import Action, Finding
-from ledger.reconciliations import SHOWN_FINDINGS, Reconciliation, RunState, Trigger
+from ledger.reconciliation.findings import Action, Finding
+from ledger.reconciliation.runs import SHOWN_FINDINGS, Reconciliation, RunState, Trigger
 
 
 class FindingAnswer(TypedDict):

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from api.schemas.fields import AmountText, IdText, TimeText, id_text, time_text
 from api.schemas.problems import ProblemDocument
-from ledger.buffering import Buffered
+from ledger.buffer.entries import Buffered
 from ledger.money import format_amount
 from ledger.states import State
 from ledger.transfers import Capture, TimelineEntry, Transfer

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from api.schemas.fields import AmountText, IdText, TimeText, id_text, time_text
 from ledger.money import format_amount
-from ledger.wallets import Kind, Leg, StatementLine, Status, Wallet
+from ledger.wallets import Leg, StatementLine, Wallet, WalletKind, WalletStatus
 
 
 class WalletAnswer(TypedDict):
@@ -19,9 +19,9 @@ class WalletAnswer(TypedDict):
     id: IdText
     owner: Annotated[IdText | None, Field(description="The client it belongs to.")]
     asset: str
-    kind: Kind
+    kind: WalletKind
     name: str | None
-    status: Status
+    status: WalletStatus
     balance: AmountText
     reserved: Annotated[AmountText, Field(description="On its way out.")]
     incoming: Annotated[AmountText, Field(description="Credited, and not yet committed.")]

@@ -1,7 +1,7 @@
 """Catalogue of every metric that the processes of Truepenny count themselves.
 
 Guarantees that labels come from fixed sets: a value that a client made up becomes `other`. What
-is read from the servers when somebody asks is in `api/seen_metrics.py`.
+is read from the servers when somebody asks is in `api/ops/snapshot_metrics.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from ledger.states import UNFINISHED
+from monitoring.job_runs import NAMES
 from monitoring.logs import get_logger
 from monitoring.metrics.cardinality import OTHER, Limited
 from monitoring.metrics.files import STORE, wipe
-from monitoring.scan_notes import NAMES
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 STEP_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0)

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger.clients import create_client, find_client
-from ledger.database import autocommit, build_engine, transaction
+from ledger.postgres.database import autocommit, build_engine, transaction
 from ledger.wallets import Wallet
-from tests.acceptance.http_client import Caller, serving
-from tests.acceptance.limited_api import LimitedApi, limited_api
-from tests.bank import Bank
+from testing.bank import Bank
+from testing.http_client import Caller, serving
+from tests.acceptance.http.limited_api import LimitedApi, limited_api
 
 Unchanged = Callable[[], AbstractContextManager[None]]
 

@@ -22,16 +22,17 @@ from flower.urls import handlers  # type: ignore[import-untyped] # it has no typ
 from sqlalchemy import text
 
 from settings import Settings
-from stack.ports import LOOPBACK, free_port
-from stack.server import launch_command
-from tasks import chain, queues
-from tests.bank import Bank
-from tests.brokers import Broker, RedisBroker
-from tests.databases import engine_on
-from tests.servers import ROOT
-from tests.worker_processes import MONEY, Workers, eventually, workers_on
+from stack.servers.ports import LOOPBACK, free_port
+from stack.servers.server import launch_command
+from tasks import chain
+from tasks.broker import queues
+from testing.bank import Bank
+from testing.servers.brokers import Broker, RedisBroker
+from testing.servers.databases import engine_on
+from testing.servers.shared import ROOT
+from testing.worker_processes import MONEY, Workers, eventually, workers_on
 from workers.celery_app import make_celery
-from workers.flower import HEALTHCHECK, MAX_BODY_BYTES
+from workers.flower.front import HEALTHCHECK, MAX_BODY_BYTES
 
 pytestmark = pytest.mark.acceptance
 
@@ -54,7 +55,7 @@ class FlowerProcess:
         """Start it, and wait until it answers."""
         with (self.folder / "flower.log").open("ab") as log:
             self.process = subprocess.Popen(
-                launch_command((sys.executable, "-m", "workers.flower")),
+                launch_command((sys.executable, "-m", "workers.flower.front")),
                 cwd=ROOT,
                 env=self.environment,
                 stderr=log,
@@ -318,7 +319,7 @@ def test_it_does_not_start_without_a_password(
     }
     if given is not None:
         environment["FLOWER_BASIC_AUTH"] = given
-    command = [sys.executable, "-m", "workers.flower"]
+    command = [sys.executable, "-m", "workers.flower.front"]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
     )

@@ -20,13 +20,13 @@ import redis
 from sqlalchemy import text
 
 from ledger.clients import create_client
-from ledger.database import build_engine, transaction
-from stack.ports import LOOPBACK
-from tests.acceptance.http_client import Caller, serving
-from tests.bank import Bank
-from tests.databases import copied_database
-from tests.ingest import Ingest, ingest
-from tests.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
+from ledger.postgres.database import build_engine, transaction
+from stack.servers.ports import LOOPBACK
+from testing.bank import Bank
+from testing.fakes.sentry import Ingest, ingest
+from testing.http_client import Caller, serving
+from testing.servers.databases import copied_database
+from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
 
 pytestmark = pytest.mark.acceptance
 

@@ -15,11 +15,11 @@ import redis
 from sqlalchemy import Engine, text
 
 from ledger.clients import create_client
-from ledger.database import build_engine, transaction
-from tests.acceptance.http_client import Caller, serving
-from tests.bank import Bank
-from tests.databases import copied_database
-from tests.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
+from ledger.postgres.database import build_engine, transaction
+from testing.bank import Bank
+from testing.http_client import Caller, serving
+from testing.servers.databases import copied_database
+from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
 
 pytestmark = pytest.mark.acceptance
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from ledger.database import build_engine
+from ledger.postgres.database import build_engine
 from settings import Settings
-from tests.bank import Bank
-from tests.brokers import Broker
+from testing.bank import Bank
+from testing.servers.brokers import Broker
+from testing.worker_processes import BEAT, SCANS, Workers, eventually, workers_on
 from tests.chaos.scene import Scene
-from tests.worker_processes import BEAT, SCANS, Workers, eventually, workers_on
 from workers.celery_app import make_celery
 
 

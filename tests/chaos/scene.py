@@ -13,9 +13,9 @@ from celery import Celery
 from sqlalchemy import Engine
 
 from tasks import chain
-from tests.bank import Bank
-from tests.brokers import Broker
-from tests.worker_processes import MONEY, CeleryProcess, Workers, eventually
+from testing.bank import Bank
+from testing.servers.brokers import Broker
+from testing.worker_processes import MONEY, CeleryProcess, Workers, eventually
 
 SETTLE_WITHIN_S = 30.0
 

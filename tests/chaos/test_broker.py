@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from ledger.ids import new_id
-from tasks import queues
-from tasks.kick import Kicker
+from tasks.broker import queues
+from tasks.broker.kick import Kicker
 from tasks.recovery import MAX_WAITING
+from testing.worker_processes import MONEY, eventually
 from tests.chaos.scene import Scene
-from tests.worker_processes import MONEY, eventually
 from workers.celery_app import BROKER_TIMEOUT_S
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from ledger.clients import create_client
-from ledger.database import transaction
-from tests.acceptance.http_client import Caller, serving
-from tests.brokers import Broker
+from ledger.postgres.database import transaction
+from testing.http_client import Caller, serving
+from testing.load import Load, load_on
+from testing.servers.brokers import Broker
+from testing.worker_processes import eventually
 from tests.chaos.scene import Scene
-from tests.load import Load, load_on
-from tests.worker_processes import eventually
 
 pytestmark = pytest.mark.chaos
 

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from monitoring import heartbeat_files
+from monitoring.heartbeats import heartbeat_files
 from settings import Settings
-from tasks import queues
-from tests.breakable import Breakable
-from tests.brokers import RabbitBroker
+from tasks.broker import queues
+from testing.servers.breakable import Breakable
+from testing.servers.brokers import RabbitBroker
+from testing.servers.own_servers import own_redis
+from testing.servers.shared import ROOT
+from testing.worker_processes import BEAT, START_WITHIN_S, Workers, eventually, workers_on
 from tests.chaos.scene import stopped
-from tests.own_servers import own_redis
-from tests.servers import ROOT
-from tests.worker_processes import BEAT, START_WITHIN_S, Workers, eventually, workers_on
 from workers.celery_app import make_celery
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
@@ -33,7 +33,7 @@ MONEY = ("worker", "-Q", "money.advance,money.reserve", "-c", "1", "-n", "money@
 LATE = (*MONEY[:-1], "late@%h")
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # nothing here gets as far as the database
 FRESH_S = 14.0
-"""Half of what `monitoring.alive` allows, for tests that end today: twice what was measured."""
+"""Half of what `monitoring.heartbeats.liveness` allows, and twice what was measured."""
 OUTAGE_S = 22.0
 
 

@@ -9,12 +9,13 @@ from uuid import UUID
 from sqlalchemy import text
 
 from ledger import wallets
-from ledger.database import transaction
 from ledger.ids import new_id
-from tasks import chain, queues
+from ledger.postgres.database import transaction
+from tasks import chain
+from tasks.broker import queues
+from testing.commit_gate import gate_before_commit_of
+from testing.worker_processes import MONEY, eventually
 from tests.chaos.scene import Scene, stopped
-from tests.gates import gate_before_commit_of
-from tests.worker_processes import MONEY, eventually
 
 
 def test_every_message_delivered_three_times_moves_money_once(scene: Scene) -> None:

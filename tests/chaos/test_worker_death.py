@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ledger.states import STEPS, StepName
-from tasks import queues
+from tasks.broker import queues
+from testing.commit_gate import gate_before_commit_of
+from testing.worker_processes import MONEY, eventually
 from tests.chaos.scene import Scene, stopped
-from tests.gates import gate_before_commit_of
-from tests.worker_processes import MONEY, eventually
 
 STEP_NAMES = [step for step, _, _ in STEPS]
 REACHED = {step: end for step, _, end in STEPS}

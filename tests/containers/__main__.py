@@ -20,16 +20,16 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from stack.api import Api
-from stack.demo import Demo, ensure_demo
-from stack.keep import Keep
-from stack.ports import LOOPBACK, free_port
-from stack.server import wait_until_up
-from tests.acceptance.http_client import Caller
+from stack.demo.api_client import Api
+from stack.demo.wallets import Demo, ensure_demo
+from stack.servers.kept_values import KeptValues
+from stack.servers.ports import LOOPBACK, free_port
+from stack.servers.server import wait_until_up
+from testing.http_client import Caller
+from testing.servers.shared import ROOT
 from tests.containers.books import Books
 from tests.containers.engine import EngineError, Project, compose_command, until
 from tests.containers.traffic import Traffic
-from tests.servers import ROOT
 
 STORES = ("postgres", "broker", "cache")
 PARTS = ("api", "money", "scans", "beat", "flower")
@@ -267,7 +267,7 @@ def _people(own: Project, folder: Path) -> tuple[Books, Traffic]:
     key = (folder / "secrets" / "admin_api_key").read_text().strip()
     admin = Api(LOOPBACK, port, key)
     wait_until_up(admin, timeout_s=UP_WITHIN_S)
-    demo = ensure_demo(admin, Keep(folder / "demo"), pause=time.sleep)
+    demo = ensure_demo(admin, KeptValues(folder / "demo"), pause=time.sleep)
     return Books(own, admin, demo), Traffic(Caller(port, demo.api_key), _body(demo))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from uuid import UUID
 
-from stack.api import Api
-from stack.demo import Demo
-from tests.bank import AUDIT
+from stack.demo.api_client import Api
+from stack.demo.wallets import Demo
+from testing.bank import AUDIT
 from tests.containers.engine import EngineError, Project
 from tests.containers.traffic import Traffic
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.servers import ROOT
+from testing.servers.shared import ROOT
 
 _WITHIN_S = 300.0
 _LOOK_EVERY_S = 0.1

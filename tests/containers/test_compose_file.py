@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stack.role import role_commands
-from stack.valkey import BROKER_ROLE, CACHE_ROLE
-from tests.servers import ROOT
+from runtime.entrypoint import role_commands
+from stack.servers.valkey import BROKER_ROLE, CACHE_ROLE
+from testing.servers.shared import ROOT
 from workers.celery_app import TIME_LIMIT_S
 
 STORES = ["postgres", "broker", "cache"]
@@ -96,7 +96,7 @@ def test_an_outage_elsewhere_makes_nothing_unhealthy() -> None:
             "CMD",
             "python",
             "-m",
-            "stack.probe",
+            "runtime.health_probe",
             name,
         ]
     assert "/health/live" in services()["api"]["healthcheck"]["test"][-1]
@@ -145,8 +145,10 @@ def test_secrets_are_files_and_each_service_gets_its_own(name: str) -> None:
 
 
 def test_every_setting_can_be_set_or_is_fixed_by_the_container() -> None:
-    read = set(re.findall(r'values\.\w+\("([A-Z_]+)"', (ROOT / "settings.py").read_text()))
-    read |= set(re.findall(r'values\.\w+\(\s+"([A-Z_]+)"', (ROOT / "settings.py").read_text()))
+    read = set(re.findall(r'values\.\w+\("([A-Z_]+)"', (ROOT / "settings/__init__.py").read_text()))
+    read |= set(
+        re.findall(r'values\.\w+\(\s+"([A-Z_]+)"', (ROOT / "settings/__init__.py").read_text())
+    )
     passed = {
         variable.removesuffix("_FILE")
         for name in ours()

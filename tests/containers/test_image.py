@@ -6,8 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from stack.account import SERVERS_ID
-from tests.servers import ROOT
+from stack.servers.account import SERVERS_ID
+from testing.servers.shared import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
@@ -38,7 +38,7 @@ def test_the_final_stage_installs_nothing_and_knows_no_secret() -> None:
 
 
 def test_the_image_starts_a_role() -> None:
-    assert 'ENTRYPOINT ["python", "-m", "stack.role"]' in FINAL  # no shell: signals arrive
+    assert 'ENTRYPOINT ["python", "-m", "runtime.entrypoint"]' in FINAL  # no shell: signals arrive
     assert "PYTHONDONTWRITEBYTECODE=1" in FINAL
 
 
@@ -50,7 +50,7 @@ def test_nothing_but_the_application_goes_into_the_image() -> None:
     assert rules[-2:] == ["**/__pycache__", "**/.*"]
     named = {rule.removeprefix("!") for rule in rules[1:-2]}
     tracked = subprocess.check_output(("git", "ls-files"), cwd=ROOT, text=True).splitlines()
-    code = {Path(file).parts[0] for file in tracked if file.endswith(".py")} - {"tests", "bench"}
+    code = {Path(file).parts[0] for file in tracked if file.endswith(".py")} - {"bench", "testing", "tests"}
     others = {"LICENSE", "NOTICE", "alembic.ini", "pyproject.toml"}
     others |= {"requirements-app.txt", "requirements-fast.txt"}
     assert named - {"web"} == (code | others) - {"web"}

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import requests
 
-from tests.acceptance.http_client import Caller
+from testing.http_client import Caller
 
 LANES = 4
 _PAUSE_S = 0.02

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.programs import KUSTOMIZE
+from testing.programs import KUSTOMIZE
 
 Object = dict[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from testing.servers.shared import ROOT
 from tests.k8s.composition import Object, compose
-from tests.servers import ROOT
 
 K8S = ROOT / "k8s"
 ROLES = ("api", "money", "scans", "beat", "flower", "migrations")

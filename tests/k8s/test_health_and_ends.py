@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from testing.servers.shared import ROOT
 from tests.k8s.stacks import WORKERS, Stack, pod
-from tests.servers import ROOT
 from workers.celery_app import TIME_LIMIT_S
 
 WITH_HEARTBEAT = (*WORKERS, "beat")
@@ -34,7 +34,7 @@ def test_what_has_a_heartbeat_is_asked_for_it(each: Stack, role: str) -> None:
     (container,) = pod(each.of_role(role))["containers"]
     for name in ("startupProbe", "livenessProbe"):
         probe = container[name]
-        assert probe["exec"]["command"] == ["python", "-m", "monitoring.alive", role]
+        assert probe["exec"]["command"] == ["python", "-m", "monitoring.heartbeats.liveness", role]
         assert probe["timeoutSeconds"] >= 5  # Python has to start
     assert "readinessProbe" not in container  # nobody calls it
 

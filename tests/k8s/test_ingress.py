@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.body_reading import BATCH_BODY_LIMIT
-from api.server import BoundedThreadWorker
+from api.gunicorn_worker import BoundedThreadWorker
+from api.http.body import BATCH_BODY_LIMIT
 from tests.k8s.stacks import stack
 
 FOR_PROMETHEUS = "/metrics"

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from ledger.database import autocommit, build_engine
-from stack.processes import app_commands
+from ledger.postgres.database import autocommit, build_engine
+from runtime.commands import app_commands
 from tasks import engine as worker_engine
-from tasks import queues
-from tests.bank import Bank
+from tasks.broker import queues
+from testing.bank import Bank
 from tests.k8s.composition import Object
 from tests.k8s.stacks import Stack, pod, stack
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from settings import Settings
+from testing.servers.shared import ROOT
 from tests.k8s.composition import Object
 from tests.k8s.stacks import K8S, ROLES, Stack, containers, pod, role_of, stack
-from tests.servers import ROOT
 
 SECRETS = {
     # Where it is mounted, and which Secret and key it comes from.
@@ -31,7 +31,7 @@ FLOWER_PASSWORD_IS_FOR = {"flower"}
 
 def names_that_settings_read() -> set[str]:
     """The names of all settings, and those of the files that secrets may be in."""
-    tree = ast.parse((ROOT / "settings.py").read_text())
+    tree = ast.parse((ROOT / "settings/__init__.py").read_text())
     named = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
     asked = {
         node.args[0].value

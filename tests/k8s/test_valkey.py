@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from stack.place import Place
-from stack.ports import LOOPBACK, free_port
-from stack.server import running
-from stack.servers import Servers
-from stack.valkey import Valkey
+from stack.servers.home import Home
+from stack.servers.own import Servers
+from stack.servers.ports import LOOPBACK, free_port
+from stack.servers.server import running
+from stack.servers.valkey import Valkey
 from tests.k8s.stacks import K8S, Stack, pod, stack
 from tests.k8s.test_workloads import bytes_
 
@@ -39,7 +39,7 @@ def configuration(role: str) -> str:
 
 
 @pytest.fixture
-def place(servers: Servers) -> Place:
+def place(servers: Servers) -> Home:
     return servers.place
 
 
@@ -54,7 +54,7 @@ def place(servers: Servers) -> Place:
     ],
 )
 def test_a_server_takes_the_file_and_keeps_its_role(
-    role: str, expected: dict[str, str], place: Place, tmp_path: Path
+    role: str, expected: dict[str, str], place: Home, tmp_path: Path
 ) -> None:
     server = AsConfigured(f"k8s-{role}", configuration(role), place, free_port(), PASSWORD)
     with running(server, log=tmp_path / "valkey.log"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from api.openapi.document import build_document
-from stack.processes import app_commands
+from runtime.commands import app_commands
+from testing.servers.shared import ROOT
 from tests.k8s.stacks import ROLES, WORKERS, Stack, containers, pod, role_of, stack
-from tests.servers import ROOT
 
 
 def test_every_part_of_the_application_has_a_workload(each: Stack) -> None:
@@ -146,7 +146,9 @@ def test_pods_and_the_image_agree_on_who_runs_and_where_it_writes(each: Stack) -
     (user,) = [line.removeprefix("USER ") for line in image if line.startswith("USER ")]
     data = each.one("ConfigMap", "truepenny-settings")["data"]["DATA_DIR"]
     assert any(f"DATA_DIR={data}" in line for line in image)
-    assert 'ENTRYPOINT ["python", "-m", "stack.role"]' in image  # to which a role is the argument
+    assert (
+        'ENTRYPOINT ["python", "-m", "runtime.entrypoint"]' in image
+    )  # to which a role is the argument
     for role in ROLES:
         context = pod(each.of_role(role))["securityContext"]
         assert f"{context['runAsUser']}:{context['runAsGroup']}" == user

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from stack.keep import Keep
-from stack.place import find_place
-from stack.servers import Servers
-from tests.breakable import breakable
-from tests.brokers import Broker
-from tests.outages.town import Town, town
-from tests.servers import migrate
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from testing.installation import Installation, town
+from testing.servers.breakable import breakable
+from testing.servers.brokers import Broker
+from testing.servers.shared import migrate
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,14 @@ def own_servers() -> Iterator[tuple[Servers, Path]]:
     """Servers with ports and data of their own, and the folder that they are in."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-outages-"))
     folder.chmod(0o711)  # the servers' account passes through
-    yield Servers(find_place(folder, say=print), Keep(folder / "secrets")), folder
+    yield Servers(find_home(folder, say=print), KeptValues(folder / "secrets")), folder
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
 def broken_town(
     own_servers: tuple[Servers, Path], broker: Broker, cache_url: str
-) -> Iterator[Town]:
+) -> Iterator[Installation]:
     servers, folder = own_servers
     postgres = servers.postgres()
     with breakable(postgres, folder / "postgres.log") as database:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from stack.servers import Servers
-from tests.breakable import Breakable, breakable
-from tests.brokers import RedisBroker
-from tests.outages.town import Town, town
-from tests.servers import migrate
+from stack.servers.own import Servers
+from testing.installation import Installation, town
+from testing.servers.breakable import Breakable, breakable
+from testing.servers.brokers import RedisBroker
+from testing.servers.shared import migrate
 
 pytestmark = pytest.mark.chaos
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.chaos
 class Scene:
     """A town, and the cache that is its own."""
 
-    town: Town
+    town: Installation
     cache: Breakable
 
 

@@ -15,11 +15,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from ledger.clients import create_client
-from ledger.database import transaction
-from tests.acceptance.http_client import Caller
-from tests.gates import gate_before_commit_of
-from tests.outages.town import Town
-from tests.worker_processes import CeleryProcess, eventually
+from ledger.postgres.database import transaction
+from testing.commit_gate import gate_before_commit_of
+from testing.http_client import Caller
+from testing.installation import Installation
+from testing.worker_processes import CeleryProcess, eventually
 
 BUFFERED_WITHIN_S = 20.0
 """While the breaker is not open yet, a request may wait for time-outs; this is no measurement."""
@@ -27,7 +27,7 @@ BUFFERED_WITHIN_S = 20.0
 pytestmark = pytest.mark.chaos
 
 
-def buffered(town: Town, count: int, amount: str = "1.00") -> list[str]:
+def buffered(town: Installation, count: int, amount: str = "1.00") -> list[str]:
     """Submit transfers, which must all be buffered. Returns: their ids."""
     ids = []
     for _ in range(count):
@@ -38,7 +38,7 @@ def buffered(town: Town, count: int, amount: str = "1.00") -> list[str]:
 
 
 def test_a_transfer_is_taken_in_shown_and_committed_once_the_database_is_back(
-    broken_town: Town,
+    broken_town: Installation,
 ) -> None:
     town, key = broken_town, str(uuid.uuid4())
     with town.outage():
@@ -65,7 +65,7 @@ def test_a_transfer_is_taken_in_shown_and_committed_once_the_database_is_back(
     assert (repeat.status_code, repeat.json()["id"]) == (200, first.json()["id"])
 
 
-def test_what_needs_the_database_says_so_at_once(broken_town: Town) -> None:
+def test_what_needs_the_database_says_so_at_once(broken_town: Installation) -> None:
     town, operator = broken_town, admin_of(broken_town)
     with town.outage():
         [id] = buffered(town, 1)
@@ -85,7 +85,7 @@ def test_what_needs_the_database_says_so_at_once(broken_town: Town) -> None:
     town.settles([id])
 
 
-def admin_of(town: Town) -> Caller:
+def admin_of(town: Installation) -> Caller:
     """An admin whom the API has seen before the outage."""
     with transaction(town.engine) as connection:
         _, key = create_client(connection, name="operator", scope="admin", rate_limit="none")
@@ -94,7 +94,9 @@ def admin_of(town: Town) -> Caller:
     return operator
 
 
-def test_whoever_is_not_known_yet_is_not_turned_away_as_a_stranger(broken_town: Town) -> None:
+def test_whoever_is_not_known_yet_is_not_turned_away_as_a_stranger(
+    broken_town: Installation,
+) -> None:
     town = broken_town
     with town.outage(), town.another_api("started-in-an-outage") as api:
         # Known to the API that went on, and from the cache to the one that starts now.
@@ -106,7 +108,7 @@ def test_whoever_is_not_known_yet_is_not_turned_away_as_a_stranger(broken_town: 
     town.settles([id, answer.json()["id"]])
 
 
-def test_what_is_wrong_ends_as_rejected_with_the_reason(broken_town: Town) -> None:
+def test_what_is_wrong_ends_as_rejected_with_the_reason(broken_town: Installation) -> None:
     town, key = broken_town, str(uuid.uuid4())
     wrong = town.body(destination=str(uuid.uuid4()))
     with town.outage():
@@ -130,7 +132,7 @@ def test_what_is_wrong_ends_as_rejected_with_the_reason(broken_town: Town) -> No
     )
 
 
-def test_a_batch_is_buffered_item_by_item(broken_town: Town) -> None:
+def test_a_batch_is_buffered_item_by_item(broken_town: Installation) -> None:
     town = broken_town
     items = [town.body() | {"idempotency_key": str(uuid.uuid4())} for _ in range(1500)]
     items[7] = town.body("0") | {"idempotency_key": "x"}
@@ -148,7 +150,7 @@ def test_a_batch_is_buffered_item_by_item(broken_town: Town) -> None:
     town.settles([item["id"] for item in good])
 
 
-def test_a_database_that_stands_still_is_given_up_in_time(broken_town: Town) -> None:
+def test_a_database_that_stands_still_is_given_up_in_time(broken_town: Installation) -> None:
     town = broken_town
     with town.database.frozen():
         begun_s = time.monotonic()
@@ -159,7 +161,7 @@ def test_a_database_that_stands_still_is_given_up_in_time(broken_town: Town) -> 
     town.settles(ids)
 
 
-def test_workers_pause_and_resume_and_nothing_is_rolled_back(broken_town: Town) -> None:
+def test_workers_pause_and_resume_and_nothing_is_rolled_back(broken_town: Installation) -> None:
     town = broken_town
     ids = [town.client.submit(town.body()).json()["id"] for _ in range(50)]
     with town.outage():
@@ -176,7 +178,7 @@ def is_paused(worker: CeleryProcess) -> bool:
     return text.rfind("consuming_paused") > text.rfind("consuming_resumed")
 
 
-def test_without_broker_and_database_nothing_is_accepted(broken_town: Town) -> None:
+def test_without_broker_and_database_nothing_is_accepted(broken_town: Installation) -> None:
     town, key = broken_town, str(uuid.uuid4())
     with town.outage():
         town.broker.process.kill()
@@ -191,7 +193,7 @@ def test_without_broker_and_database_nothing_is_accepted(broken_town: Town) -> N
     town.settles([answer.json()["id"]])
 
 
-def test_a_buffer_that_is_full_says_so(broken_town: Town) -> None:
+def test_a_buffer_that_is_full_says_so(broken_town: Installation) -> None:
     town = broken_town
     with town.outage(), town.another_api("small", INTAKE_BUFFER_LIMIT="3") as api:
         answers = [api.submit(town.body()) for _ in range(3)]
@@ -202,7 +204,7 @@ def test_a_buffer_that_is_full_says_so(broken_town: Town) -> None:
     town.settles([each.json()["id"] for each in answers])
 
 
-def test_what_is_buffered_survives_the_death_of_api_and_broker(broken_town: Town) -> None:
+def test_what_is_buffered_survives_the_death_of_api_and_broker(broken_town: Installation) -> None:
     town = broken_town
     with town.outage():
         ids = buffered(town, 20)
@@ -213,7 +215,9 @@ def test_what_is_buffered_survives_the_death_of_api_and_broker(broken_town: Town
 
 
 @pytest.mark.parametrize("commits", [False, True])
-def test_a_drain_that_dies_in_its_commit_is_repeated(broken_town: Town, *, commits: bool) -> None:
+def test_a_drain_that_dies_in_its_commit_is_repeated(
+    broken_town: Installation, *, commits: bool
+) -> None:
     town = broken_town
     scanning = town.scanning_worker()
     with gate_before_commit_of(town.engine, "accept") as gate:
@@ -231,7 +235,9 @@ def test_a_drain_that_dies_in_its_commit_is_repeated(broken_town: Town, *, commi
     town.settles([str(id) for id in ids])
 
 
-def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(broken_town: Town) -> None:
+def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(
+    broken_town: Installation,
+) -> None:
     town = broken_town
     lost = (OperationalError, psycopg2.OperationalError)  # the gate's own connections break, too
     with suppress(*lost), gate_before_commit_of(town.engine, "accept") as gate:
@@ -245,7 +251,7 @@ def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(broken_town: T
     town.settles([str(id) for id in ids])
 
 
-def test_what_cannot_be_replayed_holds_up_nobody(broken_town: Town) -> None:
+def test_what_cannot_be_replayed_holds_up_nobody(broken_town: Installation) -> None:
     """One that the database refuses for a reason that nobody foresaw, and one from the future."""
     town = broken_town
     with refusing_amount(town.engine, 66_600):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from stack.ports import free_port
-from stack.servers import Servers
-from tests.breakable import breakable
-from tests.brokers import RedisBroker
-from tests.load import load_on
-from tests.outages.standby import both, make_synchronous, run, standby_of
-from tests.outages.town import town
-from tests.servers import migrate
-from tests.worker_processes import eventually
+from stack.servers.own import Servers
+from stack.servers.ports import free_port
+from testing.installation import town
+from testing.load import load_on
+from testing.servers.breakable import breakable
+from testing.servers.brokers import RedisBroker
+from testing.servers.shared import migrate
+from testing.servers.standby import both, make_synchronous, run, standby_of
+from testing.worker_processes import eventually
 
 pytestmark = pytest.mark.chaos
 

@@ -18,17 +18,17 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
 from ledger.clients import create_client
-from ledger.database import transaction
-from stack.ports import LOOPBACK, free_port
-from stack.servers import Servers
-from tests.acceptance.http_client import Caller
-from tests.breakable import breakable
-from tests.brokers import RedisBroker
-from tests.outages.town import Town, town
-from tests.price_scene import put_live_prices
-from tests.programs import PROMTOOL
-from tests.servers import ROOT, migrate
-from tests.worker_processes import SCANS, eventually
+from ledger.postgres.database import transaction
+from stack.servers.own import Servers
+from stack.servers.ports import LOOPBACK, free_port
+from testing.http_client import Caller
+from testing.installation import Installation, town
+from testing.price_scene import put_live_prices
+from testing.programs import PROMTOOL
+from testing.servers.breakable import breakable
+from testing.servers.brokers import RedisBroker
+from testing.servers.shared import ROOT, migrate
+from testing.worker_processes import SCANS, eventually
 
 pytestmark = pytest.mark.chaos
 
@@ -45,7 +45,7 @@ WALLETS = (
 @pytest.fixture(scope="module")
 def watched(
     own_servers: tuple[Servers, Path], redis_broker: RedisBroker, cache_url: str
-) -> Iterator[Town]:
+) -> Iterator[Installation]:
     servers, folder = own_servers
     redis_broker.empty()
     postgres = servers.postgres()
@@ -55,7 +55,7 @@ def watched(
             yield everything
 
 
-def scrape(town: Town, accept: str = "") -> str:
+def scrape(town: Installation, accept: str = "") -> str:
     """What a process of the API prints; within the time."""
     begun_s = time.monotonic()
     answer = Caller(town.client.port).get("/metrics", Accept=accept)
@@ -64,22 +64,22 @@ def scrape(town: Town, accept: str = "") -> str:
     return answer.text
 
 
-def numbers(town: Town) -> dict[str, float]:
+def numbers(town: Installation) -> dict[str, float]:
     """Every sample, by its name and labels as they are printed."""
     lines = [line for line in scrape(town).splitlines() if not line.startswith("#")]
     return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines)}
 
 
-def number(town: Town, sample: str) -> float:
+def number(town: Installation, sample: str) -> float:
     return numbers(town).get(sample, 0.0)
 
 
-def counts_up_to(town: Town, sample: str, expected: float) -> None:
+def counts_up_to(town: Installation, sample: str, expected: float) -> None:
     """Wait until this is the number, whichever process is asked."""
     eventually(lambda: {number(town, sample) for _ in range(6)} == {expected})
 
 
-def ask_for_a_wallet(town: Town, times: int) -> None:
+def ask_for_a_wallet(town: Installation, times: int) -> None:
     """Side by side, each over a connection of its own: every process takes some."""
 
     def ask(_: int) -> None:
@@ -94,7 +94,7 @@ def processes_below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def processes_of_the_api(town: Town) -> list[psutil.Process]:
+def processes_of_the_api(town: Installation) -> list[psutil.Process]:
     for process in psutil.Process().children():
         listening = {each.laddr[1:2] for each in process.net_connections("tcp")}
         if (town.client.port,) in listening:
@@ -102,11 +102,13 @@ def processes_of_the_api(town: Town) -> list[psutil.Process]:
     raise AssertionError("nobody listens there")
 
 
-def files_of(town: Town) -> list[Path]:
+def files_of(town: Installation) -> list[Path]:
     return sorted((town.folder / "run" / "metrics").rglob("*.db"))
 
 
-def test_requests_are_counted_over_all_processes_and_none_is_lost_with_one(watched: Town) -> None:
+def test_requests_are_counted_over_all_processes_and_none_is_lost_with_one(
+    watched: Installation,
+) -> None:
     before = number(watched, WALLETS)
     ask_for_a_wallet(watched, 40)
     counts_up_to(watched, WALLETS, before + 40)
@@ -121,7 +123,9 @@ def test_requests_are_counted_over_all_processes_and_none_is_lost_with_one(watch
     assert len(files_of(watched)) <= len(files) + 1, "the new process took the old one's place"
 
 
-def test_transfers_are_counted_over_all_workers_and_none_is_lost_with_one(watched: Town) -> None:
+def test_transfers_are_counted_over_all_workers_and_none_is_lost_with_one(
+    watched: Installation,
+) -> None:
     settled, committed = number(watched, SETTLED), number(watched, COMMITTED)
     watched.settles([watched.client.submit(watched.body()).json()["id"] for _ in range(20)])
     counts_up_to(watched, SETTLED, settled + 20)
@@ -135,7 +139,7 @@ def test_transfers_are_counted_over_all_workers_and_none_is_lost_with_one(watche
     assert committed + 20 <= number(watched, COMMITTED) <= committed + 40
 
 
-def test_what_strangers_make_up_becomes_no_series(watched: Town) -> None:
+def test_what_strangers_make_up_becomes_no_series(watched: Installation) -> None:
     def series() -> set[str]:
         counted = ("truepenny_http_request_seconds_sum", "truepenny_problems_total")
         return {name for name in numbers(watched) if name.startswith(counted)}
@@ -153,7 +157,7 @@ def test_what_strangers_make_up_becomes_no_series(watched: Town) -> None:
     assert not any("nothing" in name or "BREW" in name for name in series())
 
 
-def test_every_family_appears_once_in_either_format(watched: Town) -> None:
+def test_every_family_appears_once_in_either_format(watched: Installation) -> None:
     for accept, read in ((OPEN, read_open), ("", read_plain), ("*/*", read_plain)):
         printed = scrape(watched, accept)
         families = Counter(line.split()[2] for line in printed.splitlines() if "# TYPE" in line)
@@ -163,7 +167,7 @@ def test_every_family_appears_once_in_either_format(watched: Town) -> None:
     assert scrape(watched, OPEN).endswith("# EOF\n")
 
 
-def test_promtool_finds_nothing_to_complain_of(watched: Town) -> None:
+def test_promtool_finds_nothing_to_complain_of(watched: Installation) -> None:
     command = [str(PROMTOOL.path()), "check", "metrics"]
     checked = subprocess.run(
         command, input=scrape(watched), text=True, capture_output=True, check=False
@@ -171,7 +175,7 @@ def test_promtool_finds_nothing_to_complain_of(watched: Town) -> None:
     assert (checked.stdout + checked.stderr, checked.returncode) == ("", 0)
 
 
-def test_every_metric_of_the_rules_is_there(watched: Town, cache_url: str) -> None:
+def test_every_metric_of_the_rules_is_there(watched: Installation, cache_url: str) -> None:
     rules = (ROOT / "monitoring" / "alerts.yml").read_text()
     named = set(re.findall(r"\btruepenny_\w+", rules))
     put_live_prices(cache_url)  # a static price has no age
@@ -186,7 +190,7 @@ def test_every_metric_of_the_rules_is_there(watched: Town, cache_url: str) -> No
         pytest.fail(f"nobody exports {missing()}")
 
 
-def test_a_worker_on_another_machine_serves_its_own(watched: Town) -> None:
+def test_a_worker_on_another_machine_serves_its_own(watched: Installation) -> None:
     port = free_port()
     elsewhere = {"DATA_DIR": str(watched.folder / "elsewhere"), "METRICS_PORT": str(port)}
     before = dict(watched.workers.environment)
@@ -206,7 +210,7 @@ def _of(port: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def admin(watched: Town) -> Caller:
+def admin(watched: Installation) -> Caller:
     with transaction(watched.engine) as connection:
         _, api_key = create_client(connection, name="admin", scope="admin", rate_limit="none")
     return Caller(watched.client.port, api_key)
@@ -222,7 +226,7 @@ def overview(admin: Caller) -> dict[str, Any]:
     return document
 
 
-def test_every_scan_says_of_its_last_run_how_it_went(watched: Town, admin: Caller) -> None:
+def test_every_scan_says_of_its_last_run_how_it_went(watched: Installation, admin: Caller) -> None:
     def are_well(*names: str) -> bool:
         scans = {scan["name"]: scan for scan in overview(admin)["scans"]}
         return all(name in scans and scans[name]["ok"] and scans[name]["at"] for name in names)
@@ -233,7 +237,9 @@ def test_every_scan_says_of_its_last_run_how_it_went(watched: Town, admin: Calle
     eventually(lambda: number(watched, 'truepenny_scan_ok{scan="recovery"}') == 1)
 
 
-def test_without_the_database_metrics_and_overview_say_so(watched: Town, admin: Caller) -> None:
+def test_without_the_database_metrics_and_overview_say_so(
+    watched: Installation, admin: Caller
+) -> None:
     assert overview(admin)["unknown"] == {}
     known = 'truepenny_known{part="database"}'
     eventually(lambda: number(watched, known) == 1)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import requests
 
-from stack.ports import LOOPBACK, free_port
-from tests.acceptance.http_client import CONFIG, ROOT, START_TIMEOUT_S
+from stack.servers.ports import LOOPBACK, free_port
+from testing.http_client import CONFIG, ROOT, START_TIMEOUT_S
 
 
 class ApiProcess:

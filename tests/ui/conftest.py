@@ -13,14 +13,14 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ledger.clients import create_client
-from ledger.database import transaction
-from tests.acceptance.http_client import Caller
-from tests.breakable import breakable
-from tests.brokers import RedisBroker
-from tests.outages.town import Town, town
-from tests.own_servers import own_servers
-from tests.programs import CHROMIUM
-from tests.servers import migrate
+from ledger.postgres.database import transaction
+from testing.http_client import Caller
+from testing.installation import Installation, town
+from testing.programs import CHROMIUM
+from testing.servers.breakable import breakable
+from testing.servers.brokers import RedisBroker
+from testing.servers.own_servers import own_servers
+from testing.servers.shared import migrate
 from tests.ui.api_process import ApiProcess
 from tests.ui.ops_page import OpsPage
 from tests.ui.wallet_page import WalletPage
@@ -55,7 +55,7 @@ def ui_town(
     redis_broker: RedisBroker,
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Town]:
+) -> Iterator[Installation]:
     """A database that tests may kill, workers, and an API that nobody breaks."""
     folder = tmp_path_factory.mktemp("ui")
     redis_broker.empty()
@@ -67,7 +67,7 @@ def ui_town(
 
 
 @pytest.fixture(scope="package")
-def api(ui_town: Town) -> Iterator[ApiProcess]:
+def api(ui_town: Installation) -> Iterator[ApiProcess]:
     """The API that serves the pages, which tests may kill."""
     process = ApiProcess(ui_town.environment, ui_town.folder / "ui-api.log")
     process.start()
@@ -91,7 +91,7 @@ def new_tab(browser: Browser) -> Iterator[NewTab]:
 
 
 @pytest.fixture
-def new_page(new_tab: NewTab, ui_town: Town, api: ApiProcess) -> NewPage:
+def new_page(new_tab: NewTab, ui_town: Installation, api: ApiProcess) -> NewPage:
     """Opens a tab for the wallet page."""
     return lambda **options: WalletPage(new_tab(**options), ui_town, api.url)
 
@@ -103,7 +103,7 @@ def wallets(new_page: NewPage) -> WalletPage:
 
 
 @pytest.fixture(scope="package")
-def ui_admin(ui_town: Town, api: ApiProcess) -> Caller:
+def ui_admin(ui_town: Installation, api: ApiProcess) -> Caller:
     """An admin, who calls the API that serves the pages."""
     with transaction(ui_town.engine) as connection:
         _, api_key = create_client(connection, name="admin", scope="admin", rate_limit="none")
@@ -111,7 +111,9 @@ def ui_admin(ui_town: Town, api: ApiProcess) -> Caller:
 
 
 @pytest.fixture
-def new_ops(new_tab: NewTab, ui_town: Town, api: ApiProcess, ui_admin: Caller) -> NewOpsPage:
+def new_ops(
+    new_tab: NewTab, ui_town: Installation, api: ApiProcess, ui_admin: Caller
+) -> NewOpsPage:
     """Opens a tab for the ops page."""
     return lambda **options: OpsPage(new_tab(**options), ui_town, f"{api.url}/ops", ui_admin)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, expect
 
-from tests.acceptance.http_client import Caller
+from testing.http_client import Caller
 from tests.ui.tab import WITHIN_MS, Tab
 
 OVERVIEW = "**/v1/ops/overview"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
-from tests.acceptance.http_client import ROOT, Caller
-from tests.programs import CHROMIUM
+from testing.http_client import ROOT, Caller
+from testing.programs import CHROMIUM
 from tests.ui.conftest import ARGUMENTS
 
 FOLDER = ROOT / "docs" / "screenshots"

@@ -10,7 +10,7 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has none
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Route
 
-from tests.outages.town import Town
+from testing.installation import Installation
 
 WITHIN_MS = 20_000
 # Chromium's word for a network interface that came or went, which containers beside us make.
@@ -36,7 +36,7 @@ class Tab:
     """One tab of one profile."""
 
     page: Page
-    town: Town
+    town: Installation
     url: str
     complaints: list[str] = field(default_factory=list, kw_only=True)
     """What the console said of errors and warnings."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Route, expect
 
-from tests.outages.town import Town
+from testing.installation import Installation
 from tests.ui.api_process import ApiProcess
 from tests.ui.conftest import NewOpsPage
 from tests.ui.ops_page import OVERVIEW, OpsPage
@@ -24,7 +24,7 @@ WRONG: tuple[dict[str, Any], ...] = (
 """Parts of an overview that are not what the contract says."""
 
 
-def test_the_database_is_killed_and_comes_back(ops: OpsPage, ui_town: Town) -> None:
+def test_the_database_is_killed_and_comes_back(ops: OpsPage, ui_town: Installation) -> None:
     ops.submitted()
     transfers = ops.panel("transfers")
     before = ops.count("committed").locator(".flow-count").inner_text()
@@ -153,7 +153,7 @@ def test_a_limit_is_respected(ops: OpsPage) -> None:
     expect(ops.verdict).to_contain_text("seen", timeout=WITHIN_MS)
 
 
-def test_a_clients_key_is_not_enough(new_ops: NewOpsPage, ui_town: Town) -> None:
+def test_a_clients_key_is_not_enough(new_ops: NewOpsPage, ui_town: Installation) -> None:
     key = ui_town.client.api_key
     assert key
     asked = new_ops()

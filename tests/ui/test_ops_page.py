@@ -9,12 +9,12 @@ from uuid import uuid4
 from playwright.sync_api import Route, expect
 from sqlalchemy import text
 
-from ledger.database import transaction
-from tests.outages.town import Town
+from ledger.postgres.database import transaction
+from testing.installation import Installation
+from testing.worker_processes import eventually
 from tests.ui.conftest import NewOpsPage
 from tests.ui.ops_page import OVERVIEW, OpsPage
 from tests.ui.tab import WITHIN_MS
-from tests.worker_processes import eventually
 
 WORDS = {"ok": "All well", "degraded": "Degraded", "down": "Down"}
 COMPONENT_WORDS = {"ok": "OK", "degraded": "Degraded", "down": "Down"}
@@ -55,7 +55,9 @@ def spaced(count: int) -> str:
     return f"{count:,}".replace(",", "\u2009")
 
 
-def test_a_transfer_is_found_by_its_id_with_its_timeline(ops: OpsPage, ui_town: Town) -> None:
+def test_a_transfer_is_found_by_its_id_with_its_timeline(
+    ops: OpsPage, ui_town: Installation
+) -> None:
     transfer_id = ops.submitted("3.21")
     timeline = ui_town.client.get(f"/v1/transfers/{transfer_id}").json()["timeline"]
     ops.find(f"  {transfer_id.upper()} ")
@@ -84,7 +86,7 @@ def test_what_is_no_id_or_nobodys_is_said(ops: OpsPage) -> None:
     expect(ops.found).to_contain_text("No transfer has this id.")
 
 
-def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Town) -> None:
+def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Installation) -> None:
     bank = ui_town.bank
     poor = bank.wallet(100, owner=ui_town.owner)
     # Two that are each affordable, but not both: the second is refused by a worker.
@@ -101,7 +103,7 @@ def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Town) -> None:
     expect(ops.found.locator("[data-event=rejected]")).to_contain_text("Rejected")
 
 
-def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Town) -> None:
+def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Installation) -> None:
     source = ui_town.bank.wallet(100, owner=ui_town.owner)
     lock = text("SELECT id FROM wallets WHERE id = :id FOR NO KEY UPDATE")
     with transaction(ui_town.engine) as connection:
@@ -117,7 +119,9 @@ def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Tow
     expect(ops.panel("oldest")).to_contain_text("Every transfer has ended.", timeout=WITHIN_MS)
 
 
-def test_a_reconciliation_is_run_now_and_shows_what_it_mended(ops: OpsPage, ui_town: Town) -> None:
+def test_a_reconciliation_is_run_now_and_shows_what_it_mended(
+    ops: OpsPage, ui_town: Installation
+) -> None:
     wallet = ui_town.bank.wallet(100_00, owner=ui_town.owner)
     with transaction(ui_town.engine) as connection:
         spoil = text("UPDATE wallets SET balance = balance + 700 WHERE id = :id")

@@ -10,14 +10,14 @@ from uuid import uuid4
 from playwright.sync_api import Dialog, Route, expect
 
 from ledger.clients import create_client
-from ledger.database import transaction
-from tests.acceptance.http_client import Caller
-from tests.outages.town import Town
+from ledger.postgres.database import transaction
+from testing.http_client import Caller
+from testing.installation import Installation
+from testing.worker_processes import eventually
 from tests.ui.api_process import ApiProcess
 from tests.ui.conftest import NewPage
 from tests.ui.tab import WITHIN_MS, answer
 from tests.ui.wallet_page import TRANSFERS, WalletPage, lose_answer
-from tests.worker_processes import eventually
 
 PROBLEM = "application/problem+json"
 UNAVAILABLE = json.dumps({"code": "unavailable", "detail": "away", "status": 503})
@@ -45,7 +45,7 @@ def test_a_reload_in_the_middle_goes_on_with_the_same_key(wallets: WalletPage) -
 
 
 def test_the_end_of_the_api_is_outlived_by_every_panel_and_the_transfer(
-    wallets: WalletPage, api: ApiProcess, ui_town: Town
+    wallets: WalletPage, api: ApiProcess, ui_town: Installation
 ) -> None:
     wallets.fill()
     with api.away():
@@ -183,7 +183,9 @@ def test_no_answer_in_time_is_no_answer(wallets: WalletPage, api: ApiProcess) ->
     wallets.moved_once()
 
 
-def test_a_limit_is_waited_for_and_nothing_was_recorded(new_page: NewPage, ui_town: Town) -> None:
+def test_a_limit_is_waited_for_and_nothing_was_recorded(
+    new_page: NewPage, ui_town: Installation
+) -> None:
     with transaction(ui_town.engine) as connection:
         client, key = create_client(
             connection, name="limited", scope="client", rate_limit="1/minute"
@@ -210,7 +212,7 @@ def test_a_limit_is_waited_for_and_nothing_was_recorded(new_page: NewPage, ui_to
     assert len(tab.transfers()) == 1
 
 
-def _with_source(town: Town, source: object) -> Town:
+def _with_source(town: Installation, source: object) -> Installation:
     return replace(town, source=source)  # type: ignore[arg-type]
 
 
@@ -257,7 +259,7 @@ def test_a_refusal_is_said_in_plain_words(wallets: WalletPage) -> None:
     assert [state for _, state in wallets.transfers()] == ["rejected"]
 
 
-def test_what_is_wrong_can_be_corrected(wallets: WalletPage, ui_town: Town) -> None:
+def test_what_is_wrong_can_be_corrected(wallets: WalletPage, ui_town: Installation) -> None:
     stranger = "01a00000-0000-7000-8000-000000000000"
     wallets.fill()
     send = wallets.panel("send")
@@ -274,7 +276,7 @@ def test_what_is_wrong_can_be_corrected(wallets: WalletPage, ui_town: Town) -> N
 
 
 def test_without_the_database_it_is_kept_and_settles_later(
-    wallets: WalletPage, api: ApiProcess, ui_town: Town
+    wallets: WalletPage, api: ApiProcess, ui_town: Installation
 ) -> None:
     wallets.fill()
     with ui_town.outage():
@@ -293,7 +295,7 @@ def test_without_the_database_it_is_kept_and_settles_later(
 
 
 def test_a_transfer_of_a_refused_key_is_not_sent_with_another(
-    new_page: NewPage, ui_town: Town
+    new_page: NewPage, ui_town: Installation
 ) -> None:
     tab = new_page()
     tab.page.goto(tab.url)

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.outages.town import Town
+from testing.installation import Installation
 from tests.ui.conftest import NewPage
 from tests.ui.tab import WITHIN_MS
 from tests.ui.wallet_page import WalletPage
@@ -29,7 +29,9 @@ def test_a_transfer_goes_from_a_click_to_committed(wallets: WalletPage) -> None:
 STEPS = ("Reserve", "Deduct", "Credit", "Commit")
 
 
-def test_a_key_is_tried_kept_in_the_tab_and_forgotten(new_page: NewPage, ui_town: Town) -> None:
+def test_a_key_is_tried_kept_in_the_tab_and_forgotten(
+    new_page: NewPage, ui_town: Installation
+) -> None:
     tab = new_page()
     key = ui_town.client.api_key
     assert key
@@ -67,7 +69,7 @@ def _places_of(secret: str, page: Page) -> set[str]:
     return {place for place, content in places.items() if secret in content}
 
 
-def test_the_statement_has_older_pages(wallets: WalletPage, ui_town: Town) -> None:
+def test_the_statement_has_older_pages(wallets: WalletPage, ui_town: Installation) -> None:
     owner, bank = ui_town.owner, ui_town.bank
     rich = bank.wallet(100_000, owner=owner)
     bank.accept(
@@ -100,7 +102,7 @@ def test_a_wallet_is_made_and_looked_at(wallets: WalletPage) -> None:
     expect(wallets.panel("statement")).to_contain_text("Nothing has moved yet")
 
 
-def test_an_id_is_copied_also_on_plain_http(wallets: WalletPage, ui_town: Town) -> None:
+def test_an_id_is_copied_also_on_plain_http(wallets: WalletPage, ui_town: Installation) -> None:
     wallets.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     copied = wallets.page.evaluate_handle(
         """() => {
@@ -121,7 +123,9 @@ def test_prices_say_where_they_come_from(wallets: WalletPage) -> None:
     expect(row.locator(".badge")).to_have_text(re.compile("Live|Stale|Static"))
 
 
-def test_what_cannot_be_sent_is_said_at_its_field(wallets: WalletPage, ui_town: Town) -> None:
+def test_what_cannot_be_sent_is_said_at_its_field(
+    wallets: WalletPage, ui_town: Installation
+) -> None:
     amount = wallets.panel("send").get_by_label("Amount")
     for typed, said in (
         ("", "Enter an amount."),

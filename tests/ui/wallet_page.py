@@ -10,7 +10,7 @@ from uuid import uuid4
 from playwright.sync_api import Locator, Request, Route, expect
 from sqlalchemy import text
 
-from ledger.database import autocommit
+from ledger.postgres.database import autocommit
 from tests.ui.tab import WITHIN_MS, Tab
 
 TRANSFERS = "**/v1/transfers"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.client_errors import LIMIT_PER_ADDRESS, ClientError
 from api.openapi.operations import Operation, Success
+from api.ops.browser_reports import LIMIT_PER_ADDRESS, ClientError
 
 EXAMPLE: Final = {
     "page": "wallet",

@@ -10,9 +10,9 @@ import pytest
 
 from stack.errors import StackError
 from stack.psql import database_url as found_url
-from stack.server import running
-from tests.own_servers import own_servers
-from tests.servers import ROOT
+from stack.servers.server import running
+from testing.servers.own_servers import own_servers
+from testing.servers.shared import ROOT
 
 
 def psql(statements: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -13,10 +13,10 @@ import psycopg2
 import pytest
 import redis
 
-from stack.keep import Keep
-from stack.place import find_place
-from stack.server import running
-from stack.servers import Servers
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from stack.servers.server import running
 
 
 def ask(url: str, query: str) -> str:
@@ -82,7 +82,7 @@ def test_a_restart_finds_the_data_and_the_port_again(servers_folder: Path) -> No
     folder.mkdir(mode=0o711)
     urls = []
     for _ in range(2):
-        servers = Servers(find_place(folder, say=print), Keep(folder / "secrets"))
+        servers = Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
         postgres, broker = servers.postgres(), servers.broker()
         with (
             running(postgres, log=folder / "postgres.log"),
@@ -108,10 +108,10 @@ def test_a_server_dies_with_whoever_started_it(servers_folder: Path) -> None:
     starter = f"""
 import os, signal
 from pathlib import Path
-from stack.keep import Keep
-from stack.place import find_place
-from stack.server import running
-from stack.servers import Servers
+from stack.servers.kept_values import Keep
+from stack.servers.home import find_place
+from stack.servers.server import running
+from stack.servers.own import Servers
 folder = Path({str(folder)!r})
 broker = Servers(find_place(folder, say=print), Keep(folder / "secrets")).broker()
 with running(broker, log=folder / "broker.log"):

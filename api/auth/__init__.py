@@ -1,0 +1,1 @@
+"""Authentication: API keys, and the last answers remembered for an outage."""

@@ -1,0 +1,1 @@
+"""HTTP mechanics: bodies, headers, cursors, problems and their handlers."""

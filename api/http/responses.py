@@ -1,0 +1,32 @@
+"""Responses: JSON bytes with the headers that every answer carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask import Response
+from pydantic_core import to_json
+
+from api.http.negotiation import JSON, PROBLEM_JSON
+from api.http.problems import TABLE, Problem
+from api.http.request_ids import request_id
+from monitoring.metrics.cardinality import OTHER
+from monitoring.metrics.catalogue import PROBLEMS
+
+
+def json_response(
+    document: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with a document."""
+    return Response(to_json(document), status, headers, content_type=JSON)
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a problem, and count it. headers: in addition to the problem's own."""
+    PROBLEMS.labels(problem.code if problem.code in TABLE else OTHER).inc()
+    return Response(
+        to_json(problem.as_json(request_id=request_id())),
+        problem.status,
+        {**problem.headers, **(headers or {})},
+        content_type=PROBLEM_JSON,
+    )

@@ -1,0 +1,91 @@
+"""Strict JSON: what two parsers could read differently, or PostgreSQL cannot store, is refused.
+
+Guarantees that a parsed body has no duplicate keys (another parser would take the other
+amount), no NaN or Infinity, and no strings with NUL or unpaired surrogates. The standard
+library's parser is used because it alone shows duplicate keys; it takes 5 µs for a
+transfer, and the quicker ones silently take the last.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from api.http.problems import Problem
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse a body.
+
+    Raises: Problem invalid_request: when it is not UTF-8, not JSON, or not strict.
+    """
+    try:
+        document = _decoder.decode(body.decode("utf-8"))
+        # Only an escape can smuggle in what UTF-8 and JSON forbid in plain.
+        if b"\\u" in body:
+            _refuse_unstorable(document)
+    except UnicodeDecodeError as error:
+        raise _invalid("The body is not valid UTF-8.") from error
+    except RecursionError as error:
+        raise _invalid("The body is nested too deeply.") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _invalid(f"The body is not valid JSON ({where}).") from error
+    except ValueError as error:  # from our own hooks, or a number of thousands of digits
+        said = error.args[0] if isinstance(error, _NotStrict) else "a number is too long"
+        raise _invalid(f"The body is not strict JSON: {said}.") from error
+    return document
+
+
+class _NotStrict(ValueError):
+    """Valid JSON by the grammar, but not something to move money by."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _NotStrict("an object has the same key twice")
+    return members
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _NotStrict("a number is out of range")
+    return number
+
+
+def _refuse_constant(_text: str) -> NoReturn:
+    raise _NotStrict("NaN and Infinity are not numbers")
+
+
+def _refuse_unstorable(document: Any) -> None:
+    pending = [document]
+    while pending:
+        match pending.pop():
+            case str() as text:
+                _refuse_unstorable_text(text)
+            case dict() as members:
+                pending.extend(members)
+                pending.extend(members.values())
+            case list() as elements:
+                pending.extend(elements)
+
+
+def _refuse_unstorable_text(text: str) -> None:
+    if "\0" in text:
+        raise _NotStrict("a string contains NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _NotStrict("a string contains an unpaired surrogate") from error
+
+
+def _invalid(detail: str) -> Problem:
+    return Problem("invalid_request", detail)
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant
+)

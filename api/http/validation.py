@@ -1,0 +1,117 @@
+"""From a request to a checked body or query, or to a problem that says what is wrong where."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from flask import request
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from api.http.body import BODY_LIMIT, read_body
+from api.http.negotiation import require_json_body
+from api.http.problems import Problem, invalid_fields
+from api.http.strict_json import parse_json
+from api.schemas.requests import Body, NoQuery, Nothing, Query
+
+AnyBody = TypeVar("AnyBody", bound=Body)
+AnyQuery = TypeVar("AnyQuery", bound=Query)
+
+MAX_ERRORS = 20
+_MAX_POINTER_LENGTH = 200
+
+# pydantic's own words are for programmers of pydantic models; these are for our callers.
+_PHRASES: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be an array",
+    "model_type": "must be an object",
+    "literal_error": "must be one of {expected}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} element",
+    "too_long": "must have at most {max_length} elements",
+}
+
+
+def parse_body(model: type[AnyBody], *, limit: int = BODY_LIMIT) -> AnyBody:
+    """Read, parse and check the request's body.
+
+    limit: how many bytes it may have at most.
+    Raises: Problem: unsupported_media_type, too_large or invalid_request.
+    """
+    require_no_query()
+    require_json_body(request)
+    return check(model, parse_json(read_body(request.environ, limit=limit)))
+
+
+def require_no_body() -> None:
+    """Raises: Problem invalid_request: when there is more in the body than an empty object."""
+    require_no_query()
+    body = read_body(request.environ, limit=BODY_LIMIT)
+    if body:
+        require_json_body(request)
+        check(Nothing, parse_json(body))
+
+
+def check(model: type[AnyBody], document: Any, *, prefix: str = "") -> AnyBody:
+    """Check a parsed document.
+
+    prefix: the JSON pointer of the document within the body.
+    Raises: Problem invalid_request: with a JSON pointer to each field that is wrong.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise invalid_fields(
+            [(_pointer(prefix, each), _phrase(each)) for each in _first_errors(error)]
+        ) from error
+
+
+def parse_query(model: type[AnyQuery]) -> AnyQuery:
+    """Check the request's query string.
+
+    Raises: Problem invalid_request: when a parameter is unknown, repeated or wrong.
+    """
+    values = {}
+    for name, found in request.args.lists():
+        if len(found) > 1:
+            raise _invalid_parameter(name, "is given more than once")
+        if not found[0].isprintable():  # NUL, unpaired surrogates and their kin
+            raise _invalid_parameter(name, "has characters that cannot be printed")
+        values[name] = found[0]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _invalid_parameter(str(first["loc"][0]), _phrase(first)) from error
+
+
+def require_no_query() -> None:
+    """Raises: Problem invalid_request: when there is a query string."""
+    if request.query_string:
+        parse_query(NoQuery)
+
+
+def _first_errors(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
+
+
+def _pointer(prefix: str, error: ErrorDetails) -> str:
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"]]
+    pointer = "".join([prefix, *("/" + step for step in steps)])
+    # An unknown field may have a name of a megabyte; point at its object then.
+    return pointer if len(pointer) <= _MAX_POINTER_LENGTH else prefix
+
+
+def _phrase(error: ErrorDetails) -> str:
+    phrase = _PHRASES.get(error["type"])
+    return error["msg"] if phrase is None else phrase.format(**error.get("ctx", {}))
+
+
+def _invalid_parameter(name: str, detail: str) -> Problem:
+    shown = name if len(name) <= _MAX_POINTER_LENGTH and name.isprintable() else "A parameter"
+    return Problem("invalid_request", f"{shown} {detail}.")

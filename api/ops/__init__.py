@@ -1,0 +1,1 @@
+"""Operations: snapshot of all components, metrics, traces and reports from browsers."""

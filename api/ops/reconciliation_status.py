@@ -1,0 +1,48 @@
+"""How the last reconciliation went, as a scan among the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from ledger.reconciliation import runs
+from ledger.reconciliation.runs import Reconciliation
+from monitoring.job_runs import JobNote
+
+ACTIONS: Final = ("rebuilt", "frozen", "alarmed")
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciliationStatus:
+    """The last time that the books were held against themselves, and all that was ever found.
+
+    findings: how many, by kind and by what was done about them.
+    """
+
+    note: JobNote
+    findings: Mapping[tuple[str, str], int]
+
+
+def see_books(connection: Connection) -> ReconciliationStatus | None:
+    """Read what is known of the books; None while nothing is."""
+    run = runs.latest(connection)
+    if run is None:
+        return None
+    now = connection.execute(select(func.clock_timestamp())).scalar_one()
+    age_s = (now - (run.finished_at or run.started_at)).total_seconds()
+    ok = run.state != "failed" and not run.findings_count and not run.standing_count
+    note = JobNote(ok=ok, result=_result(run), age_s=max(age_s, 0.0))
+    return ReconciliationStatus(note, runs.count_findings(connection))
+
+
+def _result(run: Reconciliation) -> str:
+    checked = f"{run.wallets_checked} wallets and {run.assets_checked} assets checked"
+    found = f"{run.findings_count} found wrong, {run.standing_count} still wrong from before"
+    if run.state == "failed":
+        return f"could not go on: {checked}, {found}"
+    so_far = "under way: " if run.state == "running" else ""
+    is_right = not run.findings_count and not run.standing_count
+    return f"{so_far}{checked}, {'all is right' if is_right else found}"

@@ -1,0 +1,36 @@
+"""From a checked body to what the ledger takes: amounts in minor units."""
+
+from __future__ import annotations
+
+from api.schemas.requests import NewTransfer
+from api.transfers.asset_scales import AssetScales
+from ledger.acceptance import TransferRequest
+from ledger.clients import Client
+from ledger.errors import InvalidField
+from ledger.money import parse_amount
+
+
+def transfer_request(
+    body: NewTransfer, *, client: Client, idempotency_key: str, scales: AssetScales
+) -> TransferRequest:
+    """Build the ledger's request.
+
+    Raises: InvalidField: when the asset does not exist, the amount is not one of it, or
+    the body asks for what is not available yet.
+    """
+    if body.capture != "auto":
+        raise InvalidField("/capture", "may only be auto: manual is not available yet")
+    if body.expires_in_s is not None:
+        raise InvalidField("/expires_in_s", "is not available yet")
+    scale = scales.of(body.asset)
+    return TransferRequest(
+        client=client,
+        idempotency_key=idempotency_key,
+        source_id=body.source,
+        destination_id=body.destination,
+        asset=body.asset,
+        scale=scale,
+        amount=parse_amount(body.amount, scale=scale),
+        reference=body.reference,
+        metadata=body.metadata,
+    )

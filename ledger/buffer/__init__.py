@@ -1,0 +1,1 @@
+"""Intake buffer: entries kept on the broker during an outage, and their replay."""

@@ -1,0 +1,1 @@
+"""PostgreSQL access: tables, engine, several hosts, rows in bulk."""

@@ -1,0 +1,1 @@
+"""Reconciliation: checks wallets and journal against the postings, and repairs."""

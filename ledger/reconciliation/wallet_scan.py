@@ -1,0 +1,339 @@
+"""Reading wallets against their postings and the transfers under way.
+
+Guarantees exactness while money moves: whatever is compared is read by one statement, so on
+one snapshot of the database, and a step's changes are in a snapshot whole or not at all. No
+lock is taken. The postings of a wallet are read in order, a bounded number at a time, from
+where they were read before (`read_positions`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Connection, TextClause, Uuid, bindparam, text
+
+from ledger.money import format_amount
+from ledger.postgres.bulk_rows import Columns, rows_argument
+from ledger.postgres.schema import MinorUnits, TimestampColumn
+
+WALLETS_AT_ONCE: Final = 100
+POSTINGS_OF_EACH: Final = 500
+POSTINGS_OF_ONE: Final = 20_000
+"""Of a wallet that has more than POSTINGS_OF_EACH to read: it is then read alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A posting that says a balance which follows neither from the one before it nor from the sum.
+
+    A wallet whose balance is wrong stamps it on what follows, until the balance is rebuilt: that
+    is one break, where the stamps leave the sum, and none where they come back to it.
+    """
+
+    transfer_id: UUID
+    leg: str
+    after: int
+    """The balance that is stamped on it."""
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalletCheck:
+    """A wallet on one snapshot, and what follows for it from the journal. In minor units."""
+
+    wallet_id: UUID
+    asset: str
+    scale: int
+    kind: str
+    is_complete: bool
+    """Whether all its postings have been read now; before that, nothing below is final."""
+    balance: int
+    booked: int
+    """What its postings add up to."""
+    stamped: int
+    """What the last of them says."""
+    reserved: int
+    held: int
+    """By transfers that are `reserved`, from this wallet."""
+    incoming: int
+    coming: int
+    """By transfers that are `credited`, to this wallet."""
+    between: int
+    """Of the asset by transfers that are `deducted`: where this is its transit wallet."""
+    posted_at: datetime
+    last_posted_at: datetime | None
+    """When its last posting was made, if it has any."""
+    seq: int | None
+    """With `last_posted_at`, the place of the last posting; None when no new one was read."""
+    breaks: tuple[Break, ...]
+    orphans: tuple[tuple[UUID, str], ...]
+    """(transfer, leg) of postings whose transfer does not exist."""
+
+    @property
+    def is_projection_wrong(self) -> bool:
+        """Whether what is written on the wallet is not what follows from the journal."""
+        return bool(self.differences()[0])
+
+    @property
+    def is_transit_wrong(self) -> bool:
+        return self.kind == "transit" and self.booked != self.between
+
+    @property
+    def is_overdrawn(self) -> bool:
+        return self.kind != "external" and self.booked - self.held - self.coming < 0
+
+    def differences(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What is written, and what should be, where the two differ; amounts as decimals."""
+        pairs = {
+            "balance": (self.balance, self.booked),
+            "reserved": (self.reserved, self.held),
+            "incoming": (self.incoming, self.coming),
+        }
+        wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        before, after = (
+            {name: format_amount(pair[side], scale=self.scale) for name, pair in wrong.items()}
+            for side in (0, 1)
+        )
+        if self.last_posted_at is not None and self._is_clock_behind:
+            before["posted_at"] = self.posted_at.isoformat()
+            after["posted_at"] = self.last_posted_at.isoformat()
+        return before, after
+
+    @property
+    def deviation(self) -> str:
+        """By how much it differs: the same until somebody spoils it further, or mends it."""
+        deltas = (
+            self.balance - self.booked,
+            self.reserved - self.held,
+            self.incoming - self.coming,
+            int(self._is_clock_behind),
+        )
+        return ":".join(map(str, deltas))
+
+    def rebuilt_values(self) -> dict[str, Any]:
+        """The columns of the wallet as they follow from the journal."""
+        values: dict[str, Any] = {
+            "balance": self.booked,
+            "reserved": self.held,
+            "incoming": self.coming,
+        }
+        return values | ({"posted_at": self.last_posted_at} if self._is_clock_behind else {})
+
+    @property
+    def _is_clock_behind(self) -> bool:
+        # The next posting would be stamped before one that is there, and "the balance at a
+        # time" would have two answers.
+        return self.last_posted_at is not None and self.posted_at < self.last_posted_at
+
+
+def look_at_next(
+    connection: Connection,
+    after: UUID | None,
+    *,
+    alone: bool,
+    run_id: UUID,
+    is_full: bool,
+    smaller: int = 0,
+) -> list[WalletCheck]:
+    """Look at the wallets that follow `after` in id order, and read on in their postings.
+
+    alone: look at the first of them only, and read many postings.
+    smaller: how often to halve the usual amount of work.
+    """
+    return _look(
+        connection,
+        _NEXT,
+        after=after or _BEFORE_ALL,
+        wallets=1 if alone else max(1, WALLETS_AT_ONCE >> smaller),
+        postings=max(1, (POSTINGS_OF_ONE if alone else POSTINGS_OF_EACH) >> smaller),
+        run_id=run_id,
+        is_full=is_full,
+    )
+
+
+def look_at(
+    connection: Connection, wallet_id: UUID, *, run_id: UUID, is_full: bool
+) -> WalletCheck | None:
+    """Look at one wallet, and read on in its postings. None: there is no such wallet."""
+    looks = _look(
+        connection,
+        _ONE,
+        wallet=wallet_id,
+        postings=POSTINGS_OF_ONE,
+        run_id=run_id,
+        is_full=is_full,
+    )
+    return looks[0] if looks else None
+
+
+def save_positions(
+    connection: Connection, looks: list[WalletCheck], *, run_id: UUID, is_full: bool
+) -> None:
+    """Remember how far the postings of these wallets were read."""
+    rows = [
+        (look.wallet_id, look.last_posted_at.isoformat(), look.seq, look.booked, look.stamped)
+        for look in looks
+        if look.last_posted_at is not None and look.seq is not None
+    ]
+    if rows:
+        argument = {"run_id": run_id if is_full else None}
+        connection.execute(_SAVE, rows_argument(_POSITION, rows) | argument)
+
+
+def assets_not_zero(connection: Connection) -> tuple[int, list[tuple[str, int, int]]]:
+    """Add up the balances of each asset's wallets, and count its transit wallets.
+
+    Returns: how many assets there are, and (asset, sum in minor units, transit wallets) of
+    those whose sum is not zero, or that have not one transit wallet.
+    """
+    rows = connection.execute(_SUMS).all()
+    wrong = [row for row in rows if row.total or row.transits != 1]
+    return len(rows), [(row.code, int(row.total), row.transits) for row in wrong]
+
+
+_BEFORE_ALL = UUID(int=0)
+
+
+def _look(connection: Connection, statement: TextClause, **argument: object) -> list[WalletCheck]:
+    postings = argument["postings"]
+    return [_of_row(row, postings) for row in connection.execute(statement, argument)]
+
+
+def _of_row(row: Any, postings: object) -> WalletCheck:
+    return WalletCheck(
+        wallet_id=row.id,
+        asset=row.asset,
+        scale=row.scale,
+        kind=row.kind,
+        is_complete=row.lines != postings,
+        balance=int(row.balance),
+        booked=int(row.booked),
+        stamped=int(row.stamped),
+        reserved=int(row.reserved),
+        held=int(row.held),
+        incoming=int(row.incoming),
+        coming=int(row.coming),
+        between=int(row.between),
+        posted_at=row.posted_at,
+        last_posted_at=row.last_posted_at,
+        seq=row.last_seq,
+        breaks=tuple(
+            Break(UUID(each[0]), each[1], int(each[2]), int(each[3])) for each in row.breaks or ()
+        ),
+        orphans=tuple((UUID(each[0]), each[1]) for each in row.orphans or ()),
+    )
+
+
+# Which states hold what is in `ledger.movements.MOVEMENTS`: reserve holds in the source until
+# deduct takes it, into transit, until credit; commit lets it go in the destination.
+_LOOK = """
+WITH chunk AS MATERIALIZED (
+    SELECT wallet.*, assets.scale,
+           coalesce(read.posted_at, '-infinity') AS read_at,
+           coalesce(read.seq, 0) AS read_seq,
+           coalesce(read.balance, 0) AS read_balance,
+           coalesce(read.stamped, 0) AS read_stamped
+    FROM (SELECT * FROM wallets WHERE {which}) AS wallet
+    JOIN assets ON assets.code = wallet.asset
+    LEFT JOIN read_positions AS read
+        ON read.wallet_id = wallet.id AND (NOT :is_full OR read.full_run_id = :run_id)
+), lines AS (
+    SELECT chunk.id AS wallet_id, chunk.read_seq, chunk.read_balance,
+           chunk.read_stamped, line.*
+    FROM chunk CROSS JOIN LATERAL (
+        SELECT * FROM (
+            (SELECT created_at, seq, transfer_id, leg, -amount AS change,
+                    debit_balance_after AS after
+             FROM postings WHERE debit_wallet_id = chunk.id
+                             AND (created_at, seq) > (chunk.read_at, chunk.read_seq)
+             ORDER BY created_at, seq LIMIT :postings)
+            UNION ALL
+            (SELECT created_at, seq, transfer_id, leg, amount, credit_balance_after
+             FROM postings WHERE credit_wallet_id = chunk.id
+                             AND (created_at, seq) > (chunk.read_at, chunk.read_seq)
+             ORDER BY created_at, seq LIMIT :postings)
+        ) AS sides ORDER BY created_at, seq LIMIT :postings
+    ) AS line
+), placed AS (
+    SELECT *, coalesce(lag(after) OVER in_order, read_stamped) + change AS expected,
+           read_balance + sum(change) OVER (in_order ROWS UNBOUNDED PRECEDING) AS total,
+           coalesce(lag(seq) OVER in_order, read_seq) AS seq_before,
+           lead(seq) OVER in_order IS NULL AS is_last,
+           -- Not EXISTS, for which all transfers may be read into a table of hashes.
+           (SELECT true FROM transfers WHERE id = transfer_id) IS NULL AS is_orphan
+    FROM lines WINDOW in_order AS (PARTITION BY wallet_id ORDER BY created_at, seq)
+), read AS (
+    SELECT wallet_id, count(*) AS lines,
+           max(total) FILTER (WHERE is_last) AS booked,
+           max(after) FILTER (WHERE is_last) AS stamped,
+           max(created_at) FILTER (WHERE is_last) AS last_posted_at,
+           max(seq) FILTER (WHERE is_last) AS last_seq,
+           jsonb_agg(jsonb_build_array(transfer_id, leg, after::text, expected::text))
+               FILTER (WHERE after NOT IN (expected, total) OR seq <= seq_before) AS breaks,
+           jsonb_agg(jsonb_build_array(transfer_id, leg)) FILTER (WHERE is_orphan) AS orphans
+    FROM placed GROUP BY wallet_id
+), held AS (
+    SELECT source_id AS wallet_id, sum(amount) AS amount FROM unfinished
+    WHERE state = 'reserved' AND source_id IN (SELECT id FROM chunk) GROUP BY source_id
+), coming AS (
+    SELECT destination_id AS wallet_id, sum(amount) AS amount FROM unfinished
+    WHERE state = 'credited' AND destination_id IN (SELECT id FROM chunk) GROUP BY destination_id
+), between_wallets AS (
+    SELECT transit_id AS wallet_id, sum(amount) AS amount FROM unfinished
+    WHERE state = 'deducted' AND transit_id IN (SELECT id FROM chunk) GROUP BY transit_id
+)
+SELECT chunk.id, chunk.asset, chunk.scale, chunk.kind, chunk.posted_at,
+       chunk.balance, chunk.reserved, chunk.incoming,
+       coalesce(read.lines, 0) AS lines, coalesce(read.booked, chunk.read_balance) AS booked,
+       coalesce(read.stamped, chunk.read_stamped) AS stamped,
+       coalesce(read.last_posted_at, nullif(chunk.read_at, '-infinity')) AS last_posted_at,
+       read.last_seq, read.breaks, read.orphans,
+       coalesce(held.amount, 0) AS held, coalesce(coming.amount, 0) AS coming,
+       coalesce(between_wallets.amount, 0) AS between
+FROM chunk
+LEFT JOIN read ON read.wallet_id = chunk.id
+LEFT JOIN held ON held.wallet_id = chunk.id
+LEFT JOIN coming ON coming.wallet_id = chunk.id
+LEFT JOIN between_wallets ON between_wallets.wallet_id = chunk.id
+ORDER BY chunk.id
+"""
+
+
+def _statement(which: str, *names: str) -> TextClause:
+    ids = [bindparam(name, type_=Uuid()) for name in ("run_id", *names)]
+    typed = text(_LOOK.format(which=which)).bindparams(*ids)
+    return typed.columns(id=Uuid(), posted_at=TimestampColumn, last_posted_at=TimestampColumn)  # type: ignore[return-value]
+
+
+_NEXT = _statement("id > :after ORDER BY id LIMIT :wallets", "after")
+_ONE = _statement("id = :wallet", "wallet")
+
+_POSITION: Columns = {
+    "wallet_id": Uuid(),
+    "posted_at": TimestampColumn,
+    "seq": BigInteger(),
+    "balance": MinorUnits,
+    "stamped": MinorUnits,
+}
+_SAVE = text("""
+    INSERT INTO read_positions (wallet_id, full_run_id, posted_at, seq, balance, stamped)
+    SELECT wallet_id, :run_id, posted_at, seq, balance, stamped
+    FROM unnest(CAST(:wallet_id_array AS uuid[]), CAST(:posted_at_array AS timestamptz[]),
+                CAST(:seq_array AS bigint[]), CAST(:balance_array AS numeric[]),
+                CAST(:stamped_array AS numeric[]))
+         AS given (wallet_id, posted_at, seq, balance, stamped)
+    ON CONFLICT (wallet_id) DO UPDATE
+    SET posted_at = excluded.posted_at, seq = excluded.seq,
+        balance = excluded.balance, stamped = excluded.stamped,
+        -- A run that does not read all leaves the mark of the one that did.
+        full_run_id = coalesce(excluded.full_run_id, read_positions.full_run_id)
+""").bindparams(bindparam("run_id", type_=Uuid()))
+
+_SUMS = text("""
+    SELECT assets.code, coalesce(sum(wallets.balance), 0) AS total,
+           count(*) FILTER (WHERE wallets.kind = 'transit') AS transits
+    FROM assets LEFT JOIN wallets ON wallets.asset = assets.code GROUP BY assets.code
+""")

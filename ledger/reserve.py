@@ -1,0 +1,170 @@
+"""What only reserve does: claiming what was accepted, and refusing what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from ledger.postgres import schema
+from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
+from ledger.rejections import FundsClaim, Terms, decide
+
+CLAIM_LIMIT = 1_000
+"""The most transfers that one reserve claims: the size of a batch."""
+
+
+def claim(connection: Connection, batch_id: UUID) -> int:
+    """Put the transfers that waited longest, and nobody else is claiming, into the batch.
+
+    A batch that has transfers already is left as it is.
+    Returns: how many, at most CLAIM_LIMIT.
+    """
+    return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
+
+
+def take(connection: Connection, batch_id: UUID) -> int:
+    """Write down the batch's accepted transfers as reserved; of an empty batch, claim some.
+
+    One update does both, and comes first, because it is the larger part of a reserve's
+    cost. Nobody sees it before the transaction ends. All the batch's reserved transfers
+    are then those taken here: a batch in which any were reserved before is not taken.
+    Returns: how many, at most CLAIM_LIMIT.
+    """
+    argument = {"batch": batch_id}
+    claimed = connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
+    return claimed or connection.execute(_TAKE, argument).rowcount
+
+
+def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
+    """Decide, in order of acceptance, which of the transfers just taken are refused.
+
+    The source wallets must be locked. The refused ones are `accepted` again afterwards,
+    and carry their failure. Returns: how many were refused.
+    """
+    rows = connection.execute(_CONTESTED, {"batch": batch_id})
+    refused = decide(
+        FundsClaim(
+            transfer_id=row.transfer_id,
+            source_id=row.source_id,
+            source_available=int(row.source_available),
+            terms=Terms(
+                int(row.amount), row.source_kind, row.source_status, row.destination_status
+            ),
+        )
+        for row in rows
+    )
+    if refused:
+        failures = ((transfer_id, error.code, error.detail) for transfer_id, error in refused)
+        connection.execute(_FAIL, rows_argument(_FAILURE, failures))
+    return len(refused)
+
+
+_u = schema.unfinished.c
+_in_batch = _u.batch_id == bindparam("batch")
+
+_batch_mate = schema.unfinished.alias("batch_mate")
+_mates = exists().where(_batch_mate.c.batch_id == bindparam("batch"))
+
+# A common table expression, for it runs exactly once. The planner may run a subquery anew for
+# each row of the table: each run would then lock the next CLAIM_LIMIT, until all are claimed.
+_longest_waiting = (
+    select(_u.transfer_id)
+    .where(_u.batch_id.is_(None))
+    .order_by(_u.seq)
+    .limit(CLAIM_LIMIT)
+    .with_for_update(skip_locked=True)
+    .cte("longest_waiting")
+)
+_RESERVED = {
+    "state": "reserved",
+    "reserved_at": func.statement_timestamp(),
+    "moved_at": func.statement_timestamp(),
+}
+_CLAIM = (
+    update(schema.unfinished)
+    .where(_u.transfer_id.in_(select(_longest_waiting.c.transfer_id)), ~_mates)
+    .values(batch_id=bindparam("batch"), moved_at=func.statement_timestamp())
+)
+_CLAIM_AS_RESERVED = _CLAIM.values(_RESERVED)
+_TAKE = (
+    update(schema.unfinished)
+    .where(_in_batch, _u.failure_code.is_(None))
+    .where(~_mates.where(_batch_mate.c.state != "accepted"))
+    .values(_RESERVED)
+)
+
+
+def _build_contested() -> Select[Any]:
+    """The taken transfers that may have to be refused, in order of acceptance.
+
+    Those of a source that has enough for all it is asked for are settled by the sum
+    alone, which is nearly always all of them; only the rest is looked at one by one.
+    """
+    taken = _in_batch & (_u.state == "reserved")
+    wallet = schema.wallets.c
+    asked = (
+        select(_u.source_id, func.sum(_u.amount).label("total"))
+        .where(taken)
+        .group_by(_u.source_id)
+        .subquery()
+    )
+    short = (
+        select(asked.c.source_id)
+        .join(schema.wallets, wallet.id == asked.c.source_id)
+        .where(wallet.kind != "external")
+        .where(asked.c.total > wallet.balance - wallet.reserved - wallet.incoming)
+    )
+    inactive = select(wallet.id).where(wallet.status != "active")
+    source, destination = schema.wallets.alias("source"), schema.wallets.alias("destination")
+    return (
+        select(
+            _u.transfer_id,
+            _u.source_id,
+            _u.amount,
+            source.c.kind.label("source_kind"),
+            source.c.status.label("source_status"),
+            (source.c.balance - source.c.reserved - source.c.incoming).label("source_available"),
+            destination.c.status.label("destination_status"),
+        )
+        .select_from(
+            schema.unfinished.join(source, source.c.id == _u.source_id).join(
+                destination, destination.c.id == _u.destination_id
+            )
+        )
+        .where(taken)
+        .where(
+            or_(
+                _u.source_id.in_(short), _u.source_id.in_(inactive), _u.destination_id.in_(inactive)
+            )
+        )
+        .order_by(_u.seq)
+    )
+
+
+_CONTESTED = _build_contested()
+
+_FAILURE: Columns = {"transfer_id": Uuid(), "failure_code": Text(), "failure_detail": Text()}
+_given = rows_parameter("given", _FAILURE)
+_FAIL = (
+    update(schema.unfinished)
+    .where(_u.transfer_id == _given.c.transfer_id)
+    .values(
+        state="accepted",
+        reserved_at=None,
+        failure_code=_given.c.failure_code,
+        failure_detail=_given.c.failure_detail,
+    )
+)

@@ -1,0 +1,1 @@
+"""Health: checks of every component, and the report made of them."""

@@ -1,0 +1,117 @@
+"""Health: what answers and what does not, within one second whatever hangs.
+
+Guarantees that a report is bounded in time and in cost: each component is checked in a
+thread of its own, and at most one check of a component is under way at a time, so that
+asking often while something hangs piles nothing up. Details are sentences of our own:
+an error's text may hold an address or a password.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from monitoring.logs import get_logger
+from resilience.outage_log import OutageLog
+from resilience.single_flight import Flight, NoThread, SingleFlight
+
+HealthStatus = Literal["ok", "degraded", "down"]
+
+BOUND_S = 0.9
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """How one part is doing, in a word and in a sentence.
+
+    refuses: it answers, but takes nothing at present.
+    """
+
+    status: HealthStatus
+    detail: str
+    refuses: bool = False
+
+    @property
+    def can_store(self) -> bool:
+        """Whether it would take what is given to it now."""
+        return self.status != "down" and not self.refuses
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the whole is doing."""
+
+    status: HealthStatus
+    components: dict[str, Component]
+
+
+Check = Callable[[], Component]
+"""Asks one component how it is. Whatever it raises means that the component is down."""
+
+STORES = ("database", "broker")
+"""Where a transfer can be stored: recorded in the one, or else buffered in the other."""
+
+
+class Health:
+    """Runs all checks side by side and sums them up."""
+
+    def __init__(self, checks: Mapping[str, Check], *, bound_s: float = BOUND_S) -> None:
+        self._checks = {
+            name: SingleFlight(f"health-{name}", _never_raising(name, check), log=log)
+            for name, check in checks.items()
+        }
+        self._bound_s = bound_s
+
+    def report(self) -> Report:
+        """Check everything. Takes at most the bound, and a little."""
+        deadline = time.monotonic() + self._bound_s
+        flights = {name: check.join() for name, check in self._checks.items()}
+        components = {
+            name: self._component(flight, deadline - time.monotonic())
+            for name, flight in flights.items()
+        }
+        return Report(overall(components), components)
+
+    def store(self) -> str | None:
+        """Return the first of STORES that can store, or None when none says so within the bound."""
+        began = time.monotonic()
+        flights = {name: self._checks[name].join() for name in STORES}
+        # Half the time for the one, so that there is enough left for the other.
+        for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
+            self._component(flights[name], began + share * self._bound_s - time.monotonic())
+        return next((name for name in STORES if self._component(flights[name], 0).can_store), None)
+
+    def _component(self, flight: Flight[Component], timeout_s: float) -> Component:
+        try:
+            return flight.result(timeout_s)
+        except TimeoutError:
+            return Component("down", f"no answer within {self._bound_s:g} s")
+        except NoThread:
+            return Component("down", "cannot be asked: this process gets no more threads")
+
+
+def overall(components: Mapping[str, Component]) -> HealthStatus:
+    """Sum up: down when nothing can be stored, degraded when anything else is amiss."""
+    if not any(components[name].can_store for name in STORES):
+        return "down"
+    return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
+
+
+def _never_raising(name: str, check: Check) -> Check:
+    """Return the check with "down" for an error, logged when it begins and when it ends."""
+    outage = OutageLog(log, "health_check_failed", "health_check_well_again", component=name)
+
+    def checked() -> Component:
+        try:
+            component = check()
+        except Exception as error:  # noqa: BLE001 - whatever a check meets, its component is down
+            outage.failed(error=type(error).__name__)
+            return Component("down", "does not answer")
+        outage.recovered()
+        return component
+
+    return checked

@@ -1,0 +1,98 @@
+"""What each scan did last, and when, so that one that stopped running is seen.
+
+Guarantees that a note costs a scan next to nothing and never fails it, and that ages are by
+one clock, the cache server's. The notes are in the cache: it answers while the database is
+away, when some of the scans go on, and it is where the heartbeats are. When it loses them,
+each scan brings its own back with its next run, within seconds; the one that does not is the
+one to look after.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final, Literal, cast
+
+from redis import Redis, RedisError
+
+from monitoring.logs import get_logger
+from resilience.cooldown import Cooldown
+from resilience.outage_log import OutageLog
+from resilience.redis_client import connect
+
+ShownScan = Literal["recovery", "drain", "prices", "servers"]
+ScanName = Literal[ShownScan, "counts"]
+SHOWN: Final[tuple[ShownScan, ...]] = ("recovery", "drain", "prices", "servers")
+"""The scans that a person looks after."""
+NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
+"""All of them: `ledger.transfer_counts` matters to those alone who look at its numbers."""
+
+_KEY = "truepenny:scans"
+_TIMEOUT_S = 0.25
+_COOLDOWN_S = 5.0
+_MAX_LENGTH = 300
+_AHEAD_S = 1.0
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobNote:
+    """How the last run of a scan ended, in a sentence of our own, and how long ago."""
+
+    ok: bool
+    result: str
+    age_s: float
+
+
+class JobRuns:
+    """Takes the notes of the scans of one process. Make it after the fork."""
+
+    def __init__(self, cache_url: str) -> None:
+        self._cache = connect(cache_url, _TIMEOUT_S)
+        self._cooldown = Cooldown(_COOLDOWN_S)
+        self._outage = OutageLog(log, "scan_not_noted", repeats=True)
+
+    def tell(self, name: ScanName, *, ok: bool, result: str) -> None:
+        """Note that a run has just ended. Never raises, and takes half a second at most."""
+        if not self._cooldown.allows():
+            return
+        try:
+            at_s = _server_time_s(self._cache)
+            note = {"at_s": at_s, "ok": ok, "result": result[:_MAX_LENGTH]}
+            self._cache.hset(_KEY, name, json.dumps(note))
+        except RedisError as error:
+            self._cooldown.start()
+            self._outage.failed(scan=name, error=type(error).__name__)
+        else:
+            self._cooldown.end()
+            self._outage.recovered()
+
+
+def read_notes(cache: Redis) -> dict[str, JobNote]:
+    """Return the last note of each scan that left one.
+
+    One from the future, before the server's clock was set back, is none: a scan that goes on
+    replaces it in seconds, and one that does not must not look young until then.
+    Raises: redis.RedisError: when the cache does not answer.
+    """
+    now_s = _server_time_s(cache)
+    found = cast(dict[bytes, bytes], cache.hgetall(_KEY))
+    notes = {name.decode(): _read(content, now_s) for name, content in found.items()}
+    return {name: note for name, note in notes.items() if note is not None}
+
+
+def _read(content: bytes, now_s: float) -> JobNote | None:
+    try:
+        note = json.loads(content)
+        age_s = now_s - float(note["at_s"])
+        if age_s < -_AHEAD_S:
+            return None
+        return JobNote(ok=bool(note["ok"]), result=str(note["result"]), age_s=max(age_s, 0.0))
+    except (ValueError, TypeError, KeyError):  # another version's: a scan of ours replaces it
+        return None
+
+
+def _server_time_s(cache: Redis) -> float:
+    seconds, microseconds = cache.time()
+    return seconds + microseconds / 1_000_000

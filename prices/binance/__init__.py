@@ -1,0 +1,1 @@
+"""Binance: bounded requests, tickers, and pauses after errors."""

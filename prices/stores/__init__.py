@@ -1,0 +1,1 @@
+"""Price stores: cache and database, each guarded against hanging."""

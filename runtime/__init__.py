@@ -1,0 +1,1 @@
+"""Programs of Truepenny, as images, Kubernetes and `make up` run them."""

@@ -1,0 +1,37 @@
+"""Command lines of every program: API, workers, beat, Flower and migrations.
+
+Passwords are not in them: every user of the machine can read a command line. Programs find
+passwords in their environment or in files of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tasks.broker import queues
+
+MIGRATIONS = (sys.executable, "-m", "migrations")
+"""What runs once before the application, and ends."""
+
+
+def app_commands() -> dict[str, tuple[str, ...]]:
+    """What the application consists of, by the names that logs and messages use."""
+    celery = (sys.executable, "-m", "celery", "--app", "workers.app")
+    return {
+        "api": (
+            *(sys.executable, "-m", "gunicorn"),
+            *("--config", "api/gunicorn.conf.py", "wsgi:app"),
+        ),
+        "money": (
+            *(*celery, "worker", "--hostname", "money@%h"),
+            *("--queues", f"{queues.ADVANCE},{queues.RESERVE}", "--concurrency", "2"),
+            *("--without-gossip", "--without-mingle"),
+        ),
+        "scans": (
+            *(*celery, "worker", "--hostname", "scans@%h"),
+            *("--queues", f"{queues.SCANS},{queues.WATCH}", "--concurrency", "2"),
+            *("--without-gossip", "--without-mingle"),
+        ),
+        "beat": (*(*celery, "beat"),),
+        "flower": (sys.executable, "-m", "workers.flower.front"),
+    }

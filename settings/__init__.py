@@ -1,0 +1,130 @@
+"""Every setting of Truepenny, read from the environment here and nowhere else.
+
+Guarantees that a running process holds either a complete, checked configuration or
+none at all: a value that cannot be used stops the start with one line that names it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, TypedDict
+
+from settings.errors import SettingsError
+from settings.parsing import Values
+from settings.secret_files import read_secrets
+
+__all__ = ["Settings", "SettingsError", "read_secrets"]
+
+BINANCE_URLS: Final = ",".join(
+    f"https://{name}.binance.com" for name in ("api", "api1", "api2", "api3", "api4")
+)
+FALLBACK_PRICES: Final = {
+    "BTCUSDT": "60000",
+    "ETHUSDT": "2500",
+    "BNBUSDT": "600",
+    "EURUSDT": "1.1",
+}
+"""What is shown, marked as static, where nothing better was ever heard."""
+_LEAST_HUNG_AFTER_S = 10.0
+"""Heartbeats come every second or so, but not from a busy machine: less would be a restart loop."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration of one process. URLs carry secrets, so the repr hides them."""
+
+    database_url: str
+    broker_url: str
+    cache_url: str
+    host: str
+    port: int
+    admin_api_key: str | None
+    stuck_after_s: float
+    hung_after_s: float
+    reconcile_every_s: float
+    intake_buffer_limit: int
+    data_dir: Path
+    flower_port: int
+    flower_basic_auth: str | None
+    flower_url: str | None
+    metrics_port: int | None
+    log_level: str
+    rate_limit: str
+    proxy_hops: int
+    api_processes: int
+    binance_urls: tuple[str, ...]
+    price_symbols: tuple[str, ...]
+    fallback_prices: Mapping[str, str]
+    price_jump_limit: Decimal
+    keep_prices: bool
+    sentry_dsn: str | None
+    sentry_environment: str
+    sentry_release: str | None
+    sentry_traces_sample_rate: float
+
+    def __repr__(self) -> str:
+        return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read and check all settings.
+
+        Raises: SettingsError: when one is missing or malformed.
+        """
+        values = Values(read_secrets(os.environ if environment is None else environment))
+        return cls(
+            database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
+            broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
+            cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
+            host=values.text("HOST", "127.0.0.1"),
+            port=values.port("PORT", 8000),
+            admin_api_key=values.api_key("ADMIN_API_KEY"),
+            stuck_after_s=values.positive("STUCK_AFTER_S", 10.0),
+            hung_after_s=values.positive("HUNG_AFTER_S", 30.0, at_least=_LEAST_HUNG_AFTER_S),
+            reconcile_every_s=values.positive("RECONCILE_EVERY_S", 300.0),
+            intake_buffer_limit=values.whole_number(
+                "INTAKE_BUFFER_LIMIT", 200_000, at_least=1, at_most=10_000_000
+            ),
+            data_dir=Path(values.text("DATA_DIR", ".data")).absolute(),
+            flower_port=values.port("FLOWER_PORT", 5555),
+            flower_basic_auth=values.passwords("FLOWER_BASIC_AUTH"),
+            flower_url=values.page_url("FLOWER_URL"),
+            metrics_port=values.optional_port("METRICS_PORT"),
+            log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+            rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
+            proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
+            api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
+            **_price_settings(values),
+            sentry_dsn=values.dsn("SENTRY_DSN"),
+            sentry_environment=values.label("SENTRY_ENVIRONMENT") or "production",
+            sentry_release=values.label("SENTRY_RELEASE"),
+            sentry_traces_sample_rate=values.rate("SENTRY_TRACES_SAMPLE_RATE", "0.01"),
+        )
+
+
+class _PriceSettings(TypedDict):
+    binance_urls: tuple[str, ...]
+    price_symbols: tuple[str, ...]
+    fallback_prices: Mapping[str, str]
+    price_jump_limit: Decimal
+    keep_prices: bool
+
+
+def _price_settings(values: Values) -> _PriceSettings:
+    """Read what concerns prices. Every symbol has a fallback, so every question an answer."""
+    symbols = values.symbols("PRICE_SYMBOLS", ",".join(FALLBACK_PRICES))
+    fallback_prices = FALLBACK_PRICES | values.prices("FALLBACK_PRICES")
+    for symbol in symbols:
+        if symbol not in fallback_prices:
+            raise SettingsError(f"FALLBACK_PRICES has no price for {symbol} of PRICE_SYMBOLS")
+    return _PriceSettings(
+        binance_urls=values.web_urls("BINANCE_URLS", BINANCE_URLS),
+        price_symbols=symbols,
+        fallback_prices=fallback_prices,
+        price_jump_limit=values.share("PRICE_JUMP_LIMIT", "0.1"),
+        keep_prices=values.choice("KEEP_PRICES", "YES", ("YES", "NO")) == "YES",
+    )

@@ -1,0 +1,1 @@
+"""Bootstrap: makes the virtual environment before anything is installed."""

@@ -1,0 +1,1 @@
+"""Demo: a client and wallets with money, and a Binance without internet."""

@@ -1,0 +1,1 @@
+"""Processes of `make up`: supervised, watched and ended together."""

@@ -1,0 +1,73 @@
+"""The lines of the log files that a person at the terminal wants to see."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from monitoring.logs import printable, terminal_renderer
+
+_AT_ONCE = 20
+# What servers and libraries print in words of their own: an ERROR of PostgreSQL is often only
+# one of its constraints at work, and the program that caused it reports it anyway.
+_SERIOUS = re.compile(r"\b(CRITICAL|FATAL|PANIC)\b")
+_SERIOUS_LEVELS = ("warning", "error", "critical")
+_NOT_SHOWN = ("at", "logger", "process", "exception")
+_as_text = terminal_renderer(colors=False)
+_ENDED = re.compile(r" exited: (?P<name>\S+) \((?P<how>.+?)(; (not )?expected)?\)$")
+
+
+class LogTail:
+    """Reads what is added to one log file from its creation on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = self._size()
+
+    def important_lines(self) -> Iterator[str]:
+        """What is new and serious, `_AT_ONCE` lines at most: the file has the rest."""
+        shown = filter(None, map(self._shown, self._new_lines()))
+        for number, line in enumerate(shown):
+            if number == _AT_ONCE:
+                yield f"{self._path.stem} | ... more in {self._path}"
+                return
+            yield line
+
+    def _new_lines(self) -> list[str]:
+        size = self._size()
+        if size < self._position:  # supervisor began a new file
+            self._position = 0
+        if size == self._position:
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            whole, newline, _ = file.read(size - self._position).rpartition(b"\n")
+        self._position += len(whole) + len(newline)
+        return whole.decode(errors="replace").splitlines()
+
+    def _shown(self, line: str) -> str | None:
+        if ended := _ENDED.search(line):
+            return f"{ended['name']} ended ({ended['how']}): starting it again"
+        if line.startswith("{"):
+            return self._shown_event(line)
+        return f"{self._path.stem} | {line}" if _SERIOUS.search(line) else None
+
+    def _shown_event(self, line: str) -> str | None:
+        """Return a line of our own logs as text, without where and when; the file has the rest."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return f"{self._path.stem} | {line}"
+        if event.get("level") not in _SERIOUS_LEVELS:
+            return None
+        for name in _NOT_SHOWN:
+            event.pop(name, None)
+        return f"{self._path.stem} | {_as_text(None, '', printable(None, '', event))}"
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0

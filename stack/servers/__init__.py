@@ -1,0 +1,1 @@
+"""Servers that `make up` starts or is given: PostgreSQL and Valkey."""

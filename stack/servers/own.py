@@ -1,0 +1,62 @@
+"""The three servers of a stack, with the ports and passwords that they keep between runs."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from stack.servers.home import Home
+from stack.servers.kept_values import KeptValues
+from stack.servers.ports import LOOPBACK, free_port, is_free
+from stack.servers.postgres import Postgres
+from stack.servers.valkey import BROKER_ROLE, CACHE_ROLE, Valkey
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What a stack can start by itself; each is optional, where a URL is given for it."""
+
+    place: Home
+    keep: KeptValues
+
+    def postgres(self) -> Postgres:
+        """The database server."""
+        return Postgres(
+            place=self.place,
+            port=self._port("postgres"),
+            password=self._password("postgres"),
+            superuser_password=self._password("postgres-superuser"),
+        )
+
+    def broker(self) -> Valkey:
+        """The Redis that holds messages."""
+        return self._valkey("broker", BROKER_ROLE)
+
+    def cache(self) -> Valkey:
+        """The Redis that may forget."""
+        return self._valkey("cache", CACHE_ROLE)
+
+    def _valkey(self, name: str, role: str) -> Valkey:
+        return Valkey(
+            name=name,
+            role=role,
+            place=self.place,
+            port=self._port(name),
+            password=self._password(name),
+        )
+
+    def _password(self, name: str) -> str:
+        return self.keep.read_or_make(f"{name}-password", secrets.token_urlsafe)
+
+    def _port(self, name: str) -> int:
+        return kept_port(self.keep, name)
+
+
+def kept_port(keep: KeptValues, name: str) -> int:
+    """The port of the last run, or another where somebody else has taken it since."""
+    kept = keep.read(f"{name}-port")
+    if kept is not None and is_free(LOOPBACK, int(kept)):
+        return int(kept)
+    port = free_port()
+    keep.write(f"{name}-port", str(port))
+    return port

@@ -1,0 +1,109 @@
+"""What every server of the stack offers, and how one is started without the process manager."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from stack.errors import StackError
+from stack.servers.home import Home
+
+_LAUNCHER = Path(__file__).parent.with_name("launcher.py")
+_STOP_WITHIN_S = 30.0
+
+
+class Probed(Protocol):
+    """A server that somebody runs and that we wait for."""
+
+    @property
+    def name(self) -> str: ...
+
+    def probe(self) -> None:
+        """Use the server once, and make what its users expect in it.
+
+        Raises: ConnectionError: when it does not answer (yet).
+        """
+
+
+class Server(Probed, Protocol):
+    """A server of our own: prepared on disk, started by whoever runs programs, then probed."""
+
+    @property
+    def place(self) -> Home: ...
+
+    @property
+    def command(self) -> tuple[str, ...]: ...
+
+    @property
+    def stop_signal(self) -> signal.Signals: ...
+
+    @property
+    def url(self) -> str: ...
+
+    def prepare(self) -> None:
+        """Write what the server needs on disk. Harmless to repeat, but not while it runs."""
+
+
+def launch_command(
+    program: tuple[str, ...], *options: str, orphaned: signal.Signals = signal.SIGTERM
+) -> tuple[str, ...]:
+    """`program` as a command that dies with its parent; for the options see `stack.launcher`."""
+    launcher = (sys.executable, "-I", "-S", str(_LAUNCHER), "--orphaned", orphaned.name)
+    return (*launcher, *options, "--", *program)
+
+
+def server_command(server: Server, *options: str) -> tuple[str, ...]:
+    """The command that starts `server` under the servers' account, once at a time."""
+    options += ("--alone", str(server.place.data / f"{server.name}.lock"))
+    if server.place.account is not None:
+        options += ("--user", str(server.place.account.uid))
+    return launch_command(server.command, *options, orphaned=server.stop_signal)
+
+
+def wait_until_up(
+    server: Probed,
+    *,
+    timeout_s: float,
+    pause: Callable[[float], None] = time.sleep,
+    lives: Callable[[], bool] = lambda: True,
+) -> None:
+    """Probe `server` until it answers, with a `pause` after each time it does not.
+
+    Raises: StackError: when it does not within `timeout_s`, or no longer `lives`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            server.probe()
+        except ConnectionError as error:
+            if time.monotonic() > deadline or not lives():
+                reason = " ".join(str(error).split())
+                raise StackError(f"{server.name} does not answer: {reason}") from error
+            pause(0.05)
+        else:
+            return
+
+
+@contextmanager
+def running(server: Server, *, log: Path, timeout_s: float = 60.0) -> Iterator[None]:
+    """Prepare and start `server`, and stop it at the end.
+
+    Raises: StackError: when it does not start; its `log` says why.
+    """
+    server.prepare()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            server_command(server), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        wait_until_up(server, timeout_s=timeout_s, lives=lambda: process.poll() is None)
+        yield
+    finally:
+        process.send_signal(server.stop_signal)
+        process.wait(_STOP_WITHIN_S)

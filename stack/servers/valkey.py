@@ -1,0 +1,84 @@
+"""Valkeys of our own, in the two roles of Redis that are never shared.
+
+The broker refuses what does not fit into its memory and writes each command to disk before it
+answers; the cache evicts what was used least and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from stack.servers.home import Home
+from stack.servers.ports import LOOPBACK
+
+_ALWAYS = """\
+# Written by the stack at every start.
+bind {host}
+port {port}
+requirepass {password}
+dir "{folder}"
+daemonize no
+save ""
+"""
+BROKER_ROLE = """\
+maxmemory 512mb
+maxmemory-policy noeviction
+appendonly yes
+appendfsync always
+"""
+CACHE_ROLE = """\
+maxmemory 64mb
+maxmemory-policy allkeys-lru
+appendonly no
+"""
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """One server in one role."""
+
+    name: str
+    role: str
+    place: Home
+    port: int
+    password: str = field(repr=False)
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return (str(self.place.valkey_binary), str(self._configuration))
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
+
+    def prepare(self) -> None:
+        """Make the folder where there is none, and write the configuration."""
+        common = _ALWAYS.format(
+            host=LOOPBACK,
+            port=self.port,
+            password=self.password,
+            folder=self.place.own_folder(self.name),
+        )
+        self.place.write_configuration(self._configuration.name, common + self.role)
+
+    def probe(self) -> None:
+        """Ping.
+
+        Raises: ConnectionError: when the server does not answer, or still reads its log.
+        """
+        client = redis.Redis.from_url(self.url, socket_timeout=3, socket_connect_timeout=3)
+        try:
+            client.ping()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            client.close()
+
+    @property
+    def _configuration(self) -> Path:
+        return self.place.data / f"{self.name}.conf"

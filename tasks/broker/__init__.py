@@ -1,0 +1,1 @@
+"""Broker access: queue names, kicks and backpressure."""

@@ -1,0 +1,1 @@
+"""Intake buffers: a Redis stream or a RabbitMQ queue, behind one protocol."""

@@ -1,0 +1,22 @@
+"""The intake buffer on whichever broker there is."""
+
+from __future__ import annotations
+
+from ledger.buffer.entries import IntakeBuffer
+from resilience.redis_client import is_redis
+from settings import Settings
+
+
+def intake_buffer(settings: Settings) -> IntakeBuffer:
+    """Make the buffer of this process. It connects on first use."""
+    if not is_redis(settings.broker_url):
+        from tasks.buffer.rabbitmq_queue import IntakeQueue
+        from tasks.buffer.receipts import Receipts
+
+        receipts = Receipts(settings.cache_url)
+        return IntakeQueue(
+            settings.broker_url, limit=settings.intake_buffer_limit, receipts=receipts
+        )
+    from tasks.buffer.redis_stream import IntakeStream
+
+    return IntakeStream(settings.broker_url, limit=settings.intake_buffer_limit)

@@ -1,0 +1,290 @@
+"""The intake buffer on RabbitMQ: a durable quorum queue with publisher confirms.
+
+Guarantees that `put` returns only after the queue has confirmed every message, and that a
+message leaves the queue only when it is acknowledged, after the database's commit. Celery has
+no part in it: whatever is in the queue is a request, not a task.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+from uuid import UUID
+
+import kombu
+from amqp import Message
+from amqp.exceptions import AMQPError, NotFound
+
+from ledger.buffer.entries import Buffered, Kept, Waiting, decode, encode
+from ledger.errors import Overloaded, Unavailable, Unreadable
+from tasks.buffer.receipts import Receipts
+
+QUEUE: Final = "intake"
+ASIDE: Final = "intake.aside"
+"""What could not be read, for a person to look at."""
+_TIMEOUT_S: Final = 1.5
+"""For connecting, and for each answer. Half of what a request may wait, for it is tried twice."""
+_NO_MORE_AFTER_S: Final = 0.1
+_PERSISTENT: Final = 2
+_CONSUMING_HEARTBEAT_S: Final = 60
+"""By this RabbitMQ finds out that a machine has vanished with what it had taken. A drain, for
+which alone the link is open, says something more often than that."""
+_FULL: Final = "As many requests as may be buffered are waiting."
+_MANY_DELIVERIES: Final = 2**31 - 1
+"""A request that is delivered again and again is isolated by the drain, never dropped."""
+
+
+class IntakeQueue:
+    """The buffer of all processes that share one RabbitMQ. It connects on first use."""
+
+    def __init__(self, broker_url: str, *, limit: int, receipts: Receipts) -> None:
+        """Take the broker's address, and how many requests may wait."""
+        self._limit = limit
+        self._receipts = receipts
+        # No heartbeats where nobody would send them, while the link is idle.
+        self._publishing = _Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
+        self._consuming = _Link(
+            broker_url, self._declare, confirms=False, heartbeat_s=_CONSUMING_HEARTBEAT_S
+        )
+        self._held: set[int] = set()
+        """Delivery tags of what `first` has returned and nobody has removed."""
+
+    def put(self, requests: Sequence[Buffered]) -> list[Kept]:
+        """Keep all of them, see `ledger.buffer.entries.IntakeBuffer`.
+
+        A repeat is kept once more, which does no harm: a receipt says what a key stands for,
+        not that the queue still has it.
+        """
+        known = self._receipts.find([each.id for each in requests])
+        new: dict[UUID, Buffered] = {}
+        for each in requests:
+            # Another content under a known key is going to be refused, so it must not be kept.
+            if each.id not in known or known[each.id].is_repeated_by(each.request):
+                new.setdefault(each.id, each)
+        with self._publishing.in_use():
+            contents = [encode(known.get(id, each)) for id, each in new.items()]
+            self._publishing.retried_once(lambda link: self._publish_within_limit(link, contents))
+        self._receipts.write([each for id, each in new.items() if id not in known])
+        return [
+            Kept(known[each.id], is_new=False)
+            if each.id in known
+            else Kept(known.setdefault(each.id, new[each.id]), is_new=True)
+            for each in requests
+        ]
+
+    def find(self, id: UUID) -> Buffered | None:
+        """The request with this id, as far as there is a receipt of it."""
+        return self._receipts.find([id]).get(id)
+
+    def first(self, limit: int) -> list[Waiting]:
+        """The entries that wait longest; they are this process's until they are released."""
+        if self._held:
+            self.release()
+        with self._consuming.in_use():
+            messages = self._consuming.retried_once(lambda link: _take(link, limit))
+        self._held = {message.delivery_tag for message in messages}
+        return [Waiting(message.delivery_tag, _bytes(message.body)) for message in messages]
+
+    def remove(self, entries: Sequence[Waiting]) -> None:
+        """Acknowledge entries."""
+        with self._consuming.in_use():
+            for entry in entries:
+                self._acknowledge(entry)
+        self._receipts.remove([id for each in entries if (id := _id_in(each.content))])
+
+    def release(self) -> None:
+        """Put back into the queue what is held here, by closing the link that holds it."""
+        self._consuming.close()
+        self._held = set()
+
+    def set_aside(self, entry: Waiting) -> None:
+        """Move an entry to the queue ASIDE."""
+        with self._publishing.in_use():
+            self._publishing.retried_once(lambda link: _publish(link, ASIDE, [entry.content]))
+        with self._consuming.in_use():
+            self._acknowledge(entry)
+
+    def count(self) -> int:
+        """How many wait."""
+        with self._publishing.in_use():
+            return int(self._publishing.retried_once(_count))
+
+    def close(self) -> None:
+        """Let go of connections; what `first` has returned goes back into the queue."""
+        self.release()
+        with self._publishing.in_use():
+            self._publishing.close()
+        self._receipts.close()
+
+    def _publish_within_limit(self, link: _Link, contents: Sequence[bytes]) -> None:
+        if _count(link) + len(contents) > self._limit:
+            raise Overloaded(_FULL)
+        _publish(link, QUEUE, contents)
+
+    def _acknowledge(self, entry: Waiting) -> None:
+        # On a new link the tag would name another message; the old one is in the queue again.
+        tag = entry.ticket
+        if isinstance(tag, int) and tag in self._held and self._consuming.is_open():
+            self._consuming.channel.basic_ack(tag)
+            self._held.discard(tag)
+
+    def _declare(self, connection: Any) -> None:
+        # The bound that counts is ours. This one is for when many count at the same time: it
+        # refuses message by message, and so may take in a part of a batch.
+        bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
+        _declare_quorum(connection, QUEUE, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
+        _declare_quorum(connection, ASIDE, {})
+
+
+class _Link:
+    """One connection with one channel, opened when needed and again after it broke."""
+
+    def __init__(
+        self, url: str, declare: Callable[[Any], None], *, confirms: bool, heartbeat_s: int
+    ) -> None:
+        self._url = url
+        self._heartbeat_s = heartbeat_s
+        self._declare = declare
+        self._confirms = confirms
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self.channel: Any = None
+        self.published = 0
+        """How many messages the open channel has been given."""
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep other threads off; what breaks meanwhile is closed and said to be away."""
+        if not self._lock.acquire(timeout=2 * _TIMEOUT_S):
+            raise Unavailable("The broker is slow: others wait for it already.")
+        try:
+            yield
+        except (AMQPError, OSError) as error:
+            self.close()
+            raise Unavailable("The broker is away.") from error
+        finally:
+            self._lock.release()
+
+    def retried_once(self, action: Callable[[_Link], Any]) -> Any:
+        """Do it on the open link, or on a new one: an old one may have broken unnoticed."""
+        if self.is_open():
+            with suppress(AMQPError, OSError):
+                return action(self)
+            self.close()
+        self._open()
+        return action(self)
+
+    def is_open(self) -> bool:
+        return self.channel is not None
+
+    def close(self) -> None:
+        connection, self._connection, self.channel = self._connection, None, None
+        if connection is not None:
+            connection.collect()  # without a farewell, which would wait for an answer
+
+    def drain(self, timeout_s: float) -> None:
+        """Wait for what the broker says next. Raises: TimeoutError: when it says nothing."""
+        self._connection.drain_events(timeout=timeout_s)
+
+    def _open(self) -> None:
+        client = kombu.Connection(
+            self._url, connect_timeout=_TIMEOUT_S, heartbeat=self._heartbeat_s
+        )
+        self._connection = client.transport.establish_connection()
+        self._connection.sock.settimeout(_TIMEOUT_S)
+        self._declare(self._connection)
+        self.channel = self._connection.channel()
+        if self._confirms:
+            self.channel.confirm_select()
+        self.published = 0
+
+
+def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> None:
+    """Make the queue where there is none. One that stands keeps the bounds it was made with."""
+    try:
+        # A declaration that is refused closes its channel: each has one of its own.
+        connection.channel().queue_declare(name, passive=True)
+    except NotFound:
+        connection.channel().queue_declare(
+            name,
+            durable=True,
+            auto_delete=False,
+            arguments={"x-queue-type": "quorum"} | arguments,
+        )
+
+
+def _count(link: _Link) -> int:
+    return int(link.channel.queue_declare(QUEUE, passive=True).message_count)
+
+
+def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
+    """Publish to a queue and wait until each message is confirmed.
+
+    Raises: Unavailable: when the queue refuses one. TimeoutError: when it says nothing.
+    """
+    confirms = _Confirms()
+    with confirms.heard_on(link.channel):
+        for content in contents:
+            message = Message(content, delivery_mode=_PERSISTENT)
+            link.channel.basic_publish(message, routing_key=queue)
+            link.published += 1
+            confirms.open.add(link.published)
+        deadline_s = time.monotonic() + _TIMEOUT_S * (1 + len(contents) / 1000)
+        while confirms.open:
+            link.drain(max(deadline_s - time.monotonic(), 0.001))
+    if confirms.refused:  # not Overloaded, which says that nothing was kept
+        raise Unavailable("The broker refused a part of it.")
+
+
+class _Confirms:
+    """What a channel has still to confirm, by the numbers that both sides count."""
+
+    def __init__(self) -> None:
+        self.open: set[int] = set()
+        self.refused = 0
+
+    @contextmanager
+    def heard_on(self, channel: Any) -> Iterator[None]:
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        try:
+            yield
+        finally:
+            channel.events["basic_ack"].discard(self._on_ack)
+            channel.events["basic_nack"].discard(self._on_nack)
+
+    def _on_ack(self, number: int, multiple: bool) -> None:  # noqa: FBT001 - amqp's signature
+        self.open = (
+            {each for each in self.open if each > number} if multiple else (self.open - {number})
+        )
+
+    def _on_nack(self, number: int, multiple: bool) -> None:  # noqa: FBT001 - amqp's signature
+        before = len(self.open)
+        self._on_ack(number, multiple)
+        self.refused += before - len(self.open)
+
+
+def _take(link: _Link, limit: int) -> list[Any]:
+    """Up to `limit` messages, unacknowledged, as fast as the broker pushes them."""
+    messages: list[Any] = []
+    link.channel.basic_qos(0, limit, a_global=False)
+    consumer = link.channel.basic_consume(QUEUE, callback=messages.append)
+    with suppress(TimeoutError):  # what is there has come
+        while len(messages) < limit:
+            link.drain(_NO_MORE_AFTER_S)
+    link.channel.basic_cancel(consumer)
+    return messages
+
+
+def _bytes(body: bytes | str) -> bytes:
+    return body if isinstance(body, bytes) else body.encode()
+
+
+def _id_in(content: bytes) -> UUID | None:
+    try:
+        return decode(content).id
+    except Unreadable:
+        return None

@@ -1,0 +1,155 @@
+"""The intake buffer on Redis: a stream that keeps the order, and a hash that keeps the requests.
+
+Guarantees that an entry is there until it is removed: a stream, unlike a queue of the Celery
+transport, is read without being taken out. Two scripts keep stream and hash in step, for Redis
+runs a script as a whole. How durable it is, is the broker's: `appendfsync always` makes it so.
+
+A consumer group would add nothing: one drain at a time reads from the head, and what it has
+committed it removes, in that order (XRANGE and XDEL do both).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, cast
+from uuid import UUID
+
+import redis
+
+from ledger.buffer.entries import Buffered, Kept, Waiting, decode, encode
+from ledger.errors import Overloaded, Unavailable, Unreadable
+from resilience.redis_client import connect
+
+STREAM: Final = "truepenny:intake"
+"""Entries of one field: the id of a request, in the order in which requests came."""
+REQUESTS: Final = "truepenny:intake:requests"
+"""What was asked for, by id."""
+ASIDE: Final = "truepenny:intake:aside"
+"""What could not be read, for a person to look at."""
+_TIMEOUT_S: Final = 1.0
+_MAX_CONNECTIONS: Final = 8
+
+# KEYS: stream, hash. ARGV: the most that may wait, then pairs of id and content.
+# Returns: what is kept under each id if it was kept before, else false; or "full".
+_PUT = """
+local new = 0
+for i = 2, #ARGV, 2 do
+    if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 0 then new = new + 1 end
+end
+if redis.call('XLEN', KEYS[1]) + new > tonumber(ARGV[1]) then return 'full' end
+local kept = {}
+for i = 2, #ARGV, 2 do
+    local before = redis.call('HGET', KEYS[2], ARGV[i])
+    if not before then
+        redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+        redis.call('XADD', KEYS[1], '*', 'id', ARGV[i])
+    end
+    kept[#kept + 1] = before
+end
+return kept
+"""
+
+# KEYS: stream, hash. ARGV: the most to return. Returns: entry, id and content of each.
+_FIRST = """
+local found = {}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])) do
+    local id = entry[2][2]
+    found[#found + 1] = {entry[1], id, redis.call('HGET', KEYS[2], id)}
+end
+return found
+"""
+
+
+class IntakeStream:
+    """The buffer of all processes that share one Redis. It connects on first use."""
+
+    def __init__(self, broker_url: str, *, limit: int) -> None:
+        """Take the broker's address, and how many requests may wait."""
+        self._limit = limit
+        # Blocking: with more threads than connections, some wait for their turn.
+        self._client = connect(
+            broker_url,
+            _TIMEOUT_S,
+            pool=redis.BlockingConnectionPool,
+            timeout=_TIMEOUT_S,
+            max_connections=_MAX_CONNECTIONS,
+            socket_keepalive=True,
+        )
+        self._put = self._client.register_script(_PUT)
+        self._first = self._client.register_script(_FIRST)
+
+    def put(self, requests: Sequence[Buffered]) -> list[Kept]:
+        """Keep all of them, or none, see `ledger.buffer.entries.IntakeBuffer`."""
+        pairs = [part for each in requests for part in (str(each.id), encode(each))]
+        with _translated():
+            kept: Any = self._put(keys=[STREAM, REQUESTS], args=[self._limit, *pairs])
+        if kept == b"full":
+            raise Overloaded("As many requests as may be buffered are waiting.")
+        return [
+            Kept(each, is_new=True) if before is None else Kept(_read(before, each), is_new=False)
+            for each, before in zip(requests, kept, strict=True)
+        ]
+
+    def find(self, id: UUID) -> Buffered | None:
+        """The request with this id."""
+        with _translated():
+            found = cast(bytes | None, self._client.hget(REQUESTS, str(id)))
+        try:
+            return None if found is None else decode(found)
+        except Unreadable as error:
+            raise Unavailable("What is buffered cannot be read here.") from error
+
+    def first(self, limit: int) -> list[Waiting]:
+        """The entries that wait longest, in order."""
+        with _translated():
+            found: Any = self._first(keys=[STREAM, REQUESTS], args=[limit])
+        return [Waiting((entry, id), content or b"") for entry, id, content in found]
+
+    def remove(self, entries: Sequence[Waiting]) -> None:
+        """Forget entries."""
+        if entries:
+            tickets = [cast(tuple[bytes, bytes], each.ticket) for each in entries]
+            with _translated(), self._client.pipeline(transaction=True) as pipeline:
+                pipeline.xdel(STREAM, *(entry for entry, _ in tickets))
+                pipeline.hdel(REQUESTS, *(id.decode() for _, id in tickets))
+                pipeline.execute()
+
+    def release(self) -> None:
+        """Do nothing: what was read is still in its place."""
+
+    def set_aside(self, entry: Waiting) -> None:
+        """Move an entry to ASIDE."""
+        name, id = cast(tuple[bytes, bytes], entry.ticket)
+        with _translated(), self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(ASIDE, id.decode(), entry.content.decode("latin-1"))
+            pipeline.xdel(STREAM, name)
+            pipeline.hdel(REQUESTS, id.decode())
+            pipeline.execute()
+
+    def count(self) -> int:
+        """How many wait."""
+        with _translated():
+            return self._client.xlen(STREAM)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client.close()
+
+
+def _read(kept: bytes, repeat: Buffered) -> Buffered:
+    """What is kept; where a newer version wrote it, what repeats it is all that can be shown."""
+    try:
+        return decode(kept)
+    except Unreadable:
+        return repeat
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.exceptions.OutOfMemoryError as error:
+        raise Overloaded("The broker's memory is full.") from error
+    except redis.RedisError as error:
+        raise Unavailable("The broker is away.") from error

@@ -1,0 +1,102 @@
+"""Drives batches as the workers do, without broker or Celery: a step's result says what is next."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from ledger import isolation, recovery, steps
+from ledger.errors import Disposition, disposition
+from ledger.ids import new_id
+from ledger.postgres.database import transaction
+from ledger.states import STEPS, State, steps_from
+
+MAX_RETRIES = 20
+
+
+@dataclass
+class Driver:
+    """A worker that runs one chain after the other until nothing follows from any of them."""
+
+    engine: Engine
+    worker: str = "driver"
+    errors: list[Exception] = field(default_factory=list)
+    """What the steps raised, but for what was tried again."""
+    retried: list[Exception] = field(default_factory=list)
+    _batches: deque[tuple[State, UUID]] = field(default_factory=deque)
+
+    def drive(self, state: State = "accepted", batch_id: UUID | None = None) -> None:
+        """Run the chain of this batch, or of a new one, and all that follow from it."""
+        self._batches.append((state, batch_id or new_id()))
+        while self._batches:
+            self._run_chain(*self._batches.popleft())
+
+    def redrive(self, *, stuck_after_s: float = 0.0) -> list[recovery.Redrive]:
+        """Scan for what stands still and drive it on."""
+        with transaction(self.engine) as connection:
+            found = recovery.redrive_stuck(
+                connection, stuck_after_s=stuck_after_s, worker=self.worker
+            )
+        for redrive in found:
+            if redrive.failed:
+                self.roll_back(redrive.batch_id)
+            else:
+                self.drive(redrive.state, redrive.batch_id)
+        return found
+
+    def roll_back(self, batch_id: UUID) -> None:
+        batches = [batch_id]
+        while batches:
+            batch = batches.pop()
+            try:
+                with transaction(self.engine) as connection:
+                    steps.roll_back(connection, batch)
+            except Exception as error:  # noqa: BLE001 - as in tasks/chain.py
+                self._note(error)
+                with transaction(self.engine) as connection:
+                    batches += isolation.isolate_roll_back(
+                        connection, batch, error, worker=self.worker
+                    )
+
+    def _run_chain(self, state: State, batch_id: UUID) -> None:
+        for step in steps_from(state):
+            progress = self._run_step(step, batch_id)
+            if progress is None:
+                return
+            if progress.more:
+                self._batches.append(("accepted", new_id()))
+            if progress.failed:
+                self.roll_back(batch_id)
+            if not progress.left:
+                return
+
+    def _run_step(self, step: str, batch_id: UUID) -> steps.Progress | None:
+        """Returns: the step's result; None when its batch was cut up instead."""
+        name, start, _ = next(row for row in STEPS if row[0] == step)
+        attempt = 0
+        while True:
+            try:
+                with transaction(self.engine) as connection:
+                    return steps.run_step(
+                        connection, name, batch_id, worker=self.worker, attempt=attempt
+                    )
+            except Exception as error:  # noqa: BLE001 - as in tasks/chain.py
+                if disposition(error) is Disposition.RETRY and attempt < MAX_RETRIES:
+                    attempt += 1
+                    self.retried.append(error)
+                    continue
+                self._note(error)
+                with transaction(self.engine) as connection:
+                    halves = isolation.isolate_step(connection, name, batch_id, worker=self.worker)
+                self._batches.extend((start, half) for half in halves)
+                if not halves:
+                    self.roll_back(batch_id)
+                return None
+
+    def _note(self, error: Exception) -> None:
+        if disposition(error) is not Disposition.REJECT:
+            raise error
+        self.errors.append(error)

@@ -1,0 +1,194 @@
+"""Books that a test may spoil as only a hand can: a bank with a bit of everything, and scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.engine import make_url
+
+from ledger import wallets
+from ledger.ids import new_id
+from ledger.postgres.database import autocommit, transaction
+from ledger.reconciliation import runs
+from ledger.reconciliation import scan as scan_module
+from ledger.reconciliation.findings import Finding
+from ledger.reconciliation.runs import Reconciliation, Trigger
+from ledger.wallets import Wallet
+from stack.servers.own import Servers
+from testing.bank import Bank
+from testing.servers.databases import copied_database, engine_on
+
+
+@dataclass
+class Books:
+    """A bank whose wallets and transfers a test knows by name, with a hand that may do anything."""
+
+    bank: Bank
+    superuser: Engine
+    ids: dict[str, UUID]
+    """Of everything that has a name here."""
+    url: str = field(repr=False)
+
+    def run_up_to(self, state: str) -> None:
+        """Run the chain of what was accepted until it is in this state."""
+        run_up_to(self.bank, state)
+
+    def spoil(self, *statements: str) -> None:
+        """Run SQL that no trigger and no foreign key keeps from anything."""
+        with self.superuser.begin() as connection:
+            connection.execute(text("SET session_replication_role = replica"))
+            for statement in statements:
+                names = {name: id for name, id in self.ids.items() if f":{name}" in statement}
+                connection.execute(text(statement), names)
+
+    def begin(self, trigger: Trigger = "operator") -> Reconciliation:
+        with transaction(self.bank.engine) as connection:
+            return runs.begin(connection, trigger)[0]
+
+    def go_on(self, *, works_for_s: float = 60.0, every_s: float = 3600.0) -> list[Finding]:
+        """Go on with the run that is under way. Returns: what was found meanwhile."""
+        found: list[Finding] = []
+        scan_module.work(self.bank.engine, every_s=every_s, works_for_s=works_for_s, found=found)
+        return found
+
+    def scan(self, trigger: Trigger = "operator") -> list[Finding]:
+        """A whole run. Returns: what it found."""
+        run = self.begin(trigger)
+        found = self.go_on()
+        assert self.run(run.id).state == "finished"
+        assert self.recorded(run.id) == found
+        return found
+
+    def run(self, run_id: UUID) -> Reconciliation:
+        with transaction(self.bank.engine) as connection:
+            return runs.get(connection, run_id)
+
+    def latest(self) -> Reconciliation:
+        with transaction(self.bank.engine) as connection:
+            run = runs.latest(connection)
+        assert run
+        return run
+
+    def recorded(self, run_id: UUID) -> list[Finding]:
+        with transaction(self.bank.engine) as connection:
+            return runs.findings_of(connection, run_id)
+
+    def named(self, finding: Finding) -> tuple[str, str, str]:
+        """(kind, what it is about by its name here, action)."""
+        names = {id: name for name, id in self.ids.items()}
+        about = finding.wallet_id or finding.transfer_id
+        return finding.kind, names[about] if about else str(finding.asset), finding.action
+
+    def frozen(self) -> set[str]:
+        """The names of the wallets that are frozen."""
+        with autocommit(self.bank.engine) as connection:
+            ids = set(
+                connection.scalars(text("SELECT id::text FROM wallets WHERE status = 'frozen'"))
+            )
+        return {name for name, id in self.ids.items() if str(id) in ids}
+
+    def row(self, wallet: str) -> str:
+        """Everything of a wallet."""
+        with autocommit(self.bank.engine) as connection:
+            query = text("SELECT wallets::text FROM wallets WHERE id = :id")
+            return str(connection.execute(query, {"id": self.ids[wallet]}).scalar_one())
+
+    def bank_sum(self) -> int:
+        """What the balances of all dollar wallets add up to."""
+        with autocommit(self.bank.engine) as connection:
+            query = text("SELECT sum(balance) FROM wallets WHERE asset = 'USD'")
+            return int(connection.execute(query).scalar_one())
+
+    @contextmanager
+    def held(self, wallet: str) -> Iterator[Connection]:
+        """Hold a wallet's lock as a step does that does not go on."""
+        with transaction(self.bank.engine) as connection:
+            hold = text("SELECT FROM wallets WHERE id = :id FOR NO KEY UPDATE")
+            connection.execute(hold, {"id": self.ids[wallet]})
+            yield connection
+
+
+def run_up_to(bank: Bank, state: str) -> UUID:
+    """Run the chain of what was accepted until it is in this state. Returns: its batch."""
+    batch = new_id()
+    for step, end in (("reserve", "reserved"), ("deduct", "deducted"), ("credit", "credited")):
+        bank.step(step, batch)
+        if end == state:
+            break
+    return batch
+
+
+def write_books(bank: Bank) -> dict[str, UUID]:
+    """Make some wallets, and a transfer in each state. Returns: their ids, by name."""
+    source, destination = bank.wallet(100_00), bank.wallet(50_00)
+    other, another, back = bank.wallet(70_00), bank.wallet(), bank.wallet()
+    ids = {"source": source.id, "destination": destination.id, "back": back.id}
+    ids |= {"other": other.id, "another": another.id, "external": bank.external["USD"].id}
+    [ids["settled"]] = bank.accept(bank.request(other, another, 20_00))
+    [ids["committed"]] = bank.accept(bank.request(source, destination, 10_00))
+    bank.settle()
+    [ids["rolled_back"]] = bank.accept(bank.request(source, back, 5_00))
+    _roll_back(bank, frozen=back)
+    [ids["rejected"]] = bank.accept(bank.request(source, destination, 1_000_00))
+    amounts = {"credited": 1_00, "deducted": 2_00, "reserved": 3_00, "accepted": 4_00}
+    for state, amount in amounts.items():
+        [ids[state]] = bank.accept(bank.request(source, destination, amount))
+        if state != "accepted":
+            run_up_to(bank, state)
+    with autocommit(bank.engine) as connection:
+        transit = text("SELECT id FROM wallets WHERE kind = 'transit' AND asset = 'USD'")
+        ids["transit"] = UUID(str(connection.execute(transit).scalar_one()))
+    bank.audit()
+    return ids
+
+
+def _roll_back(bank: Bank, *, frozen: Wallet) -> None:
+    """Let what was accepted fail at commit, since its destination is frozen by then."""
+    batch = run_up_to(bank, "credited")
+    with transaction(bank.engine) as connection:
+        wallets.freeze(connection, frozen.id)
+    bank.step("commit", batch)
+    bank.roll_back(batch)
+    with transaction(bank.engine) as connection:
+        wallets.unfreeze(connection, frozen.id)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Books that were written once, to be copied by each test."""
+
+    template: str
+    ids: dict[str, UUID]
+    external: Wallet
+
+
+@pytest.fixture(scope="session")
+def written(template_url: str) -> Iterator[Written]:
+    with copied_database(template_url) as url:
+        with engine_on(url) as engine:
+            bank = Bank(engine)
+            ids = write_books(bank)
+        template = make_url(url).database
+        assert template
+        yield Written(template, ids, bank.external["USD"])
+
+
+@pytest.fixture
+def books(template_url: str, written: Written, servers: Servers) -> Iterator[Books]:
+    # The server's own account, of which `servers` knows the password and the address the port.
+    password = make_url(servers.postgres().superuser_url).password
+    with copied_database(template_url, template=written.template) as url, engine_on(url) as engine:
+        superuser = create_engine(
+            make_url(url).set(
+                drivername="postgresql+psycopg2", username="postgres", password=password
+            )
+        )
+        bank = Bank(engine)
+        bank.external["USD"] = written.external
+        yield Books(bank, superuser, dict(written.ids), url)
+        superuser.dispose()

@@ -1,0 +1,1 @@
+"""Fakes of outside services, over real HTTP on loopback."""

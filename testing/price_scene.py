@@ -1,0 +1,140 @@
+"""What a test of prices has at hand: real stores, its own where it breaks them, and a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+
+from ledger.postgres.database import build_engine, transaction
+from prices.lookup import PriceLookup, build_price_lookup
+from prices.refresher import Refresher
+from prices.stores.cache import PriceCache, connect
+from prices.stores.database import PriceTable
+from settings import FALLBACK_PRICES
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from testing.servers.breakable import Breakable, breakable
+from testing.servers.shared import migrate
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+FALLBACK = {"BTCUSDT": "60000", "ETHUSDT": "2500"}
+
+
+def refresher(
+    cache_url: str, engine: Engine, *urls: str, symbols: Sequence[str] = SYMBOLS
+) -> Refresher:
+    """A refresher as a worker's process has one."""
+    return Refresher(
+        symbols=symbols,
+        urls=urls,
+        jump_limit=Decimal("0.1"),
+        shelf=PriceCache(connect(cache_url, timeout_s=0.5)),
+        archive=PriceTable(engine),
+    )
+
+
+def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
+    """A refresher as one that asks a fake has it: it leaves nothing behind that lasts."""
+    return Refresher(
+        symbols=SYMBOLS,
+        urls=urls,
+        jump_limit=Decimal("0.1"),
+        shelf=PriceCache(connect(cache_url, timeout_s=0.5), kept_s=kept_s),
+        archive=None,
+    )
+
+
+def board(cache_url: str, engine: Engine) -> PriceLookup:
+    """A board as a process of the API has one."""
+    return build_price_lookup(
+        symbols=SYMBOLS, fallback_prices=FALLBACK, cache_url=cache_url, engine=engine
+    )
+
+
+def put_live_prices(cache_url: str) -> None:
+    """Put the prices of the default symbols into the cache, as a look at Binance would."""
+    shelf = PriceCache(connect(cache_url, timeout_s=5))
+    turn = shelf.begin(tuple(FALLBACK_PRICES), ["all"])
+    assert turn is not None
+    prices = {symbol: Decimal(price) for symbol, price in FALLBACK_PRICES.items()}
+    shelf.end(turn, prices=prices, suspicions={}, pauses={})
+
+
+def sources(board: PriceLookup) -> set[str]:
+    return {quote.source for quote in board.quotes()}
+
+
+def make_rows_older(engine: Engine, *, by_s: int) -> None:
+    """Set the last known prices back in time, as if they had been asked for earlier."""
+    with transaction(engine) as connection:
+        change = text("UPDATE last_prices SET as_of = as_of - make_interval(secs => :by_s)")
+        connection.execute(change, {"by_s": by_s})
+
+
+@pytest.fixture(scope="session")
+def price_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]:
+    """A cache and a migrated database that only tests of prices use, and may break."""
+    folder = servers_folder / "prices"
+    folder.mkdir(mode=0o711)
+    servers = Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
+    with (
+        breakable(servers.postgres(), folder / "postgres.log") as database,
+        breakable(servers.cache(), folder / "cache.log") as cache,
+    ):
+        migrate(database.url)
+        yield cache, database
+
+
+@pytest.fixture
+def cache_and_database(
+    price_servers: tuple[Breakable, Breakable],
+) -> Iterator[tuple[Breakable, Breakable, Engine]]:
+    """Those servers without a price in them, and connections to the database."""
+    cache, database = price_servers
+    engine = build_engine(database.url, application_name="test", pool_size=4)
+    with transaction(engine) as connection:
+        connection.execute(text("DELETE FROM last_prices"))
+    with closing(redis.Redis.from_url(cache.url)) as client:
+        client.flushall()
+    yield cache, database, engine
+    engine.dispose()
+
+
+@contextmanager
+def frozen(*servers: Breakable) -> Iterator[None]:
+    for server in servers:
+        server.freeze()
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.thaw()
+
+
+@contextmanager
+def killed(*servers: Breakable) -> Iterator[None]:
+    for server in servers:
+        server.kill()
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.start()
+
+
+@contextmanager
+def full(cache: Breakable) -> Iterator[None]:
+    """A cache that has evicted all it had and takes no more."""
+    with closing(redis.Redis.from_url(cache.url)) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", "64mb")

@@ -1,0 +1,80 @@
+"""Two transactions at once, in an order that the test decides and the database proves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, text
+
+from ledger.postgres.database import autocommit, transaction
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+PATIENCE_S = 10.0
+
+
+def second_waits_for_first(
+    engine: Engine, first: Callable[[Connection], A], second: Callable[[Connection], B]
+) -> tuple[A, B]:
+    """Run `second` in a thread while `first` has done its work but not committed it.
+
+    Commits the first once the second is seen to wait for it in the database. Fails when it
+    never waits: then nothing keeps the two apart.
+    """
+    with meanwhile(engine, second) as start:
+        with transaction(engine) as connection:
+            one = first(connection)
+            running = start()
+            wait_until_blocked(engine, unless=running)
+        return one, running.result(PATIENCE_S)
+
+
+def both_at_once(
+    engine: Engine, first: Callable[[Connection], A], second: Callable[[Connection], B]
+) -> tuple[A, B]:
+    """Run `second` from start to commit while `first` has done its work but not committed it."""
+    with meanwhile(engine, second) as start, transaction(engine) as connection:
+        one = first(connection)
+        return one, start().result(PATIENCE_S)
+
+
+@contextmanager
+def meanwhile(engine: Engine, work: Callable[[Connection], B]) -> Iterator[Callable[[], Future[B]]]:
+    """A start button for `work`, which then runs in a transaction and thread of its own."""
+
+    def run() -> B:
+        with transaction(engine) as connection:
+            return work(connection)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield lambda: pool.submit(run)
+
+
+def wait_until_blocked(
+    engine: Engine,
+    *,
+    unless: Future[Any] | None = None,
+    transactions: int = 1,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Wait until so many transactions of this database wait for a lock."""
+    deadline = time.monotonic() + patience_s
+    with autocommit(engine) as connection:
+        while time.monotonic() < deadline:
+            if connection.execute(_BLOCKED).scalar_one() >= transactions:
+                return
+            if unless is not None and unless.done():
+                raise AssertionError(f"it did not wait: {unless.exception() or unless.result()!r}")
+            time.sleep(0.005)
+    raise AssertionError("nobody waits for a lock")
+
+
+_BLOCKED = text("""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+""")

@@ -1,0 +1,202 @@
+"""Both kinds of broker, each a real one that a test may look into, empty, fill, kill and freeze."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import amqp
+import pytest
+import redis
+
+from stack.servers.home import Home, find_home
+from stack.servers.ports import free_port
+from stack.servers.valkey import BROKER_ROLE, Valkey
+from tasks.broker import queues
+from tasks.buffer import rabbitmq_queue
+from testing.servers.breakable import Breakable, breakable
+from testing.servers.rabbitmq import RabbitMQ
+
+KINDS = ("redis", "rabbitmq")
+_MEMORY = "32mb"
+_SIZES = (1_000_000, 10_000, 100, 1)
+_PIECES = 200
+"""More of one size fit only when room was made meanwhile."""
+
+
+class Broker(Protocol):
+    """One broker; how each kind does it is its own affair."""
+
+    @property
+    def process(self) -> Breakable: ...
+
+    @property
+    def url(self) -> str: ...
+
+    def waiting(self, queue: str) -> int:
+        """How many messages of the queue nobody has taken yet."""
+
+    def unacknowledged(self) -> int:
+        """How many messages workers have taken and not acknowledged, about now."""
+
+    def purge(self, queue: str) -> int:
+        """Throw away what nobody has taken yet. Returns: how many messages that were."""
+
+    def empty(self) -> None:
+        """Throw away everything, the queues themselves too."""
+
+    def fill(self) -> None:
+        """Use up the memory, so that nothing can be published."""
+
+    def make_room(self) -> None:
+        """Give back what `fill` took."""
+
+
+class RedisBroker:
+    """A Redis with little memory, so that it is soon full."""
+
+    def __init__(self, process: Breakable) -> None:
+        self.process = process
+        self.client = redis.Redis.from_url(process.url, socket_timeout=5)
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    def waiting(self, queue: str) -> int:
+        return int(self.client.llen(queue))
+
+    def unacknowledged(self) -> int:
+        return int(self.client.hlen("unacked"))
+
+    def purge(self, queue: str) -> int:
+        with self.client.pipeline() as both:
+            both.llen(queue)
+            both.delete(queue)
+            return int(both.execute()[0])
+
+    def empty(self) -> None:
+        self.client.flushall()
+
+    def fill(self) -> None:
+        # First in large pieces, then in ever smaller ones, until nothing at all goes in. The
+        # server gives back the buffer of a large command seconds later: with large ones again.
+        size = 0
+        while size < len(_SIZES):
+            try:
+                for _ in range(_PIECES):
+                    self.client.rpush("filler", bytes(_SIZES[size]))
+            except redis.exceptions.OutOfMemoryError:
+                size += 1
+            else:
+                size = max(size - 1, 0)
+
+    def make_room(self) -> None:
+        self.client.delete("filler")
+
+
+class RabbitBroker:
+    """A RabbitMQ, whose memory is full when its limit is below what it uses."""
+
+    def __init__(self, server: RabbitMQ, process: Breakable) -> None:
+        self._server = server
+        self.process = process
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    def waiting(self, queue: str) -> int:
+        def count(channel: amqp.Channel) -> int:
+            answer: Any = channel.queue_declare(queue, passive=True)
+            return int(answer.message_count)
+
+        return self._ask(count)
+
+    def unacknowledged(self) -> int:
+        return self._server.unacknowledged()
+
+    def purge(self, queue: str) -> int:
+        return self._ask(lambda channel: channel.queue_purge(queue))
+
+    def empty(self) -> None:
+        # Not deleted: where quorum queues are deleted and declared again and again, RabbitMQ
+        # 3.10 may refuse a name from then on (`cluster_not_formed`) until it is started anew.
+        try:
+            for name in (*queues.HINTS, rabbitmq_queue.QUEUE, rabbitmq_queue.ASIDE):
+                self.purge(name)
+        except (OSError, amqp.AMQPError):
+            # A queue that came back dead from a kill (see workers/queue_repair.py) cannot be
+            # emptied, and nobody replaces it where no worker runs.
+            self.process.kill()
+            self._server.forget()
+            self.process.start()
+
+    def fill(self) -> None:
+        self._server.limit_memory("1")
+
+    def make_room(self) -> None:
+        self._server.limit_memory()
+
+    def connections_without_consumer(self) -> set[str]:
+        """The connections, by their names in RabbitMQ, that only publish."""
+        return self._server.connections_without_consumer()
+
+    def close_connection(self, name: str) -> None:
+        """Close one connection from the server's side."""
+        self._server.close_connection(name)
+
+    def _ask(self, question: Callable[[amqp.Channel], Any]) -> int:
+        """Ask on a channel of its own: to ask after what is not there closes the channel."""
+        with self._server.connect() as connection:
+            try:
+                return int(question(connection.channel()) or 0)
+            except amqp.NotFound:
+                return 0
+
+
+@pytest.fixture(scope="session")
+def brokers_place(servers_folder: Path) -> Home:
+    folder = servers_folder / "brokers"
+    folder.mkdir(mode=0o711)
+    return find_home(folder, say=print)
+
+
+@pytest.fixture(scope="session")
+def redis_broker(brokers_place: Home, servers_folder: Path) -> Iterator[RedisBroker]:
+    with own_redis(brokers_place, servers_folder / "breakable-redis.log") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def rabbit_broker(brokers_place: Home, servers_folder: Path) -> Iterator[RabbitBroker]:
+    with own_rabbitmq(brokers_place, servers_folder / "rabbitmq.log") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """One kind after the other, empty at the start of each module."""
+    found: Broker = request.getfixturevalue(
+        {"redis": "redis_broker", "rabbitmq": "rabbit_broker"}[request.param]
+    )
+    found.empty()
+    return found
+
+
+@contextmanager
+def own_redis(place: Home, log: Path) -> Iterator[RedisBroker]:
+    role = BROKER_ROLE.replace("512mb", _MEMORY)
+    server = Valkey("breakable-redis", role, place, free_port(), secrets.token_urlsafe())
+    with breakable(server, log) as process:
+        yield RedisBroker(process)
+
+
+@contextmanager
+def own_rabbitmq(place: Home, log: Path) -> Iterator[RabbitBroker]:
+    server = RabbitMQ(place, free_port(), free_port(), free_port(), secrets.token_urlsafe())
+    with breakable(server, log) as process:
+        yield RabbitBroker(server, process)

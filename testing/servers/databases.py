@@ -1,0 +1,105 @@
+"""A database of its own for each test that wants one: a copy of a migrated template."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
+
+from ledger.postgres.database import build_engine
+from testing.bank import Bank
+from testing.servers.shared import migrate
+
+TEMPLATE = "truepenny_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def template_url(database_url: str) -> str:
+    """The server's address; the database TEMPLATE on it is migrated and otherwise empty."""
+    _run(database_url, f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+    _run(database_url, f"CREATE DATABASE {TEMPLATE}")
+    migrate(_with_database(database_url, TEMPLATE))
+    return database_url
+
+
+@contextmanager
+def copied_database(template_url: str, *, template: str = TEMPLATE) -> Iterator[str]:
+    """The address of a database that nobody else uses: migrated and empty, or like `template`."""
+    name = f"truepenny_test_{os.getpid()}_{next(_numbers)}"
+    _run(template_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    _run(template_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _with_database(template_url, name)
+    try:
+        _run(template_url, f"DROP DATABASE {name} WITH (FORCE)")
+    except ProgrammingError:
+        # Autovacuum is at work there, which only a superuser may force out; without force
+        # the server asks it to leave, and waits for it.
+        _run(template_url, f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="module")
+def module_database_url(template_url: str) -> Iterator[str]:
+    """A database that the tests of one module share."""
+    with copied_database(template_url) as url:
+        yield url
+
+
+@pytest.fixture
+def own_database_url(template_url: str) -> Iterator[str]:
+    """A database of this test's own."""
+    with copied_database(template_url) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(own_database_url: str) -> Iterator[Engine]:
+    with engine_on(own_database_url) as engine:
+        yield engine
+
+
+@pytest.fixture
+def bank(engine: Engine) -> Bank:
+    return Bank(engine)
+
+
+@pytest.fixture(scope="module")
+def shared_bank(template_url: str) -> Iterator[Bank]:
+    """One bank for all tests of a module: each makes its own wallets, and leaves nothing open."""
+    with copied_database(template_url) as url, engine_on(url) as engine:
+        yield Bank(engine)
+
+
+@contextmanager
+def engine_on(url: str) -> Iterator[Engine]:
+    """An engine for tests, disposed of at the end."""
+    engine = build_engine(url, application_name="test")
+    event.listen(engine, "connect", _hurry)
+    yield engine
+    engine.dispose()
+
+
+def _hurry(connection: Any, _: object) -> None:
+    """Commit without waiting for the disk: the server of these tests never crashes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = off")
+    connection.commit()
+
+
+def _with_database(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _run(url: str, statement: str) -> None:
+    drivername = make_url(url).set(drivername="postgresql+psycopg2")
+    engine = create_engine(drivername, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()

@@ -1,0 +1,41 @@
+"""Servers of a test's own, on new ports and with new data: to be broken by it alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from testing.servers.breakable import Breakable, breakable
+
+
+def own_servers(servers_folder: Path) -> Servers:
+    """Servers that nobody else knows, none of them started; they go with `servers_folder`."""
+    folder = Path(tempfile.mkdtemp(prefix="own-", dir=servers_folder))
+    folder.chmod(0o711)  # the servers' account passes through
+    return Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
+
+
+@dataclass(frozen=True)
+class OwnRedis:
+    """The two roles of Redis, to be broken one by one."""
+
+    broker: Breakable
+    cache: Breakable
+
+
+@contextmanager
+def own_redis(servers_folder: Path) -> Iterator[OwnRedis]:
+    """Start a broker and a cache that only this test uses."""
+    servers = own_servers(servers_folder)
+    with ExitStack() as stack:
+        broker, cache = (
+            stack.enter_context(breakable(server, servers.place.data / f"{server.name}.log"))
+            for server in (servers.broker(), servers.cache())
+        )
+        yield OwnRedis(broker, cache)

@@ -1,0 +1,93 @@
+"""Real servers for tests: started once per run when the first test asks, from the wheels.
+
+TEST_DATABASE_URL, TEST_BROKER_URL and TEST_CACHE_URL name servers to use instead; tests wipe
+what they find there. A server that cannot be started fails the tests that need it. A program that
+no wheel brings and that is not installed skips them (testing/suite/left_out.py), but not in CI.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+from sqlalchemy.engine import make_url
+
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from stack.servers.server import Server, running
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A folder that the servers' account may pass through, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="truepenny-tests-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def servers(servers_folder: Path) -> Servers:
+    return Servers(find_home(servers_folder, say=print), KeptValues(servers_folder / "secrets"))
+
+
+@pytest.fixture(scope="session")
+def database_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
+    """A migrated database, shared by all tests of the run: each brings or cleans its own rows."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        migrate(given)
+        yield given
+        return
+    postgres = servers.postgres()
+    with running(postgres, log=servers_folder / "postgres.log"):
+        _allow_databases(postgres.superuser_url, postgres.url)
+        migrate(postgres.url)
+        yield postgres.url
+
+
+@pytest.fixture(scope="session")
+def broker_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
+    yield from _url_of("TEST_BROKER_URL", servers.broker(), servers_folder)
+
+
+@pytest.fixture(scope="session")
+def cache_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
+    yield from _url_of("TEST_CACHE_URL", servers.cache(), servers_folder)
+
+
+def _allow_databases(superuser_url: str, url: str) -> None:
+    """Let the ledger's role make databases, so that a test can have one of its own."""
+    role = make_url(url).username or ""
+    with closing(psycopg2.connect(superuser_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)))
+        connection.commit()
+
+
+def migrate(database_url: str) -> None:
+    """Run the migrations as `make up` does: a process of their own, settings from outside."""
+    # The migrations need no broker and no cache, but settings are complete or refused.
+    elsewhere = {"BROKER_URL": "redis://127.0.0.1:1/0", "CACHE_URL": "redis://127.0.0.1:1/0"}
+    environment = {**os.environ, **elsewhere, "DATABASE_URL": database_url}
+    subprocess.run([sys.executable, "-m", "migrations"], cwd=ROOT, env=environment, check=True)
+
+
+def _url_of(given_as: str, server: Server, folder: Path) -> Iterator[str]:
+    given = os.environ.get(given_as)
+    if given:
+        yield given
+        return
+    with running(server, log=folder / f"{server.name}.log"):
+        yield server.url

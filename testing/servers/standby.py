@@ -1,0 +1,95 @@
+"""A second PostgreSQL that follows a first one synchronously, and can take its place."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+
+import psycopg2
+
+from stack.errors import StackError
+from stack.servers.ports import free_port
+from stack.servers.postgres import Postgres
+from stack.servers.server import launch_command
+from testing.worker_processes import eventually
+
+
+@dataclass(frozen=True)
+class Standby(Postgres):
+    """A copy of `primary`, made when it is prepared for the first time. The primary must run."""
+
+    primary: Postgres | None = None
+
+    def prepare(self) -> None:
+        """Copy the primary, and write the configuration."""
+        if not self.folder.exists():
+            self._copy_primary()
+        super().prepare()
+
+    def probe(self) -> None:
+        """Connect, and no more: a standby takes no writes.
+
+        Raises: ConnectionError: when the server does not answer (yet).
+        """
+        try:
+            psycopg2.connect(self.superuser_url, connect_timeout=3).close()
+        except psycopg2.OperationalError as error:
+            raise ConnectionError(str(error)) from error
+
+    def promote(self) -> None:
+        """Take the primary's place: from now on this server takes writes, and waits for nobody."""
+        run(self, "SELECT pg_promote()")
+
+    def _copy_primary(self) -> None:
+        assert self.primary is not None
+        folder = self.place.own_folder(self.name)
+        copy = (
+            *(str(self.place.postgres_binaries / "pg_basebackup"), "--pgdata", str(folder)),
+            *("--dbname", self.primary.superuser_url, "--write-recovery-conf"),
+            *("--wal-method", "stream", "--checkpoint", "fast"),
+        )
+        user = () if self.place.account is None else ("--user", str(self.place.account.uid))
+        done = subprocess.run(
+            launch_command(copy, *user), cwd="/", capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise StackError(f"pg_basebackup failed: {done.stderr.strip()}")
+
+
+def standby_of(primary: Postgres) -> Standby:
+    """A standby that is not prepared yet, with the primary's passwords."""
+    return Standby(
+        place=primary.place,
+        port=free_port(),
+        password=primary.password,
+        superuser_password=primary.superuser_password,
+        name="standby",
+        primary=primary,
+    )
+
+
+def make_synchronous(primary: Postgres, standby: Standby) -> None:
+    """Let the primary confirm a commit only when the standby has it as well."""
+    run(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+    run(primary, "SELECT pg_reload_conf()")
+    eventually(lambda: run(primary, "SELECT sync_state FROM pg_stat_replication") == "sync")
+    assert standby.folder.exists()
+
+
+def both(primary: Postgres, standby: Standby) -> str:
+    """The URL of whichever of the two takes writes."""
+    head, _, tail = primary.url.rpartition("@")
+    host, _, name = tail.partition("/")
+    hosts = f"{host},{host.partition(':')[0]}:{standby.port}"
+    return f"{head}@{hosts}/{name}?target_session_attrs=read-write"
+
+
+def run(server: Postgres, statement: str) -> object:
+    """Run a statement as the superuser. Returns: the first value, if there is one."""
+    with closing(psycopg2.connect(server.superuser_url, connect_timeout=3)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            row = cursor.fetchone() if cursor.description else None
+    return row and row[0]

@@ -1,0 +1,1 @@
+"""Test suite: lanes side by side, recorded durations, programs that may be absent."""

@@ -1,0 +1,124 @@
+"""Batches over HTTP: a result for each transfer, in order."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from testing.bank import Bank
+from testing.http_client import Caller
+from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.http.contract import assert_invalid
+
+pytestmark = pytest.mark.acceptance
+
+BATCH = "/v1/transfers/batch"
+
+
+def item(purse: Purse, amount: Any = "0.01", **changes: Any) -> dict[str, Any]:
+    return purse.transfer(amount, idempotency_key=str(uuid.uuid4())) | changes
+
+
+def test_each_transfer_has_its_own_result_in_order(
+    client: Caller, purse: Purse, api_bank: Bank
+) -> None:
+    transfers = [
+        item(purse, "1.00"),
+        item(purse, "0"),
+        item(purse, "1000.00"),
+        item(purse, "2.00"),
+        item(purse, destination=str(purse.source.id)),
+        item(purse, idempotency_key=None),
+        item(purse, idempotency_key="a\nb"),
+        item(purse, asset="XXX"),
+        "not an object",
+        item(purse, colour="blue"),
+    ]
+    answer = client.post(BATCH, {"transfers": transfers, "atomic": False})
+    assert answer.status_code == 202
+    assert [result_of(result) for result in answer.json()["results"]] == [
+        "accepted",
+        ("invalid_request", "/transfers/1/amount"),
+        ("insufficient_funds", None),
+        "accepted",
+        ("same_wallet", None),
+        ("idempotency_key_missing", None),
+        ("invalid_request", "/transfers/6/idempotency_key"),
+        ("invalid_request", "/transfers/7/asset"),
+        ("invalid_request", "/transfers/8"),
+        ("invalid_request", "/transfers/9/colour"),
+    ]
+    assert "transfer_id" in answer.json()["results"][2]["error"]
+    api_bank.settle()
+    assert api_bank.look(purse.destination).balance == 3_00
+
+
+def test_a_batch_sent_again_changes_nothing(
+    client: Caller, purse: Purse, api_bank: Bank, unchanged: Unchanged
+) -> None:
+    transfers = [item(purse), item(purse, "1000.00"), item(purse)]
+    first = client.post(BATCH, {"transfers": transfers}).json()["results"]
+    api_bank.settle()
+    with unchanged():
+        again = client.post(BATCH, {"transfers": transfers}).json()["results"]
+    assert [result_of(result) for result in again] == [
+        "committed",
+        ("insufficient_funds", None),
+        "committed",
+    ]
+    assert again[0]["id"] == first[0]["id"]
+
+
+def test_the_same_transfer_twice_in_a_batch_is_one_transfer(
+    client: Caller, purse: Purse, api_bank: Bank
+) -> None:
+    twice = item(purse, "1.00")
+    other = twice | {"amount": "2.00"}
+    results = client.post(BATCH, {"transfers": [twice, twice, other]}).json()["results"]
+    assert results[0] == results[1]
+    assert result_of(results[2]) == ("idempotency_key_reused", None)
+    api_bank.settle()
+    assert api_bank.look(purse.destination).balance == 1_00
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"transfers": []}, "/transfers"),
+        ({"transfers": {}}, "/transfers"),
+        ({"transfers": [{}] * 5001}, "/transfers"),
+        ({"atomic": True}, "/atomic"),
+        ({"atomic": "no"}, "/atomic"),
+        ({"colour": "blue"}, "/colour"),
+    ],
+)
+def test_an_unusable_envelope_is_refused_as_a_whole(
+    client: Caller, purse: Purse, unchanged: Unchanged, change: dict[str, Any], pointer: str
+) -> None:
+    with unchanged():
+        answer = client.post(BATCH, {"transfers": [item(purse)]} | change)
+    assert_invalid(answer, pointer=pointer)
+
+
+def test_five_thousand_transfers_are_answered_in_seconds(
+    client: Caller, purse: Purse, api_bank: Bank
+) -> None:
+    transfers = [item(purse, reference=f"line {number}") for number in range(5000)]
+    begun = time.monotonic()
+    results = client.post(BATCH, {"transfers": transfers}).json()["results"]
+    assert time.monotonic() - begun < 10
+    assert {result["state"] for result in results} == {"accepted"}
+    assert len({result["id"] for result in results}) == 5000
+    api_bank.settle()
+    assert api_bank.look(purse.destination).balance == 50_00
+
+
+def result_of(result: dict[str, Any]) -> Any:
+    """A result in short: its state, or its code and where the body is wrong."""
+    if "error" not in result:
+        return result["state"]
+    errors = result["error"].get("errors", [{"pointer": None}])
+    return result["error"]["code"], errors[0]["pointer"]

@@ -1,0 +1,94 @@
+"""The documentation over HTTP: served from here, and true."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from testing.bank import Bank
+from testing.http_client import Caller
+from tests.acceptance.conftest import Purse
+
+pytestmark = pytest.mark.acceptance
+
+
+def test_the_page_needs_nothing_from_elsewhere(client: Caller) -> None:
+    nobody = Caller(client.port)
+    page = nobody.get("/docs")
+    assert page.status_code == 200
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "//" not in page.text.replace("<!doctype", "")
+    for asset in re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text):
+        assert nobody.get(asset).status_code == 200
+
+
+def test_real_answers_match_their_schemas(
+    client: Caller, admin: Caller, purse: Purse, api_bank: Bank
+) -> None:
+    document = client.get("/openapi.json").json()
+    submitted = client.submit(purse.transfer())
+    api_bank.settle()
+    wallet = f"/v1/wallets/{purse.source.id}"
+    begun = admin.post("/v1/reconciliations")
+    batch = {"transfers": [purse.transfer() | {"idempotency_key": "x"}, {}, 7]}
+    answers = [
+        ("post", "/v1/transfers", submitted),
+        ("post", "/v1/transfers", client.submit(purse.transfer("999.00"))),
+        ("post", "/v1/transfers", client.submit(purse.transfer(1))),
+        ("post", "/v1/transfers/batch", client.post("/v1/transfers/batch", batch)),
+        ("get", "/v1/transfers", client.get("/v1/transfers")),
+        ("get", "/v1/transfers/{transfer_id}", client.get(submitted.headers["Location"])),
+        ("post", "/v1/wallets", client.post("/v1/wallets", {"asset": "BTC"})),
+        ("get", "/v1/wallets", admin.get("/v1/wallets")),
+        ("get", "/v1/wallets/{wallet_id}", client.get(wallet)),
+        ("get", "/v1/wallets/{wallet_id}/postings", client.get(wallet + "/postings")),
+        (
+            "get",
+            "/v1/wallets/{wallet_id}/balance",
+            client.get(wallet + "/balance?at=2026-01-01T00:00:00Z"),
+        ),
+        ("post", "/v1/wallets/{wallet_id}/freeze", admin.post(wallet + "/freeze")),
+        ("post", "/v1/wallets/{wallet_id}/unfreeze", admin.post(wallet + "/unfreeze")),
+        ("post", "/v1/wallets/{wallet_id}/close", admin.post(wallet + "/close")),
+        ("get", "/v1/prices", client.get("/v1/prices")),
+        ("get", "/v1/prices/{symbol}", client.get("/v1/prices/BTCUSDT")),
+        ("get", "/v1/prices/{symbol}", client.get("/v1/prices/NOUSDT")),
+        ("post", "/v1/clients", admin.post("/v1/clients", {"name": "documented"})),
+        ("post", "/v1/clients", client.post("/v1/clients", {"name": "documented"})),
+        ("get", "/v1/ops/overview", admin.get("/v1/ops/overview")),
+        ("get", "/v1/ops/overview", client.get("/v1/ops/overview")),
+        ("post", "/v1/reconciliations", begun),
+        ("get", "/v1/reconciliations", admin.get("/v1/reconciliations")),
+        (
+            "get",
+            "/v1/reconciliations/{reconciliation_id}",
+            admin.get(begun.headers["Location"]),
+        ),
+        ("post", "/client-errors", client.post("/client-errors", {})),
+        ("get", "/health", client.get("/health")),
+        ("get", "/health/ready", client.get("/health/ready")),
+        ("get", "/health/live", client.get("/health/live")),
+    ]
+    for method, path, answer in answers:
+        assert_documented(document, method, path, answer)
+    described = {
+        (method, path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert {(method, path) for method, path, _ in answers} == described
+
+
+def assert_documented(document: dict[str, Any], method: str, path: str, answer: Any) -> None:
+    """Check status, media type, headers and body of an answer against the document."""
+    response = document["paths"][path][method]["responses"][str(answer.status_code)]
+    [(media_type, content)] = response["content"].items()
+    assert answer.headers["Content-Type"] == media_type
+    schema = content["schema"] | {"components": document["components"]}
+    Draft202012Validator(schema).validate(answer.json())
+    standard = {"Content-Type", "Content-Length", "Connection", "Date", "Server"}
+    ours = {"Cache-Control", "X-Content-Type-Options"}
+    assert set(answer.headers) - standard - ours <= set(response["headers"])

@@ -1,0 +1,292 @@
+"""Health over HTTP: right, and quick, whatever is broken or hangs."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from ledger.errors import Unreachable
+from ledger.postgres.database import build_engine
+from monitoring.health.checks import database_check
+from monitoring.health.database_breaker import PROBE_TIMEOUT_S
+from monitoring.health.report import Component
+from monitoring.heartbeats import heartbeat_cache
+from stack.servers.ports import LOOPBACK
+from testing.http_client import Caller, serving
+from testing.price_scene import put_live_prices
+from testing.servers.breakable import Breakable, breakable
+from testing.servers.own_servers import own_servers
+from testing.worker_processes import eventually
+
+pytestmark = pytest.mark.acceptance
+
+# What is promised is one second; the rest is for a machine that is busy with other tests.
+WITHIN_S = 1.5
+PROGRAMS = ("money@test", "scans@test", "beat@test")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An API with three servers that nobody else uses."""
+
+    database: Breakable
+    broker: Breakable
+    cache: Breakable
+    caller: Caller
+    process: psutil.Process
+
+    def health(self) -> tuple[int, str, dict[str, Any]]:
+        """The status, the verdict, and the components; within the time."""
+        answer = self._get("/health")
+        document = answer.json()
+        return answer.status_code, document["status"], document["components"]
+
+    def ready(self) -> tuple[int, str]:
+        answer = self._get("/health/ready")
+        assert (answer.status_code == 503) == ("Retry-After" in answer.headers)
+        return answer.status_code, answer.json()["detail"]
+
+    def is_well(self) -> bool:
+        for name in PROGRAMS:
+            heartbeat_cache.beat(self.own_cache(), name)
+        put_live_prices(self.cache.url)
+        status, verdict, _ = self.health()
+        return (status, verdict) == (200, "ok")
+
+    def own_cache(self) -> redis.Redis:
+        return redis.Redis.from_url(self.cache.url)
+
+    def threads(self) -> int:
+        return sum(child.num_threads() for child in self.process.children(recursive=True))
+
+    def _get(self, path: str) -> Any:
+        begun = time.monotonic()
+        answer = self.caller.get(path)
+        assert time.monotonic() - begun < WITHIN_S, answer.text
+        return answer
+
+
+@pytest.fixture(scope="module")
+def scene(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    servers = own_servers(servers_folder)
+    log = servers.place.data / "log"
+    with ExitStack() as stack:
+        database, broker, cache = (
+            stack.enter_context(breakable(server, log))
+            for server in (servers.postgres(), servers.broker(), servers.cache())
+        )
+        port = stack.enter_context(
+            serving(
+                log=tmp_path_factory.mktemp("api") / "gunicorn.log",
+                DATABASE_URL=database.url,
+                BROKER_URL=broker.url,
+                CACHE_URL=cache.url,
+            )
+        )
+        [process] = (
+            each
+            for each in psutil.Process().children()
+            if f"PORT={port}" in (f"{k}={v}" for k, v in each.environ().items())
+        )
+        yield Scene(database, broker, cache, Caller(port), process)
+
+
+@pytest.fixture(autouse=True)
+def all_is_well(scene: Scene) -> Iterator[None]:
+    yield
+    for server in (scene.database, scene.broker, scene.cache):
+        if server.runs:
+            server.thaw()
+        else:
+            server.start()
+    eventually(scene.is_well)
+
+
+def test_health_names_every_component_without_a_key(scene: Scene) -> None:
+    eventually(scene.is_well)
+    _, _, components = scene.health()
+    assert list(components) == ["database", "broker", "cache", "prices", "workers"]
+    assert {component["status"] for component in components.values()} == {"ok"}
+    assert components["workers"]["detail"] == "alive: 1 beat, 1 money, 1 scans"
+    assert "of its memory is used" in components["broker"]["detail"]
+    assert scene.ready() == (200, "the database answers")
+
+
+def test_a_database_that_was_killed_is_degraded_while_the_broker_buffers(scene: Scene) -> None:
+    scene.database.kill()
+    status, verdict, components = scene.health()
+    assert (status, verdict) == (200, "degraded")
+    assert components["database"]["status"] == "down"
+    assert "transfers are buffered in the broker" in components["database"]["detail"]
+    assert components["broker"]["status"] == "ok"
+    assert scene.ready()[0] == 200
+
+
+def test_a_broker_that_was_killed_is_degraded_while_the_database_stores(scene: Scene) -> None:
+    scene.broker.kill()
+    status, verdict, components = scene.health()
+    assert (status, verdict) == (200, "degraded")
+    assert "wait in the database until it is back" in components["broker"]["detail"]
+    assert scene.ready() == (200, "the database answers")
+
+
+def test_neither_to_store_nor_to_buffer_is_down(scene: Scene) -> None:
+    scene.database.kill()
+    scene.broker.kill()
+    status, verdict, components = scene.health()
+    assert (status, verdict) == (503, "down")
+    assert "refused" in components["database"]["detail"]
+    assert scene.ready() == (
+        503,
+        "neither the database nor the broker takes anything: transfers are refused",
+    )
+    assert scene.caller.get("/health/live").status_code == 200
+
+
+def test_all_servers_frozen_at_once_delay_nobody_and_pile_up_nothing(scene: Scene) -> None:
+    eventually(scene.is_well)
+    for server in (scene.database, scene.broker, scene.cache):
+        server.freeze()
+    scene.health()
+    threads = scene.threads()
+    for _ in range(2):
+        status, verdict, components = scene.health()
+        assert (status, verdict) == (503, "down")
+        assert components["cache"]["status"] == "down"
+        assert components["workers"]["status"] == "degraded"
+        assert scene.ready()[0] == 503
+        assert scene.caller.get("/health/live").status_code == 200
+    # Five components, two processes, and a few threads that gunicorn starts as it needs them.
+    assert scene.threads() <= threads + 20
+
+
+def test_a_frozen_database_is_given_up_and_found_again(scene: Scene) -> None:
+    eventually(scene.is_well)
+    scene.database.freeze()
+    for _ in range(3):
+        assert scene.ready() == (
+            200,
+            "the database does not answer: transfers are buffered in the broker",
+        )
+    assert scene.health()[2]["database"]["status"] == "down"
+    scene.database.thaw()
+    eventually(lambda: scene.ready() == (200, "the database answers"))
+
+
+def test_a_program_without_a_heartbeat_is_named(scene: Scene) -> None:
+    eventually(scene.is_well)
+    scene.own_cache().zincrby("truepenny:heartbeats", -20, "money@test")
+    status, verdict, components = scene.health()
+    assert (status, verdict) == (200, "degraded")
+    assert components["workers"]["detail"].startswith("money: no heartbeat for 2")
+
+
+def test_a_broker_in_the_wrong_state_is_degraded_in_plain_words(scene: Scene) -> None:
+    with redis.Redis.from_url(scene.broker.url) as client:
+        client.config_set("appendonly", "no")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    status, verdict, components = scene.health()
+    assert (status, verdict) == (200, "degraded")
+    assert "keeps nothing on disk" in components["broker"]["detail"]
+    assert "set noeviction" in components["broker"]["detail"]
+    scene.broker.kill()  # what was set at run time ends with it
+
+
+def test_a_full_broker_and_a_full_cache_say_so(scene: Scene) -> None:
+    for server in (scene.broker, scene.cache):
+        fill(server)
+    _, verdict, components = scene.health()
+    assert verdict == "degraded"
+    assert "new transfers are refused until it has room" in components["broker"]["detail"]
+    assert "forgets what was used least" in components["cache"]["detail"]
+    full = "the queues are too full for more: new transfers are refused until they have room"
+    eventually(lambda: scene.ready() == (503, full))
+    for server in (scene.broker, scene.cache):
+        empty(server)
+
+
+def test_a_frozen_database_beside_a_full_broker_is_down(scene: Scene) -> None:
+    fill(scene.broker)
+    scene.database.freeze()
+    status, verdict, components = scene.health()
+    assert (status, verdict) == (503, "down")
+    assert "the broker takes nothing either" in components["database"]["detail"]
+    assert components["broker"]["status"] == "degraded"
+    assert set(components["broker"]) == {"status", "detail"}
+    assert scene.ready() == (
+        503,
+        "neither the database nor the broker takes anything: transfers are refused",
+    )
+    empty(scene.broker)
+
+
+def test_a_broker_that_is_a_copy_of_another_takes_nothing(scene: Scene) -> None:
+    with redis.Redis.from_url(scene.broker.url) as client:
+        client.replicaof(LOOPBACK, 1)  # where nobody is: it waits for its original
+    _, verdict, components = scene.health()
+    assert verdict == "degraded"
+    assert "is a read-only copy" in components["broker"]["detail"]
+    scene.database.kill()
+    assert scene.health()[:2] == (503, "down")
+    assert scene.ready()[0] == 503
+    scene.broker.kill()  # what was set at run time ends with it
+
+
+def fill(server: Breakable) -> None:
+    """Leave a Redis little memory, and use it up."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", "8mb")
+        with suppress(redis.exceptions.OutOfMemoryError):  # the broker refuses when full
+            for number in range(200):
+                client.set(f"filling {number}", b"x" * 64_000)
+
+
+def empty(server: Breakable) -> None:
+    """Undo `fill`: what was set at run time ends with the process."""
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    server.kill()
+
+
+def test_a_check_of_a_frozen_database_ends_by_itself(scene: Scene) -> None:
+    """Or its one thread would hang for ever, where another host has taken over meanwhile."""
+    engine = build_engine(
+        scene.database.url,
+        application_name="test",
+        pool_size=1,
+        statement_timeout_s=PROBE_TIMEOUT_S,
+    )
+    check = database_check(engine)
+    assert check() == Component("ok", "answers")
+    scene.database.freeze()
+    with ThreadPoolExecutor(1) as executor:
+        asked = executor.submit(check)
+        assert isinstance(asked.exception(20), Unreachable)
+    scene.database.thaw()
+    assert check() == Component("ok", "answers")
+    engine.dispose()
+
+
+def test_a_broker_that_says_nothing_to_amqp_is_down_in_time(scene: Scene, tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as silent:  # takes connections, never answers
+        url = f"amqp://guest:hunter2@{LOOPBACK}:{silent.getsockname()[1]}//"
+        environment = {"DATABASE_URL": scene.database.url, "CACHE_URL": scene.cache.url}
+        with serving(log=tmp_path / "gunicorn.log", BROKER_URL=url, **environment) as port:
+            caller = Caller(port)
+            for _ in range(2):
+                begun = time.monotonic()
+                answer = caller.get("/health")
+                assert time.monotonic() - begun < WITHIN_S
+                assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+                assert answer.json()["components"]["broker"]["status"] == "down"
+                assert "hunter2" not in answer.text

@@ -1,0 +1,158 @@
+"""Clients that misbehave below HTTP: the server answers in its own shape and stays free."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from stack.servers.ports import LOOPBACK
+from testing.http_client import Caller, serving
+from tests.acceptance.conftest import Purse, Unchanged
+
+pytestmark = pytest.mark.acceptance
+
+MALFORMED = [
+    pytest.param(b"NONSENSE\r\n\r\n", id="not HTTP"),
+    pytest.param(b"GET /health HTTP/9.9\r\n\r\n", id="an unknown version"),
+    pytest.param(b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", id="a long address"),
+    pytest.param(b"GET / HTTP/1.1\r\nX: " + b"y" * 9000 + b"\r\n\r\n", id="a long header"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", id="many headers"),
+    pytest.param(b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", id="a header with a space"),
+    pytest.param(b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", id="a negative length"),
+    pytest.param(
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        id="two lengths, as smugglers send",
+    ),
+]
+
+
+@pytest.mark.parametrize("request_bytes", MALFORMED)
+def test_what_is_no_proper_request_is_answered_as_a_problem(
+    client: Caller, unchanged: Unchanged, request_bytes: bytes
+) -> None:
+    with unchanged():
+        head, body = client.raw(request_bytes).split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Type: application/problem+json" in head
+    assert json.loads(body)["code"] == "invalid_request"
+    assert json.loads(body)["request_id"].encode() in head
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 999\r\n\r\n%b",
+        b"Transfer-Encoding: chunked\r\n\r\n3e7\r\n%b",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n%b",
+    ],
+)
+def test_half_a_body_changes_nothing(
+    client: Caller, purse: Purse, unchanged: Unchanged, framing: bytes
+) -> None:
+    body = json.dumps(purse.transfer()).encode()
+    with unchanged():
+        answer = client.raw(head_of_transfer(client) + framing % body)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"invalid_request"' in answer
+
+
+def test_an_endless_body_is_refused_without_being_read_to_its_end(
+    client: Caller, unchanged: Unchanged
+) -> None:
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    with unchanged(), connected(client.port) as connection:
+        connection.sendall(head_of_transfer(client) + b"Transfer-Encoding: chunked\r\n\r\n")
+        sent = send_until_closed(connection, chunk)
+    assert sent < 64 * 1024 * 1024
+
+
+@pytest.fixture
+def impatient(database_url: str, broker_url: str, cache_url: str, tmp_path: Path) -> Iterator[int]:
+    """The port of a server with a single thread, which gives a request two seconds."""
+    with serving(
+        log=tmp_path / "gunicorn.log",
+        config="tests/acceptance/http/impatient.conf.py",
+        DATABASE_URL=database_url,
+        BROKER_URL=broker_url,
+        CACHE_URL=cache_url,
+    ) as port:
+        yield port
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(b"GET /health/live HTTP/1.1\r\nX", id="slow headers"),
+        pytest.param(b"POST /health HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", id="a slow body"),
+    ],
+)
+def test_a_slow_client_gives_the_thread_back(impatient: int, start: bytes) -> None:
+    with connected(impatient) as slow:
+        slow.sendall(start)
+        begun = time.monotonic()
+        trickle(slow, begun + 1.0)
+        assert Caller(impatient).get("/health/live").status_code == 200  # the one thread is free
+        assert time.monotonic() - begun < 8
+
+
+def test_the_server_ends_quickly_beside_an_idle_connection(
+    database_url: str, broker_url: str, cache_url: str, tmp_path: Path
+) -> None:
+    environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
+    with serving(log=tmp_path / "gunicorn.log", **environment) as port:
+        idle = Caller(port)
+        assert idle.get("/health/live").headers["Connection"] == "keep-alive"
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10
+
+
+@contextmanager
+def connected(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
+        yield connection
+
+
+def trickle(connection: socket.socket, until: float) -> None:
+    while time.monotonic() < until:
+        connection.sendall(b"x")
+        time.sleep(0.1)
+
+
+def send_until_closed(connection: socket.socket, chunk: bytes) -> int:
+    """Send the chunk over and over. Returns: how many bytes the server let us send."""
+    sent = 0
+    try:
+        while sent < 1024 * 1024 * 1024:
+            connection.sendall(chunk)
+            sent += len(chunk)
+    except OSError:
+        pass  # the server has had enough
+    return sent
+
+
+def head_of_transfer(client: Caller) -> bytes:
+    return (
+        "POST /v1/transfers HTTP/1.1\r\nHost: test\r\n"
+        f"Authorization: Bearer {client.api_key}\r\n"
+        "Idempotency-Key: x\r\nContent-Type: application/json\r\n"
+    ).encode()
+
+
+def test_strangers_who_never_finish_their_bodies_hold_no_threads(client: Caller) -> None:
+    unfinished = (
+        b"POST /v1/transfers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 1000000\r\n\r\n{"
+    )
+    with ExitStack() as open_until_the_end:
+        for _ in range(60):  # more than the server has threads
+            connection = socket.create_connection((LOOPBACK, client.port), timeout=10)
+            open_until_the_end.enter_context(connection).sendall(unfinished)
+        started_s = time.monotonic()
+        assert client.get("/health/live").status_code == 200
+        assert time.monotonic() - started_s < 10

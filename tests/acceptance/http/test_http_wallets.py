@@ -1,0 +1,168 @@
+"""Wallets and clients over HTTP: who may do what, and what is answered."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from testing.bank import Bank
+from testing.http_client import Caller
+from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.http.contract import JSON, TIME, WALLET_FIELDS, assert_invalid, assert_problem
+
+pytestmark = pytest.mark.acceptance
+
+
+def test_a_wallet_is_made_with_201_and_its_address(client: Caller) -> None:
+    answer = client.post("/v1/wallets", {"asset": "ETH", "name": "Alice", "metadata": {"a": [1]}})
+    wallet = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["Content-Type"] == JSON
+    assert answer.headers["Location"] == f"/v1/wallets/{wallet['id']}"
+    assert list(wallet) == WALLET_FIELDS
+    assert wallet["balance"] == "0.000000000000000000"
+    assert (wallet["kind"], wallet["status"], wallet["name"]) == ("customer", "active", "Alice")
+    assert wallet["metadata"] == {"a": [1]}
+    assert re.fullmatch(TIME, wallet["created_at"])
+    assert client.get(answer.headers["Location"]).json() == wallet
+
+
+@pytest.mark.parametrize("change", [{"kind": "external"}, {"kind": "house"}])
+def test_only_an_admin_makes_other_kinds_of_wallets(
+    client: Caller, admin: Caller, unchanged: Unchanged, change: dict[str, Any]
+) -> None:
+    with unchanged():
+        refused = client.post("/v1/wallets", {"asset": "USD", **change})
+    assert_problem(refused, 403, "forbidden")
+    assert admin.post("/v1/wallets", {"asset": "USD", **change}).status_code == 201
+
+
+def test_only_an_admin_makes_wallets_for_others(
+    client: Caller, stranger: Caller, admin: Caller, unchanged: Unchanged
+) -> None:
+    owner = client.post("/v1/wallets", {"asset": "USD"}).json()["owner"]
+    with unchanged():
+        refused = stranger.post("/v1/wallets", {"asset": "USD", "owner": owner})
+    assert_problem(refused, 403, "forbidden")
+    made = admin.post("/v1/wallets", {"asset": "USD", "owner": owner})
+    assert client.get(made.headers["Location"]).status_code == 200
+
+
+def test_a_stranger_sees_nothing_of_a_wallet(
+    client: Caller, stranger: Caller, purse: Purse
+) -> None:
+    path = f"/v1/wallets/{purse.source.id}"
+    for part in ("", "/postings", "/balance?at=2026-01-01T00:00:00Z"):
+        assert client.get(path + part).status_code == 200
+        assert_problem(stranger.get(path + part), 404, "not_found")
+    assert stranger.get("/v1/wallets").json() == {"data": [], "next_cursor": None}
+
+
+def test_wallets_are_listed_oldest_first_from_page_to_page(admin: Caller) -> None:
+    made = admin.post("/v1/clients", {"name": "lister"}).json()
+    lister = Caller(admin.port, made["api_key"])
+    ids = [lister.post("/v1/wallets", {"asset": "USD"}).json()["id"] for _ in range(3)]
+    first = lister.get("/v1/wallets?limit=2").json()
+    second = lister.get(f"/v1/wallets?limit=2&cursor={first['next_cursor']}").json()
+    assert [wallet["id"] for wallet in first["data"] + second["data"]] == ids
+    assert second["next_cursor"] is None
+
+
+def test_postings_are_signed_and_listed_newest_first(
+    client: Caller, purse: Purse, api_bank: Bank
+) -> None:
+    for amount in ("1.00", "2.00"):
+        client.submit(purse.transfer(amount))
+        api_bank.settle()
+    path = f"/v1/wallets/{purse.source.id}/postings?limit=2"
+    page = client.get(path).json()
+    assert [line["amount"] for line in page["data"]] == ["-2.00", "-1.00"]
+    assert [line["balance_after"] for line in page["data"]] == ["97.00", "99.00"]
+    assert [line["leg"] for line in page["data"]] == ["deduct", "deduct"]
+    assert list(page["data"][0]) == [
+        "transfer_id",
+        "leg",
+        "amount",
+        "balance_after",
+        "counterparty",
+        "created_at",
+    ]
+    rest = client.get(f"{path}&cursor={page['next_cursor']}").json()
+    assert [line["amount"] for line in rest["data"]] == ["100.00"]
+    assert rest["next_cursor"] is None
+
+
+def test_a_balance_is_told_as_it_stood(client: Caller, purse: Purse, api_bank: Bank) -> None:
+    before = client.get(f"/v1/wallets/{purse.source.id}/postings").json()["data"][0]["created_at"]
+    client.submit(purse.transfer())
+    api_bank.settle()
+    now = client.get(f"/v1/wallets/{purse.source.id}/postings").json()["data"][0]["created_at"]
+    path = f"/v1/wallets/{purse.source.id}/balance?at="
+    assert client.get(path + before).json() == {
+        "wallet_id": str(purse.source.id),
+        "asset": "USD",
+        "at": before,
+        "balance": "100.00",
+    }
+    assert client.get(path + now).json()["balance"] == "87.50"
+    assert client.get(path + "1999-12-31T23:59:59%2B05:30").json() == {
+        "wallet_id": str(purse.source.id),
+        "asset": "USD",
+        "at": "1999-12-31T18:29:59.000000Z",
+        "balance": "0.00",
+    }
+
+
+def test_a_wallet_is_frozen_and_thawed_any_number_of_times(admin: Caller, purse: Purse) -> None:
+    path = f"/v1/wallets/{purse.source.id}"
+    for action, status in (("freeze", "frozen"), ("unfreeze", "active")):
+        for _ in range(2):
+            answer = admin.post(f"{path}/{action}")
+            assert (answer.status_code, answer.json()["status"]) == (200, status)
+    assert admin.post(f"{path}/freeze", {}).status_code == 200  # an empty object is no body, too
+
+
+def test_only_an_empty_wallet_is_closed(admin: Caller, purse: Purse, unchanged: Unchanged) -> None:
+    with unchanged():
+        refused = admin.post(f"/v1/wallets/{purse.source.id}/close")
+    assert_problem(refused, 409, "invalid_state")
+    closed = admin.post(f"/v1/wallets/{purse.destination.id}/close")
+    assert (closed.status_code, closed.json()["status"]) == (200, "closed")
+    for action in ("freeze", "unfreeze"):
+        refused = admin.post(f"/v1/wallets/{purse.destination.id}/{action}")
+        assert_problem(refused, 409, "invalid_state")
+
+
+@pytest.mark.parametrize("action", ["freeze", "unfreeze", "close"])
+def test_only_an_admin_changes_what_a_wallet_may_do(
+    client: Caller, admin: Caller, purse: Purse, unchanged: Unchanged, action: str
+) -> None:
+    nowhere = "/v1/wallets/00000000-0000-7000-8000-000000000000"
+    with unchanged():
+        own = client.post(f"/v1/wallets/{purse.destination.id}/{action}")
+        missing = admin.post(f"{nowhere}/{action}")
+        with_body = admin.post(f"/v1/wallets/{purse.destination.id}/{action}", {"why": "x"})
+        with_query = admin.post(f"/v1/wallets/{purse.destination.id}/{action}?why=x")
+    assert_problem(own, 403, "forbidden")
+    assert_problem(missing, 404, "not_found")
+    assert_invalid(with_body, pointer="/why")
+    assert_invalid(with_query)
+
+
+def test_a_client_gets_a_key_that_works(admin: Caller) -> None:
+    answer = admin.post(
+        "/v1/clients", {"name": "shop", "scope": "client", "rate_limit": "1000/minute"}
+    )
+    made = answer.json()
+    assert answer.status_code == 201
+    assert list(made) == ["id", "name", "scope", "api_key"]
+    shop = Caller(admin.port, made["api_key"])
+    assert shop.post("/v1/wallets", {"asset": "USD"}).json()["owner"] == made["id"]
+
+
+def test_only_an_admin_lets_clients_in(client: Caller, unchanged: Unchanged) -> None:
+    with unchanged():
+        answer = client.post("/v1/clients", {"name": "friend", "scope": "admin"})
+    assert_problem(answer, 403, "forbidden")

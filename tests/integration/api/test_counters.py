@@ -1,0 +1,151 @@
+"""Counters in a real cache, which is taken from under them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+
+from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters, Window
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from testing.servers.breakable import Breakable, breakable
+from testing.threads import no_more_threads
+from testing.worker_processes import eventually
+
+NewCounters = Callable[[], Counters]
+
+
+@pytest.fixture(scope="module")
+def cache() -> Iterator[Breakable]:
+    folder = Path(tempfile.mkdtemp(prefix="truepenny-tests-"))
+    folder.chmod(0o711)  # the servers' account may pass through
+    server = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).cache()
+    with breakable(server, folder / "cache.log") as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def client(cache: Breakable) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(cache.url, socket_timeout=5) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def new_counters(cache: Breakable) -> Iterator[NewCounters]:
+    """Makes the counters of another process, as far as the cache can tell."""
+    made: list[CacheCounters] = []
+
+    def make() -> Counters:
+        made.append(CacheCounters(cache.url))
+        return Counters(made[-1], MemoryCounters(processes=2), try_again_every_s=0.1)
+
+    yield make
+    for each in made:
+        each.forget_connections()
+
+
+def probing_threads() -> int:
+    return sum(thread.name == "rate-counters" for thread in threading.enumerate())
+
+
+def test_all_processes_count_together(new_counters: NewCounters) -> None:
+    one, other = new_counters(), new_counters()
+    assert [one.hit("a", 60).count, other.hit("a", 60).count, one.hit("a", 60).count] == [1, 2, 3]
+    assert other.look("a").count == 3
+    assert other.look("b") == Window(0, 0.0)
+    assert one.mark("good", for_s=60)
+    assert other.is_marked("good")
+    assert not other.is_marked("bad")
+
+
+def test_a_counter_without_an_end_gets_one(new_counters: NewCounters, client: redis.Redis) -> None:
+    counters = new_counters()
+    counters.hit("a", 60)
+    [key] = client.keys("*")
+    client.persist(key)
+    window = counters.hit("a", 60)
+    assert (window.count, window.left_s) == (2, 60.0)
+    assert client.ttl(key) > 0
+
+
+def test_a_cache_that_has_forgotten_the_script_is_taught_it_again(
+    new_counters: NewCounters, client: redis.Redis
+) -> None:
+    counters = new_counters()
+    counters.hit("a", 60)
+    client.script_flush()
+    assert counters.hit("a", 60).count == 2
+    assert counters.are_shared
+
+
+def test_who_meets_a_hanging_cache_waits_once_and_one_thread_tries_again(
+    new_counters: NewCounters, cache: Breakable, client: redis.Redis
+) -> None:
+    counters = new_counters()
+    counters.hit("a", 60)
+    cache.freeze()
+    begun_s = time.monotonic()
+    with ThreadPoolExecutor(20) as threads:
+        windows = list(threads.map(lambda _: counters.hit("a", 60), range(1_000)))
+    assert time.monotonic() - begun_s < 5  # half of what it takes if each waits
+    assert max(window.count for window in windows) == 1 + 2 * 1_000  # it goes on from the one
+    assert not counters.are_shared
+    assert probing_threads() == 1
+    cache.thaw()
+    eventually(lambda: counters.are_shared)
+    eventually(lambda: probing_threads() == 0)
+    client.flushall()
+    assert counters.hit("a", 60).count == 1
+
+
+def test_a_cache_that_dies_again_and_again_is_found_again_each_time(
+    new_counters: NewCounters, cache: Breakable
+) -> None:
+    counters = new_counters()
+    for _ in range(2):
+        assert counters.hit("a", 60).count == 1
+        cache.kill()
+        assert counters.hit("a", 60).count == 3
+        assert not counters.mark("good", for_s=60)
+        cache.start()
+        eventually(lambda: counters.are_shared)
+    assert probing_threads() <= 1
+
+
+def test_a_cache_that_no_thread_could_wait_for_is_asked_again_by_the_next_request(
+    new_counters: NewCounters, cache: Breakable
+) -> None:
+    counters = new_counters()
+    cache.kill()
+    with no_more_threads():
+        assert [counters.hit("a", 60).count for _ in range(2)] == [1, 3]
+    cache.start()
+    assert counters.hit("a", 60).count == 1
+    assert counters.are_shared
+
+
+def test_a_full_cache_is_not_taken_for_one_that_has_come_back(
+    new_counters: NewCounters, client: redis.Redis
+) -> None:
+    counters = new_counters()
+    limit = int(str(client.config_get("maxmemory")["maxmemory"]))
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    counters.hit("a", 60)
+    time.sleep(0.5)  # several trials
+    assert client.ping()
+    assert not counters.are_shared
+    client.config_set("maxmemory", limit)
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    eventually(lambda: counters.are_shared)

@@ -1,0 +1,100 @@
+"""The watch over a broker's memory, on real brokers that are full, hung and dead."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from monitoring.health.broker_probe import BrokerReading, broker_probe
+from tasks.broker.backpressure import Pressure
+from testing.servers.brokers import Broker
+from testing.threads import no_more_threads
+from testing.worker_processes import eventually
+
+
+@pytest.fixture(scope="module")
+def pressure(broker: Broker) -> Pressure:
+    return Pressure(broker_probe(broker.url))
+
+
+def test_a_full_broker_is_overloaded_until_there_is_room(
+    broker: Broker, pressure: Pressure
+) -> None:
+    for _ in range(2):
+        eventually(lambda: not pressure.is_overloaded())
+        broker.fill()
+        try:
+            eventually(pressure.is_overloaded)
+        finally:
+            broker.make_room()
+    eventually(lambda: not pressure.is_overloaded())
+
+
+def test_a_full_broker_that_dies_is_not_overloaded_and_watched_again_when_it_is_back(
+    broker: Broker, pressure: Pressure
+) -> None:
+    broker.fill()
+    try:
+        eventually(pressure.is_overloaded)
+        broker.process.kill()
+        eventually(lambda: not pressure.is_overloaded())
+    finally:
+        if not broker.process.runs:
+            broker.process.start()
+        broker.make_room()
+    broker.fill()
+    try:
+        eventually(pressure.is_overloaded)
+    finally:
+        broker.make_room()
+
+
+def test_a_broker_that_hangs_is_not_taken_for_a_full_one(broker: Broker) -> None:
+    with broker.process.frozen():
+        pressure = Pressure(broker_probe(broker.url))
+        with pytest.raises(Exception, match=r"(?i)time|^$"):  # each client has words of its own
+            pressure.look()
+        assert not pressure.is_overloaded()
+
+
+def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
+    looks: list[float] = []
+    probe = broker_probe(broker.url)
+
+    class Counting:
+        def look(self, *, was_full: bool) -> BrokerReading:
+            looks.append(time.monotonic())
+            time.sleep(0.1)
+            return probe.look(was_full=was_full)
+
+        def close(self) -> None:
+            probe.close()
+
+    pressure = Pressure(Counting())
+    with closing(probe), ThreadPoolExecutor(20) as threads:
+        readings = list(threads.map(lambda _: pressure.look(), range(20)))
+    assert not any(reading.is_full for reading in readings)
+    assert len(looks) <= 3
+
+
+def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() -> None:
+    looked = threading.Event()
+
+    class Probe:
+        def look(self, *, was_full: bool) -> BrokerReading:
+            looked.set()
+            return BrokerReading(is_full=was_full, memory_share=0.1, findings=[])
+
+        def close(self) -> None:
+            pass
+
+    pressure = Pressure(Probe())
+    with no_more_threads():
+        assert not pressure.is_overloaded()
+        assert not looked.is_set()
+    assert not pressure.is_overloaded()
+    assert looked.wait(10)

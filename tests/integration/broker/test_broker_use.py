@@ -1,0 +1,68 @@
+"""What both kinds of broker must do for us: answer in bounded time, and bring retries back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from sqlalchemy import Engine
+
+from settings import Settings
+from tasks import chain
+from tasks.broker import queues
+from testing.bank import Bank
+from testing.commit_gate import gate_before_commit_of
+from testing.servers.brokers import Broker
+from testing.worker_processes import MONEY, Workers, eventually, workers_on
+from workers.celery_app import make_celery
+
+
+@pytest.fixture
+def workers(
+    own_database_url: str, broker: Broker, cache_url: str, tmp_path: Path
+) -> Iterator[Workers]:
+    """No beat and no scans: nothing comes back but what the broker brings back."""
+    with workers_on(own_database_url, broker.url, cache_url, tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def app(workers: Workers) -> Celery:
+    return make_celery(Settings.from_environment(workers.environment))
+
+
+@pytest.mark.usefixtures("app")
+def test_a_step_that_was_cut_off_is_retried_without_a_scan(
+    workers: Workers, bank: Bank, engine: Engine
+) -> None:
+    workers.ready(MONEY)
+    source, destination = bank.wallet(1_000), bank.wallet()
+    with gate_before_commit_of(engine, "deduct") as gate:
+        [id] = bank.accept(bank.request(source, destination, 400))
+        chain.kick()
+        for _ in range(2):
+            eventually(gate.waiting)
+            gate.cut_off()
+        eventually(gate.waiting)
+        gate.open()
+        eventually(lambda: bank.state(id) == "committed")
+    assert "retried" in bank.timeline(id)
+    bank.audit()
+
+
+def test_messages_are_counted_until_somebody_takes_them(app: Celery) -> None:
+    assert queues.count_waiting(app, queues.RESERVE) == 0
+    chain.kick()
+    chain.kick()
+    eventually(lambda: queues.count_waiting(app, queues.RESERVE) == 2)
+
+
+def test_nobody_waits_for_long_for_a_broker_that_hangs(broker: Broker, app: Celery) -> None:
+    assert queues.count_waiting(app, queues.ADVANCE) == 0
+    started_s = time.monotonic()
+    with broker.process.frozen(), pytest.raises(Exception, match=r"(?i)time|^$"):
+        queues.count_waiting(app, queues.ADVANCE)
+    assert time.monotonic() - started_s < 20.0

@@ -1,0 +1,152 @@
+"""Waiting for the migrations, and what an older version does on a newer schema."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from queue import Queue
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+
+from ledger.clients import find_client
+from ledger.errors import Unavailable, Unreachable
+from ledger.postgres.database import autocommit, build_engine, transaction
+from migrations.__main__ import _parser, _patiently, upgrade
+from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
+from testing.servers.shared import ROOT
+
+NOWHERE = "postgresql://127.0.0.1:1/none"
+
+
+@pytest.fixture
+def empty_engine(template_url: str) -> Iterator[Engine]:
+    """A database in which nothing has been migrated."""
+    name = f"truepenny_empty_{os.getpid()}"
+    server = build_engine(template_url, application_name="test")
+    with autocommit(server) as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = make_url(template_url).set(database=name).render_as_string(hide_password=False)
+    engine = build_engine(url, application_name="test")
+    yield engine
+    engine.dispose()
+    with autocommit(server) as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()
+
+
+def version(engine: Engine) -> SchemaVersion:
+    with autocommit(engine) as connection:
+        return schema_version(connection)
+
+
+def pretend_revision(engine: Engine, revision: str) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+
+
+def test_who_waits_goes_on_when_the_migrations_have_run_and_not_before(
+    empty_engine: Engine,
+) -> None:
+    said: Queue[str] = Queue()
+    waiting = threading.Thread(
+        target=wait_until_migrated,
+        args=(empty_engine,),
+        kwargs={"say": said.put, "look_every_s": 0.02},
+        daemon=True,
+    )
+    waiting.start()
+    assert said.get(timeout=30) == SchemaVersion.BEHIND.value
+    assert waiting.is_alive()
+    assert upgrade(empty_engine, admin_api_key=None) is SchemaVersion.CURRENT
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert said.get(timeout=1) == SchemaVersion.CURRENT.value
+
+
+def test_a_schema_of_an_earlier_version_is_behind(engine: Engine) -> None:
+    assert version(engine) is SchemaVersion.CURRENT
+    pretend_revision(engine, "0001")
+    assert version(engine) is SchemaVersion.BEHIND
+
+
+def test_a_schema_of_a_later_version_is_left_as_it_is_and_waited_for_by_nobody(
+    engine: Engine,
+) -> None:
+    pretend_revision(engine, "9999")
+    assert upgrade(engine, admin_api_key="the-key-of-an-admin") is SchemaVersion.AHEAD
+    said: list[str] = []
+    wait_until_migrated(engine, say=said.append)
+    assert said == [SchemaVersion.AHEAD.value]
+    with autocommit(engine) as connection:
+        assert (
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "9999"
+        )
+        admins = text("SELECT count(*) FROM clients WHERE scope = 'admin'")
+        assert connection.execute(admins).scalar() == 1
+
+
+def test_a_database_that_is_away_holds_up_nobody_for_long() -> None:
+    said: list[str] = []
+    wait_until_migrated(
+        build_engine(NOWHERE, application_name="test", pool_size=0),
+        say=said.append,
+        away_after_s=0.1,
+        look_every_s=0.01,
+    )
+    assert said == [
+        "the database does not answer",
+        "the database is away; going on without knowing its schema",
+    ]
+
+
+def test_the_command_waits_where_it_is_told_to(own_database_url: str) -> None:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": own_database_url,
+        "BROKER_URL": "redis://nowhere",
+        "CACHE_URL": "redis://nowhere",
+    }
+    command = [sys.executable, "-m", "migrations", "--wait"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "migrations: the database is up to date\n"
+
+
+def test_migrating_is_tried_again_only_while_the_database_is_away_and_patience_lasts() -> None:
+    answers: Iterator[Exception | SchemaVersion] = iter(
+        [Unreachable("away"), Unavailable("busy"), SchemaVersion.CURRENT]
+    )
+
+    def migrate() -> SchemaVersion:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(Unreachable):
+        _patiently(migrate, patience_s=0)
+    assert _patiently(migrate, patience_s=60) is SchemaVersion.CURRENT
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "-1", "long"])
+def test_a_patience_without_an_end_is_refused(given: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _parser().parse_args([f"--patience={given}"])
+    assert ended.value.code == 2
+
+
+def test_a_generated_key_makes_an_admin_only_where_there_is_none(empty_engine: Engine) -> None:
+    for key in ("made first", "made later"):
+        upgrade(empty_engine, admin_api_key=key, first_admin_only=True)
+    with autocommit(empty_engine) as connection:
+        assert find_client(connection, "made first")
+        assert not find_client(connection, "made later")
+    upgrade(empty_engine, admin_api_key="given by a person")
+    with autocommit(empty_engine) as connection:
+        assert find_client(connection, "given by a person")

@@ -1,0 +1,168 @@
+"""The SQL of the steps as PostgreSQL gets it is what `docs/steps.sql` shows.
+
+`make steps-sql` writes the document again, from what this test sees.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, event
+
+from ledger import recovery, wallets
+from ledger.buffer import replaying
+from ledger.buffer.entries import Buffered
+from ledger.ids import new_id
+from ledger.postgres.database import transaction
+from testing.bank import Bank
+from testing.servers.shared import ROOT
+from tests.integration.ledger.sql_text import in_lines, with_names
+
+DOCUMENT = ROOT / "docs" / "steps.sql"
+HEAD = """\
+-- SQL of the steps, as PostgreSQL gets it. `make steps-sql` writes this file; a test compares it.
+-- `:name` is a parameter; an array has one element for each transfer. Above each statement is
+-- the function that sends it. A statement that was shown before is only named. Without BEGIN,
+-- each statement is a transaction of its own.
+"""
+RULE = "-" * 96
+
+
+class Recorder:
+    """Writes down, under the heading of a step, what is sent to the database."""
+
+    def __init__(self, bank: Bank) -> None:
+        self.document = HEAD
+        self._step = ""
+        self._shown: dict[str, str] = {}
+        self._engine = bank.engine
+
+    @contextmanager
+    def step(self, name: str, what_it_does: str) -> Iterator[None]:
+        self._step = name
+        self.document += f"\n\n{RULE}\n-- {name}\n-- {what_it_does}\n{RULE}\n"
+        listeners = (
+            ("begin", self._begin),
+            ("commit", self._commit),
+            ("before_cursor_execute", self._statement),
+        )
+        for name_of_event, listener in listeners:
+            event.listen(self._engine, name_of_event, listener)
+        yield
+        for name_of_event, listener in listeners:
+            event.remove(self._engine, name_of_event, listener)
+
+    def _begin(self, connection: Connection) -> None:
+        if _is_transaction(connection):
+            self.document += "\nBEGIN;\n"
+
+    def _commit(self, connection: Connection) -> None:
+        if _is_transaction(connection):
+            self.document += "\nCOMMIT;\n"
+
+    def _statement(
+        self,
+        _connection: Connection,
+        _cursor: Any,
+        statement: str,
+        parameters: Any,
+        _context: Any,
+        _many: bool,
+    ) -> None:
+        sender = next(
+            frame
+            for frame in reversed(traceback.extract_stack())
+            if Path(frame.filename).is_relative_to(ROOT / "ledger")
+        )
+        named = with_names(statement, parameters)
+        lines = in_lines(named)
+        assert "".join(lines.split()) == "".join(named.split()), "only white space may differ"
+        self.document += f"\n-- {Path(sender.filename).relative_to(ROOT)}: {sender.name}"
+        shown_in = self._shown.setdefault(lines, self._step)
+        if shown_in == self._step or lines.count("\n") < 3:
+            self.document += f"\n{lines};\n"
+        else:
+            self.document += f' (shown in "{shown_in}")\n'
+
+
+def _is_transaction(connection: Connection) -> bool:
+    return connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+
+
+def record_the_steps(recorder: Recorder, bank: Bank) -> None:
+    """Run each step in a case where it sends everything that it can send."""
+    rich, poor, to, frozen = bank.wallet(1_000), bank.wallet(), bank.wallet(), bank.wallet()
+    known, batch = bank.request(rich, to, 1), new_id()
+    bank.accept(known)
+    with recorder.step(
+        "Accept",
+        "Records new requests, in line or refused, and finds those that were recorded before.",
+    ):
+        bank.answers(known, bank.request(rich, to, 10), bank.request(rich, frozen, 10))
+    bank.accept(bank.request(rich, poor, 1_000))  # more than what is left
+    with recorder.step(
+        "Reserve",
+        "Claims what waited longest, refuses what the source wallets cannot pay, holds the rest.",
+    ):
+        bank.step("reserve", batch)
+    with recorder.step(
+        "Reserve, with nothing to claim",
+        "Reserves what the batch has already, since it was cut or driven again. Here: nothing.",
+    ):
+        bank.step("reserve", new_id())
+    with recorder.step("Deduct", "Moves the money from the source wallets to the transit wallet."):
+        bank.step("deduct", batch)
+    with transaction(bank.engine) as connection:
+        wallets.freeze(connection, frozen.id)
+    with recorder.step(
+        "Credit",
+        "Moves the money on to the destination wallets, and fails what goes to an inactive one.",
+    ):
+        bank.step("credit", batch)
+    with recorder.step("Commit", "Makes the money available to its owners, ends the transfers."):
+        bank.step("commit", batch)
+    with recorder.step("Roll back", "Undoes what was done for failed transfers, and ends them."):
+        bank.roll_back(batch)
+
+
+def record_the_rest(recorder: Recorder, bank: Bank) -> None:
+    source, destination = bank.wallet(1_000), bank.wallet()
+    known = bank.request(source, destination, 10)
+    bank.reach("reserved", known)
+    with recorder.step(
+        "Recovery scan",
+        "Asks if a reserve is overdue, and gives transfers that stopped moving a new batch.",
+    ):
+        with transaction(bank.engine) as connection:
+            recovery.is_waiting(connection, waiting_s=0)
+        with transaction(bank.engine) as connection:
+            recovery.redrive_stuck(connection, stuck_after_s=0, worker="test")
+    buffered = [
+        bank.request(source, destination, 20),
+        bank.request(source, uuid4(), 20),  # can be no transfer
+        bank.request(source, destination, 30, key=known.idempotency_key),  # came too late
+    ]
+    with (
+        recorder.step("Replay", "Records what was buffered while the database was away, once."),
+        transaction(bank.engine) as connection,
+    ):
+        replaying.replay(connection, [Buffered(each, datetime.now(UTC)) for each in buffered])
+
+
+def test_the_document_shows_what_is_sent(bank: Bank) -> None:
+    recorder = Recorder(bank)
+    record_the_steps(recorder, bank)
+    record_the_rest(recorder, bank)
+    if os.environ.get("STEPS_SQL") == "write":
+        DOCUMENT.write_text(recorder.document)
+    known, sent = DOCUMENT.read_text().splitlines(), recorder.document.splitlines()
+    changes = "\n".join(unified_diff(known, sent, "docs/steps.sql", "sent now", lineterm=""))
+    assert not changes, f"If this is meant, run `make steps-sql`.\n{changes}"

@@ -1,0 +1,158 @@
+"""The counts of transfers: exact, whoever is at work meanwhile, and cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from ledger import transfer_counts
+from ledger.buffer.entries import Buffered
+from ledger.buffer.rejected import refuse
+from ledger.errors import WalletNotFound
+from ledger.ids import new_id
+from ledger.postgres.database import autocommit, transaction
+from ledger.transfer_counts import count_up, read_standing
+from testing.bank import Bank
+from testing.races import second_waits_for_first
+
+AT_ONCE = timedelta(0)
+
+
+def standing(bank: Bank) -> transfer_counts.TransferCounts:
+    with autocommit(bank.engine) as connection:
+        return read_standing(connection)
+
+
+def carry_on(bank: Bank, settle_after: timedelta = AT_ONCE) -> int:
+    with transaction(bank.engine) as connection:
+        return count_up(connection, settle_after=settle_after)
+
+
+def some_of_each(bank: Bank) -> None:
+    """One transfer in each state that has one to itself, a refused request, and two committed."""
+    source, destination = bank.wallet(100), bank.wallet()
+    bank.accept(bank.request(source, destination, 1))
+    bank.settle()
+    poor = bank.request(bank.wallet(), destination, 1)
+    bank.answers(poor)
+    bank.settle()
+    with transaction(bank.engine) as connection:
+        unknown = Buffered(bank.request(new_id(), destination, 1), datetime.now(UTC))
+        refuse(connection, [(unknown, WalletNotFound())])
+    for state in ("credited", "deducted", "reserved", "accepted"):
+        bank.reach(state, bank.request(source, destination, 1))
+
+
+EACH = {
+    "accepted": 1,
+    "reserved": 1,
+    "deducted": 1,
+    "credited": 1,
+    "committed": 2,  # the other one brought the money in
+    "rejected": 2,
+    "rolled_back": 0,
+}
+
+
+def test_every_state_is_counted_before_and_after_the_counts_are_carried_on(bank: Bank) -> None:
+    some_of_each(bank)
+    assert standing(bank).states == EACH
+    assert standing(bank).settled_last_minute == 4
+    assert carry_on(bank) == 4
+    assert carry_on(bank) == 0
+    assert standing(bank).states == EACH
+    assert standing(bank).settled_last_minute == 4
+    bank.settle()
+    assert standing(bank).states["committed"] > EACH["committed"]
+
+
+def test_what_ended_lately_is_left_for_the_next_time(bank: Bank) -> None:
+    some_of_each(bank)
+    assert carry_on(bank, timedelta(hours=1)) == 0
+    assert standing(bank).states == EACH
+
+
+def test_the_oldest_is_the_one_that_was_accepted_first(bank: Bank) -> None:
+    assert standing(bank).oldest_unfinished is None
+    source, destination = bank.wallet(100), bank.wallet()
+    assert standing(bank).oldest_unfinished is None
+    bank.reach("deducted", bank.request(source, destination, 1, key="first"))
+    bank.accept(bank.request(source, destination, 1, key="second"))
+    oldest = standing(bank).oldest_unfinished
+    assert oldest is not None
+    assert oldest.state == "deducted"
+    assert bank.transfer(oldest.id).state == "deducted"
+    assert 0 <= oldest.age_s < 60
+
+
+@contextmanager
+def ended_but_not_committed(bank: Bank) -> Iterator[Connection]:
+    """A step that has stamped the end of a transfer, and whose commit is still to come."""
+    source, destination = bank.wallet(100), bank.wallet()
+    bank.reach("credited", bank.request(source, destination, 1))
+    with transaction(bank.engine) as connection:
+        connection.execute(
+            text("""
+                WITH ended AS (DELETE FROM unfinished RETURNING transfer_id, reserved_at)
+                INSERT INTO outcomes (transfer_id, state, reserved_at, deducted_at, credited_at,
+                                      finished_at)
+                SELECT transfer_id, 'committed', reserved_at, reserved_at, reserved_at,
+                       clock_timestamp() FROM ended""")
+        )
+        yield connection
+
+
+def test_what_is_stamped_and_not_committed_is_never_passed_over(bank: Bank) -> None:
+    with ended_but_not_committed(bank):
+        before = standing(bank).states["committed"]
+        carry_on(bank)
+        assert standing(bank).states["committed"] == before
+    assert standing(bank).states["committed"] == before + 1
+    carry_on(bank)
+    assert standing(bank).states["committed"] == before + 1
+
+
+def test_two_that_carry_on_at_once_add_nothing_twice(bank: Bank) -> None:
+    some_of_each(bank)
+
+    def carry_on_at_once(connection: Connection) -> int:
+        return count_up(connection, settle_after=AT_ONCE)
+
+    first, second = second_waits_for_first(bank.engine, carry_on_at_once, carry_on_at_once)
+    assert first + second == 4
+    assert standing(bank).states == EACH
+
+
+def test_a_long_history_is_not_read_again(bank: Bank) -> None:
+    with transaction(bank.engine) as connection:
+        connection.execute(text("ALTER TABLE outcomes DISABLE TRIGGER USER"))
+        connection.execute(
+            text("""
+                INSERT INTO outcomes (transfer_id, state, reserved_at, deducted_at, credited_at,
+                                      finished_at)
+                SELECT gen_random_uuid(), 'committed', now(), now(), now(),
+                       now() - interval '2 days' + make_interval(secs => number)
+                FROM generate_series(1, 100000) AS number""")
+        )
+    with autocommit(bank.engine) as connection:
+        connection.execute(text("VACUUM ANALYZE outcomes"))
+    assert carry_on(bank) == 0  # the migration has counted what was older
+    some_of_each(bank)
+    with autocommit(bank.engine) as connection:
+        explained = "EXPLAIN (ANALYZE, FORMAT json) " + transfer_counts._SINCE.text
+        up_to = datetime.now(UTC) - timedelta(minutes=2)
+        given = {"up_to": up_to, "window": transfer_counts.WINDOW}
+        plan = connection.execute(text(explained), given).scalar_one()
+    assert ("Bitmap Index Scan", "outcomes_by_end") in list(nodes(plan[0]["Plan"]))
+    assert ("Seq Scan", "outcomes") not in list(nodes(plan[0]["Plan"]))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Each node of a plan: what it does, and with which index or table."""
+    yield plan["Node Type"], plan.get("Index Name", plan.get("Relation Name"))
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)

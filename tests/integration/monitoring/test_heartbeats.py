@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from monitoring.heartbeats import heartbeat_cache
+
+
+@pytest.fixture
+def cache(cache_url: str) -> Iterator[redis.Redis]:
+    client = redis.Redis.from_url(cache_url)
+    client.flushdb()
+    yield client
+    client.close()
+
+
+def test_who_has_just_beaten_is_known_once(cache: redis.Redis) -> None:
+    assert heartbeat_cache.ages_s(cache) == {}
+    for name in ("worker-2", "worker-1", "worker-2"):
+        heartbeat_cache.beat(cache, name)
+    ages_s = heartbeat_cache.ages_s(cache)
+    assert set(ages_s) == {"worker-1", "worker-2"}
+    assert max(ages_s.values()) < heartbeat_cache.FRESH_S
+
+
+def test_who_has_not_beaten_for_a_while_grows_old(cache: redis.Redis) -> None:
+    heartbeat_cache.beat(cache, "gone")
+    cache.zincrby("truepenny:heartbeats", -heartbeat_cache.FRESH_S - 2, "gone")
+    heartbeat_cache.beat(cache, "here")
+    ages_s = heartbeat_cache.ages_s(cache)
+    assert ages_s["gone"] > heartbeat_cache.FRESH_S >= ages_s["here"]
+
+
+def test_a_beat_from_the_future_is_no_sign_of_life(cache: redis.Redis) -> None:
+    for name in ("gone", "here"):
+        heartbeat_cache.beat(cache, name)
+        cache.zincrby("truepenny:heartbeats", 3600, name)  # the clock is set back an hour
+    assert heartbeat_cache.ages_s(cache) == {}
+    heartbeat_cache.beat(cache, "here")
+    assert set(heartbeat_cache.ages_s(cache)) == {"here"}
+    assert cache.zcard("truepenny:heartbeats") == 1
+
+
+def test_names_from_long_ago_are_forgotten(cache: redis.Redis) -> None:
+    heartbeat_cache.beat(cache, "old")
+    cache.zincrby("truepenny:heartbeats", -4000, "old")
+    heartbeat_cache.beat(cache, "new")
+    assert cache.zcard("truepenny:heartbeats") == 1

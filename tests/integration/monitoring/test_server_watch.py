@@ -1,0 +1,202 @@
+"""The watch over broker and cache, which really break: what it tells, and that it does so once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from monitoring.health.server_watch import OVER_AFTER_LOOKS, ServerWatch
+from testing.servers.own_servers import OwnRedis, own_redis
+from testing.worker_processes import eventually
+
+
+@dataclass
+class Watched:
+    """Two servers, and what is told of them."""
+
+    servers: OwnRedis
+    file: Path
+    caplog: pytest.LogCaptureFixture
+
+    def look(self, times: int = 1) -> list[tuple[str, str]]:
+        """Look as the task does: each time from nothing but the file. Returns: what was told."""
+        self.caplog.clear()
+        for _ in range(times):
+            urls = {"broker_url": self.broker.url, "cache_url": self.cache.url}
+            ServerWatch(self.file).look(**urls)
+        # Threads that other tests left behind may log meanwhile.
+        own = (
+            each for each in self.caplog.records if each.name == "monitoring.health.server_watch"
+        )
+        return [told(record) for record in own]
+
+    def until_over(self) -> list[tuple[str, str]]:
+        return self.look(OVER_AFTER_LOOKS)
+
+    @property
+    def broker(self) -> Any:
+        return self.servers.broker
+
+    @property
+    def cache(self) -> Any:
+        return self.servers.cache
+
+
+def told(record: Any) -> tuple[str, str]:
+    fields = record.truepenny_fields
+    return record.getMessage(), f"{fields.get('server')}: {fields.get('finding')}"
+
+
+def amiss(*what: str) -> list[tuple[str, str]]:
+    return [("server_amiss", each) for each in what]
+
+
+def well(*what: str) -> list[tuple[str, str]]:
+    return [("server_well_again", each) for each in what]
+
+
+def client(server: Any) -> redis.Redis:
+    return redis.Redis.from_url(server.url)
+
+
+@pytest.fixture(scope="module")
+def servers(servers_folder: Path) -> Iterator[OwnRedis]:
+    with own_redis(servers_folder) as servers:
+        yield servers
+
+
+@pytest.fixture
+def watched(
+    servers: OwnRedis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Watched]:
+    caplog.set_level("INFO", logger="monitoring.health.server_watch")
+    watched = Watched(servers, tmp_path / "made when needed" / "servers.json", caplog)
+    assert watched.look() == []
+    yield watched
+    for server in (servers.broker, servers.cache):
+        if not server.runs:
+            server.start()
+
+
+def test_a_wrong_setting_is_told_once_and_its_end_too(watched: Watched) -> None:
+    with client(watched.broker) as broker, client(watched.cache) as cache:
+        broker.config_set("maxmemory-policy", "volatile-lru")
+        broker.config_set("appendonly", "no")
+        cache.config_set("maxmemory", "0")
+        assert watched.look() == amiss("broker: no_aof", "broker: policy", "cache: no_limit")
+        assert watched.look(4) == []
+        broker.config_set("maxmemory-policy", "noeviction")
+        broker.config_set("appendonly", "yes")
+        cache.config_set("maxmemory", "64mb")
+        assert watched.look(OVER_AFTER_LOOKS - 1) == []
+        over = well("broker: no_aof", "broker: policy", "cache: no_limit")
+        assert sorted(watched.look()) == over
+        assert watched.look(2) == []
+
+
+def test_what_comes_and_goes_at_its_threshold_is_told_once(watched: Watched) -> None:
+    with client(watched.broker) as broker:
+        for policy in ("allkeys-lru", "noeviction", "allkeys-lru", "noeviction", "allkeys-lru"):
+            broker.config_set("maxmemory-policy", policy)
+            first = policy == "allkeys-lru" and not watched.file.read_text().count("policy")
+            assert watched.look() == (amiss("broker: policy") if first else [])
+        broker.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize("name", ["broker", "cache"])
+def test_a_server_that_was_killed_is_away_until_it_is_back(watched: Watched, name: str) -> None:
+    server = getattr(watched.servers, name)
+    server.kill()
+    assert watched.look() == amiss(f"{name}: away")
+    assert watched.look(2) == []
+    server.start()
+    assert watched.until_over() == well(f"{name}: away")
+
+
+def test_frozen_servers_hold_up_nobody_for_long(watched: Watched) -> None:
+    watched.broker.freeze()
+    watched.cache.freeze()
+    begun = time.monotonic()
+    assert watched.look() == amiss("broker: away", "cache: away")
+    assert time.monotonic() - begun < 8
+    watched.broker.thaw()
+    watched.cache.thaw()
+    assert sorted(watched.until_over()) == well("broker: away", "cache: away")
+
+
+def fill(server: Any) -> None:
+    with client(server) as connection:
+        connection.config_set("maxmemory", "8mb")
+        try:
+            for number in range(200):
+                connection.set(f"filling {number}", b"x" * 64_000)
+        except redis.exceptions.OutOfMemoryError:
+            return
+
+
+def test_full_servers_are_told_of_and_so_is_what_a_cache_throws_away(watched: Watched) -> None:
+    fill(watched.broker)
+    fill(watched.cache)
+    assert watched.look() == amiss("broker: memory", "cache: memory", "cache: evicted")
+    for server in (watched.broker, watched.cache):
+        with client(server) as connection:
+            connection.flushall()
+            connection.config_set("maxmemory", "64mb")
+    over = well("broker: memory", "cache: evicted", "cache: memory")
+    assert sorted(watched.until_over()) == over
+
+
+def test_connections_that_were_refused_are_told_of(watched: Watched) -> None:
+    with client(watched.cache) as cache, ExitStack() as stack:
+        before = int(cache.config_get("maxclients")["maxclients"])
+        cache.config_set("maxclients", 2)
+        second = stack.enter_context(client(watched.cache))
+        second.ping()
+        with client(watched.cache) as third, pytest.raises(redis.RedisError):
+            third.ping()
+        cache.config_set("maxclients", before)
+    assert watched.look() == amiss("cache: rejected")
+    assert watched.until_over() == well("cache: rejected")
+
+
+def test_a_log_that_cannot_be_rewritten_is_told_of(watched: Watched, servers_folder: Path) -> None:
+    with client(watched.broker) as broker:
+        folder = Path(broker.config_get("dir")["dir"])
+        assert servers_folder in folder.parents
+        folders = (folder, folder / "appendonlydir")
+
+        def rewritten(status: str) -> Callable[[], bool]:
+            def holds() -> bool:
+                info = broker.info("persistence")
+                under_way = info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
+                return not under_way and info["aof_last_bgrewrite_status"] == status
+
+            return holds
+
+        for each in folders:
+            each.chmod(0o500)
+        try:
+            with pytest.raises(redis.ResponseError):
+                broker.bgrewriteaof()
+        finally:
+            for each in folders:
+                each.chmod(0o700)
+        eventually(rewritten("err"))
+        assert watched.look() == amiss("broker: aof_rewrite")
+        broker.bgrewriteaof()
+        eventually(rewritten("ok"))
+        assert watched.until_over() == well("broker: aof_rewrite")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"broker": 7}', '{"broker": {"x": 1}}'])
+def test_a_memory_that_cannot_be_read_is_begun_anew(watched: Watched, text: str) -> None:
+    watched.file.write_text(text)
+    assert [event for event, _ in watched.look()] == ["watch_forgot"]
+    assert watched.look() == []

@@ -1,0 +1,255 @@
+"""Binance over real HTTP, with every fault it or the way to it may have."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from decimal import Decimal
+
+import pytest
+
+from prices.binance.client import MAX_BYTES, Asked, Binance
+from testing.fakes.binance import Remote, fake_binance
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+WITHIN_S = 1.0
+SLACK_S = 3.0  # a busy machine
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[Remote]]:
+    """Two hosts, the first of which is asked first."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(fake_binance()) for _ in range(2)]
+
+
+def binance(hosts: list[Remote]) -> Binance:
+    return Binance([host.url for host in hosts])
+
+
+def ask(hosts: list[Remote], **pauses: float) -> Asked:
+    return binance(hosts).ask(SYMBOLS, pauses)
+
+
+def prices(asked: Asked) -> list[str]:
+    return sorted(asked.tickers.prices) if asked.tickers else []
+
+
+def test_one_request_brings_all_prices_and_no_other_host_is_asked(hosts: list[Remote]) -> None:
+    asked = ask(hosts)
+    assert asked.tickers is not None
+    assert asked.tickers.prices == {"BTCUSDT": Decimal("64250.015"), "ETHUSDT": Decimal("2650.15")}
+    assert (asked.pauses, asked.failures) == ({}, {})
+    assert hosts[0].asked() == [list(SYMBOLS)]
+    assert hosts[1].asked() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "pause_s"),
+    [(429, "7", 7), (429, None, 60), (418, "7200", 7200), (418, None, 300)],
+)
+def test_a_limit_or_a_ban_pauses_every_host(
+    hosts: list[Remote], status: int, retry_after: str | None, pause_s: int
+) -> None:
+    details = {} if retry_after is None else {"retry_after": retry_after}
+    hosts[0].fault("status", status=status, **details)
+    asked = ask(hosts)
+    assert asked.tickers is None
+    assert asked.pauses == {"all": pause_s}
+    assert hosts[1].asked() == []
+
+
+def test_while_all_are_paused_nobody_is_asked(hosts: list[Remote]) -> None:
+    asked = ask(hosts, all=12.3)
+    assert asked.failures == {"all": "paused for another 12 s"}
+    assert hosts[0].asked() == hosts[1].asked() == []
+
+
+@pytest.mark.parametrize("status", [403, 451])
+def test_a_host_that_blocks_us_is_left_out_and_the_next_one_asked(
+    hosts: list[Remote], status: int
+) -> None:
+    hosts[0].fault("status", status=status)
+    asked = ask(hosts)
+    assert prices(asked) == sorted(SYMBOLS)
+    assert asked.pauses == {f"out {hosts[0].url}": 600}
+    again = binance(hosts).ask(SYMBOLS, asked.pauses)
+    assert prices(again) == sorted(SYMBOLS)
+    assert len(hosts[0].asked()) == 1
+
+
+def test_where_every_host_blocks_us_none_is_asked_again(hosts: list[Remote]) -> None:
+    for host in hosts:
+        host.fault("status", status=451)
+    pauses = ask(hosts).pauses
+    assert binance(hosts).ask(SYMBOLS, pauses).tickers is None
+    assert [len(host.asked()) for host in hosts] == [1, 1]
+
+
+FAILING = [
+    ("status", {"status": 500}),
+    ("status", {"status": 302}),
+    ("status", {"status": 400}),
+    ("bytes", {"bytes": "00ff7b"}),
+    ("bytes", {"bytes": ""}),
+    ("document", {"document": {"code": 0, "msg": "fine"}}),
+    ("document", {"document": ["BTCUSDT"]}),
+    ("large", {"size": MAX_BYTES}),
+    ("short", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "details"), FAILING)
+def test_after_a_host_that_fails_the_next_one_is_asked_and_the_first_comes_last(
+    hosts: list[Remote], kind: str, details: dict[str, object]
+) -> None:
+    hosts[0].fault(kind, **details)
+    asked = ask(hosts)
+    assert prices(asked) == sorted(SYMBOLS)
+    assert asked.pauses == {f"late {hosts[0].url}": 30}
+    assert list(asked.failures) == [hosts[0].url]
+    assert prices(binance(hosts).ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
+    assert len(hosts[0].asked()) == 1
+
+
+def test_a_host_that_nobody_serves_is_passed_over(hosts: list[Remote]) -> None:
+    nowhere = "http://127.0.0.1:1"
+    asked = Binance([nowhere, hosts[1].url]).ask(SYMBOLS, {})
+    assert prices(asked) == sorted(SYMBOLS)
+    assert asked.pauses == {f"late {nowhere}": 30}
+
+
+HANGING = [("hang", {}), ("trickle", {"part": "head"}), ("trickle", {"part": "body"})]
+
+
+@pytest.mark.parametrize(("kind", "details"), HANGING)
+def test_hosts_that_hang_or_trickle_hold_nobody_longer_than_the_bound(
+    hosts: list[Remote], kind: str, details: dict[str, object]
+) -> None:
+    for host in hosts:
+        host.fault(kind, **details)
+    begun_s = time.monotonic()
+    asking = Binance([host.url for host in hosts], within_s=WITHIN_S)
+    asked = asking.ask(SYMBOLS, {})
+    assert time.monotonic() - begun_s < WITHIN_S + SLACK_S
+    assert asked.tickers is None
+    assert f"late {hosts[0].url}" in asked.pauses
+    for host in hosts:
+        host.heal()
+    assert prices(asking.ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
+
+
+def test_what_is_cut_off_leaves_no_thread_behind(hosts: list[Remote]) -> None:
+    hosts[0].fault("trickle", part="body")
+    Binance([hosts[0].url], within_s=WITHIN_S).ask(SYMBOLS, {})
+    deadline_s = time.monotonic() + SLACK_S
+    while any(thread.name == "prices-http" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(
+    hosts: list[Remote],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nowhere = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        asked = Binance([nowhere, hosts[1].url]).ask(SYMBOLS, {})
+    assert prices(asked) == sorted(SYMBOLS)
+    assert asked.pauses == {f"late {nowhere}": 30}
+
+
+def test_a_slow_answer_is_waited_for(hosts: list[Remote]) -> None:
+    hosts[0].fault("slow", seconds=0.5)
+    assert prices(ask(hosts)) == sorted(SYMBOLS)
+    assert hosts[1].asked() == []
+
+
+@pytest.mark.parametrize(("weight", "pause_s"), [(3_000, 10), (4_800, 60)])
+def test_a_used_weight_near_the_limit_gives_prices_and_a_pause(
+    hosts: list[Remote], weight: int, pause_s: int
+) -> None:
+    hosts[0].fault("weight", weight=weight)
+    asked = ask(hosts)
+    assert prices(asked) == sorted(SYMBOLS)
+    assert asked.pauses == {"all": pause_s}
+
+
+@pytest.mark.parametrize("price", ["0.00000000", "-1", "NaN", "1e400"])
+def test_a_price_that_is_none_is_refused_alone(hosts: list[Remote], price: str) -> None:
+    hosts[0].price("BTCUSDT", price)
+    asked = ask(hosts)
+    assert asked.tickers is not None
+    assert list(asked.tickers.refused) == ["BTCUSDT"]
+    assert prices(asked) == ["ETHUSDT"]
+
+
+def test_a_symbol_that_is_missing_is_refused_alone(hosts: list[Remote]) -> None:
+    hosts[0].fault("missing", symbol="BTCUSDT")
+    asked = ask(hosts)
+    assert asked.tickers is not None
+    assert asked.tickers.refused == {"BTCUSDT": "missing"}
+    assert prices(asked) == ["ETHUSDT"]
+
+
+def test_a_symbol_that_binance_does_not_know_is_found_and_left_out(hosts: list[Remote]) -> None:
+    symbols = ("BTCUSDT", "GONEUSDT", "ETHUSDT")
+    asked = binance(hosts).ask(symbols, {})
+    assert asked.tickers is not None
+    assert prices(asked) == ["BTCUSDT", "ETHUSDT"]
+    assert asked.tickers.refused == {"GONEUSDT": "unknown to Binance"}
+    assert asked.pauses == {"unknown GONEUSDT": 600}
+
+    again = binance(hosts).ask(symbols, asked.pauses)
+    assert again.tickers is not None
+    assert prices(again) == ["BTCUSDT", "ETHUSDT"]
+    assert again.tickers.refused == {"GONEUSDT": "unknown to Binance"}
+    assert hosts[0].asked()[-1] == ["BTCUSDT", "ETHUSDT"]
+    assert hosts[1].asked() == []
+
+
+def test_a_host_that_knows_no_symbol_at_all_is_not_believed(hosts: list[Remote]) -> None:
+    hosts[0].fault("status", status=400, code=-1121)
+    asked = ask(hosts)
+    assert asked.tickers is None
+    assert asked.failures == {hosts[0].url: "knows none of the symbols"}
+    assert asked.pauses == {f"late {hosts[0].url}": 30}
+    assert prices(binance(hosts).ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
+
+
+def test_where_no_symbol_is_known_there_is_nothing_to_ask(hosts: list[Remote]) -> None:
+    pauses = {"unknown BTCUSDT": 600.0, "unknown ETHUSDT": 600.0}
+    assert binance(hosts).ask(SYMBOLS, pauses).failures == {"all": "knows none of the symbols"}
+    assert hosts[0].asked() == []
+
+
+def test_neither_a_proxy_nor_a_password_of_the_machine_is_used(
+    hosts: list[Remote], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert prices(ask(hosts)) == sorted(SYMBOLS)
+
+
+def test_the_request_is_the_one_that_binance_documents() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        heads = []
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                heads.append(connection.recv(65_536).decode())
+                body = json.dumps([]).encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        Binance([f"http://127.0.0.1:{listening.getsockname()[1]}"]).ask(SYMBOLS, {})
+        thread.join()
+    assert heads[0].startswith(
+        "GET /api/v3/ticker/bookTicker?symbols=%5B%22BTCUSDT%22%2C%22ETHUSDT%22%5D HTTP/1.1\r\n"
+    )
+    assert "Accept-Encoding: identity\r\n" in heads[0]

@@ -1,0 +1,211 @@
+"""The consistency scan: what a hand has spoilt is found, and mended or stopped, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from testing.books import Books
+
+Seen = tuple[str, str, str]
+
+POSTING = """INSERT INTO postings (transfer_id, leg, debit_wallet_id, credit_wallet_id, amount,
+             debit_balance_after, credit_balance_after, created_at) """
+REFUNDED = f"""{POSTING} SELECT :settled, 'refund', :transit, :other, 2000, t.balance - 2000,
+              o.balance + 2000, now() FROM wallets t, wallets o
+              WHERE t.id = :transit AND o.id = :other"""  # noqa: S608 - our own words
+POSTED = f"""{POSTING} SELECT :nothing, 'credit', :external, :another, 5, e.balance - 5,
+            a.balance + 5, now() FROM wallets e, wallets a
+            WHERE e.id = :external AND a.id = :another"""  # noqa: S608 - our own words
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What a hand did, what the scan is to say about it, and whom it is to stop."""
+
+    statements: tuple[str, ...]
+    found: set[Seen]
+    frozen: frozenset[str] | set[str] = frozenset()
+    touched: frozenset[str] | set[str] = frozenset()
+    """The wallets besides that the hand itself has changed, or what moved after it."""
+
+
+PROJECTION = "projection_wrong"
+
+# fmt: off
+CORRUPTIONS = {
+    "a balance is raised": Corruption(
+        ("UPDATE wallets SET balance = balance + 1000 WHERE id = :source",),
+        {(PROJECTION, "source", "rebuilt")},
+    ),
+    "money is moved between two balances": Corruption(
+        ("UPDATE wallets SET balance = balance - 500 WHERE id = :other",
+         "UPDATE wallets SET balance = balance + 500 WHERE id = :another"),
+        {(PROJECTION, "other", "rebuilt"), (PROJECTION, "another", "rebuilt")},
+    ),
+    "a hold is forgotten": Corruption(
+        ("UPDATE wallets SET reserved = 0 WHERE id = :source",),
+        {(PROJECTION, "source", "rebuilt")},
+    ),
+    "what is incoming is let go early": Corruption(
+        ("UPDATE wallets SET incoming = 0 WHERE id = :destination",),
+        {(PROJECTION, "destination", "rebuilt")},
+    ),
+    "the transit wallet's balance is changed": Corruption(
+        ("UPDATE wallets SET balance = balance + 7 WHERE id = :transit",),
+        {(PROJECTION, "transit", "rebuilt")},
+    ),
+    "an external wallet's balance is changed": Corruption(
+        ("UPDATE wallets SET balance = 0 WHERE id = :external",),
+        {(PROJECTION, "external", "rebuilt")},
+    ),
+    "a wallet's clock is set back": Corruption(
+        ("UPDATE wallets SET posted_at = '2001-01-01' WHERE id = :source",),
+        {(PROJECTION, "source", "rebuilt")},
+    ),
+    "a reserved transfer is set back to accepted": Corruption(
+        ("""UPDATE unfinished SET state = 'accepted', reserved_at = NULL
+            WHERE transfer_id = :reserved""",),
+        {(PROJECTION, "source", "rebuilt")},
+    ),
+    "a wallet is closed with money in it": Corruption(
+        ("""UPDATE wallets SET balance = 0, status = 'closed' WHERE id = :another""",),
+        {(PROJECTION, "another", "alarmed"), ("asset_not_zero", "USD", "alarmed")},
+    ),
+    "a stamped balance is changed": Corruption(
+        ("""UPDATE postings SET credit_balance_after = credit_balance_after + 1
+            WHERE transfer_id = :settled AND leg = 'credit'""",),
+        {("chain_broken", "another", "frozen")},
+        {"another"},
+    ),
+    "a balance is raised, and money leaves the wallet before the scan": Corruption(
+        ("UPDATE wallets SET balance = balance + 1000 WHERE id = :source",),
+        {("chain_broken", "source", "frozen"), (PROJECTION, "source", "rebuilt")},
+        {"source"}, {"transit"},
+    ),
+    "a posting's amount is changed": Corruption(
+        ("""UPDATE postings SET amount = amount + 1
+            WHERE transfer_id = :settled AND leg = 'deduct'""",),
+        {("leg_wrong", "settled", "frozen"), ("chain_broken", "other", "frozen"),
+         ("chain_broken", "transit", "alarmed"), ("transit_wrong", "transit", "alarmed"),
+         (PROJECTION, "other", "frozen"), (PROJECTION, "transit", "alarmed")},
+        {"other", "another"},
+    ),
+    "a posting is sent to another wallet": Corruption(
+        ("""UPDATE postings SET credit_wallet_id = :destination
+            WHERE transfer_id = :settled AND leg = 'credit'""",),
+        {("leg_wrong", "settled", "frozen"), ("chain_broken", "destination", "frozen"),
+         (PROJECTION, "another", "frozen"), (PROJECTION, "destination", "frozen")},
+        {"other", "another", "destination"},
+    ),
+    "the last posting of a wallet is deleted": Corruption(
+        ("DELETE FROM postings WHERE transfer_id = :settled AND leg = 'credit'",),
+        {("leg_missing", "settled", "frozen"), (PROJECTION, "another", "frozen"),
+         ("chain_broken", "transit", "alarmed"), ("transit_wrong", "transit", "alarmed"),
+         (PROJECTION, "transit", "alarmed")},
+        {"other", "another"},
+    ),
+    "a committed transfer is refunded by hand": Corruption(
+        (REFUNDED,
+         "UPDATE wallets SET balance = balance + 2000, posted_at = now() WHERE id = :other",
+         "ALTER TABLE wallets DROP CONSTRAINT wallets_no_overdraft",
+         "UPDATE wallets SET balance = balance - 2000, posted_at = now() WHERE id = :transit"),
+        {("leg_surplus", "settled", "frozen"), ("transit_wrong", "transit", "alarmed"),
+         ("overdrawn", "transit", "alarmed")},
+        {"other", "another"},
+    ),
+    "money is posted for no transfer": Corruption(
+        (POSTED,
+         "UPDATE wallets SET balance = balance - 5, posted_at = now() WHERE id = :external",
+         "UPDATE wallets SET balance = balance + 5, posted_at = now() WHERE id = :another"),
+        {("posting_orphaned", "another", "frozen"), ("posting_orphaned", "external", "alarmed")},
+        {"another"},
+    ),
+    "an outcome is turned into its opposite": Corruption(
+        ("""UPDATE outcomes SET state = 'rejected', failure_code = 'x', failure_detail = 'x',
+            reserved_at = NULL, deducted_at = NULL, credited_at = NULL
+            WHERE transfer_id = :settled""",),
+        {("leg_surplus", "settled", "frozen")},
+        {"other", "another"},
+    ),
+    "a transfer under way is made to have committed": Corruption(
+        ("""INSERT INTO outcomes (transfer_id, state, reserved_at, deducted_at, credited_at)
+            VALUES (:reserved, 'committed', now(), now(), now())""",
+         "DELETE FROM unfinished WHERE transfer_id = :reserved"),
+        {("leg_missing", "reserved", "frozen"), (PROJECTION, "source", "frozen")},
+        {"source", "destination"},
+    ),
+    "a transfer under way is forgotten": Corruption(
+        ("DELETE FROM unfinished WHERE transfer_id = :deducted",),
+        {("transfer_lost", "deducted", "frozen"), ("transit_wrong", "transit", "alarmed")},
+        {"source", "destination"},
+    ),
+    "an outcome is forgotten": Corruption(
+        ("DELETE FROM outcomes WHERE transfer_id = :settled",),
+        {("transfer_lost", "settled", "frozen")},
+        {"other", "another"},
+    ),
+    "a transfer under way is given an outcome, too": Corruption(
+        ("""INSERT INTO outcomes (transfer_id, state, failure_code, failure_detail)
+            VALUES (:accepted, 'rejected', 'x', 'x')""",),
+        {("transfer_doubled", "accepted", "frozen")},
+        {"source", "destination"},
+    ),
+    "a transfer under way is made larger": Corruption(
+        ("UPDATE unfinished SET amount = amount + 1 WHERE transfer_id = :reserved",),
+        {("transfer_disagrees", "reserved", "frozen"), (PROJECTION, "source", "frozen")},
+        {"source", "destination"},
+    ),
+    "a transfer itself is changed": Corruption(
+        ("UPDATE transfers SET amount = amount - 1 WHERE id = :settled",),
+        {("leg_wrong", "settled", "frozen")},
+        {"other", "another"},
+    ),
+    "a transfer is deleted": Corruption(
+        ("DELETE FROM transfers WHERE id = :settled",),
+        {("state_orphaned", "settled", "alarmed"), ("posting_orphaned", "other", "frozen"),
+         ("posting_orphaned", "another", "frozen"), ("posting_orphaned", "transit", "alarmed")},
+        {"other", "another"},
+    ),
+    "a transfer is claimed that has more than there is": Corruption(
+        ("UPDATE transfers SET amount = 10000000 WHERE id = :accepted",
+         """UPDATE unfinished SET amount = 10000000, state = 'reserved', reserved_at = now(),
+            batch_id = gen_random_uuid() WHERE transfer_id = :accepted"""),
+        {("overdrawn", "source", "frozen"), (PROJECTION, "source", "frozen")},
+        {"source"},
+    ),
+    "a wallet is deleted": Corruption(
+        ("DELETE FROM wallets WHERE id = :another",),
+        {("transfer_disagrees", "settled", "frozen"), ("asset_not_zero", "USD", "alarmed")},
+        {"other"}, {"another"},
+    ),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_what_a_hand_has_spoilt_is_found_and_mended_or_stopped(books: Books, name: str) -> None:
+    corruption = CORRUPTIONS[name]
+    books.ids["nothing"] = books.bank.client.id
+    before = {each: books.row(each) for each in books.ids if is_wallet(each)}
+    books.spoil(*corruption.statements)
+    if "before the scan" in name:
+        books.run_up_to("deducted")
+    found = books.scan()
+    assert {books.named(each) for each in found} == corruption.found
+    assert books.frozen() == corruption.frozen
+    concerned = {about for _, about, _ in corruption.found} | corruption.frozen
+    for innocent in before.keys() - concerned - corruption.touched:
+        assert books.row(innocent) == before[innocent]
+    assert books.scan() == [], "it was told already"
+    assert books.frozen() == corruption.frozen
+    if all(action == "rebuilt" for _, _, action in corruption.found):
+        books.bank.audit()
+        assert books.latest().standing_count == 0
+    else:
+        assert books.latest().standing_count > 0
+
+
+def is_wallet(name: str) -> bool:
+    return name in {"source", "destination", "other", "another", "external", "transit", "back"}

@@ -1,0 +1,157 @@
+"""The application without its servers: what it answers when nothing of them is needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from flask.testing import FlaskClient
+
+from api.app import create_app
+from api.auth.api_keys import KeyRing
+from api.auth.outage_cache import OutageCache, short_cache_client
+from api.services import Services, build_services
+from ledger.clients import Client
+from ledger.errors import Misconfigured
+from monitoring.health.broker_probe import BrokerReading, broker_probe
+from monitoring.logs import formatter
+from settings import Settings
+from tasks.buffer.intake_buffer import intake_buffer
+
+SETTINGS = Settings.from_environment(
+    {
+        "DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/nothing",
+        "BROKER_URL": "redis://127.0.0.1:1/0",
+        "CACHE_URL": "redis://127.0.0.1:1/0",
+        "RATE_LIMIT": "none",
+    }
+)
+LIMITED = replace(SETTINGS, rate_limit="10/minute")
+
+NOTHING_KNOWN = OutageCache(short_cache_client(SETTINGS.cache_url), secret="")
+
+
+class Relieved:
+    """A gauge that never refuses anything, and looks only when it is asked to."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._probe = broker_probe(broker_url)
+
+    def seen(self) -> tuple[bool, float | None]:
+        return False, None
+
+    def look(self) -> BrokerReading:
+        return self._probe.look(was_full=False)
+
+
+def make_services(settings: Settings = SETTINGS) -> Services:
+    """The services of a process that no worker hears and that is never under pressure."""
+    return build_services(
+        settings,
+        buffer=intake_buffer(settings),
+        kick=lambda: None,
+        pressure=Relieved(settings.broker_url),
+        reconcile=lambda: None,
+        queue_lengths=dict,
+    )
+
+
+@pytest.fixture
+def services() -> Services:
+    return make_services()
+
+
+def test_building_connects_to_nothing_and_live_needs_nothing(services: Services) -> None:
+    answer = client_of(services).get("/health/live")
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_nothing_is_looked_up_for_a_stranger_without_a_key(services: Services) -> None:
+    assert client_of(services).get("/v1/wallets").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("SELECT key FROM clients"), Misconfigured("SELECT key FROM clients")]
+)
+def test_a_bug_is_answered_without_a_word_about_it_and_logged_with_its_request_id(
+    services: Services, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def find(_: str) -> Client:
+        raise error
+
+    client = client_of(replace(services, keys=KeyRing(find, NOTHING_KNOWN)))
+    answer = client.get("/v1/wallets", headers={"Authorization": "Bearer secret-key"})
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert '"code":"internal_error"' in answer.text
+    assert "SELECT" not in answer.text
+    [record] = caplog.records
+    assert record.message == "request_failed"
+    assert record.truepenny_fields["request_id"] == answer.headers["X-Request-Id"]  # type: ignore[attr-defined]
+    assert "secret-key" not in caplog.text
+
+
+def test_the_lines_of_a_request_have_its_ids_and_the_next_one_on_the_thread_has_its_own(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    def find(api_key: str) -> Client | None:
+        if api_key == "broken":
+            raise RuntimeError
+        return known
+
+    known = Client(uuid4(), "x", "client", "none")
+    client = client_of(
+        replace(
+            services,
+            keys=KeyRing(find, NOTHING_KNOWN),
+            database=None,  # type: ignore[arg-type]  # a bug behind the authentication
+        )
+    )
+    transfer_id = str(uuid4())
+    for api_key, id in (("good", "first"), ("broken", "second")):
+        headers = {"Authorization": f"Bearer {api_key}", "X-Request-Id": id}
+        assert client.get(f"/v1/transfers/{transfer_id}", headers=headers).status_code == 500
+        logging.getLogger("lib").warning("after the request")
+    lines = [json.loads(formatter(terminal=False).format(record)) for record in caplog.records]
+    first, second = (line for line in lines if line["event"] == "request_failed")
+    assert (first["request_id"], first["transfer_id"]) == ("first", transfer_id)
+    assert first["client_id"] == str(known.id)
+    assert second["request_id"] == "second"
+    assert "client_id" not in second
+    after = [line for line in lines if line["event"] == "after the request"]
+    assert len(after) == 2
+    assert not any({"request_id", "client_id", "transfer_id"} & line.keys() for line in after)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_client_without_a_limit_and_whoever_reads_cost_the_cache_nothing(method: str) -> None:
+    services = make_services(LIMITED)
+    limit = None if method == "GET" else "none"
+    client = Client(uuid4(), "x", "client", limit)
+    known = replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN))
+    headers = {"Authorization": "Bearer key", "Content-Type": "text/plain"}
+    answer = client_of(known).open("/v1/wallets?wrong", method=method, headers=headers)
+    assert answer.status_code == 400
+    assert "X-RateLimit-Limit" not in answer.headers
+    assert known.counters.are_shared  # nobody has found out yet that there is no cache
+
+
+def test_a_write_is_counted_before_its_body_is_read_and_refused_when_it_is_one_too_many() -> None:
+    services = make_services(replace(LIMITED, rate_limit="2/minute", api_processes=1))
+    client = Client(uuid4(), "x", "client", None)
+    app = client_of(replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN)))
+    headers = {"Authorization": "Bearer key", "Content-Type": "text/plain"}
+    answers = [app.post("/v1/wallets", headers=headers, data="no JSON") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [415, 415, 429, 429]
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0", "0"]
+    assert "Retry-After" not in answers[0].headers
+    assert answers[2].json is not None
+    assert answers[2].json["code"] == "rate_limited"
+    assert "2 per 1 minute" in answers[2].json["detail"]
+
+
+def client_of(services: Services) -> FlaskClient:
+    return create_app(services).test_client()

@@ -1,0 +1,260 @@
+"""The pure parts of reading a request, as tables."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
+
+from api.http.body import DISCARD_LIMIT, discard_rest, read_body
+from api.http.cursors import make_cursor, read_id_cursor, read_seq_cursor
+from api.http.idempotency import read_key
+from api.http.preferences import wait_seconds
+from api.http.problems import Problem
+from api.http.request_ids import choose_request_id
+from api.http.strict_json import parse_json
+from api.schemas import fields
+
+AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+ID = UUID("0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        (None, 0),
+        ("", 0),
+        ("wait=7", 7),
+        ("WAIT = 7", 7),
+        ('wait="7"', 7),
+        ("wait=7; foo=bar", 7),
+        ("respond-async, wait=7", 7),
+        ('foo="a, wait=9", wait=7', 7),
+        ("wait=7, wait=9", 7),
+        ("wait=soon, wait=9", 9),
+        ("wait=3600", 20),
+        ("wait=0", 0),
+        ("wait", 0),
+        ("wait=", 0),
+        ("wait=-5", 0),
+        ("wait=5.5", 0),
+        ("wait=99999999999999999999", 0),
+        ("waiting=5", 0),
+        ("foo=bar;wait=5", 0),
+        (",,,", 0),
+        ('"', 0),
+    ],
+)
+def test_the_preference_to_wait_is_found_wherever_it_is_allowed_to_stand(
+    prefer: str | None, seconds: int
+) -> None:
+    assert wait_seconds(prefer) == seconds
+
+
+@given(st.text())
+def test_no_preference_makes_us_wait_too_long_or_fail(prefer: str) -> None:
+    assert 0 <= wait_seconds(prefer) <= 20
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("x", "x"),
+        ("a b", "a b"),
+        ("x" * 255, "x" * 255),
+        ("€".encode().decode("latin-1"), "€"),
+        (("ü" * 255).encode().decode("latin-1"), "ü" * 255),
+    ],
+)
+def test_a_printable_key_is_read_as_utf_8(header: str, key: str) -> None:
+    assert read_key(header) == key
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        (None, "idempotency_key_missing"),
+        ("", "idempotency_key_missing"),
+        ("x" * 256, "invalid_request"),
+        ("\xff", "invalid_request"),
+        ("a\x00", "invalid_request"),
+        ("\x7f", "invalid_request"),
+        ("\u200b".encode().decode("latin-1"), "invalid_request"),
+    ],
+)
+def test_another_key_is_refused(header: str | None, code: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read_key(header)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("offered", "kept"),
+    [
+        ("abc", True),
+        ("x" * 128, True),
+        ("x" * 129, False),
+        ("", False),
+        (None, False),
+        ("a b", False),
+        ("a\n", False),
+        ("é", False),
+    ],
+)
+def test_only_a_harmless_request_id_is_kept(offered: str | None, kept: bool) -> None:
+    assert (choose_request_id(offered) == offered) is kept
+
+
+def test_a_cursor_comes_back_as_what_it_was_made_of() -> None:
+    assert read_id_cursor("a", make_cursor("a", AT, ID)) == (AT, ID)
+    assert read_seq_cursor("b", make_cursor("b", AT, 42)) == (AT, 42)
+    assert read_id_cursor("a", None) is None
+    assert read_seq_cursor("b", None) is None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        make_cursor("b", AT, ID),
+        make_cursor("a", AT, 42),
+        make_cursor("a", AT, ID)[:-4],
+        "",
+        "garbage",
+        "a" * 5,
+        "ü",
+        "YTo5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTox",
+    ],
+)
+def test_anything_but_a_cursor_of_this_list_is_refused(cursor: str) -> None:
+    with pytest.raises(Problem):
+        read_id_cursor("a", cursor)
+
+
+@given(st.text(max_size=100))
+def test_no_cursor_makes_a_list_fail(cursor: str) -> None:
+    for read in (read_id_cursor, read_seq_cursor):
+        with pytest.raises(Problem):
+            read("a", cursor)
+
+
+@given(st.binary())
+def test_no_body_makes_the_parser_fail_otherwise_than_by_a_problem(body: bytes) -> None:
+    try:
+        parse_json(body)
+    except Problem as problem:
+        assert problem.code == "invalid_request"  # noqa: PT017 - either outcome is right
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text("abc", max_size=3), inner),
+    )
+)
+def test_what_strict_json_can_say_is_understood(document: Any) -> None:
+    import json
+
+    if "\\u0000" not in json.dumps(document):
+        assert parse_json(json.dumps(document).encode()) == document
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 500_000])
+def test_depth_is_a_problem_and_never_a_crash(depth: int) -> None:
+    with pytest.raises(Problem):
+        fields_of(parse_json(b'{"a":' * depth + b"1" + b"}" * depth))
+
+
+def fields_of(document: Any) -> Any:
+    try:
+        return fields.check_metadata(document)
+    except PydanticCustomError as error:
+        raise Problem("invalid_request", str(error)) from error
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31t12:00:00z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31T12:00:00.123456Z", AT),
+        ("2026-01-31T12:00:00.123456789Z", AT),
+        ("2026-01-31T14:30:00+02:30", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_with_its_offset(text: str, parsed: datetime) -> None:
+    assert fields.parse_time(text) == parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-01-31 12:00:00Z",
+        "2026-02-30T12:00:00Z",
+        "2026-01-31T24:00:00Z",
+        "2026-01-31T12:00:60Z",
+        "0001-01-01T00:00:00+14:00",
+        "1769860800",
+        "2026-01-31T12:00:00 02:00",
+        None,
+        7,
+    ],
+)
+def test_another_time_is_refused(text: Any) -> None:
+    with pytest.raises(PydanticCustomError):
+        fields.parse_time(text)
+
+
+def test_a_body_is_read_up_to_its_limit() -> None:
+    assert read_body(environ(b"12345", declared="5"), limit=5) == b"12345"
+    assert read_body(environ(b"12345"), limit=5) == b"12345"
+    assert read_body(environ(b""), limit=5) == b""
+
+
+@pytest.mark.parametrize(
+    ("body", "declared", "code"),
+    [
+        (b"123456", "6", "too_large"),
+        (b"123456", None, "too_large"),
+        (b"123", "5", "invalid_request"),
+        (b"123", "three", "invalid_request"),
+        (b"123", "-3", "invalid_request"),
+        (b"123", "9" * 5000, "invalid_request"),
+    ],
+)
+def test_another_body_is_refused(body: bytes, declared: str | None, code: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read_body(environ(body, declared=declared), limit=5)
+    assert refused.value.code == code
+
+
+def test_an_oversized_body_is_not_even_read() -> None:
+    given_environ = environ(b"123456", declared="6")
+    with pytest.raises(Problem):
+        read_body(given_environ, limit=5)
+    assert given_environ["wsgi.input"].tell() == 0
+
+
+def test_what_is_discarded_is_bounded() -> None:
+    class Endless:
+        given = 0
+
+        def read(self, size: int) -> bytes:
+            self.given += size
+            return b"x" * size
+
+    endless = Endless()
+    discard_rest({"wsgi.input": endless}, within_s=10)
+    assert endless.given == DISCARD_LIMIT
+
+
+def environ(body: bytes, *, declared: str | None = None) -> dict[str, Any]:
+    length = {} if declared is None else {"CONTENT_LENGTH": declared}
+    return {"wsgi.input": io.BytesIO(body), **length}

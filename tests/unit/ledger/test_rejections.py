@@ -1,0 +1,141 @@
+"""Who gets a source's money when not all fit, and why the others are refused."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.errors import InsufficientFunds, Rejection, WalletClosed, WalletFrozen
+from ledger.rejections import FundsClaim, Terms, decide, refusal
+
+WALLETS = [UUID(int=number) for number in range(3)]
+
+
+def terms(
+    amount: int = 1, kind: str = "customer", source: str = "active", to: str = "active"
+) -> Terms:
+    return Terms(amount, kind, source, to)
+
+
+def claims(available: int, *amounts: int, kind: str = "customer") -> list[FundsClaim]:
+    return [
+        FundsClaim(UUID(int=number), WALLETS[0], available, terms(amount, kind))
+        for number, amount in enumerate(amounts)
+    ]
+
+
+def refused(*made: FundsClaim) -> list[int]:
+    return [transfer.int for transfer, _ in decide(made)]
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "reason", "detail"),
+    [
+        ("active", "active", None, None),
+        ("frozen", "active", WalletFrozen, "The source wallet is frozen."),
+        ("closed", "active", WalletClosed, "The source wallet is closed."),
+        ("active", "frozen", WalletFrozen, "The destination wallet is frozen."),
+        ("active", "closed", WalletClosed, "The destination wallet is closed."),
+        ("frozen", "closed", WalletFrozen, "The source wallet is frozen."),
+        ("closed", "frozen", WalletClosed, "The source wallet is closed."),
+    ],
+)
+@pytest.mark.parametrize("kind", ["customer", "house", "external"])
+def test_a_wallet_that_is_not_active_refuses(
+    source: str, destination: str, reason: type[Rejection] | None, detail: str | None, kind: str
+) -> None:
+    found = refusal(terms(1, kind, source, destination), available=10)
+    assert type(found) is (reason or type(None))
+    assert (found and found.detail) == detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "available", "amount", "fits"),
+    [
+        ("customer", 10, 10, True),
+        ("customer", 10, 11, False),
+        ("customer", 0, 1, False),
+        ("house", 10, 11, False),
+        ("external", 0, 10**30, True),
+        ("external", -(10**30), 1, True),
+    ],
+)
+def test_only_an_external_wallet_gives_more_than_it_has(
+    kind: str, available: int, amount: int, fits: bool
+) -> None:
+    found = refusal(terms(amount, kind), available=available)
+    assert (found is None) is fits
+    assert found is None or isinstance(found, InsufficientFunds)
+
+
+def test_a_refusal_for_lack_of_funds_names_no_figure() -> None:
+    found = refusal(terms(11), available=10)
+    assert found is not None
+    assert not any(character.isdigit() for character in found.detail)
+
+
+@pytest.mark.parametrize(
+    ("available", "amounts", "expected"),
+    [
+        (10, (10,), []),
+        (10, (11,), [0]),
+        (10, (4, 4, 4), [2]),
+        (10, (4, 7, 6), [1]),
+        (10, (11, 10), [0]),
+        (10, (4, 7, 5, 2, 1), [1, 3]),
+        (10, (3, 8, 8, 7, 1), [1, 2, 4]),
+        (0, (1, 1), [0, 1]),
+        (10, (), []),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_a_later_smaller_one_may_still_fit(
+    available: int, amounts: tuple[int, ...], expected: list[int]
+) -> None:
+    assert refused(*claims(available, *amounts)) == expected
+
+
+def test_sources_do_not_take_from_each_other() -> None:
+    mixed = [
+        FundsClaim(UUID(int=0), WALLETS[0], 5, terms(5)),
+        FundsClaim(UUID(int=1), WALLETS[1], 5, terms(6)),
+        FundsClaim(UUID(int=2), WALLETS[1], 5, terms(5)),
+        FundsClaim(UUID(int=3), WALLETS[0], 5, terms(1)),
+    ]
+    assert refused(*mixed) == [1, 3]
+
+
+def test_a_transfer_refused_for_another_reason_takes_no_money() -> None:
+    frozen = FundsClaim(UUID(int=0), WALLETS[0], 5, terms(5, to="frozen"))
+    assert refused(frozen, FundsClaim(UUID(int=1), WALLETS[0], 5, terms(5))) == [0]
+
+
+lists_of_claims = st.lists(
+    st.tuples(st.sampled_from(WALLETS), st.integers(1, 60), st.sampled_from(["active", "frozen"])),
+    max_size=40,
+)
+
+
+@given(lists_of_claims, st.tuples(*[st.integers(0, 100)] * len(WALLETS)))
+def test_never_more_than_available_is_given_and_nobody_who_fits_is_refused(
+    asked: list[tuple[UUID, int, str]], funds: tuple[int, ...]
+) -> None:
+    available = dict(zip(WALLETS, funds, strict=True))
+    made = [
+        FundsClaim(UUID(int=number), wallet, available[wallet], terms(amount, to=status))
+        for number, (wallet, amount, status) in enumerate(asked)
+    ]
+    no = dict(decide(made))
+    left = dict(available)
+    for claim in made:
+        reason = no.get(claim.transfer_id)
+        if reason is None:
+            left[claim.source_id] -= claim.terms.amount
+        elif isinstance(reason, InsufficientFunds):
+            assert left[claim.source_id] < claim.terms.amount, "it would have fitted"
+        else:
+            assert claim.terms.destination_status == "frozen"
+        assert left[claim.source_id] >= 0
+    assert set(no) <= {claim.transfer_id for claim in made}

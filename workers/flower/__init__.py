@@ -1,0 +1,1 @@
+"""Flower, read-only and behind a password."""

@@ -1,0 +1,171 @@
+"""`python -m workers.flower.front`: Flower, as a window only, and never without a password.
+
+Guarantees that nobody without FLOWER_BASIC_AUTH sees more than that it runs (`/healthcheck`),
+that nothing can be changed through it, and that it asks nothing of the workers by itself: they
+send their events anyway. Flower has options for some of this, but each handler must think of
+them; here a request that may not pass reaches no handler at all.
+"""
+
+from __future__ import annotations
+
+import hmac
+import signal
+import sys
+from base64 import b64decode
+from binascii import Error as NotBase64
+from typing import Any, Final
+
+from flower.app import Flower  # type: ignore[import-untyped] # it has no types, nor has tornado
+from flower.options import options  # type: ignore[import-untyped]
+from flower.urls import settings as web_settings  # type: ignore[import-untyped]
+from tornado.httputil import HTTPServerRequest
+from tornado.ioloop import IOLoop
+from tornado.web import RequestHandler
+
+from monitoring.logs import configure, get_logger
+from settings import Settings, SettingsError
+from workers.celery_app import make_celery
+from workers.flower.events import SteadyEvents
+from workers.flower.queues import QueueLengths, QueuesPage
+
+log = get_logger(__name__)
+
+HEALTHCHECK: Final = "/healthcheck"
+READING: Final = ("GET", "HEAD")
+_QUERIES: Final = ("/tasks/datatable",)
+"""Pages read these by POST."""
+MAX_TASKS: Final = 10_000
+MAX_WORKERS: Final = 500
+SAVE_EVERY_MS: Final = 30_000
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Bodies are read whole before anybody asks for a password; Tornado alone would take 100 MiB."""
+_REQUEST_WITHIN_S: Final = 30
+_FORGET_WORKERS_AFTER_S: Final = 3_600
+"""In containers a worker that comes back has a new name; the old one is of no use for long."""
+
+
+class DeniedHandler(RequestHandler):
+    """The answer to whatever may not pass."""
+
+    def initialize(self, status: int) -> None:
+        """Take what to answer."""
+        self._status = status
+
+    def check_xsrf_cookie(self) -> None:
+        """Ask for no cookie: nothing is going to be done."""
+
+    def prepare(self) -> None:
+        """Answer, whatever the method."""
+        self.set_status(self._status)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        if self._status == 401:
+            self.set_header("WWW-Authenticate", 'Basic realm="flower", charset="UTF-8"')
+            self.finish("A name and a password are needed.\n")
+        else:
+            self.set_header("Allow", ", ".join(READING))
+            self.finish("Nothing can be changed here.\n")
+
+
+class ReadOnlyFlower(Flower):  # type: ignore[misc] # it has no types
+    """Flower behind a door."""
+
+    def __init__(self, passwords: list[str], **arguments: Any) -> None:
+        self._passwords = [password.encode() for password in passwords]
+        super().__init__(**arguments)
+        # In front of Flower's own.
+        self.add_handlers(".*", [("/broker", QueuesPage), ("/api/queues/length", QueueLengths)])
+
+    def find_handler(self, request: HTTPServerRequest, **arguments: Any) -> Any:
+        """Let pass who has the password and only reads."""
+        if request.path != HEALTHCHECK and not self._knows(request):
+            return self.get_handler_delegate(request, DeniedHandler, {"status": 401})
+        reads = request.method in READING or (request.method == "POST" and request.path in _QUERIES)
+        if not reads:
+            return self.get_handler_delegate(request, DeniedHandler, {"status": 405})
+        return super().find_handler(request, **arguments)
+
+    def start_http_server(self) -> None:
+        """Listen, and take no more from strangers than a request needs."""
+        self.listen(
+            self.options.port,
+            address=self.options.address,
+            max_body_size=MAX_BODY_BYTES,
+            body_timeout=_REQUEST_WITHIN_S,
+            idle_connection_timeout=_REQUEST_WITHIN_S,
+        )
+
+    def _knows(self, request: HTTPServerRequest) -> bool:
+        scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+        try:
+            given = b64decode(encoded.strip(), validate=True)
+        except (NotBase64, ValueError):
+            return False
+        # All are compared, so the time that it takes says nothing about any.
+        matches = [hmac.compare_digest(given, password) for password in self._passwords]
+        return scheme.lower() == "basic" and any(matches)
+
+
+def make_window(settings: Settings, passwords: list[str], loop: IOLoop) -> ReadOnlyFlower:
+    """Build Flower. It connects to the broker when it is started.
+
+    Raises: OSError: when its file of events can have no place in DATA_DIR.
+    """
+    folder = settings.data_dir / "flower"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    app = make_celery(settings)
+    # On purpose from nowhere else: Flower's command would read options from the environment
+    # and from a file of Python in the current folder, too.
+    for name, value in {
+        "address": settings.host,
+        "port": settings.flower_port,
+        "basic_auth": passwords,
+        "read_only": True,  # so that pages show no buttons
+        "enable_events": False,  # workers send them unasked; Flower would tell them to every 5 s
+        "natural_time": True,
+        "tasks_columns": "name,args,state,received,started,runtime,worker,retries,uuid",
+        "purge_offline_workers": _FORGET_WORKERS_AFTER_S,
+        "inspect_timeout": 1_000.0,
+    }.items():
+        setattr(options, name, value)
+    events = SteadyEvents(
+        app,
+        io_loop=loop,
+        db=str(folder / "events"),
+        persistent=True,
+        enable_events=False,
+        state_save_interval=SAVE_EVERY_MS,
+        max_workers_in_memory=MAX_WORKERS,
+        max_tasks_in_memory=MAX_TASKS,
+    )
+    return ReadOnlyFlower(
+        passwords, options=options, capp=app, events=events, io_loop=loop, **web_settings
+    )
+
+
+def _passwords(settings: Settings) -> list[str]:
+    if settings.flower_basic_auth is None:
+        raise SettingsError("FLOWER_BASIC_AUTH is not set, and Flower needs a password")
+    return [each.strip() for each in settings.flower_basic_auth.split(",")]
+
+
+def main() -> int:
+    """Run until SIGTERM or Ctrl-C. Returns: the exit code."""
+    try:
+        settings = Settings.from_environment()
+        configure(settings.log_level)
+        loop = IOLoop.current()
+        window = make_window(settings, _passwords(settings), loop)
+        window.start_http_server()
+    except (SettingsError, OSError) as error:
+        sys.stderr.write(f"flower: {error}\n")
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.asyncio_loop.add_signal_handler(number, loop.stop)  # type: ignore[attr-defined]
+    log.info("flower_started", port=settings.flower_port)
+    window.start()
+    window.stop()  # which saves the events
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Celery's events, which Flower shows: sent once, and lost when that does not work.
+
+Guarantees that what is only for looking at never holds up what moves money. Celery itself
+repeats a heartbeat event until the broker takes it, from the worker's event loop, and keeps
+all others in memory meanwhile: with a broker away, its workers stand still until it is back,
+or grow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.app.events import Events as CeleryEvents
+from celery.events.dispatcher import EventDispatcher
+
+from monitoring.logs import get_logger
+from resilience.cooldown import Cooldown
+
+log = get_logger(__name__)
+
+TIMEOUT_S = 1.0
+PAUSE_AFTER_FAILURE_S = 20.0
+"""So that a broker that does not answer costs the loop a twentieth of its time."""
+
+
+class Events(CeleryEvents):
+    """Celery's events with our dispatcher."""
+
+    dispatcher_cls = "workers.lossy_events:LossyDispatcher"
+
+
+class LossyDispatcher(EventDispatcher):
+    """Tries each event once, and after a failure none at all for a while."""
+
+    exchange: Any
+    serializer: Any
+    headers: Any
+    delivery_mode: Any
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._cooldown = Cooldown(PAUSE_AFTER_FAILURE_S)
+        super().__init__(*arguments, **options)
+
+    def _publish(
+        self,
+        event: Any,
+        producer: Any,
+        routing_key: str,
+        retry: bool = False,  # noqa: ARG002, FBT001, FBT002 - the signature is Celery's
+        retry_policy: Any = None,  # noqa: ARG002
+        utcoffset: Any = None,  # noqa: ARG002
+    ) -> None:
+        if producer is None or not self._cooldown.allows():
+            return
+        try:
+            producer.publish(
+                event,
+                routing_key=routing_key,
+                exchange=self.exchange.name,
+                declare=[self.exchange],
+                serializer=self.serializer,
+                headers=self.headers,
+                delivery_mode=self.delivery_mode,
+                retry=False,
+                timeout=TIMEOUT_S,
+                confirm_timeout=TIMEOUT_S,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
+            self._cooldown.start()
+            log.info("events_not_sent", error=type(error).__name__)
+        else:
+            self._cooldown.end()
