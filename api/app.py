@@ -15,7 +15,7 @@ from api.error_handlers import register_error_handlers
 from api.measuring import measure_requests
 from api.negotiation import require_json_accepted
 from api.rate_limits.headers import add_rate_headers
-from api.request_ids import HEADER, request_id
+from api.request_ids import HEADER, bind_ids_to_logs, request_id
 from api.routes import all_blueprints
 from api.services import EXTENSION, Services
 
@@ -40,6 +40,7 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     app.extensions[EXTENSION] = services
 
     measure_requests(app)
+    bind_ids_to_logs(app)
 
     # Three steps before each request, in this order: who calls, how often, and what it accepts.
     @app.before_request

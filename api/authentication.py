@@ -15,6 +15,7 @@ from uuid import UUID
 
 from cachetools import LRUCache, TTLCache
 from flask import g, request
+from structlog.contextvars import bind_contextvars
 
 from api.last_known import LastKnown
 from api.problems import Problem
@@ -129,6 +130,7 @@ def authenticate(keys: KeyRing, *, count_failure: Callable[[], None]) -> None:
             headers={"WWW-Authenticate": "Bearer"},
         )
     g.caller = client
+    bind_contextvars(client_id=str(client.id))
 
 
 def caller() -> Client:

@@ -25,7 +25,7 @@ from api.rate_limits.counters import Counters
 from api.rate_limits.rate_limit import RateLimit
 from api.schemas.fields import number_schema, text_schema
 from api.schemas.requests import Body
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 BODY_LIMIT: Final = 16 * 1024
 LIMIT_PER_ADDRESS: Final = "30/minute"
@@ -38,7 +38,7 @@ _PANEL: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _PATH: Final = re.compile(r"/[^?#]{0,299}")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def _panel(value: object) -> str:
@@ -179,5 +179,5 @@ class ReportLimit:
         if count <= MAX_PER_PROCESS:
             return 0.0
         if count == MAX_PER_PROCESS + 1:  # once a minute
-            events.warning("client_errors_dropped", per_minute=MAX_PER_PROCESS)
+            log.warning("client_errors_dropped", per_minute=MAX_PER_PROCESS)
         return wait_s

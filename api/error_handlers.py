@@ -6,10 +6,9 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from api.problems import Problem, from_ledger, internal_error
-from api.request_ids import request_id
 from api.responses import problem_response
 from ledger.errors import LedgerError
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 _CODES = {
     404: "not_found",
@@ -19,7 +18,7 @@ _CODES = {
     415: "unsupported_media_type",
 }
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -57,4 +56,4 @@ def _bug(error: Exception) -> Response:
 
 
 def _log(error: Exception) -> None:
-    events.error("request_failed", error, method=request.method, request_id=request_id())
+    log.error("request_failed", exc_info=error, method=request.method)

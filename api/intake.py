@@ -22,7 +22,7 @@ from ledger.buffering import Buffered, IntakeBuffer, Kept
 from ledger.errors import IdempotencyKeyReused, Invalid, Overloaded, Unavailable
 from ledger.intake import Answer, TransferRequest, accept, invalid_by_itself
 from ledger.states import FINISHED
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 MAX_GROUP = 500
 """The most requests that share one statement."""
@@ -34,7 +34,7 @@ TRIES = 2
 Outcome = Answer | Kept | Invalid
 """What became of a request: stored in the database, kept in the buffer, or neither."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -137,7 +137,7 @@ class Intake:
                 return self._record(requests)
             except Unavailable as error:
                 if self._database.is_up():
-                    events.warning("intake_not_recorded", error=str(error))
+                    log.warning("intake_not_recorded", error=str(error), requests=len(requests))
         try:
             return self._keep(requests)
         except Overloaded as error:

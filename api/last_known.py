@@ -13,7 +13,7 @@ from typing import Final
 
 import redis
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
@@ -22,7 +22,7 @@ _TIMEOUT_S: Final = 0.3
 _COOLDOWN_S: Final = 5.0
 _PREFIX: Final = "truepenny:last-known:1:"
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def short_cache_client(cache_url: str) -> redis.Redis:
@@ -74,7 +74,7 @@ class LastKnown:
         text = found.decode(errors="replace")
         signature, value = text[:_SIGNATURE_LENGTH], text[_SIGNATURE_LENGTH:]
         if not hmac.compare_digest(signature.encode(), self._sign(name, value).encode()):
-            events.warning("last_known_forged")
+            log.warning("last_known_forged")
             return None
         return value
 
@@ -83,7 +83,7 @@ class LastKnown:
 
     def _failed(self, error: redis.RedisError) -> None:
         self._cooldown.start()
-        events.warning("last_known_cache_failed", error=type(error).__name__)
+        log.warning("last_known_cache_failed", error=type(error).__name__)
 
 
 _SIGNATURE_LENGTH = hashlib.sha256().digest_size * 2

@@ -15,7 +15,7 @@ from prometheus_client import Metric
 
 from api.seen_metrics import nothing_known, seen_families
 from api.sights import Sights
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.exposition import Page, measured, page, programs_in
 from resilience.single_flight import Flight, SingleFlight
 
@@ -23,7 +23,7 @@ PATIENCE_S: Final = 1.4
 """A little more than a look at everything may take."""
 FRESH_FOR_S: Final = 1.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class MetricsPage:
@@ -32,10 +32,10 @@ class MetricsPage:
     def __init__(self, sights: Sights, folder: Path) -> None:
         """Take what sees the servers, and where the programs of this machine measure."""
         self._seen = SingleFlight(
-            "metrics-seen", lambda: _seen(sights), log=events, fresh_for_s=FRESH_FOR_S
+            "metrics-seen", lambda: _seen(sights), log=log, fresh_for_s=FRESH_FOR_S
         )
         # Read anew each time: a scrape of another process must not have seen more before.
-        self._measured = SingleFlight("metrics-measured", lambda: _measured(folder), log=events)
+        self._measured = SingleFlight("metrics-measured", lambda: _measured(folder), log=log)
 
     def render(self, accept: str) -> Page:
         """Return it in the newest format that is accepted. Never raises for an outage."""

@@ -5,12 +5,28 @@ from __future__ import annotations
 import os
 import re
 
-from flask import request
+from flask import Flask, request
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 _HARMLESS = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 HEADER = "X-Request-Id"
 _OFFERED = "HTTP_X_REQUEST_ID"
 _CHOSEN = "truepenny.request_id"
+
+
+def bind_ids_to_logs(app: Flask) -> None:
+    """Put the ids of a request on every line that its thread logs until it is answered."""
+
+    @app.before_request
+    def bind() -> None:
+        clear_contextvars()  # a thread serves one request after the other
+        bind_contextvars(request_id=request_id())
+        if transfer_id := (request.view_args or {}).get("transfer_id"):
+            bind_contextvars(transfer_id=str(transfer_id))
+
+    @app.teardown_request
+    def unbind(_: BaseException | None) -> None:
+        clear_contextvars()
 
 
 def choose_request_id(offered: str | None) -> str:

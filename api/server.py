@@ -21,9 +21,9 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.negotiation import PROBLEM_JSON
 from api.problems import Problem, internal_error
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class BoundedThreadWorker(ThreadWorker):
@@ -79,14 +79,15 @@ class BoundedThreadWorker(ThreadWorker):
     ) -> None:
         """Answer what gunicorn could not make sense of, and what broke on the way."""
         malformed = isinstance(exc, ParseException)
+        request_id = os.urandom(16).hex()
         # Its message quotes the request, which may hold a key: name the kind alone.
         if malformed:
-            events.warning("request_refused", error=type(exc).__name__)
+            log.warning("request_refused", error=type(exc).__name__, request_id=request_id)
         else:
-            events.error("connection_failed", exc)
+            log.error("connection_failed", exc_info=exc, request_id=request_id)
         problem = _refusal_of(exc) if malformed else internal_error()
         with suppress(OSError):  # the client may not be there to hear it
-            util.write_nonblock(client, raw_response(problem))
+            util.write_nonblock(client, raw_response(problem, request_id=request_id))
 
 
 class QuietLogger(Logger):
@@ -96,9 +97,8 @@ class QuietLogger(Logger):
         """Do nothing, before anything is formatted."""
 
 
-def raw_response(problem: Problem) -> bytes:
+def raw_response(problem: Problem, *, request_id: str) -> bytes:
     """Return a whole HTTP response that says the problem and closes the connection."""
-    request_id = os.urandom(16).hex()
     body = json.dumps(problem.as_json(request_id=request_id)).encode()
     head = (
         f"HTTP/1.1 {problem.status} {problem.title}\r\n"

@@ -23,7 +23,7 @@ from ledger.database import autocommit, build_engine
 from ledger.errors import LedgerError, Unreachable
 from monitoring import heartbeats
 from monitoring.health import BOUND_S, Health, Report
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.scan_notes import ScanNote, read_notes
 from monitoring.server_checks import redis_client
 from prices.board import Board
@@ -37,7 +37,7 @@ FRESH_FOR_S: Final = 1.0
 
 Part = TypeVar("Part")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 Pressed = Callable[[], tuple[bool, float | None]]
 """Says whether new transfers are refused, and which share of the broker's memory is used."""
@@ -140,7 +140,7 @@ class Sights:
 
 
 def _look(name: str, look: Callable[[], Part]) -> SingleFlight[Part]:
-    return SingleFlight(f"see-{name}", look, log=events, fresh_for_s=FRESH_FOR_S)
+    return SingleFlight(f"see-{name}", look, log=log, fresh_for_s=FRESH_FOR_S)
 
 
 def _why(error: Exception, name: str) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ledger.errors import LedgerError
 from ledger.transfers import Transfer
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.background_thread import BackgroundThread
 from resilience.outage_log import OutageLog
 
@@ -26,7 +26,7 @@ LINGER_S = 1.0
 Look = Callable[[list[UUID]], Mapping[UUID, Transfer]]
 """Those of the transfers that have ended, by id."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class WaitingRoom:
         self._places = places
         self._waiters: set[_Waiter] = set()
         self._changed = threading.Condition()
-        self._thread = BackgroundThread("waiting-room", self._watch, log=events)
-        self._outage = OutageLog(events, "waiting_room_cannot_look", repeats=True)
+        self._thread = BackgroundThread("waiting-room", self._watch, log=log)
+        self._outage = OutageLog(log, "waiting_room_cannot_look", repeats=True)
 
     def wait(self, transfer_id: UUID, *, timeout_s: float) -> Waited:
         """Wait until the transfer has ended, or the time is over.
@@ -102,8 +102,8 @@ class WaitingRoom:
         except LedgerError as error:
             self._outage.failed(error=type(error).__name__)
             return PAUSE_AFTER_ERROR_S
-        except Exception as error:  # noqa: BLE001 - this thread serves all who wait: it goes on
-            events.error("waiting_room_failed", error)
+        except Exception as error:  # this thread serves all who wait: it goes on
+            log.error("waiting_room_failed", exc_info=error)
             return PAUSE_AFTER_ERROR_S
         self._outage.recovered()
         return INTERVAL_S

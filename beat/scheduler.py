@@ -11,13 +11,13 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.pulse import Pulse
 from resilience.outage_log import OutageLog
 from settings import Settings
 from tasks import queues
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 MAX_WAITING = 5
 
@@ -64,7 +64,7 @@ class BoundedScheduler(Scheduler):
     def _outage_of(self, entry: str) -> OutageLog:
         if entry not in self._outages:
             self._outages[entry] = OutageLog(
-                events,
+                log,
                 "schedule_skipped",
                 "schedule_resumed",
                 repeats=True,

@@ -51,7 +51,7 @@ class BrowserError:
             "name": self._safe_name,
             "message": scrub(self.message, max_length=500),
             "url": self.url and scrub_path(self.url),
-            "at": [f"{it['filename']}:{it['lineno']}:{it['colno']}" for it in frames[-3:]],
+            "frames": [f"{it['filename']}:{it['lineno']}:{it['colno']}" for it in frames[-3:]],
             "count": self.count,
         }
         return {name: value for name, value in fields.items() if value not in (None, [])}

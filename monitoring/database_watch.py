@@ -14,7 +14,7 @@ from typing import Final
 from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError
 
 from ledger.errors import LedgerError
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import BREAKER_OPEN
 from resilience.background_thread import BackgroundThread
 from resilience.outage_log import OutageLog
@@ -27,7 +27,7 @@ _SECOND_LOOK_AFTER_S: Final = 0.1
 _FAILURES_TO_OPEN: Final = 2
 """One failed probe may be a single broken connection."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class DatabaseWatch:
@@ -48,8 +48,8 @@ class DatabaseWatch:
         # Time-outs of the breaker would go by the wall clock; our probes pace themselves.
         self._breaker = CircuitBreaker(fail_max=_FAILURES_TO_OPEN, reset_timeout=0)
         self._suspected = threading.Event()
-        self._outage = OutageLog(events, "database_away", "database_back")
-        self._thread = BackgroundThread("database-watch", self._run, log=events)
+        self._outage = OutageLog(log, "database_away", "database_back")
+        self._thread = BackgroundThread("database-watch", self._run, log=log)
 
     def is_up(self) -> bool:
         """Whether the last probes found the database. Returns at once and never raises."""
@@ -96,8 +96,8 @@ class DatabaseWatch:
         while True:
             try:
                 answered = self.probe_once()
-            except Exception as error:  # noqa: BLE001 - this thread decides for all: it goes on
-                events.error("database_probe_failed", error)
+            except Exception as error:  # this thread decides for all: it goes on
+                log.error("database_probe_failed", exc_info=error)
                 answered = True
             self._suspected.wait(self._pause_s(answered=answered))
             self._suspected.clear()

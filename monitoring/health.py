@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
 from resilience.single_flight import Flight, NoThread, SingleFlight
 
@@ -21,7 +21,7 @@ Status = Literal["ok", "degraded", "down"]
 
 BOUND_S = 0.9
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Health:
 
     def __init__(self, checks: Mapping[str, Check], *, bound_s: float = BOUND_S) -> None:
         self._checks = {
-            name: SingleFlight(f"health-{name}", _never_raising(name, check), log=events)
+            name: SingleFlight(f"health-{name}", _never_raising(name, check), log=log)
             for name, check in checks.items()
         }
         self._bound_s = bound_s
@@ -103,7 +103,7 @@ def overall(components: Mapping[str, Component]) -> Status:
 
 def _never_raising(name: str, check: Check) -> Check:
     """Return the check with "down" for an error, logged when it begins and when it ends."""
-    outage = OutageLog(events, "health_check_failed", "health_check_well_again", component=name)
+    outage = OutageLog(log, "health_check_failed", "health_check_well_again", component=name)
 
     def checked() -> Component:
         try:

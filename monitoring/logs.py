@@ -1,28 +1,34 @@
-"""Structured logs: one JSON object per line on standard error.
+"""Structured logs on standard error: JSON, one object a line, or readable text on a terminal.
 
-Guarantees that an event's name is static, so that it can be searched and counted, and
-that what varies stands in fields. Whoever logs keeps API keys and amounts out of them.
-The standard library is enough: gunicorn, Celery and SQLAlchemy all log through it, and
-one formatter on the root logger puts their lines into the same shape.
+Guarantees that an event's name is static, so that it can be searched and counted, and that
+what varies stands in fields. Ids that are bound with structlog's context variables (a request's,
+a task's) are on every line of that thread, of a library's too. The caller keeps API keys and
+amounts out. A record keeps the event's name as its message: whatever else reads the standard
+library's records (`sentry_events`, a test) finds it there.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.config
+import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-_FIELDS = "truepenny_fields"
-_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+import structlog
+from structlog.contextvars import get_contextvars, merge_contextvars
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor
+
+_FIELDS: Final = "truepenny_fields"
+_STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+_OWN_NAMES: Final = frozenset({"at", "level", "logger", "process", "event", "exception"})
 
 
-class EventLogger:
+class EventLogger(structlog.BoundLoggerBase):
     """Logs events: a static name, and fields for everything that varies."""
 
-    def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
+    _logger: logging.Logger
 
     def debug(self, event: str, **fields: object) -> None:
         """Log a detail that is off by default."""
@@ -36,9 +42,9 @@ class EventLogger:
         """Log something that heals by itself but should be known."""
         self._log(logging.WARNING, event, fields)
 
-    def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
-        """Log something that a person should look at, with the error's traceback if given."""
-        self._log(logging.ERROR, event, fields, error)
+    def error(self, event: str, *, exc_info: BaseException | None = None, **fields: object) -> None:
+        """Log something that a person should look at, with the traceback of `exc_info`."""
+        self._log(logging.ERROR, event, fields, exc_info)
 
     def _log(
         self,
@@ -47,26 +53,21 @@ class EventLogger:
         fields: dict[str, object],
         error: BaseException | None = None,
     ) -> None:
+        # Before any processor: a level that is off costs next to nothing.
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, extra={_FIELDS: fields}, exc_info=error)
+            names, options = self._process_event("", event, fields)
+            self._logger.log(level, *names, exc_info=error, **options)
 
 
-class JsonFormatter(logging.Formatter):
-    """Prints a record, ours or a library's, as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its newline."""
-        line: dict[str, Any] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "process": record.process,
-            "event": record.getMessage(),
-        }
-        line |= _fields(record)
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+def get_logger(name: str) -> EventLogger:
+    """Return the logger of a module, which calls it `log`. Needs no set-up before."""
+    logger: EventLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[merge_contextvars, _as_record],
+        wrapper_class=EventLogger,
+        context_class=dict,
+    ).bind()
+    return logger
 
 
 def own_fields(record: logging.LogRecord) -> dict[str, Any] | None:
@@ -75,11 +76,34 @@ def own_fields(record: logging.LogRecord) -> dict[str, Any] | None:
     return fields
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what an EventLogger was given, and what others passed as `extra`."""
-    fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-    ours: dict[str, Any] = fields.pop(_FIELDS, {})
-    return fields | ours
+def formatter(*, terminal: bool) -> ProcessorFormatter:
+    """Return what prints a record, ours or a library's: as text for a terminal, else as JSON."""
+    rendering: list[Processor] = (
+        [printable, terminal_renderer(colors=True)]
+        if terminal
+        else [structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+    )
+    return ProcessorFormatter(
+        processors=[_as_line, structlog.processors.format_exc_info, *rendering]
+    )
+
+
+def terminal_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    """Return what turns the members of a line into text for a person."""
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, timestamp_key="at", sort_keys=False, pad_event_to=0
+    )
+
+
+def printable(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+    """Escape control characters, which would steer a terminal: parts of a text come from outside.
+
+    A processor of structlog. Line breaks stay.
+    """
+    return {
+        name: _escaped(value) if isinstance(value, str) else value
+        for name, value in event_dict.items()
+    }
 
 
 def logging_config(level: str) -> dict[str, Any]:
@@ -89,8 +113,8 @@ def logging_config(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": JsonFormatter}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "formatters": {"line": {"()": formatter, "terminal": sys.stderr.isatty()}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {"gunicorn.error": gunicorn},
     }
@@ -99,3 +123,42 @@ def logging_config(level: str) -> dict[str, Any]:
 def configure(level: str) -> None:
     """Send this process's logs to standard error. A second call changes only the level."""
     logging.config.dictConfig(logging_config(level))
+
+
+def _as_record(
+    _logger: logging.Logger, _method: str, event_dict: EventDict
+) -> tuple[tuple[str], dict[str, Any]]:
+    """Hand an event to the standard library: its name as the message, and its fields beside."""
+    return (event_dict.pop("event"),), {"extra": {_FIELDS: event_dict}}
+
+
+def _as_line(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+    """Give a record the members that every line has. No field takes the place of one of them."""
+    record: logging.LogRecord = event_dict["_record"]
+    line: dict[str, Any] = {
+        "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "process": record.process,
+        "event": event_dict["event"],
+    }
+    for name, value in _fields(record).items():
+        line[f"{name}_" if name in _OWN_NAMES else name] = value
+    if "exc_info" in event_dict:
+        line["exc_info"] = event_dict["exc_info"]
+    return line
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what an EventLogger was given; of a library, what is bound and passed as `extra`."""
+    ours = own_fields(record)
+    if ours is not None:
+        return ours
+    extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    return get_contextvars() | extra
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text
+    )

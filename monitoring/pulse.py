@@ -14,7 +14,7 @@ from redis import RedisError
 
 from monitoring import heartbeats
 from monitoring.heartbeat_files import HeartbeatFile, folder
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
 from resilience.redis_client import connect
 from settings import Settings
@@ -27,7 +27,7 @@ _PAUSE_SHARE = 20
 """A cache that is slow to fail costs the loop a twentieth of its time and no more."""
 _MAX_PAUSE_S = 60.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class Pulse:
@@ -41,8 +41,8 @@ class Pulse:
         self._file = HeartbeatFile(folder(data_dir), name.partition("@")[0])
         self._cache = connect(cache_url, _CACHE_TIMEOUT_S)
         self._touch_at_s = self._tell_at_s = time.monotonic()
-        self._file_outage = OutageLog(events, "heartbeat_not_touched")
-        self._cache_outage = OutageLog(events, "heartbeat_not_sent")
+        self._file_outage = OutageLog(log, "heartbeat_not_touched")
+        self._cache_outage = OutageLog(log, "heartbeat_not_sent")
 
     @classmethod
     def of(cls, name: str, settings: Settings) -> Pulse:

@@ -15,7 +15,7 @@ from typing import Final, Literal, cast
 
 from redis import Redis, RedisError
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
 from resilience.redis_client import connect
@@ -33,7 +33,7 @@ _COOLDOWN_S = 5.0
 _MAX_LENGTH = 300
 _AHEAD_S = 1.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ScanNotes:
     def __init__(self, cache_url: str) -> None:
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
-        self._outage = OutageLog(events, "scan_not_noted", repeats=True)
+        self._outage = OutageLog(log, "scan_not_noted", repeats=True)
 
     def tell(self, name: ScanName, *, ok: bool, result: str) -> None:
         """Note that a run has just ended. Never raises, and takes half a second at most."""

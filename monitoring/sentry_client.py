@@ -13,7 +13,7 @@ import sentry_sdk
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import get_default_release
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.sentry_allowed import allowed_event, allowed_transaction
 from resilience.outage_log import OutageLog
 from settings import Settings
@@ -23,7 +23,7 @@ SHUTDOWN_S: Final = 2.0
 QUEUE_SIZE: Final = 100
 MAX_BREADCRUMBS: Final = 20
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class BriefTransport(HttpTransport):
@@ -34,7 +34,7 @@ class BriefTransport(HttpTransport):
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self._outage = OutageLog(
-            events,
+            log,
             "sentry_not_told",
             "sentry_told_again",
             repeats=True,

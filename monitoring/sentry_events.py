@@ -1,6 +1,6 @@
 """What is told to Sentry: what is logged as an error, and nothing besides.
 
-Guarantees that there is one way to call for a person, `events.error`, and that whoever uses it
+Guarantees that there is one way to call for a person, `log.error`, and that whoever uses it
 need not know of Sentry; what libraries log as errors (a task that raised, a worker process that
 died) comes the same way. What passes by itself is not told: an outage has its own alarms, and
 would be told by every request and every task. One trouble that repeats is told a few times,
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import sentry_sdk
 from sentry_sdk.utils import event_from_exception
+from structlog.contextvars import get_contextvars
 
 from ledger.errors import Disposition, disposition
 from monitoring.budget import Budget
@@ -75,7 +76,7 @@ def _tell_of(record: logging.LogRecord) -> None:
     dropped = _budget.spend((record.name, _template(record), type(error)))
     if dropped is None:
         return
-    fields = own_fields(record) or {}
+    fields = own_fields(record) or get_contextvars()
     event: dict[str, Any] = {}
     hint: dict[str, Any] = {}
     if error is not None:

@@ -18,7 +18,7 @@ from typing import Any
 import amqp
 import redis
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.server_checks import (
     NotServing,
     broker_probe,
@@ -32,7 +32,7 @@ OVER_AFTER_LOOKS = 3
 """A finding that comes and goes at its threshold is told once, not each time."""
 _AWAY = Finding("away", "does not answer")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class ServerWatch:
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, AttributeError):
-            events.warning("watch_forgot", file=str(self._file))
+            log.warning("watch_forgot", file=str(self._file))
             return {}
 
     def _write(self, known: Mapping[str, Known]) -> None:
@@ -104,7 +104,7 @@ def tell(role: Role, seen: Seen, known: Known) -> Known:
     found |= {each.code: each for each in grown(role, known.counters, seen.counters)}
     for code, finding in found.items():
         if code not in known.missed:
-            events.warning("server_amiss", server=role, finding=code, detail=finding.detail)
+            log.warning("server_amiss", server=role, finding=code, detail=finding.detail)
     missed = dict.fromkeys(found, 0)
     for code in known.missed.keys() - found.keys():
         looks = known.missed[code] + 1
@@ -112,7 +112,7 @@ def tell(role: Role, seen: Seen, known: Known) -> Known:
             missed[code] = looks
         else:
             # As loud as its beginning, for whoever is waiting for it.
-            events.warning("server_well_again", server=role, finding=code)
+            log.warning("server_well_again", server=role, finding=code)
     return Known(seen.counters or known.counters, missed)
 
 

@@ -16,7 +16,7 @@ from functools import partial
 import redis
 
 from ledger.errors import LedgerError
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from prices.archive import KEEP_EVERY_S, Archive
 from prices.binance import ALL, Asked, Binance, pause_names
 from prices.decimals import plain
@@ -33,7 +33,7 @@ ARCHIVE_WITHIN_S = 1.0
 thread, once."""
 _SHARED_BY_S = 1.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -193,7 +193,7 @@ class Refresher:
     def _report(self, asked: Asked, looked: Looked) -> None:
         hosts = "; ".join(f"{name}: {why}" for name, why in asked.failures.items())
         if ALL in asked.pauses:  # said each time: nobody is asked until it is over
-            events.warning("binance_paused", for_s=asked.pauses[ALL], reason=hosts or "used weight")
+            log.warning("binance_paused", for_s=asked.pauses[ALL], reason=hosts or "used weight")
         self._note("no_prices_from_binance", None if asked.tickers else hosts)
         if asked.tickers is not None:
             for symbol in self._symbols:
@@ -203,7 +203,7 @@ class Refresher:
         """Log that one thing fails, and for what reason, or with None that it does not."""
         key = (event, *fields.values())
         if key not in self._outages:
-            self._outages[key] = OutageLog(events, event, "trouble_over", recovered_level="info")
+            self._outages[key] = OutageLog(log, event, "trouble_over", recovered_level="info")
         if reason is None:
             self._outages[key].recovered(trouble=event, **fields)
         else:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from prices.quotes import Stamped
 from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
@@ -20,7 +20,7 @@ from resilience.single_flight import Flight, NoThread, SingleFlight
 
 COOLDOWN_S = 1.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Source:
         self._questions = SingleFlight(f"prices-{name}", self._ask_store)
         self._cooldown = Cooldown(COOLDOWN_S)
         self._outage = OutageLog(
-            events, "price_source_away", "price_source_back", recovered_level="info", source=name
+            log, "price_source_away", "price_source_back", recovered_level="info", source=name
         )
 
     def entries(self) -> Mapping[str, Stamped]:

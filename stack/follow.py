@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from monitoring.logs import printable, terminal_renderer
+
 _AT_ONCE = 20
 # What servers and libraries print in words of their own: an ERROR of PostgreSQL is often only
 # one of its constraints at work, and the program that caused it reports it anyway.
 _SERIOUS = re.compile(r"\b(CRITICAL|FATAL|PANIC)\b")
 _SERIOUS_LEVELS = ("warning", "error", "critical")
-_NOT_SHOWN = ("at", "level", "logger", "process", "event", "exception")
+_NOT_SHOWN = ("at", "logger", "process", "exception")
+_as_text = terminal_renderer(colors=False)
 _ENDED = re.compile(r" exited: (?P<name>\S+) \((?P<how>.+?)(; (not )?expected)?\)$")
 
 
@@ -52,15 +55,16 @@ class Follower:
         return f"{self._path.stem} | {line}" if _SERIOUS.search(line) else None
 
     def _shown_event(self, line: str) -> str | None:
-        """A line of our own logs: the event, and what it says beyond where and when."""
+        """Return a line of our own logs as text, without where and when; the file has the rest."""
         try:
             event = json.loads(line)
         except ValueError:
             return f"{self._path.stem} | {line}"
         if event.get("level") not in _SERIOUS_LEVELS:
             return None
-        fields = [f"{name}={value}" for name, value in event.items() if name not in _NOT_SHOWN]
-        return f"{self._path.stem} | {event['level']}: {' '.join([str(event['event']), *fields])}"
+        for name in _NOT_SHOWN:
+            event.pop(name, None)
+        return f"{self._path.stem} | {_as_text(None, '', printable(None, '', event))}"
 
     def _size(self) -> int:
         try:

@@ -52,6 +52,11 @@ log_destination = 'stderr'
 """
 
 
+def owner_url(*, port: int, password: str) -> str:
+    """The address of the one database, for the role that owns it."""
+    return f"postgresql://{_OWNER}:{password}@{LOOPBACK}:{port}/{_OWNER}"
+
+
 @dataclass(frozen=True)
 class Postgres:
     """One server and the one database in it that `url` names."""
@@ -74,7 +79,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql://{_OWNER}:{self.password}@{LOOPBACK}:{self.port}/{_OWNER}"
+        return owner_url(port=self.port, password=self.password)
 
     @property
     def superuser_url(self) -> str:

@@ -19,12 +19,12 @@ from ledger.database import transaction
 from ledger.errors import Disposition, disposition
 from ledger.ids import new_id
 from ledger.states import State, StepName, steps_from
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from tasks.engine import engine
 from tasks.measuring import measured
 from tasks.retry import MAX_RETRIES, delay_s
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @shared_task(bind=True, name="money.reserve", max_retries=MAX_RETRIES)
@@ -62,16 +62,16 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     try:
         with measured("rollback") as measure, transaction(engine()) as connection:
             measure.moved = ended = steps.roll_back(connection, batch)
-    except Exception as error:  # noqa: BLE001 - `disposition` decides on every one
+    except Exception as error:  # `disposition` decides on every one
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
             halves = isolation.isolate_roll_back(connection, batch, error, worker=worker)
-        events.error("rollback_failed", error, batch_id=batch_id, halves=len(halves))
+        log.error("rollback_failed", exc_info=error, batch_id=batch_id, halves=len(halves))
         for half in halves:
             of_batch(rollback, half).apply_async()
     else:
         if ended:
-            events.info("rolled_back", batch_id=batch_id, transfers=ended)
+            log.info("rolled_back", batch_id=batch_id, transfers=ended)
 
 
 def links_from(state: State, batch_id: UUID) -> Signature[Any]:
@@ -132,7 +132,7 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
                 **_shown_as_before(task),
             )
         case Disposition.ALARM:
-            events.error("step_impossible", error)
+            log.error("step_impossible", exc_info=error)
             raise error
         case Disposition.REJECT:
             return
@@ -152,7 +152,7 @@ def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Excep
         halves = isolation.isolate_step(
             connection, step, batch_id, worker=_worker(task), decide=_disposition
         )
-    events.error("step_failed", error, step=step, batch_id=str(batch_id), halves=len(halves))
+    log.error("step_failed", exc_info=error, step=step, batch_id=str(batch_id), halves=len(halves))
     start = next(state for state in _STARTS if steps_from(state)[0] == step)
     for half in halves:
         links_from(start, half).apply_async()

@@ -7,11 +7,11 @@ from celery import shared_task
 from ledger.counting import count_up
 from ledger.database import transaction
 from ledger.errors import Unavailable
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from tasks.engine import engine
 from tasks.noting import noted
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 TASK_NAME = "scans.count"
 
@@ -24,7 +24,7 @@ def count() -> None:
             with transaction(engine()) as connection:
                 added = count_up(connection)
         except Unavailable as error:  # the next count makes up for it
-            events.warning("count_interrupted", error=str(error))
+            log.warning("count_interrupted", error=str(error))
             run.ok, run.result = False, "the database did not answer"
         else:
             run.result = f"{added} more have ended"

@@ -20,7 +20,7 @@ from ledger.database import transaction
 from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
 from ledger.replaying import Replayed, give_up, replay
 from monitoring import traces
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import DRAINED
 from resilience.outage_log import OutageLog
 from settings import Settings
@@ -29,7 +29,7 @@ from tasks.intake_buffer import intake_buffer
 from tasks.kick import kick_unless_one_waits
 from tasks.noting import Run, noted
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 TASK_NAME = "intake.drain"
 CHUNK: Final = 1_000
@@ -38,7 +38,7 @@ WORKS_FOR_S: Final = 10.0
 """After this the next drain goes on: well below the time limit of tasks, and, with a chunk on
 top, below what the lock of `replaying.alone` may be idle for."""
 
-_elsewhere = OutageLog(events, "drained_elsewhere", repeats=True, count_as="times", level="info")
+_elsewhere = OutageLog(log, "drained_elsewhere", repeats=True, count_as="times", level="info")
 """How often in a row another worker was draining."""
 
 
@@ -52,7 +52,7 @@ def drain() -> None:
         try:
             _drain(run)
         except Unavailable as error:
-            events.warning("drain_interrupted", error=str(error))
+            log.warning("drain_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
 
 
@@ -91,9 +91,9 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     finally:
         buffer.release()
         if total:
-            events.info("drained", **asdict(total))
+            log.info("drained", **asdict(total))
         if total.reused:
-            events.warning("buffered_keys_reused", requests=total.reused)
+            log.warning("buffered_keys_reused", requests=total.reused)
     return total
 
 
@@ -103,10 +103,10 @@ def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replaye
         try:
             requests.append(decode(entry.content))
         except NewerFormat as error:
-            events.error("buffered_by_a_newer_version", error)
+            log.error("buffered_by_a_newer_version", exc_info=error)
             raise Unavailable("A newer version has to drain what it has buffered.") from error
         except Unreadable as error:
-            events.error("buffered_request_unreadable", error)
+            log.error("buffered_request_unreadable", exc_info=error)
             buffer.set_aside(entry)
     return _replay(requests)
 
@@ -118,7 +118,7 @@ def _replay(requests: Sequence[Buffered]) -> Replayed:
             return replay(connection, requests)
     except Poisoned as error:
         if len(requests) == 1:
-            events.error("buffered_request_refused", error, transfer_id=str(requests[0].id))
+            log.error("buffered_request_refused", exc_info=error, transfer_id=str(requests[0].id))
             with transaction(engine()) as connection:
                 give_up(connection, requests[0])
             return Replayed(refused=1)

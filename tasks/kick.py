@@ -14,12 +14,12 @@ from collections.abc import Callable
 from celery import Celery
 
 from monitoring import traces
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.background_thread import BackgroundThread
 from resilience.outage_log import OutageLog
 from tasks import chain, queues
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 PAUSE_SHARE = 9
 MAX_PAUSE_S = 0.1
@@ -38,8 +38,8 @@ class Kicker:
         self._app = app
         self._publish = publish or kick_unless_one_waits
         self._wanted = threading.Event()
-        self._thread = BackgroundThread("kicker", self._run, log=events)
-        self._outage = OutageLog(events, "kick_failed", repeats=True, count_as="failures")
+        self._thread = BackgroundThread("kicker", self._run, log=log)
+        self._outage = OutageLog(log, "kick_failed", repeats=True, count_as="failures")
         self._trace: dict[str, str] | None = None
 
     def kick(self) -> None:

@@ -12,11 +12,11 @@ import math
 import threading
 import time
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.server_checks import BrokerProbe, BrokerReading
 from resilience.background_thread import BackgroundThread
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_EVERY_S = 1.0
 
@@ -27,7 +27,7 @@ class Pressure:
     def __init__(self, probe: BrokerProbe) -> None:
         self._probe = probe
         self._thread = BackgroundThread(
-            "pressure", self._run, log=events, not_started="pressure_not_watched"
+            "pressure", self._run, log=log, not_started="pressure_not_watched"
         )
         self._looking = threading.Lock()
         self._looked_at_s = -math.inf
@@ -72,11 +72,11 @@ class Pressure:
             self._reading = self._probe.look(was_full=was_full)
         except Exception as error:  # noqa: BLE001 - anything a broker's client raises
             # /health and beat's watch tell operators that the broker is away.
-            events.debug("pressure_unknown", error=type(error).__name__)
+            log.debug("pressure_unknown", error=type(error).__name__)
             self._reading, self._error = None, error
         self._looked_at_s = time.monotonic()
         if was_full != self._is_full():
-            events.warning("broker_relieved" if was_full else "broker_overloaded")
+            log.warning("broker_relieved" if was_full else "broker_overloaded")
 
     def _is_full(self) -> bool:
         reading = self._reading

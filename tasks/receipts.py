@@ -15,7 +15,7 @@ import redis
 
 from ledger.buffering import Buffered, decode, encode
 from ledger.errors import Unreadable
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
@@ -24,7 +24,7 @@ _PREFIX: Final = "truepenny:intake:receipt:"
 _TIMEOUT_S: Final = 0.2
 _COOLDOWN_S: Final = 2.0
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class Receipts:
@@ -69,7 +69,7 @@ class Receipts:
                 answers: list[Any] = pipeline.execute(raise_on_error=False)
         except redis.RedisError as error:
             self._cooldown.start()
-            events.warning("receipts_cache_failed", error=type(error).__name__)
+            log.warning("receipts_cache_failed", error=type(error).__name__)
             return []
         self._cooldown.end()
         return answers

@@ -11,12 +11,12 @@ from ledger.errors import Unavailable
 from ledger.findings import Finding
 from ledger.reconciliations import Reconciliation
 from monitoring import check_ins
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from settings import Settings
 from tasks import queues
 from tasks.engine import engine
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 TASK_NAME = "scans.reconcile"
 WORKS_FOR_S = 2.0
@@ -37,7 +37,7 @@ def reconcile() -> None:
     try:
         run = reconciling.work(engine(), every_s=every_s, works_for_s=WORKS_FOR_S, found=found)
     except Unavailable as error:  # the next beat comes soon
-        events.warning("reconciliation_interrupted", error=str(error))
+        log.warning("reconciliation_interrupted", error=str(error))
         check_ins.note(ok=False)
     else:
         check_ins.note(ok=run is None or run.state != "failed")
@@ -62,9 +62,9 @@ def _tell(finding: Finding) -> None:
         "transfer_id": finding.transfer_id,
     }
     if finding.action == "rebuilt":
-        events.warning("projection_rebuilt", **fields)
+        log.warning("projection_rebuilt", **fields)
     else:
-        events.error("journal_wrong", action=finding.action, **fields)
+        log.error("journal_wrong", action=finding.action, **fields)
 
 
 def _tell_end(run: Reconciliation | None) -> None:
@@ -79,6 +79,6 @@ def _tell_end(run: Reconciliation | None) -> None:
         "standing": run.standing_count,
     }
     if run.state == "failed":
-        events.error("reconciliation_failed", phase=run.phase, **fields)
+        log.error("reconciliation_failed", phase=run.phase, **fields)
     else:
-        events.info("reconciled", **fields)
+        log.info("reconciled", **fields)

@@ -8,7 +8,7 @@ from ledger import recovery
 from ledger.database import transaction
 from ledger.errors import Unavailable
 from monitoring import traces
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import REDRIVEN
 from settings import Settings
 from tasks import queues
@@ -17,7 +17,7 @@ from tasks.engine import engine
 from tasks.kick import kick_unless_one_waits
 from tasks.noting import Run, noted
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 TASK_NAME = "scans.recover"
 
@@ -38,7 +38,7 @@ def recover(self: Task[..., None]) -> None:
         try:
             _scan(self, run)
         except Unavailable as error:  # the next scan comes soon
-            events.warning("scan_interrupted", error=str(error))
+            log.warning("scan_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database did not answer"
 
 
@@ -60,7 +60,7 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
     with transaction(engine()) as connection:
         redrives = recovery.redrive_stuck(connection, stuck_after_s=stuck_after_s, worker=worker)
     for redrive in redrives:
-        events.warning(
+        log.warning(
             "redriven",
             batch_id=str(redrive.batch_id),
             state=redrive.state,

@@ -21,6 +21,9 @@ from tests.rabbitmq import RabbitMQ
 
 KINDS = ("redis", "rabbitmq")
 _MEMORY = "32mb"
+_SIZES = (1_000_000, 10_000, 100, 1)
+_PIECES = 200
+"""More of one size fit only when room was made meanwhile."""
 
 
 class Broker(Protocol):
@@ -78,13 +81,17 @@ class RedisBroker:
         self.client.flushall()
 
     def fill(self) -> None:
-        # First in large pieces, then in ever smaller ones, until nothing at all goes in.
-        for size in (1_000_000, 10_000, 100, 1):
+        # First in large pieces, then in ever smaller ones, until nothing at all goes in. The
+        # server gives back the buffer of a large command seconds later: with large ones again.
+        size = 0
+        while size < len(_SIZES):
             try:
-                while True:
-                    self.client.rpush("filler", bytes(size))
+                for _ in range(_PIECES):
+                    self.client.rpush("filler", bytes(_SIZES[size]))
             except redis.exceptions.OutOfMemoryError:
-                continue
+                size += 1
+            else:
+                size = max(size - 1, 0)
 
     def make_room(self) -> None:
         self.client.delete("filler")

@@ -10,7 +10,9 @@ pytest_plugins = [
     "tests.brokers",
     "tests.books",
     "tests.price_scene",
+    "tests.durations",
     "tests.lanes",
+    "tests.left_out",
 ]
 
 # On a busy machine a deadline says nothing, and a found example belongs into the code.

@@ -2,8 +2,8 @@
 
 Nothing is shared between lanes but the machine: each makes every fixture of the run for itself,
 so it has servers, ports, folders and databases of its own. What a lane is given at a time is a
-file, or a file on one kind of broker: what its tests share is then made once. What takes longest
-is given out first, so that all lanes end at about the same time.
+file, or a file on one kind of broker: what its tests share is then made once. What took longest
+by tests/durations.json is given out first, so that all lanes end at about the same time.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping
+from statistics import fmean
 from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests.brokers import KINDS
+from tests.durations import recorded
+from tests.units import ONE_UNIT, unit_of
 
-INDEPENDENT = ("tests/acceptance/test_stack_starts.py",)
-"""Files whose tests share nothing, and are given out one by one."""
-ONE_UNIT = "tests/ui/"
-"""A folder whose files share a browser and a whole Truepenny, which are dear to make."""
+# For what has no record of its duration yet.
 LONGEST_FIRST = (
     "tests/acceptance/test_stack.py",
     "tests/acceptance/test_stack_starts.py",
@@ -44,20 +44,20 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
         return unit_of(nodeid)
 
 
-def unit_of(nodeid: str) -> str:
-    """The name of the unit that a test belongs to."""
-    file, _, test = nodeid.partition("::")
-    if file in INDEPENDENT:
-        return nodeid
-    if file.startswith(ONE_UNIT):
-        return ONE_UNIT
-    parameters = test.partition("[")[2].rstrip("]").split("-")
-    kind = next((kind for kind in KINDS if kind in parameters), "")
-    return f"{file}@{kind}"
+def order_of(nodeid: str, seconds: Mapping[str, float]) -> tuple[float, int]:
+    """Where in the order of a run a test stands.
+
+    A unit without a record is taken to be as long as the others of its folder are on average.
+    """
+    rank = _rank(nodeid)
+    took = seconds.get(unit_of(nodeid))
+    if took is None:
+        took = fmean([took for unit, took in seconds.items() if _rank(unit) == rank] or [0.0])
+    return -took, rank
 
 
-def _rank(item: pytest.Item) -> int:
-    return next(rank for rank, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start))
+def _rank(name: str) -> int:
+    return next(rank for rank, start in enumerate(LONGEST_FIRST) if name.startswith(start))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -70,7 +70,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest first, in a lane; who runs some tests without lanes wants them as written."""
     if hasattr(config, "workerinput"):
-        items.sort(key=_rank)
+        seconds = recorded().seconds
+        order = {unit_of(item.nodeid): order_of(item.nodeid, seconds) for item in items}
+        items.sort(key=lambda item: order[unit_of(item.nodeid)])
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -17,13 +17,11 @@ from pathlib import Path
 
 import amqp
 
-from stack.errors import StackError
 from stack.place import Place
 from stack.ports import LOOPBACK
 from stack.server import launch_command
+from tests.programs import RABBITMQ
 
-# Not the commands in /usr/sbin: those change to the account of the system's RabbitMQ.
-_PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 _USER = "truepenny"
 _TIMEOUT_S = 3
 _PATIENCE_S = 20
@@ -75,10 +73,9 @@ class RabbitMQ:
     def prepare(self) -> None:
         """Make the folder where there is none, and write the configuration.
 
-        Raises: StackError: when RabbitMQ is not installed.
+        Raises: MissingProgram: when RabbitMQ is not installed.
         """
-        if not (_PROGRAMS / "rabbitmq-server").exists():
-            raise StackError("RabbitMQ is not installed: apt-get install rabbitmq-server")
+        server = RABBITMQ.path()
         self.place.own_folder(self.name)
         configuration = _CONFIGURATION.format(
             host=LOOPBACK,
@@ -91,7 +88,7 @@ class RabbitMQ:
         self.place.write_configuration(self._file("plugins").name, "[].\n")
         start = _START.format(
             environment="\n".join(f"export {shlex.join([line])}" for line in self._environment()),
-            server=_PROGRAMS / "rabbitmq-server",
+            server=server,
         )
         self.place.write_configuration(self._file("sh").name, start)
 
@@ -145,7 +142,7 @@ class RabbitMQ:
 
     def _control(self, *arguments: str) -> str:
         environment = dict(line.split("=", 1) for line in self._environment())
-        command = (str(_PROGRAMS / "rabbitmqctl"), *arguments)
+        command = (str(RABBITMQ.path().with_name("rabbitmqctl")), *arguments)
         user = () if self.place.account is None else ("--user", str(self.place.account.uid))
         return subprocess.run(
             launch_command(command, *user),

@@ -1,8 +1,8 @@
 """Real servers for tests: started once per run when the first test asks, from the wheels.
 
 TEST_DATABASE_URL, TEST_BROKER_URL and TEST_CACHE_URL name servers to use instead; tests wipe
-what they find there. A server that cannot be started fails the tests that need it, here as in
-CI: a skipped test proves nothing.
+what they find there. A server that cannot be started fails the tests that need it. A program that
+no wheel brings and that is not installed skips them (tests/left_out.py), but not in CI.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
 from workers.dead_queues import SYMPTOMS, replace_dead_queues
 
@@ -32,7 +32,7 @@ CALM_AFTER_S = 10.0
 PATIENCE = 3
 """So often a broker may let us connect and then fail, until we look whether a queue is dead."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class SteadyConsumer(Consumer):
@@ -59,7 +59,7 @@ class SteadyConsumer(Consumer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._outage = OutageLog(events, "broker_lost", repeats=True, count_as="failures")
+        self._outage = OutageLog(log, "broker_lost", repeats=True, count_as="failures")
         self._silences = 0
         self._failed_at_s = float("-inf")
 

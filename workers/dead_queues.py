@@ -15,7 +15,7 @@ import amqp
 from celery import Celery
 from kombu import Queue
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from tasks import queues
 
 DELETE_WITHIN_S = 15.0
@@ -24,7 +24,7 @@ DELETE_WITHIN_S = 15.0
 SYMPTOMS = (TimeoutError, amqp.InternalError)
 """What a dead queue's users see, of a broker that lets them connect."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def replace_dead_queues(app: Celery, *, beat: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ def replace_dead_queues(app: Celery, *, beat: Callable[[], None]) -> None:
         if not _answers(app, queue):
             beat()
             _delete(app, queue)
-            events.error("queue_replaced", queue=name)
+            log.error("queue_replaced", queue=name)
 
 
 def _answers(app: Celery, queue: Queue) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 from celery.app.events import Events as CeleryEvents
 from celery.events.dispatcher import EventDispatcher
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 TIMEOUT_S = 1.0
 PAUSE_AFTER_FAILURE_S = 20.0
@@ -67,6 +67,6 @@ class LossyDispatcher(EventDispatcher):
             )
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
             self._cooldown.start()
-            events.info("events_not_sent", error=type(error).__name__)
+            log.info("events_not_sent", error=type(error).__name__)
         else:
             self._cooldown.end()

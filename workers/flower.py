@@ -22,13 +22,13 @@ from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
-from monitoring.logs import EventLogger, configure
+from monitoring.logs import configure, get_logger
 from settings import Settings, SettingsError
 from workers.celery_app import make_celery
 from workers.flower_events import SteadyEvents
 from workers.flower_queues import QueueLengths, QueuesPage
 
-log = EventLogger(__name__)
+log = get_logger(__name__)
 
 HEALTHCHECK: Final = "/healthcheck"
 READING: Final = ("GET", "HEAD")

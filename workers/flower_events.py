@@ -13,10 +13,10 @@ from typing import Final
 from celery.events.receiver import EventReceiver
 from flower.events import Events  # type: ignore[import-untyped] # it has no types
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 PAUSE_S: Final = 2.0
 
@@ -34,7 +34,7 @@ class SteadyEvents(Events):  # type: ignore[misc] # it has no types
     def run(self) -> None:
         """Hear events for as long as the process lives."""
         outage = OutageLog(
-            events,
+            log,
             "events_not_heard",
             "events_heard_again",
             repeats=True,

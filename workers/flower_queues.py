@@ -14,12 +14,12 @@ from kombu.exceptions import OperationalError
 from tornado.web import HTTPError
 
 from ledger.errors import Unavailable
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from settings import Settings
 from tasks import queues
 from tasks.intake_buffer import intake_buffer
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 INTAKE = "intake buffer"
 
@@ -72,7 +72,7 @@ class QueuesPage(_Queues):
         try:
             found = await self.lengths()
         except Unavailable as error:
-            events.warning("queues_not_counted", error=str(error))
+            log.warning("queues_not_counted", error=str(error))
             found = []
         self.render("broker.html", broker_url=self.application.broker_uri, queues=found)
 

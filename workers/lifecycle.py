@@ -13,7 +13,7 @@ from monitoring.metrics import catalogue, port
 from monitoring.pulse import Pulse
 from settings import Settings
 from tasks.engine import forget_engine
-from workers import telling
+from workers import task_logging, telling
 from workers.listening import Listening
 from workers.pausing import PauseWithoutDatabase
 
@@ -32,6 +32,7 @@ def install(app: Celery) -> None:
     signals.worker_process_init.connect(_after_fork)
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
+    task_logging.install()
     telling.install()
     app.steps["worker"].add(Heartbeat)
     app.steps["worker"].add(PauseWithoutDatabase)

@@ -13,14 +13,14 @@ from celery import bootsteps
 
 from ledger.database import build_engine, probe
 from monitoring.database_watch import PROBE_TIMEOUT_S, DatabaseWatch
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from settings import Settings
 from tasks import queues
 
 NEED_THE_DATABASE: Final = frozenset({queues.ADVANCE, queues.RESERVE, queues.SCANS})
 LOOK_EVERY_S: Final = 0.5
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class PauseWithoutDatabase(bootsteps.StartStopStep):
@@ -68,11 +68,11 @@ class PauseWithoutDatabase(bootsteps.StartStopStep):
             self._paused.add(name)
             consumer.cancel_task_queue(name)
         if consumed:
-            events.warning("consuming_paused", queues=consumed)
+            log.warning("consuming_paused", queues=consumed)
 
     def _resume(self, consumer: Any) -> None:
         for name in sorted(self._paused):
             consumer.add_task_queue(name)
         if self._paused:
-            events.warning("consuming_resumed", queues=sorted(self._paused))
+            log.warning("consuming_resumed", queues=sorted(self._paused))
         self._paused = set()

@@ -10,13 +10,13 @@ import time
 from contextlib import ExitStack
 from functools import cache
 from typing import Any, Final
-from uuid import UUID
 
 from celery import signals, states
 
 from beat.schedule import beat_schedule
 from monitoring import check_ins, sentry, traces
 from settings import Settings
+from workers.task_logging import batch_id_of
 
 IGNORED: Final = "IGNORED"
 _STATUS: Final = {states.SUCCESS: "ok", IGNORED: "ok", states.RETRY: "aborted"}
@@ -80,7 +80,7 @@ class _Run:
         joined = traces.join(task.request.headers or {}, task.name, op="queue.process")
         self._transaction = self._open.enter_context(joined)
         scope = sentry_sdk.get_isolation_scope()
-        tags = {"task": task.name, "batch_id": _batch_id(args)}
+        tags = {"task": task.name, "batch_id": batch_id_of(args)}
         for name, value in tags.items():
             scope.set_tag(name, value)
             if self._transaction is None:  # a trace has a scope of its own, which ends with it
@@ -108,14 +108,6 @@ class _Run:
 
 
 _run = _Run()
-
-
-def _batch_id(args: Any) -> str | None:
-    """The first argument where it is an id, as it is of every task that moves money."""
-    try:
-        return str(UUID(args[0]))
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return None
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import Final, TypeVar, cast
 
 import redis
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.background_thread import BackgroundThread
 from resilience.redis_client import connect
 
@@ -43,7 +43,7 @@ return {count, left_ms}
 
 _T = TypeVar("_T")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Counters:
         self._lock = threading.Lock()
         self._resting = False
         self._thread = BackgroundThread(
-            "rate-counters", self._try_again, log=events, not_started="cache_trial_not_started"
+            "rate-counters", self._try_again, log=log, not_started="cache_trial_not_started"
         )
 
     @property
@@ -216,7 +216,7 @@ class Counters:
             self._resting = True
         self._cache.forget_connections()
         if self._thread.ensure_running():
-            events.warning("requests_counted_in_memory", error=type(error).__name__)
+            log.warning("requests_counted_in_memory", error=type(error).__name__)
         else:
             self._resting = False  # or nobody would ever end the rest: the next request asks
 
@@ -227,11 +227,11 @@ class Counters:
             try:
                 self._cache.try_out()
             except (redis.RedisError, OSError) as error:
-                events.debug("cache_does_not_count_yet", error=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - nobody else brings the cache back
-                events.error("cache_trial_failed", error)
+                log.debug("cache_does_not_count_yet", error=type(error).__name__)
+            except Exception as error:  # nobody else brings the cache back
+                log.error("cache_trial_failed", exc_info=error)
             else:
                 self._thread.retire()  # the next failure starts the next thread
                 self._resting = False
-                events.info("requests_counted_in_cache")
+                log.info("requests_counted_in_cache")
                 return

@@ -22,14 +22,14 @@ from api.rate_limits.client_ip import client_address
 from api.rate_limits.counters import Counters, Window
 from api.rate_limits.headers import LimitStatus, rate_limited, report
 from api.responses import problem_response
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 
 NONE: Final = "none"
 _SCHEME: Final = "truepenny"
 _LONGEST_WINDOW_S: Final = 1_000 * 86_400
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class WriteLimit:
@@ -149,5 +149,5 @@ def _is_readable(limit: str) -> bool:
         # The cache would refuse a window without end, and seem to be broken.
         return parsed.amount > 0 and parsed.get_expiry() <= _LONGEST_WINDOW_S
     except ValueError as error:
-        events.error("rate_limit_unreadable", error)
+        log.error("rate_limit_unreadable", exc_info=error)
         return False

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, request
+from structlog.contextvars import unbind_contextvars
 
 from api.client_errors import BODY_LIMIT, ClientError, require_own_page
 from api.services import services
 from api.validation import parse_body
 from monitoring import sentry
 from monitoring.browser_errors import BrowserError
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import count_client_error
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def blueprint() -> Blueprint:
@@ -27,7 +28,8 @@ def create() -> Response:
     require_own_page(request)
     services().report_limit.count()
     report = BrowserError(**parse_body(ClientError, limit=BODY_LIMIT).model_dump())
-    events.warning("client_error", **report.fields())
+    unbind_contextvars("request_id")  # the line has the id of the request that failed on the page
+    log.warning("client_error", **report.fields())
     count_client_error(report.page, report.panel)
     sentry.tell(report.event())
     response = Response(status=204)

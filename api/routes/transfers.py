@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Blueprint, Response, request
+from structlog.contextvars import bind_contextvars
 
 from api.authentication import caller
 from api.cursors import make_cursor, read_id_cursor
@@ -27,6 +28,7 @@ from api.validation import parse_body, parse_query, require_no_query
 from api.waiting import Waited
 from ledger.buffering import Buffered, Kept
 from ledger.errors import Invalid, NotFound, Unreachable
+from ledger.ids import transfer_id as transfer_id_of
 from ledger.states import FINISHED
 from ledger.transfers import Transfer, TransferFilter, get_transfer, list_transfers, timeline
 
@@ -50,6 +52,7 @@ def create() -> Response:
     submitted = transfer_request(
         body, client=caller(), idempotency_key=key, scales=services().scales
     )
+    bind_contextvars(transfer_id=str(transfer_id_of(submitted.client.id, key)))
     [answer] = services().intake.submit([submitted])
     if isinstance(answer, Invalid):
         raise answer

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from ledger.states import UNFINISHED
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.cardinality import OTHER, Limited
 from monitoring.metrics.files import STORE, wipe
 from monitoring.scan_notes import NAMES
@@ -103,7 +103,7 @@ PANELS: Final = frozenset(
 )
 """Names of the panels in the pages. Names that a client made up would soon use up the series."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def folder_of(data_dir: Path) -> Path:
@@ -121,7 +121,7 @@ def begin(program: str, data_dir: Path, zeros: Zeros) -> None:
     try:
         wipe(folder)
     except OSError as error:
-        events.warning("metrics_not_wiped", error=error.strerror or type(error).__name__)
+        log.warning("metrics_not_wiped", error=error.strerror or type(error).__name__)
     STORE.use(folder)
     for counter, labels in zeros:
         counter.labels(*labels).inc(0)

@@ -14,10 +14,10 @@ from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.files import Damaged, entries, is_alive
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +79,5 @@ def _counts(file: Path) -> bool:
     try:
         return bool(entries(file.read_bytes()))
     except (OSError, Damaged) as error:
-        events.debug("metrics_not_read", file=file.name, error=type(error).__name__)
+        log.debug("metrics_not_read", file=file.name, error=type(error).__name__)
         return False

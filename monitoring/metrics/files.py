@@ -27,7 +27,7 @@ from typing import Final
 from prometheus_client import values
 from prometheus_client.mmap_dict import mmap_key
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
 
 MAX_PLACES: Final = 512
@@ -37,7 +37,7 @@ _HEAD = 8
 _LENGTH = struct.Struct("i")
 _NUMBER = struct.Struct("d")
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 class Damaged(Exception):
@@ -84,7 +84,7 @@ class Value:
 
 
 def _outage_log() -> OutageLog:
-    return OutageLog(events, "metrics_silent", "metrics_heard_again")
+    return OutageLog(log, "metrics_silent", "metrics_heard_again")
 
 
 class Store:

@@ -12,14 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from monitoring.logs import EventLogger
+from monitoring.logs import get_logger
 from monitoring.metrics.exposition import measured, page
 
 REQUEST_WITHIN_S: Final = 5.0
 MAX_CONNECTIONS: Final = 16
 """Each is a thread in the process that all others of its program depend on."""
 
-events = EventLogger(__name__)
+log = get_logger(__name__)
 
 
 def serve(folder: Path, port: int, *, request_within_s: float = REQUEST_WITHIN_S) -> None:
@@ -31,7 +31,7 @@ def serve(folder: Path, port: int, *, request_within_s: float = REQUEST_WITHIN_S
     try:
         server = _Server(("", port), _handler(folder, request_within_s))
     except OSError as error:
-        events.error("metrics_port_not_open", port=port, reason=error.strerror)
+        log.error("metrics_port_not_open", port=port, reason=error.strerror)
         return
     os.register_at_fork(after_in_child=server.socket.close)
     thread = threading.Thread(target=server.serve_forever, name="metrics-port", daemon=True)
@@ -39,7 +39,7 @@ def serve(folder: Path, port: int, *, request_within_s: float = REQUEST_WITHIN_S
         thread.start()
     except RuntimeError as error:
         server.server_close()
-        events.error("metrics_port_not_open", port=port, reason=str(error))
+        log.error("metrics_port_not_open", port=port, reason=str(error))
 
 
 class _Server(ThreadingHTTPServer):
@@ -68,7 +68,7 @@ class _Server(ThreadingHTTPServer):
             self._room.release()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        events.debug("metrics_not_sent", client=str(client_address))
+        log.debug("metrics_not_sent", client=str(client_address))
 
 
 def _handler(folder: Path, request_within_s: float) -> type[BaseHTTPRequestHandler]:

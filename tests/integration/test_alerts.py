@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.programs import PROMTOOL
 from tests.servers import ROOT
 
 MONITORING = ROOT / "monitoring"
@@ -26,7 +27,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def promtool(*arguments: str) -> None:
-    command = ["promtool", *arguments]
+    command = [str(PROMTOOL.path()), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -77,8 +78,17 @@ def containers(workload: Object) -> Iterator[dict[str, Any]]:
     yield from (*pod(workload).get("initContainers", []), *pod(workload)["containers"])
 
 
-def write_on_valkey(folder: Path) -> Path:
-    """Put the third one where kubectl can read it, and say where."""
+@cache
+def stack(name: str) -> Stack:
+    """Compose it, once for all tests."""
+    if name != "on-valkey":
+        return Stack(name, compose(K8S / "overlays" / name))
+    with TemporaryDirectory() as folder:
+        return Stack(name, compose(_write_on_valkey(Path(folder).resolve())))
+
+
+def _write_on_valkey(folder: Path) -> Path:
+    """Put the third one where kustomize can read it, which takes relative paths only."""
     relative = Path(os.path.relpath(K8S, folder))
     places = {
         field: [str(relative / name) for name in _ON_VALKEY[field]]
@@ -86,19 +96,6 @@ def write_on_valkey(folder: Path) -> Path:
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump({**_ON_VALKEY, **places}))
     return folder
-
-
-@cache
-def stack(name: str) -> Stack:
-    """Compose it, once for all tests."""
-    if name != "on-valkey":
-        return Stack(name, compose(K8S / "overlays" / name))
-    objects = compose(K8S / "base")
-    for component in _ON_VALKEY["components"]:
-        objects = compose(K8S / component, objects)
-    for each in objects:
-        each["metadata"]["namespace"] = _ON_VALKEY["namespace"]
-    return Stack(name, objects)
 
 
 STACKS = ("dev", "prod", "on-valkey")

@@ -1,76 +1,14 @@
-"""That what is tested is what kustomize makes, and that nothing lies about unused."""
+"""That kustomize refuses what is wrong, and that no file and no component is unused."""
 
 from __future__ import annotations
 
-import base64
-import json
-import shutil
-import subprocess
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.k8s.composition import Object, compose, read_yaml
-from tests.k8s.stacks import K8S, STACKS, stack, write_on_valkey
-
-
-def knows_all_that_is_used() -> bool:
-    """Whether there is a kubectl with kustomize 5; older ones know less, and need not be here."""
-    if shutil.which("kubectl") is None:
-        return False
-    asked = ["kubectl", "version", "--client", "--output=json"]
-    said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    version = str(json.loads(said).get("kustomizeVersion", "v0"))
-    return int(version.removeprefix("v").partition(".")[0]) >= 5
-
-
-@pytest.mark.skipif(
-    not knows_all_that_is_used(),
-    reason="the comparison alone needs kubectl: what is compared is tested without it",
-)
-@pytest.mark.parametrize("name", STACKS)
-def test_kubectl_composes_the_same(name: str, tmp_path: Path) -> None:
-    folder = write_on_valkey(tmp_path) if name == "on-valkey" else K8S / "overlays" / name
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(folder)], check=True, capture_output=True, text=True
-    )
-    theirs = _by_name(_without_hashes(list(yaml.safe_load_all(done.stdout))))
-    ours = _by_name(stack(name).objects)
-    assert ours.keys() == theirs.keys()
-    for key, made in ours.items():
-        assert made == theirs[key], key
-
-
-def _by_name(objects: list[Object]) -> dict[tuple[str, str], Object]:
-    named = {(each["kind"], each["metadata"]["name"]): each for each in objects}
-    assert len(named) == len(objects), "two objects of one name"
-    return named
-
-
-def _without_hashes(objects: list[Object]) -> list[Object]:
-    """Generated names end with a hash of their content; data of Secrets is encoded."""
-    names = {}
-    for each in objects:
-        if each["kind"] == "Secret":
-            each["data"] = {k: base64.b64decode(v).decode() for k, v in each["data"].items()}
-            each.pop("type", None)
-        if each["kind"] == "ConfigMap":
-            name = each["metadata"]["name"]
-            names[name] = name.rpartition("-")[0]
-    return [_renamed(each, names) for each in objects]
-
-
-def _renamed(value: Any, names: dict[str, str]) -> Any:
-    match value:
-        case dict():
-            return {key: _renamed(each, names) for key, each in value.items()}
-        case list():
-            return [_renamed(each, names) for each in value]
-        case str():
-            return names.get(value, value)
-    return value
+from tests.k8s.composition import compose, read_yaml
+from tests.k8s.stacks import K8S, STACKS, stack
 
 
 def test_every_file_is_used() -> None:
@@ -108,7 +46,36 @@ def test_every_component_is_in_a_tested_stack() -> None:
     )
 
 
-def test_ours_refuses_what_it_does_not_compose(tmp_path: Path) -> None:
-    (tmp_path / "kustomization.yaml").write_text("namePrefix: our-\n")
-    with pytest.raises(AssertionError, match="namePrefix"):
+def test_every_patch_finds_what_it_changes() -> None:
+    """Kustomize is silent about a patch whose target fits nothing."""
+    objects = [one for name in STACKS for one in stack(name).objects]
+    for path in K8S.rglob("kustomization.yaml"):
+        (kustomization,) = read_yaml(path)
+        for patch in kustomization.get("patches", []):
+            target = patch["target"]
+            assert target.keys() == {"kind", "name"}
+            assert any(
+                one["kind"] == target["kind"]
+                and re.fullmatch(target["name"], one["metadata"]["name"])
+                for one in objects
+            ), target
+
+
+@pytest.mark.parametrize(
+    ("kustomization", "message"),
+    [
+        ("namePrefixes: our-\n", "unknown field"),
+        ("resources: [twice.yaml]\n", "already"),
+        ("resources: [config.yaml, config.yaml]\n", "may not add resource"),
+    ],
+    ids=["unknown-field", "a-key-twice", "a-name-twice"],
+)
+def test_kustomize_refuses_what_would_be_lost_silently(
+    tmp_path: Path, kustomization: str, message: str
+) -> None:
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n"
+    (tmp_path / "config.yaml").write_text(config)
+    (tmp_path / "twice.yaml").write_text(f"{config}data: {{a: b}}\ndata: {{c: d}}\n")
+    (tmp_path / "kustomization.yaml").write_text(kustomization)
+    with pytest.raises(AssertionError, match=message):
         compose(tmp_path)

@@ -26,6 +26,7 @@ from tests.breakable import breakable
 from tests.brokers import RedisBroker
 from tests.outages.town import Town, town
 from tests.price_scene import put_live_prices
+from tests.programs import PROMTOOL
 from tests.servers import ROOT, migrate
 from tests.worker_processes import SCANS, eventually
 
@@ -163,7 +164,7 @@ def test_every_family_appears_once_in_either_format(watched: Town) -> None:
 
 
 def test_promtool_finds_nothing_to_complain_of(watched: Town) -> None:
-    command = ["promtool", "check", "metrics"]
+    command = [str(PROMTOOL.path()), "check", "metrics"]
     checked = subprocess.run(
         command, input=scrape(watched), text=True, capture_output=True, check=False
     )

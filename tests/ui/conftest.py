@@ -19,12 +19,12 @@ from tests.breakable import breakable
 from tests.brokers import RedisBroker
 from tests.outages.town import Town, town
 from tests.own_servers import own_servers
+from tests.programs import CHROMIUM
 from tests.servers import migrate
 from tests.ui.api_process import ApiProcess
 from tests.ui.ops_page import OpsPage
 from tests.ui.wallet_page import WalletPage
 
-CHROMIUM = "/usr/bin/chromium"
 # The first as in any container; the others keep it from asking for anything that is not ours.
 ARGUMENTS = [
     "--no-sandbox",
@@ -42,8 +42,9 @@ NewOpsPage = Callable[..., OpsPage]
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    program = CHROMIUM.path()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield started
         started.close()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tests.acceptance.http_client import ROOT, Caller
-from tests.ui.conftest import ARGUMENTS, CHROMIUM
+from tests.programs import CHROMIUM
+from tests.ui.conftest import ARGUMENTS
 
 FOLDER = ROOT / "docs" / "screenshots"
 DESKTOP: ViewportSize = {"width": 1280, "height": 1000}
@@ -43,7 +44,7 @@ def main() -> None:
     client = business(admin)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM.path(), args=ARGUMENTS)
         for look, theme, size in (
             ("light", "light", DESKTOP),
             ("dark", "dark", DESKTOP),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import replace
 from uuid import uuid4
 
@@ -14,6 +16,7 @@ from api.last_known import LastKnown, short_cache_client
 from api.services import Services, build_services
 from ledger.clients import Client
 from ledger.errors import Misconfigured
+from monitoring.logs import formatter
 from monitoring.server_checks import BrokerReading, broker_probe
 from settings import Settings
 from tasks.intake_buffer import intake_buffer
@@ -89,6 +92,38 @@ def test_a_bug_is_answered_without_a_word_about_it_and_logged_with_its_request_i
     assert record.message == "request_failed"
     assert record.truepenny_fields["request_id"] == answer.headers["X-Request-Id"]  # type: ignore[attr-defined]
     assert "secret-key" not in caplog.text
+
+
+def test_the_lines_of_a_request_have_its_ids_and_the_next_one_on_the_thread_has_its_own(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    def find(api_key: str) -> Client | None:
+        if api_key == "broken":
+            raise RuntimeError
+        return known
+
+    known = Client(uuid4(), "x", "client", "none")
+    client = client_of(
+        replace(
+            services,
+            keys=KeyRing(find, NOTHING_KNOWN),
+            database=None,  # type: ignore[arg-type]  # a bug behind the authentication
+        )
+    )
+    transfer_id = str(uuid4())
+    for api_key, id in (("good", "first"), ("broken", "second")):
+        headers = {"Authorization": f"Bearer {api_key}", "X-Request-Id": id}
+        assert client.get(f"/v1/transfers/{transfer_id}", headers=headers).status_code == 500
+        logging.getLogger("lib").warning("after the request")
+    lines = [json.loads(formatter(terminal=False).format(record)) for record in caplog.records]
+    first, second = (line for line in lines if line["event"] == "request_failed")
+    assert (first["request_id"], first["transfer_id"]) == ("first", transfer_id)
+    assert first["client_id"] == str(known.id)
+    assert second["request_id"] == "second"
+    assert "client_id" not in second
+    after = [line for line in lines if line["event"] == "after the request"]
+    assert len(after) == 2
+    assert not any({"request_id", "client_id", "transfer_id"} & line.keys() for line in after)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

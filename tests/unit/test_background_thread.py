@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from monitoring.logs import EventLogger, own_fields
+from monitoring.logs import get_logger, own_fields
 from resilience.background_thread import BackgroundThread
 from tests.forks import holds_in_child
 from tests.threads import no_more_threads
 from tests.worker_processes import eventually
 
-LOG = EventLogger("test")
+LOG = get_logger("test")
 
 
 class Work:

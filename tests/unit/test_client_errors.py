@@ -65,7 +65,7 @@ def test_a_report_is_one_scrubbed_line_of_the_log(
             "name": "TypeError",
             "message": "[email] could not pay [number] with [key]",
             "url": "/ops",
-            "at": ["https://pay.example/assets/w.js:10:15"],
+            "frames": ["https://pay.example/assets/w.js:10:15"],
             "count": 3,
         }
     ]

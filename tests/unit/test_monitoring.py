@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import json
-import logging
 import threading
 import time
 
 import pytest
 
 from monitoring.health import Component, Health, Status, overall
-from monitoring.logs import EventLogger, JsonFormatter
 from tests.threads import no_more_threads
 
 OK = Component("ok", "answers")
@@ -124,34 +121,3 @@ def test_what_stores_transfers_is_found_although_the_other_hangs() -> None:
         assert Health(checks, bound_s=0.2).store() == found
         assert time.monotonic() - begun < 2
     release.set()
-
-
-def test_an_event_is_one_line_of_json_with_its_fields(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    EventLogger("test").info("something_happened", request_id="a\nb", attempt=2)
-    line = JsonFormatter().format(caplog.records[0])
-    assert "\n" not in line
-    logged = json.loads(line)
-    assert (logged["event"], logged["level"]) == ("something_happened", "info")
-    assert (logged["request_id"], logged["attempt"]) == ("a\nb", 2)
-
-
-def test_a_line_of_a_library_has_the_same_shape() -> None:
-    record = logging.LogRecord("lib", logging.WARNING, "x.py", 1, "took %s s", ("3",), None)
-    logged = json.loads(JsonFormatter().format(record))
-    assert (logged["logger"], logged["level"], logged["event"]) == ("lib", "warning", "took 3 s")
-
-
-def test_what_others_pass_as_extra_is_a_field_too(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("test").warning("it_happened", extra={"attempt": 2})
-    assert json.loads(JsonFormatter().format(caplog.records[0]))["attempt"] == 2
-
-
-def test_an_error_brings_its_traceback_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    try:
-        int("x")
-    except ValueError as error:
-        EventLogger("test").error("it_failed", error)
-    line = JsonFormatter().format(caplog.records[0])
-    assert "\n" not in line
-    assert "ValueError: invalid" in json.loads(line)["exception"]

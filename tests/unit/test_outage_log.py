@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from monitoring.logs import EventLogger, own_fields
+from monitoring.logs import get_logger, own_fields
 from resilience.outage_log import OutageLog
 
-LOG = EventLogger("test")
+LOG = get_logger("test")
 
 
 @pytest.fixture(autouse=True)

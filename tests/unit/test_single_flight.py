@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from monitoring.logs import EventLogger, own_fields
+from monitoring.logs import get_logger, own_fields
 from resilience.single_flight import NoThread, SingleFlight, start_flight
 from tests.forks import holds_in_child
 from tests.threads import no_more_threads
 
-LOG = EventLogger("test")
+LOG = get_logger("test")
 
 
 class Call:

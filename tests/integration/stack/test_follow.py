@@ -31,7 +31,11 @@ def append(path: Path, text: str) -> None:
         ('{"at": "now", "level": "info", "event": "ready"}', None),
         (
             '{"at": "now", "level": "warning", "logger": "x", "event": "late", "age_s": 7}',
-            "name | warning: late age_s=7",
+            "name | [warning  ] late age_s=7",
+        ),
+        (
+            '{"level": "error", "process": 7, "event": "lost", "why": "\\u001b[2J"}',
+            r"name | [error    ] lost why=\x1b[2J",
         ),
         ('{"at": "now", "level": "err', 'name | {"at": "now", "level": "err'),
         ("", None),

@@ -1,0 +1,92 @@
+"""`make psql`: a terminal on the database of a running `make up`.
+
+It takes the address that is given in DATABASE_URL, or the one that `make up` keeps in DATA_DIR.
+Where no psql is installed, a small loop of its own reads SQL, one statement per line.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from stack.errors import StackError
+from stack.keep import Keep
+from stack.postgres import owner_url
+
+ROOT = Path(__file__).resolve().parent.parent
+_PROMPT = "truepenny=> "
+
+
+def database_url(environment: Mapping[str, str]) -> str:
+    """The address of the database.
+
+    Raises: StackError: when `make up` has never run there.
+    """
+    if given := environment.get("DATABASE_URL"):
+        scheme, _, rest = given.partition("://")
+        return f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
+    data = Path(environment.get("DATA_DIR") or ROOT / ".data")
+    keep = Keep(data / "secrets")
+    port, password = keep.read("postgres-port"), keep.read("postgres-password")
+    if port is None or password is None:
+        raise StackError(f"there is no database in {data}: `make up` makes one")
+    return owner_url(port=int(port), password=password)
+
+
+def main() -> int:
+    """Become psql, or read SQL here. Returns: the exit code."""
+    try:
+        url = database_url(os.environ)
+    except StackError as error:
+        print(f"truepenny: {error}", file=sys.stderr)
+        return 1
+    program = shutil.which("psql")
+    if program is not None:
+        os.execv(program, [program, url, *sys.argv[1:]])  # noqa: S606 - psql is what was asked for
+    try:
+        with closing(psycopg2.connect(url, connect_timeout=3)) as connection:
+            connection.autocommit = True
+            _read(connection)
+    except psycopg2.OperationalError as error:
+        print(f"truepenny: the database does not answer: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _read(connection: Any) -> None:
+    """Run each line, until the end of the input."""
+    if sys.stdin.isatty():
+        print("psql is not installed; one SQL statement per line, Ctrl-D ends.")
+    while True:
+        try:
+            line = input(_PROMPT if sys.stdin.isatty() else "").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if line:
+            _run(connection, line)
+
+
+def _run(connection: Any, statement: str) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            if cursor.description is not None:
+                print("\t".join(column.name for column in cursor.description))
+                for row in cursor:
+                    print("\t".join("" if value is None else str(value) for value in row))
+            print(cursor.statusmessage)
+    except psycopg2.OperationalError:
+        raise
+    except psycopg2.Error as error:
+        print(error, file=sys.stderr, end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

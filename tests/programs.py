@@ -1,0 +1,69 @@
+"""Programs that no wheel brings and some tests need: where each is found, and how to get it.
+
+A test or a fixture asks for a program's path where it starts the program. tests/left_out.py
+turns the error of a missing one into a skipped test, so no test has to declare anything.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.errors import StackError
+
+ROOT = Path(__file__).parent.parent
+
+
+class MissingProgram(StackError):
+    """A program is not installed; the message names it and the way to get it."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(f"{program.name} is not installed: {how_to_get([program])}")
+        self.program = program
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program: a command, or one file at a known place."""
+
+    name: str
+    """As a person would write it."""
+    places: tuple[str, ...]
+    """Absolute paths, or commands that PATH finds; the first that is there is taken."""
+    package: str
+    """The package of Debian that brings it, or that builds it."""
+    then: str = ""
+    """The command that builds it, run in the folder of the project."""
+
+    def find(self) -> Path | None:
+        """The path of the program, or None where it is absent."""
+        found = (shutil.which(place) for place in self.places)
+        return next((Path(path) for path in found if path), None)
+
+    def path(self) -> Path:
+        """The path of the program.
+
+        Raises: MissingProgram: when it is absent; the test that asked is then skipped.
+        """
+        found = self.find()
+        if found is None:
+            raise MissingProgram(self)
+        return found
+
+
+# Not the command in /usr/sbin, which changes to the account of the system's RabbitMQ.
+RABBITMQ = Program("RabbitMQ", ("/usr/lib/rabbitmq/bin/rabbitmq-server",), "rabbitmq-server")
+CHROMIUM = Program("Chromium", ("chromium", "/usr/bin/chromium"), "chromium")
+PROMTOOL = Program("promtool", ("promtool",), "prometheus")
+KUSTOMIZE = Program(
+    "kustomize", (str(ROOT / ".tools" / "kustomize"),), "golang-go", then="make kustomize"
+)
+PROGRAMS = (RABBITMQ, CHROMIUM, PROMTOOL, KUSTOMIZE)
+
+
+def how_to_get(programs: list[Program]) -> str:
+    """One shell command that installs all of them, for root on Debian."""
+    packages = " ".join(program.package for program in programs)
+    builds = (program.then for program in programs if program.then)
+    return " && ".join([f"apt-get install {packages}", *builds])

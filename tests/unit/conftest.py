@@ -1,0 +1,13 @@
+"""A test in this folder starts no server, so that `make unit` takes seconds."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> NoReturn:
+    """Fail what asks for a server: all of them have their data in this folder."""
+    pytest.fail("tests/unit starts no server: a test that needs one belongs into another folder")

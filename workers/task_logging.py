@@ -1,0 +1,37 @@
+"""Binds the ids of a task to every line that is logged while it runs.
+
+Guarantees that they are gone when it has ended, however it ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from celery import signals
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+
+def install() -> None:
+    """Bind ids in whatever process of this application runs tasks."""
+    signals.task_prerun.connect(_bind)
+    signals.task_postrun.connect(_unbind)
+
+
+def batch_id_of(args: Any) -> str | None:
+    """Return the first argument where it is an id, as it is of every task that moves money."""
+    try:
+        return str(UUID(args[0]))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _bind(task_id: str, task: Any, args: Any, **_: object) -> None:
+    clear_contextvars()  # should the end of the task before have gone unsignalled
+    bind_contextvars(task=task.name, task_id=task_id)
+    if batch_id := batch_id_of(args):
+        bind_contextvars(batch_id=batch_id)
+
+
+def _unbind(**_: object) -> None:
+    clear_contextvars()
