@@ -75,10 +75,16 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
             probe.close()
 
     pressure = Pressure(Counting())
+    together = threading.Barrier(20)
+
+    def look() -> BrokerReading:
+        together.wait(10)
+        return pressure.look()
+
     with closing(probe), ThreadPoolExecutor(20) as threads:
-        readings = list(threads.map(lambda _: pressure.look(), range(20)))
+        readings = list(threads.map(lambda _: look(), range(20)))
     assert not any(reading.is_full for reading in readings)
-    assert len(looks) <= 3
+    assert len(looks) < 10  # two, on a machine that has nothing else to do
 
 
 def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() -> None:
