@@ -50,7 +50,8 @@ def test_nothing_but_the_application_goes_into_the_image() -> None:
     assert rules[-2:] == ["**/__pycache__", "**/.*"]
     named = {rule.removeprefix("!") for rule in rules[1:-2]}
     tracked = subprocess.check_output(("git", "ls-files"), cwd=ROOT, text=True).splitlines()
-    code = {Path(file).parts[0] for file in tracked if file.endswith(".py")} - {"bench", "testing", "tests"}
+    parts = {Path(file).parts[0] for file in tracked if file.endswith(".py")}
+    code = parts - {"bench", "testing", "tests"}
     others = {"LICENSE", "NOTICE", "alembic.ini", "pyproject.toml"}
     others |= {"requirements-app.txt", "requirements-fast.txt"}
     assert named - {"web"} == (code | others) - {"web"}
