@@ -58,7 +58,7 @@ class TransferRequest:
     destination_id: UUID
     asset: str
     scale: int
-    amount: int
+    amount_minor: int
     """In minor units of the asset, above zero."""
     reference: str | None = None
     metadata: dict[str, Any] | None = None
@@ -134,7 +134,7 @@ def fingerprint(request: TransferRequest) -> bytes:
         str(request.source_id),
         str(request.destination_id),
         request.asset,
-        request.amount,
+        request.amount_minor,
         "auto",
         request.reference,
         request.metadata or {},
@@ -194,8 +194,8 @@ def _invalid(request: TransferRequest, source: Any, destination: Any) -> Invalid
 
 
 def _refusal(request: TransferRequest, source: Any, destination: Any) -> Rejection | None:
-    terms = Terms(request.amount, source.kind, source.status, destination.status)
-    return refusal(terms, available=int(source.available))
+    terms = Terms(request.amount_minor, source.kind, source.status, destination.status)
+    return refusal(terms, available_minor=int(source.available))
 
 
 _INPUT: Columns = {
@@ -281,7 +281,7 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         candidate.source_owner_id,
         candidate.destination_owner_id,
         request.asset,
-        request.amount,
+        request.amount_minor,
         request.reference,
         json.dumps(request.metadata or {}),
         refused and refused.code,
@@ -294,6 +294,7 @@ def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
     return build_transfer(
         candidate.request,
         id=candidate.id,
+        amount_minor=candidate.request.amount_minor,
         fingerprint=candidate.fingerprint,
         state="rejected" if refused else "accepted",
         failure=Failure(refused.code, refused.detail) if refused else None,

@@ -13,7 +13,7 @@ from ledger.errors import InsufficientFunds, Rejection, WalletClosed, WalletFroz
 class Terms:
     """What decides about one transfer, besides the money. The amount is in minor units."""
 
-    amount: int
+    amount_minor: int
     source_kind: str
     source_status: str
     destination_status: str
@@ -25,11 +25,11 @@ class FundsClaim:
 
     transfer_id: UUID
     source_id: UUID
-    source_available: int
+    source_available_minor: int
     terms: Terms
 
 
-def refusal(terms: Terms, *, available: int) -> Rejection | None:
+def refusal(terms: Terms, *, available_minor: int) -> Rejection | None:
     """Why a transfer on these terms is refused when its source has this much, if it is."""
     for role, status in (
         ("source", terms.source_status),
@@ -39,7 +39,7 @@ def refusal(terms: Terms, *, available: int) -> Rejection | None:
             return WalletClosed(f"The {role} wallet is closed.")
         if status == "frozen":
             return WalletFrozen(f"The {role} wallet is frozen.")
-    if terms.source_kind != "external" and available < terms.amount:
+    if terms.source_kind != "external" and available_minor < terms.amount_minor:
         # The detail names no figure: the receiver may read it, too.
         return InsufficientFunds()
     return None
@@ -54,10 +54,10 @@ def decide(claims: Iterable[FundsClaim]) -> list[tuple[UUID, Rejection]]:
     available: dict[UUID, int] = {}
     refused = []
     for claim in claims:
-        left = available.setdefault(claim.source_id, claim.source_available)
-        reason = refusal(claim.terms, available=left)
+        left = available.setdefault(claim.source_id, claim.source_available_minor)
+        reason = refusal(claim.terms, available_minor=left)
         if reason is None:
-            available[claim.source_id] = left - claim.terms.amount
+            available[claim.source_id] = left - claim.terms.amount_minor
         else:
             refused.append((claim.transfer_id, reason))
     return refused

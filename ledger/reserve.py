@@ -59,7 +59,7 @@ def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
         FundsClaim(
             transfer_id=row.transfer_id,
             source_id=row.source_id,
-            source_available=int(row.source_available),
+            source_available_minor=int(row.source_available),
             terms=Terms(
                 int(row.amount), row.source_kind, row.source_status, row.destination_status
             ),

@@ -59,7 +59,7 @@ class Transfer:
     destination_id: UUID
     asset: str
     scale: int
-    amount: int
+    amount_minor: int
     state: State
     capture: Capture
     expires_at: datetime | None
@@ -67,7 +67,7 @@ class Transfer:
     metadata: dict[str, Any]
     failure: Failure | None
     refund_of: UUID | None
-    refunded: int
+    refunded_minor: int
     group_id: UUID | None
     created_at: datetime
     updated_at: datetime
@@ -216,6 +216,7 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
     asked: Any,
     *,
     id: UUID,
+    amount_minor: int,
     fingerprint: bytes,
     state: State,
     failure: Failure | None,
@@ -229,8 +230,8 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
 ) -> Transfer:
     """Build a transfer from what was asked for and what became of it.
 
-    asked: a row or a request with source_id, destination_id, asset, scale, amount in minor
-    units, reference and metadata.
+    asked: a row or a request with source_id, destination_id, asset, scale,
+    reference and metadata.
     """
     return Transfer(
         id=id,
@@ -238,7 +239,7 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
         destination_id=asked.destination_id,
         asset=asked.asset,
         scale=asked.scale,
-        amount=int(asked.amount),
+        amount_minor=amount_minor,
         state=state,
         capture=capture,
         expires_at=expires_at,
@@ -246,7 +247,7 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
         metadata=asked.metadata or {},
         failure=failure,
         refund_of=refund_of,
-        refunded=0,
+        refunded_minor=0,
         group_id=group_id,
         created_at=created_at,
         updated_at=updated_at,
@@ -259,6 +260,7 @@ def _transfer(row: Any) -> Transfer:
     return build_transfer(
         row,
         id=row.id,
+        amount_minor=int(row.amount),
         fingerprint=bytes(row.fingerprint),
         state=cast(State, row.state),
         failure=Failure(row.failure_code, row.failure_detail) if row.failure_code else None,
@@ -295,6 +297,7 @@ def _refused_transfer(row: Any) -> Transfer:
     return build_transfer(
         row,
         id=row.id,
+        amount_minor=int(row.amount),
         fingerprint=bytes(row.fingerprint),
         state="rejected",
         failure=Failure(row.failure_code, row.failure_detail),

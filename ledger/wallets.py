@@ -65,8 +65,8 @@ class StatementLine:
 
     transfer_id: UUID
     leg: Leg
-    amount: int
-    balance_after: int
+    amount_minor: int
+    balance_after_minor: int
     counterparty_id: UUID
     created_at: datetime
     seq: int
@@ -165,7 +165,7 @@ def balance_at(
         raise Invalid("at lies in the future.")
     wallet = _wallet(row)
     lines = _lines(connection, wallet_id, limit=1, before=None, until=at)
-    return wallet, lines[0].balance_after if lines else 0
+    return wallet, lines[0].balance_after_minor if lines else 0
 
 
 def freeze(connection: Connection, wallet_id: UUID) -> Wallet:

@@ -112,7 +112,7 @@ def encode(buffered: Buffered) -> bytes:
         "destination": str(request.destination_id),
         "asset": request.asset,
         "scale": request.scale,
-        "amount": request.amount,
+        "amount": request.amount_minor,
         "reference": request.reference,
         "metadata": request.metadata,
     }
@@ -142,7 +142,7 @@ def _request(document: dict[str, Any]) -> TransferRequest:
         destination_id=UUID(document["destination"]),
         asset=document["asset"],
         scale=document["scale"],
-        amount=document["amount"],
+        amount_minor=document["amount"],
         reference=document["reference"],
         metadata=document["metadata"],
     )

@@ -61,7 +61,7 @@ def _row(refusal: tuple[Buffered, LedgerError]) -> tuple[Any, ...]:
         request.destination_id,
         request.asset,
         request.scale,
-        request.amount,
+        request.amount_minor,
         request.reference,
         json.dumps(request.metadata or {}),
         reason.code,

@@ -70,7 +70,7 @@ def test_what_can_be_no_transfer_is_read_as_a_rejected_one(bank: Bank) -> None:
     request = bank.request(bank.wallet(100), uuid4(), 60, reference="rent")
     replayed(bank, request)
     read = bank.transfer(id_of(request))
-    assert (read.state, read.amount, read.reference) == ("rejected", 60, "rent")
+    assert (read.state, read.amount_minor, read.reference) == ("rejected", 60, "rent")
     assert read.failure is not None
     assert read.failure.code == "wallet_not_found"
     assert bank.timeline(read.id) == ["buffered", "rejected"]
@@ -101,7 +101,7 @@ def test_a_key_that_the_database_knew_already_keeps_its_first_meaning(bank: Bank
     assert replayed(bank, late) == replayed(bank, late) == Replayed(reused=1)
     bank.settle()
     assert bank.timeline(id_of(first)).count("key_reused") == 1
-    assert bank.transfer(id_of(first)).amount == 60
+    assert bank.transfer(id_of(first)).amount_minor == 60
     assert bank.look(destination).balance == 60
 
 
