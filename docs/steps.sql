@@ -9,7 +9,7 @@
 -- Records new requests, in line or refused, and finds those that were recorded before.
 ------------------------------------------------------------------------------------------------
 
--- ledger/acceptance.py: _wallets_of
+-- ledger/acceptance.py: accept
 SELECT
     wallets.id, wallets.owner_id, wallets.asset, wallets.kind, wallets.status,
     (wallets.balance - wallets.reserved) - wallets.incoming AS available
@@ -487,7 +487,7 @@ FROM (
     FOR NO KEY UPDATE
 ) AS anon_1;
 
--- ledger/steps.py: _fail_undeliverable
+-- ledger/steps.py: _forward
 WITH failed AS (
     UPDATE unfinished
     SET
@@ -967,7 +967,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/acceptance.py: _wallets_of (shown in "Accept")
+-- ledger/acceptance.py: accept (shown in "Accept")
 
 -- ledger/acceptance.py: _record (shown in "Accept")
 
@@ -985,7 +985,7 @@ SELECT
 FROM refused_requests
 WHERE refused_requests.id IN (:id_1_1::UUID);
 
--- ledger/buffer/rejected.py: refuse
+-- ledger/buffer/rejected.py: record_rejections
 WITH given AS (
     SELECT
         anon_1.id AS id, anon_1.client_id AS client_id,

@@ -100,7 +100,7 @@ def test_a_database_that_is_away_holds_up_nobody_for_long() -> None:
     )
     assert said == [
         "the database does not answer",
-        "the database is away; going on without knowing its schema",
+        "the database is away; starting without a check of its schema",
     ]
 
 
