@@ -11,7 +11,7 @@ import enum
 
 
 class LedgerError(Exception):
-    """The ledger could not do what was asked."""
+    """The ledger could not do this."""
 
     code = "internal_error"
 
@@ -41,7 +41,7 @@ class IdempotencyKeyReused(Invalid):
 
 
 class WalletNotFound(Invalid):
-    """There is no such wallet, or it is not yours to use."""
+    """There is no such wallet, or you may not use it."""
 
     code = "wallet_not_found"
 
@@ -170,5 +170,5 @@ def disposition(error: BaseException) -> Disposition:
             return Disposition.ALARM
         case Exception():
             return Disposition.REJECT
-        case _:  # SystemExit, KeyboardInterrupt: the process is told to stop
+        case _:  # SystemExit, KeyboardInterrupt: the process must stop
             return Disposition.RETRY

@@ -58,7 +58,13 @@ def isolate_step(
     failure = _failure_of(connection, step, batch_id, worker=worker, decide=decide)
     if failure is None:
         return halves
-    _give_up(connection, batch_id, part, failure, worker=worker)
+    batches.note(connection, "failed", batch_id, part, worker=worker, detail=_describe(failure))
+    give_up = update(schema.unfinished).where(part.condition())
+    decided = {
+        "failure_code": RolledBack.code,
+        "failure_detail": "An unexpected error in one of its steps.",
+    }
+    connection.execute(give_up.values(decided), {"batch": batch_id})
     return []
 
 
@@ -120,19 +126,6 @@ def _cut(connection: Connection, batch_id: UUID, part: MovementPart) -> list[UUI
         cut.values(batch_id=half, moved_at=func.statement_timestamp()), {"batch": batch_id}
     )
     return halves
-
-
-def _give_up(
-    connection: Connection, batch_id: UUID, part: MovementPart, error: Exception, *, worker: str
-) -> None:
-    batches.note(connection, "failed", batch_id, part, worker=worker, detail=_describe(error))
-    decided = {
-        "failure_code": RolledBack.code,
-        "failure_detail": "An unexpected error in one of its steps.",
-    }
-    connection.execute(
-        update(schema.unfinished).where(part.condition()).values(decided), {"batch": batch_id}
-    )
 
 
 def _describe(error: Exception) -> str:

@@ -259,6 +259,13 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
 
 
 def _transfer(row: Any) -> Transfer:
+    steps = (
+        ("accepted", row.created_at, None),
+        ("reserved", row.reserved_at, row.batch_id and f"batch {row.batch_id}"),
+        ("deducted", row.deducted_at, None),
+        ("credited", row.credited_at, None),
+        (row.state, row.finished_at, row.failure_detail),
+    )
     return build_transfer(
         row,
         id=row.id,
@@ -268,23 +275,12 @@ def _transfer(row: Any) -> Transfer:
         failure=Failure(row.failure_code, row.failure_detail) if row.failure_code else None,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        steps=_steps(row),
+        steps=tuple(TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at),
         capture=row.capture,
         expires_at=row.expires_at,
         refund_of=row.refund_of,
         group_id=row.group_id,
     )
-
-
-def _steps(row: Any) -> tuple[TimelineEntry, ...]:
-    steps = (
-        ("accepted", row.created_at, None),
-        ("reserved", row.reserved_at, row.batch_id and f"batch {row.batch_id}"),
-        ("deducted", row.deducted_at, None),
-        ("credited", row.credited_at, None),
-        (row.state, row.finished_at, row.failure_detail),
-    )
-    return tuple(TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at)
 
 
 def _rejected_transfer(row: Any) -> Transfer:

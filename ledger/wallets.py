@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Select,
     case,
@@ -246,12 +245,18 @@ def _lines(
         (table.c.debit_wallet_id, table.c.credit_wallet_id, -1, table.c.debit_balance_after),
         (table.c.credit_wallet_id, table.c.debit_wallet_id, 1, table.c.credit_balance_after),
     ):
+        # The other end of the transfer, not the transit wallet between.
+        counterparty = case(
+            (own == transfers.c.source_id, transfers.c.destination_id),
+            (own == transfers.c.destination_id, transfers.c.source_id),
+            else_=other,  # of the transit wallet itself
+        )
         side = select(
             table.c.transfer_id,
             table.c.leg,
             (table.c.amount * sign).label("amount"),
             balance.label("balance_after"),
-            _other_party(own, other).label("counterparty_id"),
+            counterparty.label("counterparty_id"),
             table.c.created_at,
             table.c.seq,
         ).join(transfers, transfers.c.id == table.c.transfer_id)
@@ -277,16 +282,6 @@ def _lines(
         )
         for row in connection.execute(query)
     ]
-
-
-def _other_party(own: ColumnElement[UUID], other: ColumnElement[UUID]) -> ColumnElement[UUID]:
-    """Select the counterparty: the other end of the transfer, not the transit wallet between."""
-    transfers = schema.transfers.c
-    return case(
-        (own == transfers.source_id, transfers.destination_id),
-        (own == transfers.destination_id, transfers.source_id),
-        else_=other,  # the transit wallet itself: its postings name the two ends
-    )
 
 
 def _wallets() -> Select[Any]:

@@ -34,7 +34,9 @@ from ledger.postgres.database import try_lock
 from ledger.states import FINISHED
 
 WHY_BUFFERED = "The database was away."
-WHY_NOT_CARRIED_OUT = "Another request with this key had been buffered then; it is not carried out."
+WHY_NOT_CARRIED_OUT = (
+    "Another request with this key was buffered at this time; it is not carried out."
+)
 _LOCK_KEY = 0x7472_7565_6472_696E
 """A number of our own: the letters "truedrin"."""
 

@@ -184,7 +184,12 @@ def translate(error: DBAPIError) -> LedgerError:
             return Poisoned("The database driver does not accept the data.")
         return _of_link(sqlstate)
     translated = _of_sqlstate(sqlstate)
-    translated.add_note(_where(error, sqlstate))
+    # A note for the log: the place of the error, without any value of a row.
+    diagnostics = getattr(error.orig, "diag", None)
+    place = [getattr(diagnostics, name, None) for name in ("table_name", "constraint_name")]
+    if not sqlstate.startswith("22"):  # only messages of class 22 quote a value
+        place.append(getattr(diagnostics, "message_primary", None))
+    translated.add_note(" · ".join(str(part) for part in (sqlstate, *place) if part))
     return translated
 
 
@@ -200,12 +205,3 @@ def _of_sqlstate(sqlstate: str) -> LedgerError:
     if sqlstate.startswith(_THIS_DATA):
         return Poisoned(f"The database does not accept the data ({sqlstate}).")
     return Misconfigured(f"The database does not accept the statement ({sqlstate}).")
-
-
-def _where(error: DBAPIError, sqlstate: str) -> str:
-    """Return the place of an error for the log, without any value of a row."""
-    diagnostics = getattr(error.orig, "diag", None)
-    names = (getattr(diagnostics, name, None) for name in ("table_name", "constraint_name"))
-    # Only messages of class 22 quote a value.
-    message = None if sqlstate.startswith("22") else getattr(diagnostics, "message_primary", None)
-    return " · ".join(str(part) for part in (sqlstate, *names, message) if part)

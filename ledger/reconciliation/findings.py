@@ -163,11 +163,12 @@ class Recorder:
             )
             return
         before, after = check.differences()
+        names = _listed(before)
         self._write(
             connection,
             kind="projection_wrong",
             wallet_id=check.wallet_id,
-            detail=f"{_names(before)} did not follow from the journal.",
+            detail=f"{names} did not follow from the journal.",
             action="rebuilt",
             before=before,
             after=after,
@@ -216,11 +217,12 @@ class Recorder:
 def not_rebuilt(check: WalletCheck, reason: str) -> Discrepancy:
     """Return the discrepancy of a wallet that is not rebuilt, with the reason."""
     before, after = check.differences()
+    names = _listed(before)
     return Discrepancy(
         kind="projection_wrong",
         wallet_id=check.wallet_id,
         wallet_ids=(check.wallet_id,),
-        detail=f"{_names(before)} did not follow from the journal, which gives "
+        detail=f"{names} did not follow from the journal, which gives "
         f"{_values(after)} instead of {_values(before)}. Not changed: {reason}.",
     )
 
@@ -235,7 +237,7 @@ def hold_run(connection: Connection, run_id: UUID, chunks: int) -> None:
         raise Superseded
 
 
-def _names(values: dict[str, Any]) -> str:
+def _listed(values: dict[str, Any]) -> str:
     return " and ".join(values).capitalize()
 
 
