@@ -1,6 +1,6 @@
 /**
- * Runs before everything else, as a plain script at an address without a version: sets the
- * theme, and reloads the page while its files belong to another release.
+ * First script of both pages: sets the theme, and reloads the page during a rollout. It is a plain
+ * script at an address without a version, so that it always runs.
  */
 (() => {
   const root = document.documentElement;

@@ -3,7 +3,7 @@
  * entry of another API key is never sent again: for another client the same idempotency key
  * would be another transfer.
  */
-import { listOf, nullable, object, oneOf, text, time } from "../shared/api/shapes.js";
+import { boolean, listOf, nullable, object, oneOf, text, time } from "../shared/api/shapes.js";
 import { getItem, setItem, setUnsettled } from "../shared/page/session.js";
 
 const NAME = "transfers";
@@ -22,6 +22,7 @@ export const MAX_ENTRIES = 20;
  * @property {boolean} isInDoubt whether an attempt may have been recorded although its answer was lost
  * @property {string | null} id the transfer's id, once known
  * @property {object | null} transfer as it was last fetched, with its timeline
+ * @property {string | null} [state] the state of a loaded entry, until its transfer is fetched
  * @property {{code: string, detail: string} | null} problem why it was refused
  * @property {{code: string, message: string, retryAt: number} | null} retry the last error and
  *   the time of the next call; never stored

@@ -1,8 +1,10 @@
 /** The shapes of the API's answers, as far as the two pages read them. */
 import {
   amount,
+  boolean,
   listOf,
   nullable,
+  number,
   object,
   oneOf,
   optional,
