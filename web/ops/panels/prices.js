@@ -1,15 +1,10 @@
 /** Prices panel: each price with its source and its age. */
 import { groupAmount } from "../../shared/format/amounts.js";
+import { priceSource } from "../../shared/format/labels.js";
 import { absoluteTime, duration, useNow } from "../../shared/format/times.js";
 import { Empty, StatusMark } from "../../shared/parts.js";
 import { html } from "../../shared/view.js";
 import { OverviewPanel, elapsed_s } from "../overview_panel.js";
-
-const SOURCES = {
-  live: { tone: "good", word: "Live" },
-  stale: { tone: "warn", word: "Stale" },
-  static: { tone: "quiet", word: "Static" },
-};
 
 /** @param {{polled: import("../../shared/api/polling.js").Polled}} props */
 export function PricesPanel({ polled }) {
@@ -41,12 +36,12 @@ function Prices({ prices, at }) {
 
 function Price({ price, at }) {
   const now = useNow();
-  const { tone, word } = SOURCES[price.source];
+  const { label, tone } = priceSource(price.source);
   const age_s = price.age_s === null ? null : Math.floor(price.age_s + elapsed_s(at, now));
   return html`
     <tr data-price=${price.symbol}>
       <th scope="row">${price.symbol}</th>
-      <td><${StatusMark} tone=${tone}>${word}</></td>
+      <td><${StatusMark} tone=${tone}>${label}</></td>
       <td class="number">${groupAmount(price.price)}
         <span class="row-says" title=${price.as_of && absoluteTime(Date.parse(price.as_of))}>
           ${age_s === null ? "no time" : `${duration(age_s)} old`}

@@ -1,4 +1,4 @@
-/** Labels and texts for what the API names by a code or an id: states, events, failures, wallets. */
+/** Labels for codes and ids of the API: states, events, failures, price sources, wallets. */
 import { shortId } from "../ids.js";
 
 /**
@@ -126,6 +126,25 @@ const FAILURES = {
  */
 export function failureText({ code, detail }) {
   return FAILURES[code] ?? { title: "The transfer was rejected", effect: NOT_MOVED, advice: detail };
+}
+
+const PRICE_SOURCES = {
+  live: { label: "Live", tone: "good", meaning: "The current market price, at most 5 s old" },
+  stale: {
+    label: "Stale",
+    tone: "warn",
+    meaning: "The last known price, because the market does not answer",
+  },
+  static: {
+    label: "Static",
+    tone: "quiet",
+    meaning: "A fixed price from the settings, because the market has never answered",
+  },
+};
+
+/** @param {"live" | "stale" | "static"} source of a price */
+export function priceSource(source) {
+  return PRICE_SOURCES[source];
 }
 
 /** "destination_closed" becomes "Destination closed". */

@@ -2,16 +2,11 @@
 import { PRICES } from "../../shared/api/answers.js";
 import { usePolled } from "../../shared/api/polling.js";
 import { groupAmount } from "../../shared/format/amounts.js";
+import { priceSource } from "../../shared/format/labels.js";
 import { absoluteTime, duration, useNow } from "../../shared/format/times.js";
 import { Panel } from "../../shared/page/panel.js";
 import { Badge, Empty } from "../../shared/parts.js";
 import { html } from "../../shared/view.js";
-
-const SOURCES = {
-  live: { tone: "good", label: "Live", says: "The current market price, at most 5 s old" },
-  stale: { tone: "warn", label: "Stale", says: "The last known price, because the market does not answer" },
-  static: { tone: "quiet", label: "Static", says: "A fixed price from the settings, because the market has never answered" },
-};
 
 /** @param {{api: import("../../shared/api/client.js").Api}} props */
 export function PricesPanel({ api }) {
@@ -53,7 +48,7 @@ function pairOf(symbol) {
 
 function Price({ price, at }) {
   const now = useNow();
-  const known = SOURCES[price.source];
+  const { label, tone, meaning } = priceSource(price.source);
   // The age in the answer, plus the time since on this clock. The two clocks can differ.
   const age_s = price.age_s === null ? null : Math.floor(price.age_s + Math.max(0, now - at) / 1000);
   const isOld = price.source === "live" && age_s > 10;
@@ -61,7 +56,7 @@ function Price({ price, at }) {
     <tr>
       <th scope="row">${pairOf(price.symbol)}</th>
       <td>
-        <${Badge} tone=${isOld ? "warn" : known.tone} title=${known.says}>${isOld ? "Outdated" : known.label}</>
+        <${Badge} tone=${isOld ? "warn" : tone} title=${meaning}>${isOld ? "Outdated" : label}</>
       </td>
       <td class="age" title=${price.as_of && absoluteTime(Date.parse(price.as_of))}>
         ${age_s === null ? "" : duration(age_s)}
