@@ -10,8 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import TypedDictSchema
 
-from api.http.negotiation import JSON, PROBLEM_JSON
-from api.http.preferences import MAX_WAIT_S
+from api.http.headers import JSON, MAX_WAIT_S, PROBLEM_JSON
 from api.http.problems import TABLE, Problem
 from api.openapi.examples import KEY, TRANSFER
 from api.openapi.operations import Operation, Success

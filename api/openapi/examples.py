@@ -157,5 +157,5 @@ DOWN: HealthAnswer = {
 READY: ReadyAnswer = {"status": "ok", "detail": "the database answers"}
 NOT_READY: ReadyAnswer = {
     "status": "down",
-    "detail": "neither the database nor the broker takes anything: transfers are refused",
+    "detail": "neither the database nor the broker answers: new transfers are refused",
 }

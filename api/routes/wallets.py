@@ -1,4 +1,4 @@
-"""Wallets: making them, reading them and their statements, freezing and closing them."""
+"""Wallets: makes and shows them and their postings; freezes and closes them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def postings(wallet_id: UUID) -> Response:
 
 
 def balance(wallet_id: UUID) -> Response:
-    """Show the balance as it stood at a time."""
+    """Show the balance at a given time."""
     at = parse_query(BalanceQuery).at
     with services().database.autocommit() as connection:
         wallet, then = wallets.balance_at(connection, wallet_id, at, caller=caller())
