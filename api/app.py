@@ -20,7 +20,7 @@ from api.services import EXTENSION, Services
 
 PREFIX = "/v1"
 DISCARD_WITHIN_S = 1.0
-"""How long the rest of a refused request is read and dropped, so that its client gets the answer."""
+"""How long the rest of a refused request is read and dropped: its client then gets the answer."""
 UNAUTHENTICATED_DISCARD_WITHIN_S = 0.05
 """The same without a valid key: enough for what has arrived already, and no waiting."""
 

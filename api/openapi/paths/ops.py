@@ -31,7 +31,7 @@ _OVERVIEW: Final[OverviewAnswer] = {
         {"name": "intake", "waiting": 0, "purpose": "requests buffered while the database is away"},
     ],
     "workers": [{"name": "money@host", "program": "money", "age_s": 2, "alive": True}],
-    "breakers": [{"name": "database", "state": "closed", "detail": "the database is asked"}],
+    "breakers": [{"name": "database", "state": "closed", "detail": "the database is used"}],
     "prices": [examples.PRICE, examples.STATIC_PRICE],
     "scans": [
         {
