@@ -1,4 +1,4 @@
-"""Examples of bodies and answers: Alice pays Bob 12.50 dollars for order 1001."""
+"""Examples of bodies and answers, in which Alice pays Bob 12.50 dollars for order 1001."""
 
 from __future__ import annotations
 

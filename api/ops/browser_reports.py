@@ -167,6 +167,15 @@ class ReportLimit:
         Raises: Problem rate_limited: when its address, or all together, sent too many.
         """
         self._limit.check(client_address())
+        if (wait_s := self._wait_s()) > 0:
+            raise Problem(
+                "rate_limited",
+                "Too many errors are being reported. This report was dropped.",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
+
+    def _wait_s(self) -> float:
+        """Count one report of any address. Returns: how long to wait; 0 when it may pass."""
         now_s = self._clock()
         with self._lock:
             if now_s - self._begun_at_s >= _WINDOW_S:
@@ -174,11 +183,7 @@ class ReportLimit:
             self._count += 1
             count, wait_s = self._count, self._begun_at_s + _WINDOW_S - now_s
         if count <= MAX_PER_PROCESS:
-            return
+            return 0.0
         if count == MAX_PER_PROCESS + 1:  # once a minute
             log.warning("client_errors_dropped", per_minute=MAX_PER_PROCESS)
-        raise Problem(
-            "rate_limited",
-            "Too many errors are being reported. This report was dropped.",
-            headers={"Retry-After": str(math.ceil(wait_s))},
-        )
+        return wait_s

@@ -49,12 +49,12 @@ OPS: Final = (
         method="get",
         path="/v1/ops/overview",
         tag="operations",
-        summary="How everything stands (admin)",
-        description="Answers within about a second, whatever is away: what cannot be known then "
-        "is null, and `unknown` says why. Numbers are at most some seconds old.",
+        summary="Show the state of all components (admin)",
+        description="Answers within about a second, even when servers are away: a part that cannot "
+        "be read in time is null, and `unknown` says why. Numbers are at most a few seconds old.",
         answers={
             200: Success(
-                description="As much as is known.",
+                description="The parts that could be read.",
                 schema=OverviewAnswer,
                 example=_OVERVIEW,
             )
