@@ -81,7 +81,7 @@ WALLETS: Final = (
         for action, description, example in (
             (
                 "freeze",
-                "Nothing more is reserved from it or credited to it; what is already reserved goes on.",
+                "No more is reserved from it or credited to it; what is already reserved goes on.",
                 examples.FROZEN_WALLET,
             ),
             ("unfreeze", "Ends a freeze.", examples.WALLET),
