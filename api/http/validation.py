@@ -20,7 +20,7 @@ AnyQuery = TypeVar("AnyQuery", bound=Query)
 MAX_ERRORS = 20
 _MAX_POINTER_LENGTH = 200
 
-# pydantic's own words are for programmers of pydantic models; these are for our callers.
+# pydantic writes its messages for authors of models; these are for clients.
 _PHRASES: Final = {
     "missing": "is required",
     "extra_forbidden": "is unknown",

@@ -60,7 +60,7 @@ def index() -> Response:
     page = parse_query(PageQuery)
     after = read_id_cursor("wallets", page.cursor)
     with services().database.autocommit() as connection:
-        # One more than asked for tells whether there is a next page.
+        # One more than the limit shows whether there is a next page.
         found = wallets.list_wallets(connection, caller=caller(), limit=page.limit + 1, after=after)
     data = found[: page.limit]
     more = len(found) > page.limit
