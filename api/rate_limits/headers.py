@@ -19,7 +19,7 @@ HEADERS: Final = (LIMIT, REMAINING, RESET)
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """How the current request stands against its limit. reset_at_s: a POSIX time."""
+    """The limit of the current request, and what is left of it. reset_at_s: a POSIX time."""
 
     limit: int
     remaining: int

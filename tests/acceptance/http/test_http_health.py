@@ -127,7 +127,7 @@ def test_a_database_that_was_killed_is_degraded_while_the_broker_buffers(scene: 
     status, verdict, components = scene.health()
     assert (status, verdict) == (200, "degraded")
     assert components["database"]["status"] == "down"
-    assert "transfers are buffered on the broker" in components["database"]["detail"]
+    assert "transfers are buffered in the broker" in components["database"]["detail"]
     assert components["broker"]["status"] == "ok"
     assert scene.ready()[0] == 200
 
