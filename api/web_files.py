@@ -1,8 +1,8 @@
-"""Files of the web pages, read into memory once.
+"""Files of the pages, read once at start and kept in memory.
 
-Guarantees that an address is looked up among them and never opened as a path. All assets lie
-below one address that holds a digest of all of them: a browser may cache them without limit,
-and a page never runs modules of two releases together.
+Guarantees that an address is looked up in a table, never opened as a path. All assets are
+served below one folder that is named after a digest of all of them. So a browser can keep them
+without asking again, and a page never mixes modules of two releases.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _TYPES: Final = {
     ".woff2": "font/woff2",
     ".txt": "text/plain; charset=utf-8",
 }
-"""Files served as assets. Pages have addresses of their own; other files are not served."""
+"""The files that are served as assets. Pages have their own addresses; no other file is served."""
 FIRST_SCRIPT: Final = "first.js"
-"""The one script that is not a module. Its address has no version: it must run on every page,
-even when the other files of that page's version are gone."""
+"""The only script without a version in its address. It is not a module, and it must run on every
+page, even while the other files of the page's version are not available."""
 
 
 @dataclass(frozen=True)
 class WebFile:
-    """A file as it is served."""
+    """A file as it is sent."""
 
     content: bytes
     content_type: str
