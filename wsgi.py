@@ -1,4 +1,4 @@
-"""The composition root of the HTTP API: what gunicorn serves as `wsgi:app`.
+"""Composition root of the HTTP API, which gunicorn serves as `wsgi:app`.
 
 Nothing connects here: each process of the server imports this module after its fork, and
 opens its connections with its first request.
