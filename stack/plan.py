@@ -54,7 +54,7 @@ class Folders:
         return self.run / "ready"
 
     @property
-    def keep(self) -> KeptValues:
+    def kept_values(self) -> KeptValues:
         return KeptValues(self.data / "secrets")
 
     def make(self, *, for_all: bool) -> None:
@@ -132,12 +132,12 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
     given = _given(environment)
     extras: tuple[Program, ...] = ()
     if fake_binance.wants_fake(given):
-        port = fake_binance.choose_port(folders.keep)
+        port = fake_binance.choose_port(folders.kept_values)
         given = fake_binance.with_url(given, port)
         extras = (fake_binance.program(port, run=folders.run),)
     servers = _own_servers(given, folders, say)
     secrets = {
-        name: folders.keep.read_or_make(secret_file(name), make)
+        name: folders.kept_values.read_or_make(secret_file(name), make)
         for name, make in _SECRETS.items()
         if name not in given
     }
@@ -184,7 +184,7 @@ def _own_servers(
     missing = [name for name in _NOWHERE if name not in given]
     if not missing:
         return {}
-    available = Servers(find_home(folders.data, say), folders.keep)
+    available = Servers(find_home(folders.data, say), folders.kept_values)
     makers: dict[str, Callable[[], Server]] = {
         "DATABASE_URL": available.postgres,
         "BROKER_URL": available.broker,

@@ -33,8 +33,8 @@ def database_url(environment: Mapping[str, str]) -> str:
         scheme, _, rest = given.partition("://")
         return f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
     data = Path(environment.get("DATA_DIR") or ROOT / ".data")
-    keep = KeptValues(data / "secrets")
-    port, password = keep.read("postgres-port"), keep.read("postgres-password")
+    kept_values = KeptValues(data / "secrets")
+    port, password = kept_values.read("postgres-port"), kept_values.read("postgres-password")
     if port is None or password is None:
         raise StackError(f"there is no database in {data}: `make up` makes one")
     return owner_url(port=int(port), password=password)

@@ -79,7 +79,7 @@ def up(environment: Mapping[str, str], signals: StopSignals) -> None:
         has_admin_key = find_out_about_key(plan, admin)
         demo = None
         if plan.wants_demo and has_admin_key:
-            demo = ensure_demo(admin, folders.keep, pause=signals.pause)
+            demo = ensure_demo(admin, folders.kept_values, pause=signals.pause)
         print(way_in(plan, admin, demo, has_admin_key=has_admin_key), flush=True)
         watch(plan, supervisor, signals)
 
@@ -160,7 +160,7 @@ def find_out_about_key(plan: Plan, admin: Api) -> bool:
     except (ApiError, OSError) as error:
         raise StackError(f"the API does not answer as it should: {error}") from error
     if not is_known and "ADMIN_API_KEY" in plan.kept:
-        plan.folders.keep.forget(secret_file("ADMIN_API_KEY"))
+        plan.folders.kept_values.forget(secret_file("ADMIN_API_KEY"))
     return is_known
 
 
@@ -204,7 +204,7 @@ def whereabouts(plan: Plan) -> list[tuple[str, str]]:
     return [
         *(("Data" if number == 0 else "", place) for number, place in enumerate(places)),
         ("Logs", str(folders.logs)),
-        ("Secrets", str(folders.keep.folder)),
+        ("Secrets", str(folders.kept_values.folder)),
     ]
 
 
@@ -212,7 +212,7 @@ def _admin_key(plan: Plan, *, has_admin_key: bool) -> str:
     if "ADMIN_API_KEY" not in plan.kept:
         return "as given in ADMIN_API_KEY"
     if has_admin_key:
-        return f"in {plan.folders.keep.path(secret_file('ADMIN_API_KEY'))}"
+        return f"in {plan.folders.kept_values.path(secret_file('ADMIN_API_KEY'))}"
     return "not known here: this database has an admin already, whose key was made elsewhere"
 
 

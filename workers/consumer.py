@@ -107,14 +107,14 @@ class SteadyConsumer(Consumer):
 
     def _replace_dead_queues(self) -> None:
         try:
-            replace_dead_queues(self.app, beat=self.controller.pulse.beat)
+            replace_dead_queues(self.app, beat=self.controller.heartbeat.beat)
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises: later again
             self._note(error)
 
     def _go_on(self) -> None:
         """Run before each pause between attempts, and every second of it."""
         maybe_shutdown()
-        self.controller.pulse.beat()
+        self.controller.heartbeat.beat()
 
     def _on_refused(self, error: Exception, _interval_s: float) -> None:
         self._note(error)

@@ -52,9 +52,9 @@ class Heartbeat(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
-        parent.pulse = HeartbeatEmitter.of(parent.hostname, Settings.from_environment())
-        parent.pulse.beat()
-        self._timer = parent.timer.call_repeatedly(BEAT_EVERY_S, parent.pulse.beat)
+        parent.heartbeat = HeartbeatEmitter.of(parent.hostname, Settings.from_environment())
+        parent.heartbeat.beat()
+        self._timer = parent.timer.call_repeatedly(BEAT_EVERY_S, parent.heartbeat.beat)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._timer is not None:

@@ -32,9 +32,9 @@ def with_url(environment: Mapping[str, str], port: int) -> dict[str, str]:
     return {**environment, **_MADE_UP, _SETTING: f"http://{LOOPBACK}:{port}"}
 
 
-def choose_port(keep: KeptValues) -> int:
+def choose_port(kept_values: KeptValues) -> int:
     """The port it listens on, the same at every start."""
-    return kept_port(keep, NAME)
+    return kept_port(kept_values, NAME)
 
 
 def program(port: int, *, run: Path) -> Program:

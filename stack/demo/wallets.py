@@ -35,13 +35,13 @@ class Demo:
     destination: str
 
 
-def ensure_demo(admin: Api, keep: KeptValues, *, pause: Callable[[float], None]) -> Demo:
+def ensure_demo(admin: Api, kept_values: KeptValues, *, pause: Callable[[float], None]) -> Demo:
     """The demo client with two wallets, both with something in them. Harmless to repeat.
 
     Raises: StackError: when the API refuses, or the funds do not arrive.
     """
     try:
-        demo = _kept(admin, keep) or _make(admin, keep)
+        demo = _kept(admin, kept_values) or _make(admin, kept_values)
         for wallet in (demo.source, demo.destination):
             _fund(admin, demo, wallet, pause)
     except (ApiError, OSError) as error:
@@ -68,9 +68,9 @@ def curl_line(api: Api, demo: Demo) -> str:
     )
 
 
-def _kept(admin: Api, keep: KeptValues) -> Demo | None:
+def _kept(admin: Api, kept_values: KeptValues) -> Demo | None:
     """The demo of an earlier run, if the API still knows it."""
-    text = keep.read(_FILE)
+    text = kept_values.read(_FILE)
     if text is None:
         return None
     demo = Demo(**json.loads(text))
@@ -84,7 +84,7 @@ def _kept(admin: Api, keep: KeptValues) -> Demo | None:
     return demo if all(wallet["status"] == "active" for wallet in wallets) else None
 
 
-def _make(admin: Api, keep: KeptValues) -> Demo:
+def _make(admin: Api, kept_values: KeptValues) -> Demo:
     # Without a limit of its own, a tour of a few minutes would run into the default one.
     client = admin.post("/v1/clients", {"name": "demo", "rate_limit": "none"})
     outside = admin.post(
@@ -95,7 +95,7 @@ def _make(admin: Api, keep: KeptValues) -> Demo:
         demo_client.post("/v1/wallets", {"asset": ASSET, "name": name}) for name in ("one", "two")
     )
     demo = Demo(client["api_key"], outside["id"], source["id"], destination["id"])
-    keep.write(_FILE, json.dumps(asdict(demo)))
+    kept_values.write(_FILE, json.dumps(asdict(demo)))
     return demo
 
 

@@ -16,13 +16,13 @@ from stack.servers.valkey import BROKER_ROLE, CACHE_ROLE, Valkey
 class Servers:
     """What a stack can start by itself; each is optional, where a URL is given for it."""
 
-    place: Home
-    keep: KeptValues
+    home: Home
+    kept_values: KeptValues
 
     def postgres(self) -> Postgres:
         """The database server."""
         return Postgres(
-            place=self.place,
+            home=self.home,
             port=self._port("postgres"),
             password=self._password("postgres"),
             superuser_password=self._password("postgres-superuser"),
@@ -40,23 +40,23 @@ class Servers:
         return Valkey(
             name=name,
             role=role,
-            place=self.place,
+            home=self.home,
             port=self._port(name),
             password=self._password(name),
         )
 
     def _password(self, name: str) -> str:
-        return self.keep.read_or_make(f"{name}-password", secrets.token_urlsafe)
+        return self.kept_values.read_or_make(f"{name}-password", secrets.token_urlsafe)
 
     def _port(self, name: str) -> int:
-        return kept_port(self.keep, name)
+        return kept_port(self.kept_values, name)
 
 
-def kept_port(keep: KeptValues, name: str) -> int:
+def kept_port(kept_values: KeptValues, name: str) -> int:
     """The port of the last run, or another where somebody else has taken it since."""
-    kept = keep.read(f"{name}-port")
+    kept = kept_values.read(f"{name}-port")
     if kept is not None and is_free(LOOPBACK, int(kept)):
         return int(kept)
     port = free_port()
-    keep.write(f"{name}-port", str(port))
+    kept_values.write(f"{name}-port", str(port))
     return port

@@ -61,7 +61,7 @@ def owner_url(*, port: int, password: str) -> str:
 class Postgres:
     """One server and the one database in it that `url` names."""
 
-    place: Home
+    home: Home
     port: int
     password: str = field(repr=False)
     superuser_password: str = field(repr=False)
@@ -70,11 +70,11 @@ class Postgres:
 
     @property
     def folder(self) -> Path:
-        return self.place.data / self.name
+        return self.home.data / self.name
 
     @property
     def command(self) -> tuple[str, ...]:
-        binary = str(self.place.postgres_binaries / "postgres")
+        binary = str(self.home.postgres_binaries / "postgres")
         return (binary, "-D", str(self.folder), "-c", f"config_file={self._configuration}")
 
     @property
@@ -93,10 +93,10 @@ class Postgres:
         """
         if not self.folder.exists():
             self._initialise()
-        self.place.own_folder(self.name)
+        self.home.own_folder(self.name)
         self._check_version()
         settings = _CONFIGURATION.format(host=LOOPBACK, port=self.port)
-        self.place.write_configuration(self._configuration.name, settings)
+        self.home.write_configuration(self._configuration.name, settings)
 
     def probe(self) -> None:
         """Make the role and the database, if they are not there.
@@ -113,18 +113,18 @@ class Postgres:
 
     @property
     def _configuration(self) -> Path:
-        return self.place.data / f"{self.name}.conf"
+        return self.home.data / f"{self.name}.conf"
 
     def _initialise(self) -> None:
         """Run `initdb` aside and move the result into place, so that it is whole or absent."""
-        aside = self.place.data / f"{self.name}.partial"
+        aside = self.home.data / f"{self.name}.partial"
         if aside.exists():
             shutil.rmtree(aside)
         aside.mkdir(mode=0o700)
         password_file = aside / "password"
         password_file.touch(mode=0o600)
         password_file.write_text(self.superuser_password)
-        if self.place.account is not None:
+        if self.home.account is not None:
             _nobody().own(aside)
         self._run_initdb(aside / "data", password_file)
         (aside / "data").rename(self.folder)
@@ -132,12 +132,12 @@ class Postgres:
 
     def _run_initdb(self, folder: Path, password_file: Path) -> None:
         initdb = (
-            *(str(self.place.postgres_binaries / "initdb"), "--pgdata", str(folder)),
+            *(str(self.home.postgres_binaries / "initdb"), "--pgdata", str(folder)),
             *("--username", _SUPERUSER, "--pwfile", str(password_file)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
         )
-        user = () if self.place.account is None else ("--user", str(_nobody().uid))
+        user = () if self.home.account is None else ("--user", str(_nobody().uid))
         command = launch_command(initdb, *user)
         # In a process group of its own: a Ctrl-C must not leave half of it behind.
         result = subprocess.run(
@@ -148,7 +148,7 @@ class Postgres:
 
     def _check_version(self) -> None:
         written_by = (self.folder / "PG_VERSION").read_text().strip()
-        binary = self.place.postgres_binaries / "postgres"
+        binary = self.home.postgres_binaries / "postgres"
         ours = subprocess.check_output([binary, "--version"], text=True).split()[-1]
         if written_by != ours.partition(".")[0]:
             raise StackError(

@@ -35,7 +35,7 @@ class Server(Probed, Protocol):
     """A server of our own: prepared on disk, started by whoever runs programs, then probed."""
 
     @property
-    def place(self) -> Home: ...
+    def home(self) -> Home: ...
 
     @property
     def command(self) -> tuple[str, ...]: ...
@@ -60,9 +60,9 @@ def launch_command(
 
 def server_command(server: Server, *options: str) -> tuple[str, ...]:
     """The command that starts `server` under the servers' account, once at a time."""
-    options += ("--alone", str(server.place.data / f"{server.name}.lock"))
-    if server.place.account is not None:
-        options += ("--user", str(server.place.account.uid))
+    options += ("--alone", str(server.home.data / f"{server.name}.lock"))
+    if server.home.account is not None:
+        options += ("--user", str(server.home.account.uid))
     return launch_command(server.command, *options, orphaned=server.stop_signal)
 
 

@@ -43,14 +43,14 @@ class Valkey:
 
     name: str
     role: str
-    place: Home
+    home: Home
     port: int
     password: str = field(repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def command(self) -> tuple[str, ...]:
-        return (str(self.place.valkey_binary), str(self._configuration))
+        return (str(self.home.valkey_binary), str(self._configuration))
 
     @property
     def url(self) -> str:
@@ -62,9 +62,9 @@ class Valkey:
             host=LOOPBACK,
             port=self.port,
             password=self.password,
-            folder=self.place.own_folder(self.name),
+            folder=self.home.own_folder(self.name),
         )
-        self.place.write_configuration(self._configuration.name, common + self.role)
+        self.home.write_configuration(self._configuration.name, common + self.role)
 
     def probe(self) -> None:
         """Ping.
@@ -81,4 +81,4 @@ class Valkey:
 
     @property
     def _configuration(self) -> Path:
-        return self.place.data / f"{self.name}.conf"
+        return self.home.data / f"{self.name}.conf"

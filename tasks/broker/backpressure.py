@@ -21,7 +21,7 @@ log = get_logger(__name__)
 LOOK_EVERY_S = 1.0
 
 
-class Pressure:
+class BackpressureGauge:
     """Watches one broker from one process. Make it after the fork: its connection is its own."""
 
     def __init__(self, probe: BrokerProbe) -> None:

@@ -30,7 +30,7 @@ def psql(statements: str, **environment: str) -> subprocess.CompletedProcess[str
 
 def test_it_finds_the_database_of_a_data_folder(servers_folder: Path) -> None:
     servers = own_servers(servers_folder)
-    postgres, data = servers.postgres(), servers.keep.folder.parent
+    postgres, data = servers.postgres(), servers.kept_values.folder.parent
     statements = "SELECT 1 AS one, NULL AS nothing\nSELECT wrong\nSELECT current_user\n"
     with running(postgres, log=data / "postgres.log"):
         done = psql(statements, DATA_DIR=str(data))
