@@ -65,12 +65,17 @@ class SteadyConsumer(Consumer):
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long the broker stays away."""
+
+        def between_attempts() -> None:  # also called every second of a pause
+            maybe_shutdown()
+            self.controller.heartbeat.beat()
+
         connected = conn.ensure_connection(
             lambda error, _interval_s: self._note(error),
             interval_start=FIRST_PAUSE_S,
             interval_step=FIRST_PAUSE_S,
             interval_max=MAX_PAUSE_S,
-            callback=self._between_attempts,
+            callback=between_attempts,
         )
         self.first_connection_attempt = False
         return connected
@@ -107,11 +112,6 @@ class SteadyConsumer(Consumer):
     @property
     def _is_amqp(self) -> bool:
         return bool(self.app.connection_for_read().transport.driver_type == "amqp")
-
-    def _between_attempts(self) -> None:
-        """Stop if asked to, and beat. Called before each pause between attempts, and during it."""
-        maybe_shutdown()
-        self.controller.heartbeat.beat()
 
     def _pause(self, error: Exception) -> None:
         self._note(error)

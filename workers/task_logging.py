@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 def install() -> None:
     """Bind the ids in every process of this application that runs tasks."""
     signals.task_prerun.connect(_bind)
-    signals.task_postrun.connect(lambda **_: clear_contextvars(), weak=False)
+    signals.task_postrun.connect(_unbind)
 
 
 def batch_id_of(args: Any) -> str | None:
@@ -31,3 +31,7 @@ def _bind(task_id: str, task: Any, args: Any, **_: object) -> None:
     bind_contextvars(task=task.name, task_id=task_id)
     if batch_id := batch_id_of(args):
         bind_contextvars(batch_id=batch_id)
+
+
+def _unbind(**_: object) -> None:
+    clear_contextvars()
