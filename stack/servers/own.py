@@ -1,4 +1,4 @@
-"""The three servers of a stack, with the ports and passwords that they keep between runs."""
+"""Our own three servers, with ports and passwords that are kept between runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stack.servers.valkey import BROKER_ROLE, CACHE_ROLE, Valkey
 
 @dataclass(frozen=True)
 class Servers:
-    """What a stack can start by itself; each is optional, where a URL is given for it."""
+    """The servers that a stack can start; one whose URL is given is not needed."""
 
     home: Home
     kept_values: KeptValues
 
     def postgres(self) -> Postgres:
-        """The database server."""
+        """Return the database server."""
         return Postgres(
             home=self.home,
             port=self._port("postgres"),
@@ -29,11 +29,11 @@ class Servers:
         )
 
     def broker(self) -> Valkey:
-        """The Redis that holds messages."""
+        """Return the Valkey that holds messages and the buffer."""
         return self._valkey("broker", BROKER_ROLE)
 
     def cache(self) -> Valkey:
-        """The Redis that may forget."""
+        """Return the Valkey that may lose its data."""
         return self._valkey("cache", CACHE_ROLE)
 
     def _valkey(self, name: str, role: str) -> Valkey:
@@ -53,7 +53,7 @@ class Servers:
 
 
 def kept_port(kept_values: KeptValues, name: str) -> int:
-    """The port of the last run, or another where somebody else has taken it since."""
+    """Return the port of the last run, or a new one if another program uses it now."""
     kept = kept_values.read(f"{name}-port")
     if kept is not None and is_free(LOOPBACK, int(kept)):
         return int(kept)

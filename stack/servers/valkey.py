@@ -1,7 +1,7 @@
-"""Valkeys of our own, in the two roles of Redis that are never shared.
+"""Our own Valkeys, one as broker and one as cache.
 
-The broker refuses what does not fit into its memory and writes each command to disk before it
-answers; the cache evicts what was used least and keeps nothing.
+The broker refuses what does not fit into its memory, and writes each command to disk before it
+answers. The cache evicts what was used least, and writes nothing to disk.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Valkey:
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
 
     def prepare(self) -> None:
-        """Make the folder where there is none, and write the configuration."""
+        """Make the folder if it is missing, and write the configuration."""
         common = _ALWAYS.format(
             host=LOOPBACK,
             port=self.port,
@@ -69,7 +69,7 @@ class Valkey:
     def probe(self) -> None:
         """Ping.
 
-        Raises: ConnectionError: when the server does not answer, or still reads its log.
+        Raises: ConnectionError: when the server does not answer, or still loads its data.
         """
         client = redis.Redis.from_url(self.url, socket_timeout=3, socket_connect_timeout=3)
         try:

@@ -158,7 +158,7 @@ def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:
     eventually("a settled transfer", stack.settles_a_transfer)
     eventually("the end of what waited", lambda: stack.state_of(accepted["id"]) == "committed")
     for name in hung:
-        assert f"truepenny: {name} shows no sign of life" in stack.text()
+        assert f"truepenny: {name} hangs: no heartbeat" in stack.text()
 
 
 def test_a_broker_that_may_lose_messages_is_told_of_in_plain_words(stack: StackProcess) -> None:

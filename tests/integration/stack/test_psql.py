@@ -47,7 +47,7 @@ def test_it_prefers_the_address_that_is_given(database_url: str, tmp_path: Path)
 
 
 def test_without_any_database_it_says_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="`make up` makes one"):
+    with pytest.raises(StackError, match="`make up` creates one"):
         found_url({"DATA_DIR": str(tmp_path)})
     done = psql("", DATA_DIR=str(tmp_path))
     assert done.returncode == 1
