@@ -89,7 +89,9 @@ def _escaped(value: Path | str) -> str:
     """
     text = str(value)
     if re.search(r"\s[;#]|\n", text):
-        raise StackError(f"supervisor cannot use the path {text!r}: remove ' ;', ' #' and line breaks from it")
+        raise StackError(
+            f"supervisor cannot use the path {text!r}: rename it without ' ;' and ' #'"
+        )
     return text.replace("%", "%%")
 
 
