@@ -38,7 +38,7 @@ _OVERVIEW: Final[OverviewAnswer] = {
             "name": "recovery",
             "at": "2026-01-31T12:00:00.100000Z",
             "ok": True,
-            "result": "nothing stood still",
+            "result": "no transfer was stuck",
         }
     ],
     "flower_url": "http://127.0.0.1:5555",

@@ -79,7 +79,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     servers = own_servers(servers_folder)
-    log = servers.place.data / "log"
+    log = servers.home.data / "log"
     with ExitStack() as stack:
         database, broker, cache = (
             stack.enter_context(breakable(server, log))

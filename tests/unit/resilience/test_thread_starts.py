@@ -30,7 +30,7 @@ from prices.binance.http import BoundedGetter, NoAnswerError
 from prices.quotes import Stamped
 from prices.stores.guarded import GuardedStore
 from stack.servers.ports import free_port
-from tasks.broker.backpressure import Pressure
+from tasks.broker.backpressure import BackpressureGauge
 from tasks.broker.kick import Kicker
 from testing.threads import no_more_threads
 from testing.worker_processes import eventually
@@ -57,7 +57,7 @@ def broker_watch() -> Case:
         def close(self) -> None:
             pass
 
-    return Pressure(Probe()).seen, looked.is_set
+    return BackpressureGauge(Probe()).seen, looked.is_set
 
 
 def database_watch_asked() -> Case:
