@@ -198,7 +198,7 @@ def test_the_forge_and_pre_commit_run_the_projects_own_commands() -> None:
 
 def test_every_path_that_contributing_names_exists() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", text) + re.findall(r"\]\(([^)]+)\)", text)
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", text) + re.findall(r"\]\(([^)#]+)", text)
     paths = {
         name for name in named if "/" in name or name.endswith((".md", ".toml", ".py", ".yml"))
     }
