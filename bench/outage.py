@@ -166,7 +166,7 @@ def _request(scene: Scene) -> Buffered:
         destination_id=scene.destination.id,
         asset="USD",
         scale=2,
-        amount=1,
+        amount_minor=1,
     )
     return Buffered(request, datetime.now(UTC))
 

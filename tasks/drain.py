@@ -36,7 +36,7 @@ CHUNK: Final = 1_000
 """How many requests share one commit."""
 WORKS_FOR_S: Final = 10.0
 """After this the next drain goes on: well below the time limit of tasks, and, with a chunk on
-top, below what the lock of `replaying.alone` may be idle for."""
+top, below what the lock of `replaying.try_replay_lock` may be idle for."""
 
 _elsewhere = OutageLog(log, "drained_elsewhere", repeats=True, count_as="times", level="info")
 """How often in a row another worker was draining."""
@@ -61,7 +61,7 @@ def _drain(run: JobRun) -> None:
     if not buffer.count():
         run.result = "nothing is buffered"
         return
-    with replaying.alone(engine()) as nobody_else:
+    with replaying.try_replay_lock(engine()) as nobody_else:
         if nobody_else:
             with tracing.begin("drain", op="drain"):
                 done = drain_into_ledger(buffer)

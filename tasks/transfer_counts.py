@@ -6,7 +6,7 @@ from celery import shared_task
 
 from ledger.errors import Unavailable
 from ledger.postgres.database import transaction
-from ledger.transfer_counts import count_up
+from ledger.transfer_counts import extend_kept_counts
 from monitoring.logs import get_logger
 from tasks.engine import engine
 from tasks.run_log import noted
@@ -22,7 +22,7 @@ def count() -> None:
     with noted("counts") as run:
         try:
             with transaction(engine()) as connection:
-                added = count_up(connection)
+                added = extend_kept_counts(connection)
         except Unavailable as error:  # the next count makes up for it
             log.warning("count_interrupted", error=str(error))
             run.ok, run.result = False, "the database did not answer"

@@ -20,7 +20,7 @@ from api.ops.reconciliation_status import ReconciliationStatus, see_books
 from ledger.buffer.entries import IntakeBuffer
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
-from ledger.transfer_counts import TransferCounts, read_standing
+from ledger.transfer_counts import TransferCounts, count_transfers
 from monitoring.health.broker_probe import redis_client
 from monitoring.health.report import BOUND_S, Health, Report
 from monitoring.heartbeats import heartbeat_cache
@@ -186,7 +186,7 @@ def build_sights(
 
 def _see_database(engine: Engine) -> DatabasePart:
     with autocommit(engine) as connection:
-        return DatabasePart(read_standing(connection), see_books(connection))
+        return DatabasePart(count_transfers(connection), see_books(connection))
 
 
 def _see_cache(cache: redis.Redis) -> CachePart:

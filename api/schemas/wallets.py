@@ -72,8 +72,8 @@ def posting_answer(line: StatementLine, *, scale: int) -> PostingAnswer:
     return {
         "transfer_id": str(line.transfer_id),
         "leg": line.leg,
-        "amount": format_amount(line.amount, scale=scale),
-        "balance_after": format_amount(line.balance_after, scale=scale),
+        "amount": format_amount(line.amount_minor, scale=scale),
+        "balance_after": format_amount(line.balance_after_minor, scale=scale),
         "counterparty": str(line.counterparty_id),
         "created_at": time_text(line.created_at),
     }

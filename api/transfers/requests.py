@@ -30,7 +30,7 @@ def transfer_request(
         destination_id=body.destination,
         asset=body.asset,
         scale=scale,
-        amount=parse_amount(body.amount, scale=scale),
+        amount_minor=parse_amount(body.amount, scale=scale),
         reference=body.reference,
         metadata=body.metadata,
     )
