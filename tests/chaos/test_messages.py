@@ -23,7 +23,7 @@ def test_every_message_delivered_three_times_moves_money_once(scene: Scene) -> N
     ids = scene.accept(20)
     batch = str(new_id())
     for _ in range(3):
-        chain.links_from("accepted", batch_id=new_id()).apply_async()
+        chain.chain_from("accepted", batch_id=new_id()).apply_async()
         for link in (chain.reserve, chain.deduct, chain.credit, chain.commit, chain.rollback):
             link.si(batch).apply_async()
     scene.workers.ready(MONEY, MONEY)
