@@ -12,9 +12,10 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg2
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from stack.errors import StackError
 from stack.servers.kept_values import KeptValues
@@ -44,12 +45,16 @@ def main() -> int:
     """Become psql, or read SQL here. Returns: the exit code."""
     try:
         url = database_url(os.environ)
+        parse_dsn(url)
     except StackError as error:
         print(f"truepenny: {error}", file=sys.stderr)
         return 1
+    except psycopg2.ProgrammingError:  # its text may quote a password
+        print("truepenny: DATABASE_URL cannot be read: an option in it is wrong", file=sys.stderr)
+        return 1
     program = shutil.which("psql")
     if program is not None:
-        os.execv(program, [program, url, *sys.argv[1:]])  # noqa: S606 - psql is what was asked for
+        become(program, url)
     try:
         with closing(psycopg2.connect(url, connect_timeout=3)) as connection:
             connection.autocommit = True
@@ -58,6 +63,16 @@ def main() -> int:
         print(f"truepenny: the database does not answer: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def become(program: str, url: str) -> NoReturn:
+    """Become psql, which gets the password where no other user of the machine can read it."""
+    options = parse_dsn(url)
+    environment = dict(os.environ)
+    if password := options.pop("password", ""):
+        environment["PGPASSWORD"] = password
+    arguments = [program, make_dsn(**options), *sys.argv[1:]]
+    os.execve(program, arguments, environment)  # noqa: S606 - psql is what was asked for
 
 
 def _read(connection: Any) -> None:

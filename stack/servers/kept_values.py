@@ -22,9 +22,12 @@ class KeptValues:
         return self.folder / name
 
     def read(self, name: str) -> str | None:
-        """The kept value, or None when there is none yet."""
+        """The kept value, or None when there is none yet.
+
+        A line break at its end is from a person who replaced it, and no part of it.
+        """
         try:
-            return self.path(name).read_text()
+            return self.path(name).read_text().removesuffix("\n")
         except FileNotFoundError:
             return None
 

@@ -15,12 +15,14 @@ from testing.servers.own_servers import own_servers
 from testing.servers.shared import ROOT
 
 
-def psql(statements: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it where PATH has no psql."""
+def psql(
+    statements: str, *, path: str = "/nonexistent", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it where PATH has no psql, unless another path is given."""
     return subprocess.run(
         [sys.executable, "-m", "stack.psql"],
         cwd=ROOT,
-        env={"PATH": "/nonexistent", **environment},
+        env={"PATH": path, **environment},
         input=statements,
         capture_output=True,
         text=True,
@@ -58,3 +60,25 @@ def test_a_database_that_does_not_run_is_one_clear_line() -> None:
     done = psql("SELECT 1\n", DATABASE_URL="postgresql://127.0.0.1:1/none")
     assert done.returncode == 1
     assert done.stderr.startswith("truepenny: the database does not answer: ")
+
+
+def test_the_password_is_not_on_the_command_line_which_every_user_of_the_machine_can_read(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "psql"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$*" "$PGPASSWORD"\n')
+    program.chmod(0o755)
+    given = "postgresql+psycopg2://ledger:hid%40den@one:1,two:2/money?application_name=me"
+    done = psql("", path=str(tmp_path), DATABASE_URL=given)
+    arguments, password = done.stdout.splitlines()
+    assert password == "hid@den"
+    assert "hid" not in arguments
+    assert set(arguments.split()) == {
+        *("user=ledger", "host=one,two", "port=1,2", "dbname=money", "application_name=me")
+    }
+
+
+def test_an_address_that_cannot_be_read_is_one_clear_line_without_it() -> None:
+    done = psql("SELECT 1\n", DATABASE_URL="postgresql://ledger:hidden@db/money?wrong=1")
+    assert done.returncode == 1
+    assert done.stderr == "truepenny: DATABASE_URL cannot be read: an option in it is wrong\n"
