@@ -50,8 +50,10 @@ class Pressure:
     def look(self) -> BrokerReading:
         """Look now, and go by that from now on. Threads that look at once share one look.
 
+        The thread looks on: what /health saw once must not refuse a request hours later.
         Raises: what `BrokerProbe.look` raises.
         """
+        self._thread.ensure_running()
         came_at_s = time.monotonic()
         with self._looking:
             if self._looked_at_s <= came_at_s:  # nobody has looked while this one waited
