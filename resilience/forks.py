@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakMethod
+
+_methods: dict[WeakMethod[Any], None] = {}
+"""To be called in children, in this order. Each goes with its object."""
 
 
 def call_in_children(method: Callable[[], None]) -> None:
-    """Call this bound method in every child that is forked while its object lives.
+    """Call this bound method in every child that is forked while its object lives."""
+    _methods[WeakMethod(method, _forget)] = None
 
-    Each call costs a few bytes for as long as the process lives: for objects of which a
-    process makes a bounded number.
-    """
-    reference = WeakMethod(method)
 
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
+def _forget(reference: WeakMethod[Any]) -> None:
+    _methods.pop(reference, None)
 
-    os.register_at_fork(after_in_child=call)
+
+def _call() -> None:
+    for reference in list(_methods):
+        method = reference()
+        if method is not None:
+            method()
+
+
+os.register_at_fork(after_in_child=_call)
