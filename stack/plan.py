@@ -77,7 +77,8 @@ class Plan:
     """What will run: `environment` is what all programs are given.
 
     `servers` are ours to start, `given` are others' to use; `kept` names the settings whose
-    values were made here and are kept in files; `extras` run beside the application.
+    values were made here and are kept in files, `made` those of them that were made just now;
+    `extras` run beside the application.
     `wants_demo`: whether a demo client and its money are written into the database.
     """
 
@@ -86,6 +87,7 @@ class Plan:
     servers: tuple[Server, ...]
     given: tuple[GivenServer, ...]
     kept: frozenset[str]
+    made: frozenset[str]
     environment: Mapping[str, str]
     wants_demo: bool
     extras: tuple[Program, ...] = ()
@@ -136,10 +138,12 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         given = fake_binance.with_url(given, port)
         extras = (fake_binance.program(port, run=folders.run),)
     servers = _own_servers(given, folders, say)
+    missing = [name for name in _SECRETS if name not in given]
+    made = [name for name in missing if folders.keep.read(secret_file(name)) is None]
     secrets = {
         name: folders.keep.read_or_make(secret_file(name), make)
         for name, make in _SECRETS.items()
-        if name not in given
+        if name in missing
     }
     complete = {
         **given,
@@ -154,6 +158,7 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         servers=tuple(servers.values()),
         given=tuple(given_servers(given)),
         kept=frozenset(secrets),
+        made=frozenset(made),
         environment=complete,
         wants_demo=wants_demo(given),
         extras=extras,

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from settings import SettingsError, read_secrets
 from stack.errors import StackError
 from stack.servers.kept_values import KeptValues
 from stack.servers.postgres import owner_url
@@ -28,9 +29,13 @@ _PROMPT = "truepenny=> "
 def database_url(environment: Mapping[str, str]) -> str:
     """The address of the database.
 
-    Raises: StackError: when `make up` has never run there.
+    Raises: StackError: when `make up` has never run there, or would refuse what is given.
     """
-    if given := environment.get("DATABASE_URL"):
+    try:
+        given = read_secrets(environment).get("DATABASE_URL", "").strip()
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    if given:
         scheme, _, rest = given.partition("://")
         return f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
     data = Path(environment.get("DATA_DIR") or ROOT / ".data")

@@ -151,15 +151,16 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
 
 
 def find_out_about_key(plan: Plan, admin: Api) -> bool:
-    """Whether our admin key is one. A generated key that the database does not know is removed.
+    """Whether our admin key is one. One that was made for nothing is removed.
 
+    A key of an earlier run is kept: it may be the only one to the database of that run.
     Raises: StackError: when the API cannot tell.
     """
     try:
         is_known = admin.knows_key()
     except (ApiError, OSError) as error:
         raise StackError(f"the API does not answer as it should: {error}") from error
-    if not is_known and "ADMIN_API_KEY" in plan.kept:
+    if not is_known and "ADMIN_API_KEY" in plan.made:
         plan.folders.keep.forget(secret_file("ADMIN_API_KEY"))
     return is_known
 

@@ -10,6 +10,7 @@ import pytest
 
 from stack.errors import StackError
 from stack.psql import database_url as found_url
+from stack.servers.kept_values import KeptValues
 from stack.servers.server import running
 from testing.servers.own_servers import own_servers
 from testing.servers.shared import ROOT
@@ -46,6 +47,20 @@ def test_it_prefers_the_address_that_is_given(database_url: str, tmp_path: Path)
     given = database_url.replace("postgresql://", "postgresql+psycopg2://")
     done = psql("SELECT 1 AS one\n", DATABASE_URL=given, DATA_DIR=str(tmp_path))
     assert done.stdout.splitlines() == ["one", "1", "SELECT 1"]
+
+
+def test_it_reads_the_address_from_a_file_or_passes_over_a_blank_one_as_make_up_does(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://in-a-file/money\n")
+    assert found_url({"DATABASE_URL_FILE": str(file)}) == "postgresql://in-a-file/money"
+    keep = KeptValues(tmp_path / "secrets")
+    keep.write("postgres-port", "1")
+    keep.write("postgres-password", "hidden")
+    assert ":1/" in found_url({"DATABASE_URL": " ", "DATA_DIR": str(tmp_path)})
+    with pytest.raises(StackError, match="DATABASE_URL_FILE"):
+        found_url({"DATABASE_URL_FILE": str(tmp_path / "none"), "DATA_DIR": str(tmp_path)})
 
 
 def test_without_any_database_it_says_what_makes_one(tmp_path: Path) -> None:
