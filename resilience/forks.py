@@ -8,27 +8,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
-from weakref import WeakMethod
+from types import MethodType
+from typing import Any, Final, cast
+from weakref import ref
 
-_methods: dict[WeakMethod[Any], None] = {}
-"""To be called in children, in this order. Each goes with its object."""
+
+class _InChildren:
+    """What is called in children, in the order in which it came. Each goes with its object."""
+
+    def __init__(self) -> None:
+        self._methods: dict[int, tuple[ref[Any], Callable[[Any], None]]] = {}
+        # For as long as the interpreter lives: at its end objects go after their modules.
+        os.register_at_fork(after_in_child=self._call)
+
+    def add(self, method: MethodType) -> None:
+        # No WeakMethod: it fails, loudly, when an object and its class are collected together.
+        reference = ref(method.__self__, self._forget)
+        self._methods[id(reference)] = (reference, method.__func__)
+
+    def _forget(self, reference: ref[Any]) -> None:
+        self._methods.pop(id(reference), None)
+
+    def _call(self) -> None:
+        for reference, function in list(self._methods.values()):
+            alive = reference()
+            if alive is not None:
+                function(alive)
+
+
+_IN_CHILDREN: Final = _InChildren()
 
 
 def call_in_children(method: Callable[[], None]) -> None:
     """Call this bound method in every child that is forked while its object lives."""
-    _methods[WeakMethod(method, _forget)] = None
-
-
-def _forget(reference: WeakMethod[Any]) -> None:
-    _methods.pop(reference, None)
-
-
-def _call() -> None:
-    for reference in list(_methods):
-        method = reference()
-        if method is not None:
-            method()
-
-
-os.register_at_fork(after_in_child=_call)
+    _IN_CHILDREN.add(cast(MethodType, method))

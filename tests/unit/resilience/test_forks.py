@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import tracemalloc
 
 from resilience.forks import call_in_children
 from testing.forks import holds_in_child
+from testing.servers.shared import ROOT
 
 
 class Counted:
@@ -39,3 +42,31 @@ def test_an_object_that_is_gone_leaves_nothing_behind() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 10_000
+
+
+def test_objects_that_go_with_their_classes_at_the_end_of_a_process_say_nothing() -> None:
+    program = """
+import gc
+import subprocess
+import sys
+from resilience.forks import call_in_children
+
+def make():
+    class Counted:
+        def __init__(self):
+            self.itself = self
+            call_in_children(self.count)
+
+        def count(self):
+            pass
+
+    return Counted()
+
+made = [make() for _ in range(10)]
+del made[:5]
+gc.collect()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stderr == ""
