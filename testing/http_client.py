@@ -23,6 +23,7 @@ from stack.servers.server import launch_command
 ROOT = Path(__file__).parents[1]
 CONFIG = "api/gunicorn.conf.py"
 START_TIMEOUT_S = 30
+KILL, STOP = "kill", "stop"
 _IS_MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ
 """By `make coverage`, to which a killed process reports nothing."""
 
@@ -79,7 +80,7 @@ class Caller:
 
 @contextmanager
 def serving(
-    *, log: Path, config: str = CONFIG, graceful: bool = False, **environment: str
+    *, log: Path, config: str = CONFIG, end: str = KILL, **environment: str
 ) -> Iterator[int]:
     """Run gunicorn as `make up` does, on a free port. Yields: the port.
 
@@ -89,7 +90,7 @@ def serving(
     It is killed at the end. To end gracefully, each of its processes tears down an interpreter,
     which takes as long as to start it.
 
-    graceful: end it by SIGTERM, where a test is about that.
+    end: STOP ends it by SIGTERM, where a test is about that.
     """
     port = free_port()
     own = {"RATE_LIMIT": "none", "DATA_DIR": str(log.with_suffix(".data"))}
@@ -106,7 +107,7 @@ def serving(
         _await_answer(process, Caller(port), log)
         yield port
     finally:
-        if graceful or _IS_MEASURED:
+        if end == STOP or _IS_MEASURED:
             process.terminate()
         elif process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

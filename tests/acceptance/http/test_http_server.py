@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stack.servers.ports import LOOPBACK
-from testing.http_client import Caller, serving
+from testing.http_client import STOP, Caller, serving
 from tests.acceptance.conftest import Purse, Unchanged
 
 pytestmark = pytest.mark.acceptance
@@ -105,7 +105,7 @@ def test_the_server_ends_quickly_beside_an_idle_connection(
     database_url: str, broker_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-    with serving(log=tmp_path / "gunicorn.log", graceful=True, **environment) as port:
+    with serving(log=tmp_path / "gunicorn.log", end=STOP, **environment) as port:
         idle = Caller(port)
         assert idle.get("/health/live").headers["Connection"] == "keep-alive"
         begun = time.monotonic()
