@@ -1,7 +1,7 @@
 """Fork handling: lets an object start over in a forked child.
 
-In a child only the thread that forked goes on. A lock that another thread held stays locked,
-and what another thread was doing never ends. Objects of this package drop both.
+Only the thread that forked exists in the child. A lock that another thread held stays locked,
+and the work of another thread never ends. Objects of this package discard both.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from weakref import WeakMethod
 
 
 def call_in_children(method: Callable[[], None]) -> None:
-    """Call this bound method in every child that is forked while its object lives.
+    """Call this bound method in every forked child for as long as its object exists.
 
-    Each call costs a few bytes for as long as the process lives: for objects of which a
-    process makes a bounded number.
+    Each registration costs a few bytes until the process ends, so use it only for objects of
+    which a process creates a limited number.
     """
     reference = WeakMethod(method)
 
     def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
+        bound = reference()
+        if bound is not None:
+            bound()
 
     os.register_at_fork(after_in_child=call)
