@@ -112,7 +112,7 @@ class Values:
         if not (0 < len(urls) <= _MAX_URLS and all(map(is_web_url, urls))):
             # The value is not shown: a URL may contain a password, which is not allowed here.
             raise SettingsError(
-                f"{name} must be 1 to {_MAX_URLS} URLs such as https://host:port, with commas between"
+                f"{name} must be 1 to {_MAX_URLS} URLs such as https://host:port, comma-separated"
             )
         return urls
 

@@ -24,7 +24,7 @@ it, nor anybody be shown it, when it is real ones that are asked for again."""
 def refresh() -> None:
     """Take one look at Binance. A second one at the same time finds nothing to do."""
     with noted("prices") as run:
-        _say(run, refresher().look())
+        _say(run, refresher().refresh())
 
 
 def _say(run: JobRun, looked: RefreshResult) -> None:
@@ -48,6 +48,6 @@ def refresher() -> Refresher:
         symbols=settings.price_symbols,
         urls=settings.binance_urls,
         jump_limit=settings.price_jump_limit,
-        shelf=PriceCache(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
-        archive=PriceTable(engine()) if settings.keep_prices else None,
+        cache=PriceCache(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
+        database=PriceTable(engine()) if settings.keep_prices else None,
     )

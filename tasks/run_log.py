@@ -31,11 +31,11 @@ def noted(name: ScanName) -> Iterator[JobRun]:
     except Exception as error:
         SCANS.labels(name, "failed").inc()
         # The error's text may hold anything.
-        _notes().tell(name, ok=False, result=f"failed: {type(error).__name__}")
+        _notes().record(name, ok=False, result=f"failed: {type(error).__name__}")
         raise
     if run.result is not None:
         SCANS.labels(name, "ok" if run.ok else "failed").inc()
-        _notes().tell(name, ok=run.ok, result=run.result)
+        _notes().record(name, ok=run.ok, result=run.result)
 
 
 @cache

@@ -20,5 +20,5 @@ def watch_servers() -> None:
     settings = Settings.from_environment()
     watch = ServerWatch(settings.data_dir / "run" / "servers.json")
     with noted("servers") as run:
-        amiss = watch.look(broker_url=settings.broker_url, cache_url=settings.cache_url)
+        amiss = watch.check(broker_url=settings.broker_url, cache_url=settings.cache_url)
         run.ok, run.result = not amiss, "; ".join(amiss) or "broker and cache are well"

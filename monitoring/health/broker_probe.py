@@ -59,7 +59,7 @@ class BrokerReading:
 class BrokerProbe(Protocol):
     """Looks at one broker. Not for two threads at once."""
 
-    def look(self, *, was_full: bool) -> BrokerReading:
+    def read(self, *, was_full: bool) -> BrokerReading:
         """Look now. was_full: whether the broker was full at the look before.
 
         Raises:
@@ -81,7 +81,7 @@ class BrokerGauge(Protocol):
         """
 
     def look(self) -> BrokerReading:
-        """Take a reading now, and go by it. Raises: what `BrokerProbe.look` raises."""
+        """Take a reading now, and go by it. Raises: what `BrokerProbe.read` raises."""
 
 
 def broker_probe(url: str) -> BrokerProbe:
@@ -125,7 +125,7 @@ class RedisProbe:
     def __init__(self, url: str) -> None:
         self._client = connect(url, TIMEOUT_S, max_connections=1)
 
-    def look(self, *, was_full: bool) -> BrokerReading:
+    def read(self, *, was_full: bool) -> BrokerReading:
         """Ask now, see `BrokerProbe`."""
         info = redis_info(self._client)
         well, found = redis_findings("broker", info, was_full=was_full)
@@ -155,7 +155,7 @@ class RabbitProbe:
         self._has_alarm = False
         self._is_confirmed = False
 
-    def look(self, *, was_full: bool) -> BrokerReading:  # noqa: ARG002 - the broker decides
+    def read(self, *, was_full: bool) -> BrokerReading:  # noqa: ARG002 - the broker decides
         """Publish now, or wait for the end of the alarm, see `BrokerProbe`."""
         # A connection may have died since the look before: only a new one tells.
         for is_reused in (True, False) if self._channel is not None else (False,):

@@ -129,7 +129,7 @@ def _look_at(role: ServerRole, url: str, before: Known) -> ServerState:
 
 def _see_broker(url: str, *, was_full: bool) -> ServerState:
     with closing(broker_probe(url)) as probe:
-        reading = probe.look(was_full=was_full)
+        reading = probe.read(was_full=was_full)
     return ServerState(reading.findings, reading.counters)
 
 

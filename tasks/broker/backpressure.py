@@ -50,7 +50,7 @@ class Pressure:
     def look(self) -> BrokerReading:
         """Look now, and go by that from now on. Threads that look at once share one look.
 
-        Raises: what `BrokerProbe.look` raises.
+        Raises: what `BrokerProbe.read` raises.
         """
         came_at_s = time.monotonic()
         with self._looking:
@@ -69,7 +69,7 @@ class Pressure:
     def _look_now(self) -> None:
         was_full = self._is_full()
         try:
-            self._reading = self._probe.look(was_full=was_full)
+            self._reading = self._probe.read(was_full=was_full)
         except Exception as error:  # noqa: BLE001 - anything a broker's client raises
             # /health and beat's watch tell operators that the broker is away.
             log.debug("pressure_unknown", error=type(error).__name__)

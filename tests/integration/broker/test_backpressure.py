@@ -66,10 +66,10 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
     probe = broker_probe(broker.url)
 
     class Counting:
-        def look(self, *, was_full: bool) -> BrokerReading:
+        def read(self, *, was_full: bool) -> BrokerReading:
             looks.append(time.monotonic())
             time.sleep(0.1)
-            return probe.look(was_full=was_full)
+            return probe.read(was_full=was_full)
 
         def close(self) -> None:
             probe.close()
@@ -91,7 +91,7 @@ def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() 
     looked = threading.Event()
 
     class Probe:
-        def look(self, *, was_full: bool) -> BrokerReading:
+        def read(self, *, was_full: bool) -> BrokerReading:
             looked.set()
             return BrokerReading(is_full=was_full, memory_share=0.1, findings=[])
 

@@ -44,7 +44,7 @@ class Relieved:
         return False, None
 
     def look(self) -> BrokerReading:
-        return self._probe.look(was_full=False)
+        return self._probe.read(was_full=False)
 
 
 def make_services(settings: Settings = SETTINGS) -> Services:
