@@ -34,7 +34,7 @@ class Pressure:
         self._reading: BrokerReading | None = None
         self._error: Exception | None = None
 
-    def seen(self) -> tuple[bool, float | None]:
+    def latest(self) -> tuple[bool, float | None]:
         """Return the last reading: whether it is overloaded, and the used share of its memory.
 
         The share is None while nobody knows it. Returns at once and never raises.
@@ -45,9 +45,9 @@ class Pressure:
 
     def is_overloaded(self) -> bool:
         """Say what was seen last. Returns at once and never raises; the first call starts it."""
-        return self.seen()[0]
+        return self.latest()[0]
 
-    def look(self) -> BrokerReading:
+    def read_now(self) -> BrokerReading:
         """Look now, and go by that from now on. Threads that look at once share one look.
 
         Raises: what `BrokerProbe.read` raises.

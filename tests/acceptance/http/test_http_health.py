@@ -207,7 +207,7 @@ def test_a_full_broker_and_a_full_cache_say_so(scene: Scene) -> None:
         fill(server)
     _, verdict, components = scene.health()
     assert verdict == "degraded"
-    assert "new transfers are refused until it has room" in components["broker"]["detail"]
+    assert "new transfers are refused until it is below 80 %" in components["broker"]["detail"]
     assert "forgets what was used least" in components["cache"]["detail"]
     full = "the queues are too full for more: new transfers are refused until they have room"
     eventually(lambda: scene.ready() == (503, full))
@@ -220,7 +220,7 @@ def test_a_frozen_database_beside_a_full_broker_is_down(scene: Scene) -> None:
     scene.database.freeze()
     status, verdict, components = scene.health()
     assert (status, verdict) == (503, "down")
-    assert "the broker takes nothing either" in components["database"]["detail"]
+    assert "the broker cannot store transfers either" in components["database"]["detail"]
     assert components["broker"]["status"] == "degraded"
     assert set(components["broker"]) == {"status", "detail"}
     assert scene.ready() == (
@@ -235,7 +235,7 @@ def test_a_broker_that_is_a_copy_of_another_takes_nothing(scene: Scene) -> None:
         client.replicaof(LOOPBACK, 1)  # where nobody is: it waits for its original
     _, verdict, components = scene.health()
     assert verdict == "degraded"
-    assert "is a read-only copy" in components["broker"]["detail"]
+    assert "is a read-only replica" in components["broker"]["detail"]
     scene.database.kill()
     assert scene.health()[:2] == (503, "down")
     assert scene.ready()[0] == 503

@@ -57,7 +57,7 @@ def test_a_broker_that_hangs_is_not_taken_for_a_full_one(broker: Broker) -> None
     with broker.process.frozen():
         pressure = Pressure(broker_probe(broker.url))
         with pytest.raises(Exception, match=r"(?i)time|^$"):  # each client has words of its own
-            pressure.look()
+            pressure.read_now()
         assert not pressure.is_overloaded()
 
 
@@ -79,7 +79,7 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
 
     def look() -> BrokerReading:
         together.wait(10)
-        return pressure.look()
+        return pressure.read_now()
 
     with closing(probe), ThreadPoolExecutor(20) as threads:
         readings = list(threads.map(lambda _: look(), range(20)))

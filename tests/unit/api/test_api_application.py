@@ -40,10 +40,10 @@ class Relieved:
     def __init__(self, broker_url: str) -> None:
         self._probe = broker_probe(broker_url)
 
-    def seen(self) -> tuple[bool, float | None]:
+    def latest(self) -> tuple[bool, float | None]:
         return False, None
 
-    def look(self) -> BrokerReading:
+    def read_now(self) -> BrokerReading:
         return self._probe.read(was_full=False)
 
 

@@ -69,7 +69,7 @@ def test_an_address_of_sentry_is_read(dsn: str) -> None:
     ],
 )
 def test_another_one_stops_the_start_and_is_not_shown(dsn: str) -> None:
-    with pytest.raises(SettingsError, match="SENTRY_DSN must be such as") as caught:
+    with pytest.raises(SettingsError, match="SENTRY_DSN must be a DSN such as") as caught:
         read(SENTRY_DSN=dsn)
     assert "hush" not in str(caught.value)
 

@@ -57,7 +57,7 @@ def broker_watch() -> Case:
         def close(self) -> None:
             pass
 
-    return Pressure(Probe()).seen, looked.is_set
+    return Pressure(Probe()).latest, looked.is_set
 
 
 def database_watch_asked() -> Case:
