@@ -92,7 +92,10 @@ FRESH = {"money@a": 3, "money-2@b": 700, "scans@a": 0, "beat@a": 5}
     [
         (FRESH, "alive: 1 beat, 1 money, 1 scans"),
         (FRESH | {"money2@c": 1}, "alive: 1 beat, 2 money, 1 scans"),
-        (FRESH | {"money@a": 20}, "money: no heartbeat for 20 s; transfers are accepted but wait; start a money worker"),
+        (
+            FRESH | {"money@a": 20},
+            "money: no heartbeat for 20 s; transfers are accepted but wait; start a money worker",
+        ),
         (
             {"money@a": 1, "scans@a": 1},
             "beat: no heartbeat; no scan is scheduled, so stuck transfers are not re-driven; start beat",
