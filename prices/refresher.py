@@ -29,9 +29,10 @@ from resilience.outage_log import OutageLog
 from resilience.single_flight import Flight, NoThread, start_flight
 
 DATABASE_WITHIN_S = 1.0
-"""How long a look waits for PostgreSQL, to read and to write. What takes longer goes on in its
+"""How long a refresh waits for PostgreSQL, to read and to write. A longer call goes on in its
 thread, once."""
 _SHARED_BY_S = 1.0
+"""A pause is written to the cache only if it is longer than the one there by this much."""
 
 log = get_logger(__name__)
 
