@@ -1,13 +1,14 @@
-"""The pages' files, read once. Guarantees that an address is looked up, never opened as a path.
+"""Files of the pages, read once at start and kept in memory.
 
-All assets stand below one folder named after a digest of all of them. So a browser may keep
-them for ever, and a page never runs modules of two releases together.
+Guarantees that an address is looked up in a table, never opened as a path. All assets are
+served below one folder that is named after a digest of all of them. So a browser can keep them
+without asking again, and a page never mixes modules of two releases.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,15 +21,15 @@ _TYPES: Final = {
     ".woff2": "font/woff2",
     ".txt": "text/plain; charset=utf-8",
 }
-"""What is served as an asset. Pages are served by their own addresses, other files not."""
+"""The files that are served as assets. Pages have their own addresses; no other file is served."""
 FIRST_SCRIPT: Final = "first.js"
-"""The one script that is no module, and has an address without a version: it must run on every
-page, also where the rest of its version cannot be had."""
+"""The only script without a version in its address. It is not a module, and it must run on every
+page, even while the other files of the page's version are not available."""
 
 
 @dataclass(frozen=True)
 class WebFile:
-    """A file as it goes out."""
+    """A file as it is sent."""
 
     content: bytes
     content_type: str
@@ -65,21 +66,17 @@ def read_web_files(folder: Path) -> WebFiles:
     )
 
 
-def _page(path: Path, names: Mapping[str, bytes], *, base: str) -> WebFile:
+def _page(path: Path, names: Iterable[str], *, base: str) -> WebFile:
+    # Name all modules that the page imports, so that a browser asks for them at once.
+    folders = ("shared", "vendor", path.stem)
     preloads = "\n".join(
-        f'<link rel="modulepreload" href="{base}/{name}">' for name in _modules(path.stem, names)
+        f'<link rel="modulepreload" href="{base}/{name}">'
+        for name in names
+        if name.partition("/")[0] in folders and name.endswith(".js")
     )
     text = path.read_text().replace("{preloads}", preloads).replace("{assets}", base)
     content = text.encode()
     return WebFile(content, "text/html; charset=utf-8", _digest(content))
-
-
-def _modules(page: str, names: Mapping[str, bytes]) -> Iterator[str]:
-    """Name the modules that a page imports, so that a browser asks for all of them at once."""
-    for name in names:
-        folder = name.partition("/")[0]
-        if folder in ("shared", "vendor", page) and name.endswith(".js"):
-            yield name
 
 
 def _digest(*parts: bytes) -> str:

@@ -23,7 +23,7 @@ def test_every_message_delivered_three_times_moves_money_once(scene: Scene) -> N
     ids = scene.accept(20)
     batch = str(new_id())
     for _ in range(3):
-        chain.links_from("accepted", batch_id=new_id()).apply_async()
+        chain.chain_from("accepted", batch_id=new_id()).apply_async()
         for link in (chain.reserve, chain.deduct, chain.credit, chain.commit, chain.rollback):
             link.si(batch).apply_async()
     scene.workers.ready(MONEY, MONEY)
@@ -107,9 +107,9 @@ def test_a_destination_frozen_under_way_gives_the_source_its_money_back(scene: S
 
 def test_a_poisoned_transfer_is_rolled_back_alone(scene: Scene) -> None:
     scene.worker()
-    with _poison(scene, amount=66_600):
+    with _poison(scene, amount_minor=66_600):
         healthy = scene.accept(24)
-        [poisoned] = scene.accept(1, amount=66_600)
+        [poisoned] = scene.accept(1, amount_minor=66_600)
         healthy += scene.accept(25)
         chain.kick()
         scene.settles([poisoned], "rolled_back")
@@ -117,23 +117,23 @@ def test_a_poisoned_transfer_is_rolled_back_alone(scene: Scene) -> None:
     assert "failed" in scene.bank.timeline(poisoned)
 
 
-def _fund(scene: Scene, wallet: wallets.Wallet, amount: int) -> list[UUID]:
+def _fund(scene: Scene, wallet: wallets.Wallet, amount_minor: int) -> list[UUID]:
     bank = scene.bank
-    request = bank.request(bank.external["USD"], wallet, amount, client=bank.admin)
+    request = bank.request(bank.external["USD"], wallet, amount_minor, client=bank.admin)
     ids = bank.accept(request)
     chain.kick()
     return ids
 
 
 @contextmanager
-def _poison(scene: Scene, *, amount: int) -> Iterator[None]:
+def _poison(scene: Scene, *, amount_minor: int) -> Iterator[None]:
     """A real database error for every credit of this amount, which is nobody's plan."""
     with scene.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for statement in (
             """CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$""",
             f"""CREATE TRIGGER test_poison BEFORE INSERT ON postings FOR EACH ROW
-                WHEN (NEW.leg = 'credit' AND NEW.amount = {amount})
+                WHEN (NEW.leg = 'credit' AND NEW.amount = {amount_minor})
                 EXECUTE FUNCTION test_poison()""",
         ):
             connection.execute(text(statement))

@@ -255,7 +255,7 @@ def test_what_cannot_be_replayed_holds_up_nobody(broken_town: Installation) -> N
     """One that the database refuses for a reason that nobody foresaw, and one from the future."""
     town = broken_town
     with refusing_amount(town.engine, 66_600):
-        [poisoned] = town.buffer_directly(1, amount=66_600)
+        [poisoned] = town.buffer_directly(1, amount_minor=66_600)
         ids = town.buffer_directly(30)
         town.settles([str(id) for id in ids])
         town.settles([str(poisoned)], "rejected")

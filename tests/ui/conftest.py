@@ -1,6 +1,6 @@
-"""One Truepenny and one browser for all tests here, and a fresh profile for each test.
+"""Fixtures of the page tests: one Truepenny and one browser for all, a new profile for each test.
 
-They end with the last of these tests: their workers would take what later ones publish.
+They end with the last of these tests, because their workers would take messages of later tests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.ui.api_process import ApiProcess
 from tests.ui.ops_page import OpsPage
 from tests.ui.wallet_page import WalletPage
 
-# The first as in any container; the others keep it from asking for anything that is not ours.
+# The first is needed in containers. The others stop requests to servers outside this project.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -56,7 +56,7 @@ def ui_town(
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
-    """A database that tests may kill, workers, and an API that nobody breaks."""
+    """A database that tests can kill, workers, and an API that stays up."""
     folder = tmp_path_factory.mktemp("ui")
     redis_broker.empty()
     postgres = own_servers(servers_folder).postgres()
@@ -68,7 +68,7 @@ def ui_town(
 
 @pytest.fixture(scope="package")
 def api(ui_town: Installation) -> Iterator[ApiProcess]:
-    """The API that serves the pages, which tests may kill."""
+    """The API that serves the pages. Tests can kill it."""
     process = ApiProcess(ui_town.environment, ui_town.folder / "ui-api.log")
     process.start()
     yield process
@@ -77,7 +77,7 @@ def api(ui_town: Installation) -> Iterator[ApiProcess]:
 
 @pytest.fixture
 def new_tab(browser: Browser) -> Iterator[NewTab]:
-    """Opens a tab in a profile of its own. Options: those of Playwright's contexts."""
+    """Opens a tab in a new profile. Options: those of Playwright's contexts."""
     contexts = []
 
     def make(**options: Any) -> Page:
@@ -104,7 +104,7 @@ def wallets(new_page: NewPage) -> WalletPage:
 
 @pytest.fixture(scope="package")
 def ui_admin(ui_town: Installation, api: ApiProcess) -> Caller:
-    """An admin, who calls the API that serves the pages."""
+    """An admin who calls the API that serves the pages."""
     with transaction(ui_town.engine) as connection:
         _, api_key = create_client(connection, name="admin", scope="admin", rate_limit="none")
     return Caller(api.port, api_key)

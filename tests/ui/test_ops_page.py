@@ -1,4 +1,4 @@
-"""The ops page on a good day: it shows what the overview says, and finds transfers."""
+"""The ops page without failures: the overview, finding transfers, reconciliation runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_it_shows_what_the_overview_says(ops: OpsPage) -> None:
 
 
 def spaced(count: int) -> str:
-    """A count as the page writes it."""
+    """A count as the page formats it."""
     return f"{count:,}".replace(",", "\u2009")
 
 
@@ -70,7 +70,7 @@ def test_a_transfer_is_found_by_its_id_with_its_timeline(
         expect(entry).to_have_attribute("data-event", event["event"])
         expect(entry.locator("time")).to_have_attribute("datetime", event["at"])
         expect(entry.locator("time")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d\.\d{3}$"))
-    ops.page.reload()  # it stands in the address
+    ops.page.reload()  # the id is in the address
     expect(ops.found).to_have_attribute("data-found", "committed")
     ops.found.get_by_role("button", name="Close").click()
     expect(ops.found).to_have_count(0)
@@ -78,7 +78,7 @@ def test_a_transfer_is_found_by_its_id_with_its_timeline(
     assert ops.complaints == []
 
 
-def test_what_is_no_id_or_nobodys_is_said(ops: OpsPage) -> None:
+def test_an_invalid_or_unknown_id_is_reported(ops: OpsPage) -> None:
     ops.find("nonsense")
     expect(ops.panel("search").get_by_role("alert")).to_contain_text("Paste a whole id")
     expect(ops.panel("search").get_by_label("Transfer id")).to_be_focused()
@@ -86,10 +86,10 @@ def test_what_is_no_id_or_nobodys_is_said(ops: OpsPage) -> None:
     expect(ops.found).to_contain_text("No transfer has this id.")
 
 
-def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Installation) -> None:
+def test_a_rejection_is_explained_in_plain_words(ops: OpsPage, ui_town: Installation) -> None:
     bank = ui_town.bank
     poor = bank.wallet(100, owner=ui_town.owner)
-    # Two that are each affordable, but not both: the second is refused by a worker.
+    # The money suffices for either, but not for both: a worker rejects the second.
     asked = [
         bank.request(poor, ui_town.destination, 75, client=ui_town.owner, reference=name)
         for name in ("first", "second")
@@ -99,7 +99,7 @@ def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Installation) -
     [refused] = [each for each in ids if bank.state(each) == "rejected"]
     ops.find(str(refused))
     expect(ops.found).to_have_attribute("data-found", "rejected")
-    expect(ops.found).to_contain_text("The source did not have enough money. Nothing moved.")
+    expect(ops.found).to_contain_text("Not enough money in the source wallet. No money was moved.")
     expect(ops.found.locator("[data-event=rejected]")).to_contain_text("Rejected")
 
 
@@ -107,19 +107,19 @@ def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Ins
     source = ui_town.bank.wallet(100, owner=ui_town.owner)
     lock = text("SELECT id FROM wallets WHERE id = :id FOR NO KEY UPDATE")
     with transaction(ui_town.engine) as connection:
-        connection.execute(lock, {"id": source.id})  # so that no worker gets any further
+        connection.execute(lock, {"id": source.id})  # so that no worker can continue
         answer = ui_town.client.submit(ui_town.body(source=str(source.id)))
         transfer_id = answer.json()["id"]
         link = ops.panel("oldest").get_by_role("link")
         expect(link).to_have_attribute("href", f"#transfer={transfer_id}", timeout=WITHIN_MS)
         link.click()
         expect(ops.found).to_have_attribute("data-found", "accepted")
-        expect(ops.found).to_contain_text("Under way")
+        expect(ops.found).to_contain_text("In progress")
     expect(ops.found).to_have_attribute("data-found", "committed", timeout=WITHIN_MS)
     expect(ops.panel("oldest")).to_contain_text("Every transfer has ended.", timeout=WITHIN_MS)
 
 
-def test_a_reconciliation_is_run_now_and_shows_what_it_mended(
+def test_a_reconciliation_is_started_and_shows_what_it_repaired(
     ops: OpsPage, ui_town: Installation
 ) -> None:
     wallet = ui_town.bank.wallet(100_00, owner=ui_town.owner)
@@ -137,20 +137,20 @@ def test_a_reconciliation_is_run_now_and_shows_what_it_mended(
     assert ui_town.bank.look(wallet).balance == 100_00
 
 
-def test_flower_is_linked_and_only_as_a_page(new_ops: NewOpsPage) -> None:
+def test_flower_is_linked_only_at_a_web_address(new_ops: NewOpsPage) -> None:
     address = "http://127.0.0.1:5555"
 
-    def told(route: Route) -> None:
+    def with_address(route: Route) -> None:
         response = route.fetch()
         route.fulfill(response=response, body=json.dumps(response.json() | {"flower_url": address}))
 
     ops = new_ops()
-    ops.page.route(OVERVIEW, told)
+    ops.page.route(OVERVIEW, with_address)
     ops.open()
     link = ops.panel("workers").get_by_role("link", name="Flower")
     expect(link).to_have_attribute("href", address)
     expect(link).to_have_attribute("target", "_blank")
     expect(link).to_have_attribute("rel", re.compile("noopener"))
     address = "javascript:alert(1)"
-    ops.look_again()
+    ops.poll_now()
     expect(link).to_have_count(0)

@@ -79,7 +79,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     servers = own_servers(servers_folder)
-    log = servers.place.data / "log"
+    log = servers.home.data / "log"
     with ExitStack() as stack:
         database, broker, cache = (
             stack.enter_context(breakable(server, log))
@@ -148,7 +148,7 @@ def test_neither_to_store_nor_to_buffer_is_down(scene: Scene) -> None:
     assert "refused" in components["database"]["detail"]
     assert scene.ready() == (
         503,
-        "neither the database nor the broker takes anything: transfers are refused",
+        "neither the database nor the broker answers: new transfers are refused",
     )
     assert scene.caller.get("/health/live").status_code == 200
 
@@ -176,7 +176,7 @@ def test_a_frozen_database_is_given_up_and_found_again(scene: Scene) -> None:
     for _ in range(3):
         assert scene.ready() == (
             200,
-            "the database does not answer: transfers are buffered in the broker",
+            "the database does not answer: transfers are buffered on the broker",
         )
     assert scene.health()[2]["database"]["status"] == "down"
     scene.database.thaw()
@@ -209,7 +209,7 @@ def test_a_full_broker_and_a_full_cache_say_so(scene: Scene) -> None:
     assert verdict == "degraded"
     assert "new transfers are refused until it is below 80 %" in components["broker"]["detail"]
     assert "forgets what was used least" in components["cache"]["detail"]
-    full = "the queues are too full for more: new transfers are refused until they have room"
+    full = "the queues are full: new transfers are refused until there is room again"
     eventually(lambda: scene.ready() == (503, full))
     for server in (scene.broker, scene.cache):
         empty(server)
@@ -225,7 +225,7 @@ def test_a_frozen_database_beside_a_full_broker_is_down(scene: Scene) -> None:
     assert set(components["broker"]) == {"status", "detail"}
     assert scene.ready() == (
         503,
-        "neither the database nor the broker takes anything: transfers are refused",
+        "neither the database nor the broker answers: new transfers are refused",
     )
     empty(scene.broker)
 

@@ -10,19 +10,19 @@ from contextlib import closing
 import pytest
 
 from monitoring.health.broker_probe import BrokerReading, broker_probe
-from tasks.broker.backpressure import Pressure
+from tasks.broker.backpressure import BackpressureGauge
 from testing.servers.brokers import Broker
 from testing.threads import no_more_threads
 from testing.worker_processes import eventually
 
 
 @pytest.fixture(scope="module")
-def pressure(broker: Broker) -> Pressure:
-    return Pressure(broker_probe(broker.url))
+def pressure(broker: Broker) -> BackpressureGauge:
+    return BackpressureGauge(broker_probe(broker.url))
 
 
 def test_a_full_broker_is_overloaded_until_there_is_room(
-    broker: Broker, pressure: Pressure
+    broker: Broker, pressure: BackpressureGauge
 ) -> None:
     for _ in range(2):
         eventually(lambda: not pressure.is_overloaded())
@@ -35,7 +35,7 @@ def test_a_full_broker_is_overloaded_until_there_is_room(
 
 
 def test_a_full_broker_that_dies_is_not_overloaded_and_watched_again_when_it_is_back(
-    broker: Broker, pressure: Pressure
+    broker: Broker, pressure: BackpressureGauge
 ) -> None:
     broker.fill()
     try:
@@ -55,7 +55,7 @@ def test_a_full_broker_that_dies_is_not_overloaded_and_watched_again_when_it_is_
 
 def test_a_broker_that_hangs_is_not_taken_for_a_full_one(broker: Broker) -> None:
     with broker.process.frozen():
-        pressure = Pressure(broker_probe(broker.url))
+        pressure = BackpressureGauge(broker_probe(broker.url))
         with pytest.raises(Exception, match=r"(?i)time|^$"):  # each client has words of its own
             pressure.read_now()
         assert not pressure.is_overloaded()
@@ -74,7 +74,7 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
         def close(self) -> None:
             probe.close()
 
-    pressure = Pressure(Counting())
+    pressure = BackpressureGauge(Counting())
     together = threading.Barrier(20)
 
     def look() -> BrokerReading:
@@ -98,7 +98,7 @@ def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() 
         def close(self) -> None:
             pass
 
-    pressure = Pressure(Probe())
+    pressure = BackpressureGauge(Probe())
     with no_more_threads():
         assert not pressure.is_overloaded()
         assert not looked.is_set()

@@ -46,7 +46,7 @@ class Scene:
             self.now_s += LOOK_EVERY_S
             if touching:
                 self.touch()
-            self.watch.look()
+            self.watch.check()
 
     def touch(self) -> None:
         HeartbeatFile(self.folder, "money").touch()
@@ -80,7 +80,7 @@ def test_one_that_stops_beating_is_ended_with_its_group(scene: Scene) -> None:
     scene.pass_time(5)
     assert scene.process.wait(10) == -signal.SIGKILL
     assert scene.said == [
-        "money shows no sign of life for 30 s: ending it, to start again",
+        "money hangs: no heartbeat for 30 s, restarting it",
     ]
 
 
@@ -104,7 +104,7 @@ def test_a_new_start_has_its_time_again(scene: Scene) -> None:
 def test_a_watch_that_was_paused_blames_nobody(scene: Scene) -> None:
     scene.pass_time(5, touching=True)
     scene.now_s += 3600
-    scene.watch.look()
+    scene.watch.check()
     scene.pass_time(5)
     assert not scene.was_ended
 

@@ -108,12 +108,12 @@ def test_a_server_dies_with_whoever_started_it(servers_folder: Path) -> None:
     starter = f"""
 import os, signal
 from pathlib import Path
-from stack.servers.kept_values import Keep
-from stack.servers.home import find_place
+from stack.servers.kept_values import KeptValues
+from stack.servers.home import find_home
 from stack.servers.server import running
 from stack.servers.own import Servers
 folder = Path({str(folder)!r})
-broker = Servers(find_place(folder, say=print), Keep(folder / "secrets")).broker()
+broker = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).broker()
 with running(broker, log=folder / "broker.log"):
     print(broker.url, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

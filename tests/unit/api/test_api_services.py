@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.auth.api_keys import KNOWN_FOR_S, UNKNOWN_FOR_S, KeyRing
-from api.transfers.asset_scales import LOOK_AGAIN_AFTER_S, AssetScales
+from api.transfers.asset_scales import LOAD_AGAIN_AFTER_S, AssetScales
 from api.transfers.settlement_wait import SettlementWaiter
 from ledger.clients import Client
 from ledger.errors import InvalidField, Unavailable
@@ -108,10 +108,10 @@ def test_a_new_asset_is_found_and_a_made_up_one_asked_for_at_most_once_a_second(
         with pytest.raises(InvalidField):
             scales.of("XXX")
     assert len(loads) == 2
-    clock.now += LOOK_AGAIN_AFTER_S
+    clock.now += LOAD_AGAIN_AFTER_S
     with pytest.raises(InvalidField):
         scales.of("CHF")
-    clock.now += LOOK_AGAIN_AFTER_S
+    clock.now += LOAD_AGAIN_AFTER_S
     assert scales.of("CHF") == 2
 
 
@@ -152,7 +152,7 @@ def committed(transfer_id: UUID) -> Transfer:
         destination_id=uuid4(),
         asset="USD",
         scale=2,
-        amount=1,
+        amount_minor=1,
         state="committed",
         capture="auto",
         expires_at=None,
@@ -160,7 +160,7 @@ def committed(transfer_id: UUID) -> Transfer:
         metadata={},
         failure=None,
         refund_of=None,
-        refunded=0,
+        refunded_minor=0,
         group_id=None,
         created_at=now,
         updated_at=now,
@@ -170,7 +170,7 @@ def committed(transfer_id: UUID) -> Transfer:
 
 def test_a_waiter_is_woken_by_the_end_of_its_transfer() -> None:
     books, transfer_id = Books(), uuid4()
-    room = SettlementWaiter(books, places=2)
+    room = SettlementWaiter(books, slots=2)
     begun = time.monotonic()
     threading.Timer(0.1, lambda: books.ended.update({transfer_id: committed(transfer_id)})).start()
     waited = room.wait(transfer_id, timeout_s=10)
@@ -180,7 +180,7 @@ def test_a_waiter_is_woken_by_the_end_of_its_transfer() -> None:
 
 
 def test_a_waiter_gives_up_when_its_time_is_over() -> None:
-    room = SettlementWaiter(Books(), places=2)
+    room = SettlementWaiter(Books(), slots=2)
     begun = time.monotonic()
     waited = room.wait(uuid4(), timeout_s=0.1)
     assert (waited.applied, waited.transfer) == (True, None)
@@ -189,7 +189,7 @@ def test_a_waiter_gives_up_when_its_time_is_over() -> None:
 
 def test_one_question_serves_all_who_wait() -> None:
     books, ids = Books(), [uuid4() for _ in range(20)]
-    room = SettlementWaiter(books, places=20)
+    room = SettlementWaiter(books, slots=20)
     results: list[Transfer | None] = []
     threads = [
         threading.Thread(target=lambda id=id: results.append(room.wait(id, timeout_s=10).transfer))
@@ -206,7 +206,7 @@ def test_one_question_serves_all_who_wait() -> None:
 
 
 def test_who_finds_no_place_is_told_at_once() -> None:
-    room = SettlementWaiter(Books(), places=0)
+    room = SettlementWaiter(Books(), slots=0)
     assert not room.wait(uuid4(), timeout_s=10).applied
 
 
@@ -214,17 +214,17 @@ def test_the_room_goes_on_when_the_database_was_away() -> None:
     books, transfer_id = Books(), uuid4()
     books.broken = True
     books.ended[transfer_id] = committed(transfer_id)
-    room = SettlementWaiter(books, places=2)
+    room = SettlementWaiter(books, slots=2)
     threading.Timer(0.2, lambda: setattr(books, "broken", False)).start()
     assert room.wait(transfer_id, timeout_s=10).transfer is not None
 
 
 def test_an_idle_room_has_no_thread_and_gets_one_again() -> None:
     books = Books()
-    room = SettlementWaiter(books, places=2)
+    room = SettlementWaiter(books, slots=2)
     room.wait(uuid4(), timeout_s=0.05)
     deadline = time.monotonic() + 5
-    while any(thread.name == "waiting-room" for thread in threading.enumerate()):
+    while any(thread.name == "settlement-wait" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     transfer_id = uuid4()
@@ -234,7 +234,7 @@ def test_an_idle_room_has_no_thread_and_gets_one_again() -> None:
 
 def test_the_room_serves_on_after_visitors_who_left_at_once() -> None:
     books = Books()
-    room = SettlementWaiter(books, places=2)
+    room = SettlementWaiter(books, slots=2)
     for _ in range(2_000):
         room.wait(uuid4(), timeout_s=0)
     transfer = committed(uuid4())

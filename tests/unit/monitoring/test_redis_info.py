@@ -98,8 +98,10 @@ FRESH = {"money@a": 3, "money-2@b": 700, "scans@a": 0, "beat@a": 5}
         ),
         (
             {"money@a": 1, "scans@a": 1},
-            "beat: no heartbeat; no scan is scheduled, so stuck transfers are not re-driven; "
-            "start beat",
+            (
+                "beat: no heartbeat; no scan is scheduled, so stuck transfers are not re-driven; "
+                "start beat"
+            ),
         ),
     ],
 )

@@ -42,7 +42,9 @@ def store() -> Iterator[Store]:
     store.works.set()
 
 
-def source(ask: Callable[[], Mapping[str, StampedPrice]], *, fresh_for_s: float = 0.0) -> GuardedStore:
+def source(
+    ask: Callable[[], Mapping[str, StampedPrice]], *, fresh_for_s: float = 0.0
+) -> GuardedStore:
     return GuardedStore("test", ask, patience_s=PATIENCE_S, fresh_for_s=fresh_for_s)
 
 

@@ -30,7 +30,7 @@ from prices.binance.http import BoundedGetter, NoAnswerError
 from prices.quotes import StampedPrice
 from prices.stores.guarded import GuardedStore
 from stack.servers.ports import free_port
-from tasks.broker.backpressure import Pressure
+from tasks.broker.backpressure import BackpressureGauge
 from tasks.broker.kick import Kicker
 from testing.threads import no_more_threads
 from testing.worker_processes import eventually
@@ -57,7 +57,7 @@ def broker_watch() -> Case:
         def close(self) -> None:
             pass
 
-    return Pressure(Probe()).latest, looked.is_set
+    return BackpressureGauge(Probe()).latest, looked.is_set
 
 
 def database_watch_asked() -> Case:
@@ -85,7 +85,7 @@ def rate_counters() -> Case:
 def waiting_room() -> Case:
     books, transfer_id = Books(), uuid4()
     books.ended[transfer_id] = committed(transfer_id)
-    room = SettlementWaiter(books, places=1)
+    room = SettlementWaiter(books, slots=1)
     return partial(room.wait, transfer_id, timeout_s=2), lambda: bool(books.asked)
 
 
@@ -155,7 +155,7 @@ def test_without_a_thread_nothing_fails_and_the_next_call_starts_it(
 def test_a_waiter_for_whom_there_is_no_thread_is_told_at_once_and_leaves_its_place_free() -> None:
     books, transfer_id = Books(), uuid4()
     books.ended[transfer_id] = committed(transfer_id)
-    room = SettlementWaiter(books, places=1)
+    room = SettlementWaiter(books, slots=1)
     with no_more_threads():
         for _ in range(3):
             assert not room.wait(transfer_id, timeout_s=10).applied
