@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from prices.binance.client import MAX_BYTES, FetchResult, Binance
+from prices.binance.client import MAX_BYTES, Binance, FetchResult
 from testing.fakes.binance import Remote, fake_binance
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
