@@ -136,7 +136,7 @@ def test_a_broker_that_was_killed_is_degraded_while_the_database_stores(scene: S
     scene.broker.kill()
     status, verdict, components = scene.health()
     assert (status, verdict) == (200, "degraded")
-    assert "wait in the database until it is back" in components["broker"]["detail"]
+    assert "wait in the database until the broker is back" in components["broker"]["detail"]
     assert scene.ready() == (200, "the database answers")
 
 
@@ -197,7 +197,7 @@ def test_a_broker_in_the_wrong_state_is_degraded_in_plain_words(scene: Scene) ->
         client.config_set("maxmemory-policy", "allkeys-lru")
     status, verdict, components = scene.health()
     assert (status, verdict) == (200, "degraded")
-    assert "keeps nothing on disk" in components["broker"]["detail"]
+    assert "stores nothing on disk" in components["broker"]["detail"]
     assert "set noeviction" in components["broker"]["detail"]
     scene.broker.kill()  # what was set at run time ends with it
 
@@ -208,7 +208,7 @@ def test_a_full_broker_and_a_full_cache_say_so(scene: Scene) -> None:
     _, verdict, components = scene.health()
     assert verdict == "degraded"
     assert "new transfers are refused until it is below 80 %" in components["broker"]["detail"]
-    assert "forgets what was used least" in components["cache"]["detail"]
+    assert "evicts the least used keys" in components["cache"]["detail"]
     full = "the queues are full: new transfers are refused until there is room again"
     eventually(lambda: scene.ready() == (503, full))
     for server in (scene.broker, scene.cache):

@@ -87,6 +87,19 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
     assert len(looks) < 10  # two, on a machine that has nothing else to do
 
 
+def test_a_look_for_health_alone_is_followed_by_others_so_that_no_refusal_is_out_of_date(
+    broker: Broker,
+) -> None:
+    pressure = BackpressureGauge(broker_probe(broker.url))
+    broker.fill()
+    try:
+        eventually(lambda: pressure.read_now().is_full)
+    finally:
+        broker.make_room()
+    time.sleep(3.0)  # nobody asks meanwhile: neither a request nor /health
+    assert not pressure.is_overloaded()
+
+
 def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() -> None:
     looked = threading.Event()
 
