@@ -17,11 +17,9 @@ from prices.refresher import Refresher
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
 from settings import FALLBACK_PRICES
-from stack.servers.home import find_home
-from stack.servers.kept_values import KeptValues
-from stack.servers.own import Servers
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.shared import migrate
+from testing.servers.throwaway import throwaway_servers
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 FALLBACK = {"BTCUSDT": "60000", "ETHUSDT": "2500"}
@@ -83,7 +81,7 @@ def price_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]
     """A cache and a migrated database that only tests of prices use, and may break."""
     folder = servers_folder / "prices"
     folder.mkdir(mode=0o711)
-    servers = Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
+    servers = throwaway_servers(folder)
     with (
         breakable(servers.postgres(), folder / "postgres.log") as database,
         breakable(servers.cache(), folder / "cache.log") as cache,

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from stack.servers.home import find_home
-from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from testing.installation import Installation, town
 from testing.servers.breakable import breakable
 from testing.servers.brokers import Broker
 from testing.servers.shared import migrate
+from testing.servers.throwaway import throwaway_servers
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def own_servers() -> Iterator[tuple[Servers, Path]]:
     """Servers with ports and data of their own, and the folder that they are in."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-outages-"))
     folder.chmod(0o711)  # the servers' account passes through
-    yield Servers(find_home(folder, say=print), KeptValues(folder / "secrets")), folder
+    yield throwaway_servers(folder), folder
     shutil.rmtree(folder)
 
 
