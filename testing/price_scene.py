@@ -33,8 +33,8 @@ def refresher(
         symbols=symbols,
         urls=urls,
         jump_limit=Decimal("0.1"),
-        shelf=PriceCache(connect(cache_url, timeout_s=0.5)),
-        archive=PriceTable(engine),
+        cache=PriceCache(connect(cache_url, timeout_s=0.5)),
+        database=PriceTable(engine),
     )
 
 
@@ -44,8 +44,8 @@ def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
         symbols=SYMBOLS,
         urls=urls,
         jump_limit=Decimal("0.1"),
-        shelf=PriceCache(connect(cache_url, timeout_s=0.5), kept_s=kept_s),
-        archive=None,
+        cache=PriceCache(connect(cache_url, timeout_s=0.5), kept_s=kept_s),
+        database=None,
     )
 
 

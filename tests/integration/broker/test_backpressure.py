@@ -57,7 +57,7 @@ def test_a_broker_that_hangs_is_not_taken_for_a_full_one(broker: Broker) -> None
     with broker.process.frozen():
         pressure = BackpressureGauge(broker_probe(broker.url))
         with pytest.raises(Exception, match=r"(?i)time|^$"):  # each client has words of its own
-            pressure.look()
+            pressure.read_now()
         assert not pressure.is_overloaded()
 
 
@@ -66,10 +66,10 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
     probe = broker_probe(broker.url)
 
     class Counting:
-        def look(self, *, was_full: bool) -> BrokerReading:
+        def read(self, *, was_full: bool) -> BrokerReading:
             looks.append(time.monotonic())
             time.sleep(0.1)
-            return probe.look(was_full=was_full)
+            return probe.read(was_full=was_full)
 
         def close(self) -> None:
             probe.close()
@@ -79,7 +79,7 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
 
     def look() -> BrokerReading:
         together.wait(10)
-        return pressure.look()
+        return pressure.read_now()
 
     with closing(probe), ThreadPoolExecutor(20) as threads:
         readings = list(threads.map(lambda _: look(), range(20)))
@@ -93,7 +93,7 @@ def test_a_look_for_health_alone_is_followed_by_others_so_that_no_refusal_is_out
     pressure = BackpressureGauge(broker_probe(broker.url))
     broker.fill()
     try:
-        eventually(lambda: pressure.look().is_full)
+        eventually(lambda: pressure.read_now().is_full)
     finally:
         broker.make_room()
     time.sleep(3.0)  # nobody asks meanwhile: neither a request nor /health
@@ -104,7 +104,7 @@ def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() 
     looked = threading.Event()
 
     class Probe:
-        def look(self, *, was_full: bool) -> BrokerReading:
+        def read(self, *, was_full: bool) -> BrokerReading:
             looked.set()
             return BrokerReading(is_full=was_full, memory_share=0.1, findings=[])
 

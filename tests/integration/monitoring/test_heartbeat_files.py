@@ -60,7 +60,7 @@ def test_a_name_that_is_none_for_a_file_is_refused(
 ) -> None:
     code, said = look(capsys, name, "--folder", str(tmp_path))
     assert code == 1
-    assert said.startswith("cannot tell: a heartbeat cannot be called")
+    assert said.startswith("cannot check: a heartbeat cannot be called")
 
 
 def test_a_touch_brings_back_what_somebody_tidied_up(tmp_path: Path) -> None:

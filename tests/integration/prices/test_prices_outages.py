@@ -64,7 +64,7 @@ def scene(cache_and_database: tuple[Breakable, Breakable, Engine]) -> Iterator[S
     cache, database, engine = cache_and_database
     with fake_binance() as binance:
         worker = refresher(cache.url, engine, binance.url)
-        worker.look()
+        worker.refresh()
         yield Scene(cache, database, engine, binance, worker)
 
 
@@ -90,11 +90,11 @@ def test_without_the_cache_prices_come_from_the_database_and_go_on_into_it(
             symbol: entry.price for symbol, entry in before.items()
         }
         begun_s = time.monotonic()
-        looked = scene.new_worker().look()
+        looked = scene.new_worker().refresh()
         assert list(looked.prices) == list(SYMBOLS)
         assert time.monotonic() - begun_s < LOOKED_WITHIN_S
         eventually(lambda: all((quote.age_s or 99) < 60 for quote in shown.quotes()))
-    scene.worker.look()
+    scene.worker.refresh()
     eventually(lambda: sources(shown) == {"live"})
 
 
@@ -104,14 +104,14 @@ def test_a_ban_while_the_cache_is_away_is_heeded_and_shared_when_it_is_back(
 ) -> None:
     scene.binance.fault("status", status=418, retry_after="600")
     with fault(scene.cache):
-        scene.worker.look()
+        scene.worker.refresh()
         scene.binance.heal()
         asked = len(scene.binance.asked())
-        scene.worker.look()
+        scene.worker.refresh()
         assert len(scene.binance.asked()) == asked
-    eventually(lambda: not scene.worker.look().elsewhere)
+    eventually(lambda: not scene.worker.refresh().elsewhere)
     assert scene.pause_s() > 500
-    scene.new_worker().look()
+    scene.new_worker().refresh()
     assert len(scene.binance.asked()) == asked
 
 
@@ -124,7 +124,7 @@ def test_without_the_database_prices_stay_live_and_a_look_stays_short(
         worker = scene.new_worker()
         for _ in range(2):
             begun_s = time.monotonic()
-            assert list(worker.look().prices) == list(SYMBOLS)
+            assert list(worker.refresh().prices) == list(SYMBOLS)
             assert time.monotonic() - begun_s < LOOKED_WITHIN_S
         assert sources(shown) == {"live"}
         assert count("prices-archive") <= 1
@@ -150,10 +150,10 @@ def test_without_both_prices_are_static_at_once_for_all_who_ask(scene: Scene, fa
         worker = scene.new_worker()
         for _ in range(2):
             begun_s = time.monotonic()
-            assert list(worker.look().prices) == list(SYMBOLS)
+            assert list(worker.refresh().prices) == list(SYMBOLS)
             assert time.monotonic() - begun_s < LOOKED_WITHIN_S
     eventually(lambda: sources(shown) == {"stale"} or sources(shown) == {"live"})
-    scene.new_worker().look()
+    scene.new_worker().refresh()
     eventually(lambda: sources(shown) == {"live"})
 
 
@@ -162,7 +162,7 @@ def test_a_price_written_while_the_database_was_frozen_is_not_made_younger_by_th
 ) -> None:
     make_rows_older(scene.engine, by_s=60)
     with frozen(scene.database):
-        scene.new_worker().look()
+        scene.new_worker().refresh()
         time.sleep(1.0)  # what the statement waits counts as age
     eventually(lambda: count("prices-archive") == 0)
     ages_s = [entry.age_s for entry in PriceTable(scene.engine).entries().values()]
