@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def ask(url: str, query: str) -> str:
         return str(row[0]) if row else ""
 
 
+@pytest.fixture(scope="module")
+def durable_url(servers_folder: Path) -> Iterator[str]:
+    """The database of a server as the stack starts it; that of other tests does not flush."""
+    folder = servers_folder / "durable"
+    folder.mkdir(mode=0o711)
+    postgres = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).postgres()
+    with running(postgres, log=folder / "postgres.log"):
+        yield postgres.url
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -38,13 +49,13 @@ def ask(url: str, query: str) -> str:
         ("data_checksums", "on"),
     ],
 )
-def test_postgres_runs_with(database_url: str, setting: str, value: str) -> None:
-    assert ask(database_url, f"SHOW {setting}") == value
+def test_postgres_runs_with(durable_url: str, setting: str, value: str) -> None:
+    assert ask(durable_url, f"SHOW {setting}") == value
 
 
-def test_the_ledger_is_no_superuser(database_url: str) -> None:
+def test_the_ledger_is_no_superuser(durable_url: str) -> None:
     query = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
-    assert ask(database_url, query) == "False"
+    assert ask(durable_url, query) == "False"
 
 
 @pytest.mark.parametrize(
