@@ -72,7 +72,7 @@ containers: image venv ## run docker-compose.yml, and kill each of its container
 	@exec .venv/bin/python -m tests.containers
 
 screenshots: venv ## take the pictures in docs/screenshots of a running `make up`
-	@exec .venv/bin/python -m tests.ui.screenshots $(ARGS)
+	@exec .venv/bin/python -m testing.screenshots $(ARGS)
 
 # What kubectl 1.27 has built in, the oldest that k8s/README.md promises to work.
 KUSTOMIZE := v5.0.1

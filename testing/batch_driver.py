@@ -18,7 +18,7 @@ MAX_RETRIES = 20
 
 
 @dataclass
-class Driver:
+class BatchDriver:
     """A worker that runs one chain after the other until nothing follows from any of them."""
 
     engine: Engine

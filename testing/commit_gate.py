@@ -25,7 +25,7 @@ _WATCHED = {
 
 
 @dataclass
-class Gate:
+class CommitGate:
     """Closed until `open`. Everybody who commits the watched step waits there."""
 
     connection: Connection
@@ -49,7 +49,7 @@ class Gate:
 
 
 @contextmanager
-def gate_before_commit_of(engine: Engine, step: str) -> Iterator[Gate]:
+def gate_before_commit_of(engine: Engine, step: str) -> Iterator[CommitGate]:
     table, event, condition = _WATCHED[step]
     with (
         engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
@@ -64,7 +64,7 @@ def gate_before_commit_of(engine: Engine, step: str) -> Iterator[Gate]:
             f"SELECT pg_advisory_lock({_KEY})",
         ):
             connection.execute(text(statement))
-        gate = Gate(connection, watcher)
+        gate = CommitGate(connection, watcher)
         try:
             yield gate
         finally:

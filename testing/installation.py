@@ -132,7 +132,7 @@ class Installation:
 
 
 @contextmanager
-def town(
+def running_installation(
     database: Breakable, database_url: str, broker: Broker, cache_url: str, folder: Path
 ) -> Iterator[Installation]:
     """Start everything on a database that runs and is migrated already."""

@@ -59,6 +59,16 @@ PROMTOOL = Program("promtool", ("promtool",), "prometheus")
 KUSTOMIZE = Program(
     "kustomize", (str(ROOT / ".tools" / "kustomize"),), "golang-go", then="make kustomize"
 )
+# `--no-sandbox` is needed as root; the others stop requests that are not the page's own.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PROGRAMS = (RABBITMQ, CHROMIUM, PROMTOOL, KUSTOMIZE)
 
 

@@ -217,7 +217,7 @@ FAULTS: dict[str, Callable[[Handler, list[str], dict[str, Any]], None]] = {
 }
 
 
-class Remote:
+class FakeBinance:
     """A fake Binance as a test commands it: over HTTP."""
 
     def __init__(self, url: str) -> None:
@@ -244,13 +244,13 @@ class Remote:
 
 
 @contextmanager
-def fake_binance() -> Iterator[Remote]:
+def fake_binance() -> Iterator[FakeBinance]:
     """Serve in a thread of this process, on a free port."""
     server = Server(port=0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield Remote(f"http://127.0.0.1:{server.server_port}")
+        yield FakeBinance(f"http://127.0.0.1:{server.server_port}")
     finally:
         server.state.healed.set()
         server.shutdown()

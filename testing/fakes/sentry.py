@@ -15,7 +15,7 @@ from stack.servers.ports import LOOPBACK
 from testing.worker_processes import eventually
 
 Json = dict[str, Any]
-Mood = Literal["well", "limited", "broken", "refusing", "silent"]
+Behaviour = Literal["well", "limited", "broken", "refusing", "silent"]
 """`limited` answers 429 and asks to wait, `broken` 500; `refusing` hangs up at once, and `silent`
 reads and never answers."""
 
@@ -44,7 +44,7 @@ class Ingest:
     items: list[Item] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    mood: Mood = "well"
+    behaviour: Behaviour = "well"
     requests: int = 0
     _hold: threading.Event = field(default_factory=threading.Event)
 
@@ -117,12 +117,12 @@ class _Handler(BaseHTTPRequestHandler):
         received = self.server.received
         received.requests += 1
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if received.mood == "silent":
+        if received.behaviour == "silent":
             received.wait_in_silence()
-        if received.mood in ("silent", "refusing"):
+        if received.behaviour in ("silent", "refusing"):
             self.close_connection = True
             return
-        status = self._status(received.mood)
+        status = self._status(received.behaviour)
         if status == 200:
             received.take({name.lower(): value for name, value in self.headers.items()}, body)
         self.send_response(status)
@@ -132,10 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def _status(self, mood: Mood) -> int:
+    def _status(self, behaviour: Behaviour) -> int:
         if self.path != f"/api/{PROJECT}/envelope/" or KEY not in self.headers["X-Sentry-Auth"]:
             return 403
-        return {"limited": 429, "broken": 500}.get(mood, 200)
+        return {"limited": 429, "broken": 500}.get(behaviour, 200)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

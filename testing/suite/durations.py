@@ -75,7 +75,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--record-durations",
         action="store_true",
-        help="write how long each unit took to testing/suite/durations.json; run whole files, without -k",
+        help="write the time of each unit to testing/suite/durations.json (whole files, no -k)",
     )
 
 

@@ -95,7 +95,7 @@ def stranger(new_caller: Callable[[str], Caller]) -> Caller:
 
 
 @dataclass(frozen=True)
-class Purse:
+class WalletPair:
     """A client's two wallets, of which the first has 100.00 dollars."""
 
     source: Wallet
@@ -113,11 +113,11 @@ class Purse:
 
 
 @pytest.fixture
-def purse(api_bank: Bank, api_engine: Engine, client: Caller) -> Purse:
+def wallet_pair(api_bank: Bank, api_engine: Engine, client: Caller) -> WalletPair:
     assert client.api_key is not None
     with autocommit(api_engine) as connection:
         owner = find_client(connection, client.api_key)
-    return Purse(api_bank.wallet(100_00, owner=owner), api_bank.wallet(owner=owner))
+    return WalletPair(api_bank.wallet(100_00, owner=owner), api_bank.wallet(owner=owner))
 
 
 @pytest.fixture

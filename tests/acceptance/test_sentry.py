@@ -329,11 +329,11 @@ def test_nothing_was_told_that_nobody_may_hear(watched: Watched) -> None:
 def test_a_sentry_that_is_broken_is_one_event_of_the_log_and_told_again_when_it_is_well(
     watched: Watched,
 ) -> None:
-    watched.sentry.mood = "broken"
+    watched.sentry.behaviour = "broken"
     for _ in range(50):
         assert watched.caller.get("/v1/prices").ok
     eventually(lambda: says_so(watched.api_log))
-    watched.sentry.mood = "well"
+    watched.sentry.behaviour = "well"
     before = len(watched.sentry.items)
     assert watched.caller.get("/v1/prices").ok
     eventually(lambda: len(watched.sentry.items) > before)
@@ -342,7 +342,7 @@ def test_a_sentry_that_is_broken_is_one_event_of_the_log_and_told_again_when_it_
 
 
 def test_a_sentry_that_never_answers_holds_up_nothing_and_no_end(watched: Watched) -> None:
-    watched.sentry.mood = "silent"
+    watched.sentry.behaviour = "silent"
     with watched.poisoned():
         assert watched.submit().json()["code"] == "rolled_back"
     for _ in range(300):  # more than the queue holds

@@ -13,7 +13,7 @@ from settings import Settings
 from testing.bank import Bank
 from testing.servers.brokers import Broker
 from testing.worker_processes import BEAT, SCANS, Workers, eventually, workers_on
-from tests.chaos.scene import Scene
+from tests.chaos.scenario import Scenario
 from workers.celery_app import make_celery
 
 
@@ -45,16 +45,16 @@ def workers(
 
 
 @pytest.fixture(scope="module")
-def scene(chaos_engine: Engine, chaos_bank: Bank, broker: Broker, workers: Workers) -> Scene:
+def scenario(chaos_engine: Engine, chaos_bank: Bank, broker: Broker, workers: Workers) -> Scenario:
     # The application as a publisher in this process sees it.
     app = make_celery(Settings.from_environment(workers.environment))
     chaos_bank.external["USD"] = chaos_bank.wallet(kind="external", owner=chaos_bank.admin)
-    return Scene(chaos_engine, chaos_bank, broker, workers, app)
+    return Scenario(chaos_engine, chaos_bank, broker, workers, app)
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_over(scene: Scene) -> None:
+def nothing_left_over(scenario: Scenario) -> None:
     """What an earlier test left under way would walk into this one's gate."""
-    if scene.bank.unfinished():
-        scene.worker()
-        eventually(lambda: not scene.bank.unfinished(), within_s=30)
+    if scenario.bank.unfinished():
+        scenario.worker()
+        eventually(lambda: not scenario.bank.unfinished(), within_s=30)

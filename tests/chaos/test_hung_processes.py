@@ -24,7 +24,7 @@ from testing.servers.brokers import RabbitBroker
 from testing.servers.own_servers import own_redis
 from testing.servers.shared import ROOT
 from testing.worker_processes import BEAT, START_WITHIN_S, Workers, eventually, workers_on
-from tests.chaos.scene import stopped
+from tests.chaos.scenario import stopped
 from workers.celery_app import make_celery
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]

@@ -8,7 +8,7 @@ from ledger.states import STEPS, StepName
 from tasks.broker import queues
 from testing.commit_gate import gate_before_commit_of
 from testing.worker_processes import MONEY, eventually
-from tests.chaos.scene import Scene, stopped
+from tests.chaos.scenario import Scenario, stopped
 
 STEP_NAMES = [step for step, _, _ in STEPS]
 REACHED = {step: end for step, _, end in STEPS}
@@ -17,64 +17,68 @@ every_step = pytest.mark.parametrize("step", STEP_NAMES)
 
 
 @every_step
-def test_killed_before_the_commit_the_step_is_done_again(scene: Scene, step: StepName) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
+def test_killed_before_the_commit_the_step_is_done_again(
+    scenario: Scenario, step: StepName
+) -> None:
+    worker = scenario.worker()
+    with gate_before_commit_of(scenario.engine, step) as gate:
+        ids = scenario.submit()
         eventually(gate.waiting)
         worker.kill_group()
         gate.cut_off()
-    assert not scene.all_in(ids, REACHED[step])
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+    assert not scenario.all_in(ids, REACHED[step])
+    scenario.workers.ready(MONEY)
+    scenario.settles(ids)
 
 
 @every_step
 def test_killed_while_the_commit_goes_through_its_answer_is_not_missed(
-    scene: Scene, step: StepName
+    scenario: Scenario, step: StepName
 ) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
+    worker = scenario.worker()
+    with gate_before_commit_of(scenario.engine, step) as gate:
+        ids = scenario.submit()
         eventually(gate.waiting)
         worker.kill_group()
         gate.open()  # the server goes on with the commit, for a client that is dead
-        eventually(lambda: scene.all_in(ids, REACHED[step]))
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+        eventually(lambda: scenario.all_in(ids, REACHED[step]))
+    scenario.workers.ready(MONEY)
+    scenario.settles(ids)
 
 
 @every_step
-def test_killed_between_commit_and_publish_the_chain_goes_on(scene: Scene, step: StepName) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
+def test_killed_between_commit_and_publish_the_chain_goes_on(
+    scenario: Scenario, step: StepName
+) -> None:
+    worker = scenario.worker()
+    with gate_before_commit_of(scenario.engine, step) as gate:
+        ids = scenario.submit()
         eventually(gate.waiting)
-        with scene.broker.process.frozen():  # so nothing can be published after the commit
+        with scenario.broker.process.frozen():  # so nothing can be published after the commit
             gate.open()
-            eventually(lambda: scene.all_in(ids, REACHED[step]))
+            eventually(lambda: scenario.all_in(ids, REACHED[step]))
             worker.kill_group()
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+    scenario.workers.ready(MONEY)
+    scenario.settles(ids)
 
 
 @every_step
 def test_killed_between_publish_and_acknowledge_the_step_is_not_doubled(
-    scene: Scene, step: StepName
+    scenario: Scenario, step: StepName
 ) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
+    worker = scenario.worker()
+    with gate_before_commit_of(scenario.engine, step) as gate:
+        ids = scenario.submit()
         eventually(gate.waiting)
         # Children publish, their parent acknowledges: with the parent stopped, only the first
         # of the two happens.
         with stopped(worker.pid):
             gate.open()
-            eventually(lambda: scene.all_in(ids, REACHED[step]))
+            eventually(lambda: scenario.all_in(ids, REACHED[step]))
             if step != "commit":
-                eventually(lambda: scene.broker.waiting(queues.ADVANCE) == 1)
-            eventually(scene.broker.unacknowledged)
+                eventually(lambda: scenario.broker.waiting(queues.ADVANCE) == 1)
+            eventually(scenario.broker.unacknowledged)
             worker.process.kill()
         worker.kill_group()
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+    scenario.workers.ready(MONEY)
+    scenario.settles(ids)

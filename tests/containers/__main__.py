@@ -27,8 +27,8 @@ from stack.servers.ports import LOOPBACK, free_port
 from stack.servers.server import wait_until_up
 from testing.http_client import Caller
 from testing.servers.shared import ROOT
-from tests.containers.books import Books
 from tests.containers.engine import EngineError, Project, compose_command, until
+from tests.containers.ledger_reader import LedgerReader
 from tests.containers.traffic import Traffic
 
 STORES = ("postgres", "broker", "cache")
@@ -46,9 +46,9 @@ _TRAFFIC = 20
 class Run:
     """One run through all faults; each method is one of them and says what it saw."""
 
-    def __init__(self, project: Project, books: Books, traffic: Traffic) -> None:
+    def __init__(self, project: Project, ledger: LedgerReader, traffic: Traffic) -> None:
         self.project = project
-        self.books = books
+        self.ledger = ledger
         self.traffic = traffic
 
     def kill(self, service: str) -> None:
@@ -123,7 +123,7 @@ class Run:
         known = list(self.traffic.accepted.values())
         self.project.up()
         took_s = self.all_healthy()
-        if self.books.states(known).get("nowhere"):
+        if self.ledger.states(known).get("nowhere"):
             raise EngineError("`down` and `up` lost transfers")
         self._traffic_goes_on()
         self._settled()
@@ -155,11 +155,11 @@ class Run:
         say("prometheus reads the API, both workers and itself")
 
     def end(self) -> None:
-        """Let what is under way end, and look at the books."""
+        """Let what is under way end, and look at the ledger."""
         self.traffic.stop()
         self._settled()
         say(
-            f"{self.books.audit(self.traffic)}; {self.traffic.repeats} repeats of requests without"
+            f"{self.ledger.audit(self.traffic)}; {self.traffic.repeats} repeats of requests without"
             f" an answer, {len(self.traffic.buffered)} were buffered"
         )
 
@@ -186,7 +186,7 @@ class Run:
         """Wait until everything that has been accepted until now has ended."""
         transfers = list(self.traffic.accepted.values())
         until(
-            lambda: self.books.all_committed(transfers),
+            lambda: self.ledger.all_committed(transfers),
             within_s=SETTLED_WITHIN_S,
             say="what was accepted has ended",
         )
@@ -261,14 +261,14 @@ def project(folder: Path) -> Iterator[Project]:
         own.remove()
 
 
-def _people(own: Project, folder: Path) -> tuple[Books, Traffic]:
+def _people(own: Project, folder: Path) -> tuple[LedgerReader, Traffic]:
     """A client with two wallets, made through the API."""
     port = int(own.environment["PORT"])
     key = (folder / "secrets" / "admin_api_key").read_text().strip()
     admin = Api(LOOPBACK, port, key)
     wait_until_up(admin, timeout_s=UP_WITHIN_S)
     demo = ensure_demo(admin, KeptValues(folder / "demo"), pause=time.sleep)
-    return Books(own, admin, demo), Traffic(Caller(port, demo.api_key), _body(demo))
+    return LedgerReader(own, admin, demo), Traffic(Caller(port, demo.api_key), _body(demo))
 
 
 def _body(demo: Demo) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A town per module and kind of broker, on a PostgreSQL of its own that its tests break."""
+"""A installation per module and kind of broker, on a PostgreSQL of its own that its tests break."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from stack.servers.home import find_home
 from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
-from testing.installation import Installation, town
+from testing.installation import Installation, running_installation
 from testing.servers.breakable import breakable
 from testing.servers.brokers import Broker
 from testing.servers.shared import migrate
@@ -28,12 +28,12 @@ def own_servers() -> Iterator[tuple[Servers, Path]]:
 
 
 @pytest.fixture(scope="module")
-def broken_town(
+def installation(
     own_servers: tuple[Servers, Path], broker: Broker, cache_url: str
 ) -> Iterator[Installation]:
     servers, folder = own_servers
     postgres = servers.postgres()
     with breakable(postgres, folder / "postgres.log") as database:
         migrate(postgres.url)
-        with town(database, postgres.url, broker, cache_url, folder) as everything:
+        with running_installation(database, postgres.url, broker, cache_url, folder) as everything:
             yield everything

@@ -10,7 +10,7 @@ import pytest
 
 from stack.servers.own import Servers
 from stack.servers.ports import free_port
-from testing.installation import town
+from testing.installation import running_installation
 from testing.load import load_on
 from testing.servers.breakable import breakable
 from testing.servers.brokers import RedisBroker
@@ -30,7 +30,9 @@ def test_a_primary_whose_standby_is_gone_counts_as_away(
     primary = replace(servers.postgres(), name="alone", port=free_port())
     with breakable(primary, folder / "alone.log") as database:
         migrate(primary.url)
-        with town(database, primary.url, redis_broker, cache_url, folder) as everything:
+        with running_installation(
+            database, primary.url, redis_broker, cache_url, folder
+        ) as everything:
             run(primary, "ALTER SYSTEM SET synchronous_standby_names = 'gone'")
             run(primary, "SELECT pg_reload_conf()")
             eventually(everything.is_away)
@@ -61,7 +63,7 @@ def test_a_promoted_standby_goes_on_with_every_accepted_transfer(
         with breakable(standby, folder / "standby.log"):
             make_synchronous(primary, standby)
             url = both(primary, standby)
-            with town(killed, url, redis_broker, cache_url, folder) as everything:
+            with running_installation(killed, url, redis_broker, cache_url, folder) as everything:
                 with load_on(everything.client, everything.body()) as load:
                     load.goes_on(50)
                     killed.kill()

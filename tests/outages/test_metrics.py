@@ -22,8 +22,8 @@ from ledger.postgres.database import transaction
 from stack.servers.own import Servers
 from stack.servers.ports import LOOPBACK, free_port
 from testing.http_client import Caller
-from testing.installation import Installation, town
-from testing.price_scene import put_live_prices
+from testing.installation import Installation, running_installation
+from testing.price_setup import put_live_prices
 from testing.programs import PROMTOOL
 from testing.servers.breakable import breakable
 from testing.servers.brokers import RedisBroker
@@ -51,40 +51,42 @@ def watched(
     postgres = servers.postgres()
     with breakable(postgres, folder / "postgres.log") as database:
         migrate(postgres.url)
-        with town(database, postgres.url, redis_broker, cache_url, folder) as everything:
+        with running_installation(
+            database, postgres.url, redis_broker, cache_url, folder
+        ) as everything:
             yield everything
 
 
-def scrape(town: Installation, accept: str = "") -> str:
+def scrape(installation: Installation, accept: str = "") -> str:
     """What a process of the API prints; within the time."""
     begun_s = time.monotonic()
-    answer = Caller(town.client.port).get("/metrics", Accept=accept)
+    answer = Caller(installation.client.port).get("/metrics", Accept=accept)
     assert answer.status_code == 200, answer.text
     assert time.monotonic() - begun_s < WITHIN_S
     return answer.text
 
 
-def numbers(town: Installation) -> dict[str, float]:
+def numbers(installation: Installation) -> dict[str, float]:
     """Every sample, by its name and labels as they are printed."""
-    lines = [line for line in scrape(town).splitlines() if not line.startswith("#")]
+    lines = [line for line in scrape(installation).splitlines() if not line.startswith("#")]
     return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines)}
 
 
-def number(town: Installation, sample: str) -> float:
-    return numbers(town).get(sample, 0.0)
+def number(installation: Installation, sample: str) -> float:
+    return numbers(installation).get(sample, 0.0)
 
 
-def counts_up_to(town: Installation, sample: str, expected: float) -> None:
+def counts_up_to(installation: Installation, sample: str, expected: float) -> None:
     """Wait until this is the number, whichever process is asked."""
-    eventually(lambda: {number(town, sample) for _ in range(6)} == {expected})
+    eventually(lambda: {number(installation, sample) for _ in range(6)} == {expected})
 
 
-def ask_for_a_wallet(town: Installation, times: int) -> None:
+def ask_for_a_wallet(installation: Installation, times: int) -> None:
     """Side by side, each over a connection of its own: every process takes some."""
 
     def ask(_: int) -> None:
-        caller = Caller(town.client.port, town.client.api_key)
-        assert caller.get(f"/v1/wallets/{town.source.id}").ok
+        caller = Caller(installation.client.port, installation.client.api_key)
+        assert caller.get(f"/v1/wallets/{installation.source.id}").ok
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(ask, range(times)))
@@ -94,16 +96,16 @@ def processes_below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def processes_of_the_api(town: Installation) -> list[psutil.Process]:
+def processes_of_the_api(installation: Installation) -> list[psutil.Process]:
     for process in psutil.Process().children():
         listening = {each.laddr[1:2] for each in process.net_connections("tcp")}
-        if (town.client.port,) in listening:
+        if (installation.client.port,) in listening:
             return process.children()
     raise AssertionError("nobody listens there")
 
 
-def files_of(town: Installation) -> list[Path]:
-    return sorted((town.folder / "run" / "metrics").rglob("*.db"))
+def files_of(installation: Installation) -> list[Path]:
+    return sorted((installation.folder / "run" / "metrics").rglob("*.db"))
 
 
 def test_requests_are_counted_over_all_processes_and_none_is_lost_with_one(

@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from ledger.clients import create_client
 from ledger.postgres.database import transaction
 from testing.http_client import Caller
-from testing.installation import Installation, town
-from testing.programs import CHROMIUM
+from testing.installation import Installation, running_installation
+from testing.programs import CHROMIUM, CHROMIUM_ARGUMENTS
 from testing.servers.breakable import breakable
 from testing.servers.brokers import RedisBroker
 from testing.servers.own_servers import own_servers
@@ -25,16 +25,6 @@ from tests.ui.api_process import ApiProcess
 from tests.ui.ops_page import OpsPage
 from tests.ui.wallet_page import WalletPage
 
-# The first as in any container; the others keep it from asking for anything that is not ours.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NewTab = Callable[..., Page]
 NewPage = Callable[..., WalletPage]
 NewOpsPage = Callable[..., OpsPage]
@@ -44,7 +34,7 @@ NewOpsPage = Callable[..., OpsPage]
 def browser() -> Iterator[Browser]:
     program = CHROMIUM.path()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
         yield started
         started.close()
 
@@ -62,7 +52,9 @@ def ui_town(
     postgres = own_servers(servers_folder).postgres()
     with breakable(postgres, servers_folder / "ui-postgres.log") as database:
         migrate(postgres.url)
-        with town(database, postgres.url, redis_broker, cache_url, folder) as everything:
+        with running_installation(
+            database, postgres.url, redis_broker, cache_url, folder
+        ) as everything:
             yield everything
 
 

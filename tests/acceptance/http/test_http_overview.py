@@ -13,7 +13,7 @@ from monitoring.job_runs import JobRuns
 from testing.bank import Bank
 from testing.http_client import Caller
 from testing.worker_processes import eventually
-from tests.acceptance.conftest import Purse
+from tests.acceptance.conftest import WalletPair
 from tests.acceptance.http.contract import assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
@@ -44,7 +44,7 @@ def test_it_has_the_shape_that_is_described(admin: Caller) -> None:
 
 
 def test_it_counts_every_transfer_in_its_state(
-    admin: Caller, client: Caller, purse: Purse, api_bank: Bank
+    admin: Caller, client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     def counted() -> dict[str, int]:
         states: dict[str, int] = overview(admin)["transfers"]["states"]
@@ -53,7 +53,7 @@ def test_it_counts_every_transfer_in_its_state(
     query = "SELECT count(*) FROM outcomes WHERE state = 'committed'"
     with api_bank.engine.connect() as connection:
         before: int = connection.execute(text(query)).scalar_one()
-    assert client.submit(purse.transfer("1.00")).status_code == 202
+    assert client.submit(wallet_pair.transfer("1.00")).status_code == 202
     eventually(lambda: counted()["accepted"] >= 1)
     found = overview(admin)["transfers"]["oldest_unfinished"]
     assert found["state"] in ("accepted", "reserved", "deducted", "credited")

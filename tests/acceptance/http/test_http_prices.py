@@ -16,7 +16,7 @@ from ledger.postgres.database import transaction
 from settings import FALLBACK_PRICES
 from testing.fakes.binance import fake_binance
 from testing.http_client import Caller, serving
-from testing.price_scene import frozen, put_live_prices, refresher
+from testing.price_setup import frozen, put_live_prices, refresher
 from testing.servers.breakable import Breakable
 from testing.worker_processes import eventually
 from tests.acceptance.http.contract import TIME, assert_invalid, assert_problem

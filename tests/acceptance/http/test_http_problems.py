@@ -10,7 +10,7 @@ import pytest
 
 from stack.servers.ports import free_port
 from testing.http_client import Caller, serving
-from tests.acceptance.conftest import Purse
+from tests.acceptance.conftest import WalletPair
 from tests.acceptance.http.contract import assert_problem
 
 pytestmark = pytest.mark.acceptance
@@ -113,10 +113,14 @@ def test_only_json_is_served(client: Caller, accept: str, status: int) -> None:
         assert_problem(answer, 406, "not_acceptable")
 
 
-def test_a_request_id_is_echoed_on_every_kind_of_answer(client: Caller, purse: Purse) -> None:
+def test_a_request_id_is_echoed_on_every_kind_of_answer(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
     for path in ("/v1/wallets", "/v1/nowhere", "/v1/wallets?limit=0", "/health/live", "/docs"):
         assert client.get(path, **{"X-Request-Id": "my-id/1"}).headers["X-Request-Id"] == "my-id/1"
-    problem = client("POST", "/v1/transfers", headers={"X-Request-Id": "x"}, json=purse.transfer())
+    problem = client(
+        "POST", "/v1/transfers", headers={"X-Request-Id": "x"}, json=wallet_pair.transfer()
+    )
     assert problem.json()["request_id"] == "x"
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from ledger.postgres.database import transaction
 from testing.http_client import Caller
-from tests.acceptance.conftest import Purse
+from tests.acceptance.conftest import WalletPair
 from tests.acceptance.http.contract import JSON, TIME, assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
@@ -78,7 +78,9 @@ def test_while_one_runs_it_is_the_answer(admin: Caller, body: dict[str, str] | N
     assert second.headers["Location"] == first.headers["Location"]
 
 
-def test_a_run_tells_what_it_found(admin: Caller, api_engine: Engine, purse: Purse) -> None:
+def test_a_run_tells_what_it_found(
+    admin: Caller, api_engine: Engine, wallet_pair: WalletPair
+) -> None:
     run = admin.post(PATH).json()
     with transaction(api_engine) as connection:
         connection.execute(
@@ -87,11 +89,11 @@ def test_a_run_tells_what_it_found(admin: Caller, api_engine: Engine, purse: Pur
                     VALUES (:run, 'projection_wrong', :wallet, 'Wrong.', 'rebuilt',
                             '{"balance": "1.00"}', '{"balance": "2.00"}'),
                            (:run, 'asset_not_zero', NULL, 'Wrong.', 'alarmed', NULL, NULL)"""),
-            {"run": uuid.UUID(run["id"]), "wallet": purse.source.id},
+            {"run": uuid.UUID(run["id"]), "wallet": wallet_pair.source.id},
         )
     rebuilt, alarmed = admin.get(f"{PATH}/{run['id']}").json()["findings"]
     assert list(rebuilt) == list(alarmed) == FINDING_FIELDS
-    assert rebuilt["wallet"] == str(purse.source.id)
+    assert rebuilt["wallet"] == str(wallet_pair.source.id)
     assert (rebuilt["before"], rebuilt["after"]) == ({"balance": "1.00"}, {"balance": "2.00"})
     assert (alarmed["before"], alarmed["wallet"], alarmed["transfer"]) == (None, None, None)
     assert "findings" not in admin.get(f"{PATH}?limit=1").json()["data"][0]

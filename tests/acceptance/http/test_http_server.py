@@ -13,7 +13,7 @@ import pytest
 
 from stack.servers.ports import LOOPBACK
 from testing.http_client import Caller, serving
-from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.conftest import Unchanged, WalletPair
 
 pytestmark = pytest.mark.acceptance
 
@@ -53,9 +53,9 @@ def test_what_is_no_proper_request_is_answered_as_a_problem(
     ],
 )
 def test_half_a_body_changes_nothing(
-    client: Caller, purse: Purse, unchanged: Unchanged, framing: bytes
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, framing: bytes
 ) -> None:
-    body = json.dumps(purse.transfer()).encode()
+    body = json.dumps(wallet_pair.transfer()).encode()
     with unchanged():
         answer = client.raw(head_of_transfer(client) + framing % body)
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -73,11 +73,13 @@ def test_an_endless_body_is_refused_without_being_read_to_its_end(
 
 
 @pytest.fixture
-def impatient(database_url: str, broker_url: str, cache_url: str, tmp_path: Path) -> Iterator[int]:
+def short_timeouts_port(
+    database_url: str, broker_url: str, cache_url: str, tmp_path: Path
+) -> Iterator[int]:
     """The port of a server with a single thread, which gives a request two seconds."""
     with serving(
         log=tmp_path / "gunicorn.log",
-        config="tests/acceptance/http/impatient.conf.py",
+        config="tests/acceptance/http/short_timeouts.conf.py",
         DATABASE_URL=database_url,
         BROKER_URL=broker_url,
         CACHE_URL=cache_url,
@@ -92,12 +94,14 @@ def impatient(database_url: str, broker_url: str, cache_url: str, tmp_path: Path
         pytest.param(b"POST /health HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", id="a slow body"),
     ],
 )
-def test_a_slow_client_gives_the_thread_back(impatient: int, start: bytes) -> None:
-    with connected(impatient) as slow:
+def test_a_slow_client_gives_the_thread_back(short_timeouts_port: int, start: bytes) -> None:
+    with connected(short_timeouts_port) as slow:
         slow.sendall(start)
         begun = time.monotonic()
         trickle(slow, begun + 1.0)
-        assert Caller(impatient).get("/health/live").status_code == 200  # the one thread is free
+        assert (
+            Caller(short_timeouts_port).get("/health/live").status_code == 200
+        )  # the one thread is free
         assert time.monotonic() - begun < 8
 
 

@@ -18,7 +18,7 @@ from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from stack.servers.postgres import Postgres
 from stack.servers.server import Server, running
-from testing.fakes.binance import Remote
+from testing.fakes.binance import FakeBinance
 from tests.acceptance.stack.stack_process import (
     PROGRAMS,
     StackProcess,
@@ -49,7 +49,7 @@ def test_with_a_fake_binance_prices_are_live_until_it_fails_and_again_after(
     own_stack.wait_until_up()
     eventually("live prices", lambda: own_stack.price_sources() == {"live"})
     port = KeptValues(own_stack.data_dir / "secrets").read("binance-port")
-    binance = Remote(f"http://127.0.0.1:{port}")
+    binance = FakeBinance(f"http://127.0.0.1:{port}")
     binance.fault("status", status=500)
     eventually("stale prices", lambda: own_stack.price_sources() == {"stale"})
     binance.heal()

@@ -18,7 +18,7 @@ from stack.servers.home import find_home
 from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from testing.servers.breakable import Breakable, breakable
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 NewCounters = Callable[[], Counters]
@@ -128,7 +128,7 @@ def test_a_cache_that_no_thread_could_wait_for_is_asked_again_by_the_next_reques
 ) -> None:
     counters = new_counters()
     cache.kill()
-    with no_more_threads():
+    with no_new_threads():
         assert [counters.hit("a", 60).count for _ in range(2)] == [1, 3]
     cache.start()
     assert counters.hit("a", 60).count == 1

@@ -19,7 +19,7 @@ from tasks.broker.kick import Kicker
 from tasks.buffer.intake_buffer import intake_buffer
 from testing.bank import Bank
 from testing.servers.brokers import RedisBroker
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -60,7 +60,7 @@ def test_a_recorded_transfer_is_answered_although_no_thread_can_be_had(
     source = bank.wallet(100)
     if is_watched:
         intake.submit([bank.request(source, source, 1)])  # wrong, so it is not kicked for
-    with no_more_threads():
+    with no_new_threads():
         [answer] = intake.submit([bank.request(source, bank.wallet(), 60)])
     assert isinstance(answer, Acceptance)
     assert bank.unfinished() == 1

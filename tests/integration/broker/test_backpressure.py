@@ -12,7 +12,7 @@ import pytest
 from monitoring.health.broker_probe import BrokerReading, broker_probe
 from tasks.broker.backpressure import Pressure
 from testing.servers.brokers import Broker
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 
@@ -99,7 +99,7 @@ def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() 
             pass
 
     pressure = Pressure(Probe())
-    with no_more_threads():
+    with no_new_threads():
         assert not pressure.is_overloaded()
         assert not looked.is_set()
     assert not pressure.is_overloaded()

@@ -29,7 +29,7 @@ from ledger.ids import new_id, transfer_id
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import autocommit, transaction
 from testing.bank import Bank
-from testing.races import second_waits_for_first
+from testing.concurrent_transactions import second_waits_for_first
 
 
 def rows_of(bank: Bank) -> dict[str, int]:

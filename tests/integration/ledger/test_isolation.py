@@ -19,7 +19,7 @@ from ledger.recovery import NOTED_REDRIVES
 from ledger.states import StepName
 from ledger.wallets import Wallet
 from testing.bank import Bank
-from testing.batch_driver import Driver
+from testing.batch_driver import BatchDriver
 
 BAD = 13
 """The amount that the poison knows its transfer by; the others ask for less."""
@@ -76,7 +76,7 @@ def test_only_the_culprit_is_given_up_and_all_others_commit(
     made = bank.accept(*(bank.request(source, destination, amount) for amount in amounts))
     culprit = made.pop(size // 2)
     poison(bank, step)
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive()
     assert bank.unfinished() == 0
     assert {bank.state(id) for id in made} <= {"committed"}
@@ -96,7 +96,7 @@ def test_what_a_client_reads_of_the_culprit_has_no_secrets(
 ) -> None:
     [culprit] = bank.accept(bank.request(source, destination, BAD))
     poison(bank, "credit")
-    Driver(bank.engine).drive()
+    BatchDriver(bank.engine).drive()
     failure = bank.transfer(culprit).failure
     assert failure is not None
     assert failure.code == "rolled_back"
@@ -112,7 +112,7 @@ def test_several_culprits_in_one_batch_are_all_found(
     amounts = [BAD if n in (0, 1, 17, 40, 63) else 1 for n in range(64)]
     made = bank.accept(*(bank.request(source, destination, amount) for amount in amounts))
     poison(bank, "credit")
-    Driver(bank.engine).drive()
+    BatchDriver(bank.engine).drive()
     expected = ["rolled_back" if amount == BAD else "committed" for amount in amounts]
     assert [bank.state(id) for id in made] == expected
     bank.audit()
@@ -124,7 +124,7 @@ def test_one_that_cannot_even_be_undone_holds_up_no_other(
     batch = bank.reach("deducted", *(bank.request(source, destination, 1 + n) for n in range(20)))
     poison(bank, "credit", f"IN ({BAD}, 4, 5)")
     poison(bank, "roll_back")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive("deducted", batch)
     with transaction(bank.engine) as connection:
         [left] = connection.execute(text("SELECT transfer_id, state, amount FROM unfinished"))
@@ -144,7 +144,7 @@ def test_one_that_can_never_be_undone_does_not_fill_its_timeline(
     batch = bank.reach("deducted", bank.request(source, destination, BAD))
     poison(bank, "credit")
     poison(bank, "roll_back")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive("deducted", batch)
     for _ in range(NOTED_REDRIVES + 5):
         driver.redrive()
@@ -165,7 +165,7 @@ def test_failed_ones_are_undone_apart_from_one_that_cannot_be(
             text("UPDATE unfinished SET failure_code = 'rolled_back', failure_detail = 'Test.'")
         )
     poison(bank, "roll_back")
-    Driver(bank.engine).roll_back(batch)
+    BatchDriver(bank.engine).roll_back(batch)
     assert bank.unfinished() == 1
     assert bank.look(source).balance == 100_000 - BAD
     bank.audit()
@@ -190,7 +190,7 @@ def test_a_second_copy_of_the_failed_message_takes_no_innocent_one_for_the_culpr
     for _ in errors:
         with transaction(bank.engine) as connection:
             todo += isolation.isolate_step(connection, step, batch, worker="test")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     for part in todo:
         driver.drive(start, part)  # type: ignore[arg-type]
     assert bank.unfinished() == 0
@@ -206,11 +206,11 @@ def test_a_newcomer_is_not_given_up_for_a_culprit_that_another_reserve_has_claim
     batch = new_id()
     with pytest.raises(Poisoned):
         bank.step("reserve", batch)
-    Driver(bank.engine).drive()  # somebody else meets the culprit, and gives it up
+    BatchDriver(bank.engine).drive()  # somebody else meets the culprit, and gives it up
     [newcomer] = bank.accept(bank.request(source, destination, 1))
     with transaction(bank.engine) as connection:
         todo = isolation.isolate_step(connection, "reserve", batch, worker="test")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     for part in todo:
         driver.drive("accepted", part)
     assert (bank.state(culprit), bank.state(newcomer)) == ("rejected", "committed")
@@ -228,7 +228,7 @@ def test_a_search_that_dies_between_the_cut_and_the_message_is_resumed(
     with transaction(bank.engine) as connection:
         isolation.isolate_step(connection, "reserve", batch, worker="test")
     # Nobody tells the halves' workers. The recovery scan finds them.
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     while driver.redrive():
         pass
     assert sorted(bank.state(id) for id in made) == ["committed"] * 9 + ["rejected"]
@@ -265,14 +265,16 @@ def test_a_database_of_another_version_touches_nothing_and_is_nobodys_fault(
     step: StepName = "commit" if table == "outcomes" else "deduct"
     rename(bank, table, column, "renamed")
     with pytest.raises(Misconfigured):
-        Driver(bank.engine).drive("credited" if step == "commit" else "reserved", batches[step])
+        BatchDriver(bank.engine).drive(
+            "credited" if step == "commit" else "reserved", batches[step]
+        )
     rename(bank, table, "renamed", column)
     assert bank.unfinished() == 2
     with transaction(bank.engine) as connection:
         assert not connection.scalars(text("SELECT failure_code FROM unfinished")).first()
         assert not connection.execute(text("SELECT * FROM events")).all()
     for state, batch in (("reserved", batches["deduct"]), ("credited", batches["commit"])):
-        Driver(bank.engine).drive(state, batch)  # type: ignore[arg-type]
+        BatchDriver(bank.engine).drive(state, batch)  # type: ignore[arg-type]
     assert bank.look(destination).available == 2
     bank.audit()
 

@@ -16,8 +16,8 @@ from ledger.reserve import CLAIM_LIMIT, claim
 from ledger.states import STEPS
 from ledger.wallets import Wallet
 from testing.bank import Bank
-from testing.batch_driver import Driver
-from testing.races import both_at_once, second_waits_for_first
+from testing.batch_driver import BatchDriver
+from testing.concurrent_transactions import both_at_once, second_waits_for_first
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_no_reserve_has_claimed_is_not_stuck_but_waiting(
     assert not waiting(bank, 0)
     [redrive] = scan(bank)
     assert (redrive.state, redrive.count) == ("accepted", 1)
-    Driver(bank.engine).drive("accepted", redrive.batch_id)
+    BatchDriver(bank.engine).drive("accepted", redrive.batch_id)
     assert bank.state(transfer) == "committed"
 
 
@@ -145,7 +145,7 @@ def test_transfers_are_driven_on_in_groups_of_one_state_and_one_verdict(
         ("reserved", True, 1),
     ]
     assert len({redrive.batch_id for redrive in redrives}) == 6
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     assert len(driver.redrive()) == 6
     assert bank.unfinished() == 0
     assert bank.look(destination).available == 21
@@ -206,7 +206,7 @@ def test_a_step_that_comes_while_a_scan_takes_its_transfers_finds_none(
     batch = bank.reach("reserved", bank.request(source, destination, 1))
     redrives, progress = second_waits_for_first(bank.engine, scanning, stepping("deduct", batch))
     assert progress == steps.Progress()
-    Driver(bank.engine).drive("reserved", redrives[0].batch_id)
+    BatchDriver(bank.engine).drive("reserved", redrives[0].batch_id)
     assert bank.look(destination).available == 1
     bank.audit()
 
@@ -217,7 +217,7 @@ def test_the_old_message_is_harmless_before_and_after_the_new_one(
 ) -> None:
     old = bank.reach(state, *(bank.request(source, destination, 1) for _ in range(5)))
     [redrive] = scan(bank)
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive(redrive.state, old)
     driver.roll_back(old)
     assert bank.unfinished() == 5
@@ -255,7 +255,7 @@ def test_a_chain_that_breaks_off_after_any_step_is_finished_by_the_scan(
     batch = new_id()
     for step, _, _ in STEPS[:crash_after]:
         bank.step(step, batch)
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.redrive()
     if waiting(bank, 0):
         driver.drive()

@@ -14,7 +14,7 @@ from ledger.postgres.database import transaction
 from ledger.reserve import CLAIM_LIMIT, claim, take
 from ledger.steps import Progress
 from testing.bank import Bank
-from testing.races import both_at_once, second_waits_for_first
+from testing.concurrent_transactions import both_at_once, second_waits_for_first
 
 
 def test_what_waited_longest_is_claimed_first_and_up_to_the_limit(bank: Bank) -> None:

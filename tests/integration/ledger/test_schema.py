@@ -20,7 +20,7 @@ from ledger.postgres.database import autocommit, build_engine, transaction
 from ledger.postgres.schema import metadata
 from migrations.__main__ import _LOCK_KEY
 from testing.bank import Bank
-from testing.races import wait_until_blocked
+from testing.concurrent_transactions import wait_until_blocked
 from testing.servers.shared import ROOT
 
 NOT_MODELLED = {
@@ -346,7 +346,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
     with transaction(engine) as connection:  # so that all three are sure to meet
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]
-        wait_until_blocked(engine, transactions=3, patience_s=60)
+        wait_until_blocked(engine, transactions=3, timeout_s=60)
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     with autocommit(engine) as connection:

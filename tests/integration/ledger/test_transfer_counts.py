@@ -17,7 +17,7 @@ from ledger.ids import new_id
 from ledger.postgres.database import autocommit, transaction
 from ledger.transfer_counts import count_up, read_standing
 from testing.bank import Bank
-from testing.races import second_waits_for_first
+from testing.concurrent_transactions import second_waits_for_first
 
 AT_ONCE = timedelta(0)
 

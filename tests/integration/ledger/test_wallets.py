@@ -22,7 +22,7 @@ from ledger.steps import run_step
 from ledger.transfers import TimelineEntry, Transfer, TransferFilter
 from ledger.wallets import StatementLine, Wallet
 from testing.bank import Bank
-from testing.races import second_waits_for_first
+from testing.concurrent_transactions import second_waits_for_first
 
 EVERYTHING = TransferFilter()
 MICROSECOND = timedelta(microseconds=1)

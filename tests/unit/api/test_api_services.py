@@ -129,7 +129,7 @@ def test_a_database_that_fails_is_not_asked_for_each_item_of_a_batch() -> None:
     assert len(asked) == 1
 
 
-class Books:
+class FakeLedger:
     """Which transfers have ended, and how often we were asked."""
 
     def __init__(self) -> None:
@@ -169,74 +169,76 @@ def committed(transfer_id: UUID) -> Transfer:
 
 
 def test_a_waiter_is_woken_by_the_end_of_its_transfer() -> None:
-    books, transfer_id = Books(), uuid4()
-    room = SettlementWaiter(books, places=2)
+    ledger, transfer_id = FakeLedger(), uuid4()
+    waiter = SettlementWaiter(ledger, places=2)
     begun = time.monotonic()
-    threading.Timer(0.1, lambda: books.ended.update({transfer_id: committed(transfer_id)})).start()
-    waited = room.wait(transfer_id, timeout_s=10)
+    threading.Timer(0.1, lambda: ledger.ended.update({transfer_id: committed(transfer_id)})).start()
+    waited = waiter.wait(transfer_id, timeout_s=10)
     assert waited.applied
-    assert waited.transfer == books.ended[transfer_id]
+    assert waited.transfer == ledger.ended[transfer_id]
     assert 0.1 <= time.monotonic() - begun < 2
 
 
 def test_a_waiter_gives_up_when_its_time_is_over() -> None:
-    room = SettlementWaiter(Books(), places=2)
+    waiter = SettlementWaiter(FakeLedger(), places=2)
     begun = time.monotonic()
-    waited = room.wait(uuid4(), timeout_s=0.1)
+    waited = waiter.wait(uuid4(), timeout_s=0.1)
     assert (waited.applied, waited.transfer) == (True, None)
     assert time.monotonic() - begun < 2
 
 
 def test_one_question_serves_all_who_wait() -> None:
-    books, ids = Books(), [uuid4() for _ in range(20)]
-    room = SettlementWaiter(books, places=20)
+    ledger, ids = FakeLedger(), [uuid4() for _ in range(20)]
+    waiter = SettlementWaiter(ledger, places=20)
     results: list[Transfer | None] = []
     threads = [
-        threading.Thread(target=lambda id=id: results.append(room.wait(id, timeout_s=10).transfer))
+        threading.Thread(
+            target=lambda id=id: results.append(waiter.wait(id, timeout_s=10).transfer)
+        )
         for id in ids
     ]
     for thread in threads:
         thread.start()
-    while max(books.asked, default=0) < 20:
+    while max(ledger.asked, default=0) < 20:
         time.sleep(0.005)
-    books.ended = {id: committed(id) for id in ids}
+    ledger.ended = {id: committed(id) for id in ids}
     for thread in threads:
         thread.join()
     assert {transfer.id for transfer in results if transfer} == set(ids)
 
 
 def test_who_finds_no_place_is_told_at_once() -> None:
-    room = SettlementWaiter(Books(), places=0)
-    assert not room.wait(uuid4(), timeout_s=10).applied
+    waiter = SettlementWaiter(FakeLedger(), places=0)
+    assert not waiter.wait(uuid4(), timeout_s=10).applied
 
 
 def test_the_room_goes_on_when_the_database_was_away() -> None:
-    books, transfer_id = Books(), uuid4()
-    books.broken = True
-    books.ended[transfer_id] = committed(transfer_id)
-    room = SettlementWaiter(books, places=2)
-    threading.Timer(0.2, lambda: setattr(books, "broken", False)).start()
-    assert room.wait(transfer_id, timeout_s=10).transfer is not None
+    ledger, transfer_id = FakeLedger(), uuid4()
+    ledger.broken = True
+    ledger.ended[transfer_id] = committed(transfer_id)
+    waiter = SettlementWaiter(ledger, places=2)
+    threading.Timer(0.2, lambda: setattr(ledger, "broken", False)).start()
+    assert waiter.wait(transfer_id, timeout_s=10).transfer is not None
 
 
 def test_an_idle_room_has_no_thread_and_gets_one_again() -> None:
-    books = Books()
-    room = SettlementWaiter(books, places=2)
-    room.wait(uuid4(), timeout_s=0.05)
+    ledger = FakeLedger()
+    waiter = SettlementWaiter(ledger, places=2)
+    waiter.wait(uuid4(), timeout_s=0.05)
     deadline = time.monotonic() + 5
-    while any(thread.name == "waiting-room" for thread in threading.enumerate()):
+    while any(thread.name == "waiting-waiter" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     transfer_id = uuid4()
-    books.ended[transfer_id] = committed(transfer_id)
-    assert room.wait(transfer_id, timeout_s=5).transfer is not None
+    ledger.ended[transfer_id] = committed(transfer_id)
+    assert waiter.wait(transfer_id, timeout_s=5).transfer is not None
 
 
 def test_the_room_serves_on_after_visitors_who_left_at_once() -> None:
-    books = Books()
-    room = SettlementWaiter(books, places=2)
+    ledger = FakeLedger()
+    waiter = SettlementWaiter(ledger, places=2)
     for _ in range(2_000):
-        room.wait(uuid4(), timeout_s=0)
+        waiter.wait(uuid4(), timeout_s=0)
     transfer = committed(uuid4())
-    books.ended[transfer.id] = transfer
-    assert room.wait(transfer.id, timeout_s=5).transfer == transfer
+    ledger.ended[transfer.id] = transfer
+    assert waiter.wait(transfer.id, timeout_s=5).transfer == transfer

@@ -29,7 +29,7 @@ from monitoring.job_runs import SHOWN, JobNote
 from monitoring.metrics.exposition import page
 from prices.quotes import Quote
 from tasks.broker import queues
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 from tests.unit.api.test_api_application import NOTHING_KNOWN, make_services
 
@@ -116,7 +116,7 @@ def test_what_fails_is_unknown_in_a_sentence_of_our_own(
 
 def test_without_room_for_a_thread_everything_is_unknown() -> None:
     watched = sights()
-    with no_more_threads():
+    with no_new_threads():
         found = watched.seen()
     assert set(found.unknown) == set(LOOKS)
     eventually(lambda: watched.seen().unknown == {})

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from monitoring.health.report import Component, Health, HealthStatus, overall
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 
 OK = Component("ok", "answers")
 
@@ -71,7 +71,7 @@ def test_a_check_that_goes_on_failing_is_logged_when_it_begins_and_when_it_ends(
 
 def test_a_component_that_no_thread_could_ask_is_asked_again() -> None:
     health = Health({"database": lambda: OK, "broker": lambda: OK})
-    with no_more_threads():
+    with no_new_threads():
         assert health.report().status == "down"
         assert health.store() is None
     assert health.report().status == "ok"

@@ -255,21 +255,21 @@ def client(sentry: Ingest) -> Iterator[Client]:
 
 
 def test_a_sentry_that_asks_to_wait_is_left_alone(sentry: Ingest, client: Client) -> None:
-    sentry.mood = "limited"
+    sentry.behaviour = "limited"
     client.capture_event({"message": "x"})
     client.flush(timeout=20)
-    sentry.mood = "well"
+    sentry.behaviour = "well"
     for _ in range(50):
         client.capture_event({"message": "x"})
     client.flush(timeout=20)
     assert sentry.requests == 1
 
 
-@pytest.mark.parametrize("mood", ["broken", "refusing"])
+@pytest.mark.parametrize("behaviour", ["broken", "refusing"])
 def test_a_sentry_that_is_out_of_order_is_told_once_and_logged_as_one_event(
-    sentry: Ingest, client: Client, caplog: pytest.LogCaptureFixture, mood: Any
+    sentry: Ingest, client: Client, caplog: pytest.LogCaptureFixture, behaviour: Any
 ) -> None:
-    sentry.mood = mood
+    sentry.behaviour = behaviour
     for _ in range(5):
         client.capture_event({"message": "x"})
     client.flush(timeout=20)
@@ -282,7 +282,7 @@ def test_a_sentry_that_is_out_of_order_is_told_once_and_logged_as_one_event(
 def test_what_a_silent_sentry_does_not_take_is_dropped_at_a_bound(
     sentry: Ingest, client: Client
 ) -> None:
-    sentry.mood = "silent"
+    sentry.behaviour = "silent"
     for _ in range(3 * QUEUE_SIZE):
         client.capture_event({"message": "x"})
     assert isinstance(client.transport, BriefTransport)

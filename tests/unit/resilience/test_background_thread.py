@@ -10,7 +10,7 @@ import pytest
 from monitoring.logs import get_logger, own_fields
 from resilience.background_thread import BackgroundThread
 from testing.forks import holds_in_child
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 LOG = get_logger("test")
@@ -90,7 +90,7 @@ def test_a_lack_of_threads_is_logged_ever_more_rarely_and_once_when_it_is_over(
 ) -> None:
     work = Work()
     thread = BackgroundThread("test-lack", work, log=LOG, not_started="test_not_started")
-    with no_more_threads():
+    with no_new_threads():
         assert not any(thread.ensure_running() for _ in range(5))
     assert all(thread.ensure_running() for _ in range(5))
     work.released.set()

@@ -11,7 +11,7 @@ import pytest
 from monitoring.logs import get_logger, own_fields
 from resilience.single_flight import NoThread, SingleFlight, start_flight
 from testing.forks import holds_in_child
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 
 LOG = get_logger("test")
 
@@ -85,7 +85,7 @@ def test_without_a_thread_it_fails_at_once_and_the_next_one_tries_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     single = SingleFlight("test", Call(), log=LOG, fresh_for_s=60)
-    with no_more_threads():
+    with no_new_threads():
         for _ in range(5):
             with pytest.raises(NoThread):
                 single.join().result(10)

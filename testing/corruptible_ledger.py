@@ -1,4 +1,4 @@
-"""Books that a test may spoil as only a hand can: a bank with a bit of everything, and scans."""
+"""Corruptible ledger: a bank with transfers in every state, which tests corrupt and scan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from testing.servers.databases import copied_database, engine_on
 
 
 @dataclass
-class Books:
+class CorruptibleLedger:
     """A bank whose wallets and transfers a test knows by name, with a hand that may do anything."""
 
     bank: Bank
@@ -38,7 +38,7 @@ class Books:
         """Run the chain of what was accepted until it is in this state."""
         run_up_to(self.bank, state)
 
-    def spoil(self, *statements: str) -> None:
+    def corrupt(self, *statements: str) -> None:
         """Run SQL that no trigger and no foreign key keeps from anything."""
         with self.superuser.begin() as connection:
             connection.execute(text("SET session_replication_role = replica"))
@@ -50,7 +50,7 @@ class Books:
         with transaction(self.bank.engine) as connection:
             return runs.begin(connection, trigger)[0]
 
-    def go_on(self, *, works_for_s: float = 60.0, every_s: float = 3600.0) -> list[Finding]:
+    def continue_run(self, *, works_for_s: float = 60.0, every_s: float = 3600.0) -> list[Finding]:
         """Go on with the run that is under way. Returns: what was found meanwhile."""
         found: list[Finding] = []
         scan_module.work(self.bank.engine, every_s=every_s, works_for_s=works_for_s, found=found)
@@ -59,7 +59,7 @@ class Books:
     def scan(self, trigger: Trigger = "operator") -> list[Finding]:
         """A whole run. Returns: what it found."""
         run = self.begin(trigger)
-        found = self.go_on()
+        found = self.continue_run()
         assert self.run(run.id).state == "finished"
         assert self.recorded(run.id) == found
         return found
@@ -123,7 +123,7 @@ def run_up_to(bank: Bank, state: str) -> UUID:
     return batch
 
 
-def write_books(bank: Bank) -> dict[str, UUID]:
+def populate(bank: Bank) -> dict[str, UUID]:
     """Make some wallets, and a transfer in each state. Returns: their ids, by name."""
     source, destination = bank.wallet(100_00), bank.wallet(50_00)
     other, another, back = bank.wallet(70_00), bank.wallet(), bank.wallet()
@@ -159,8 +159,8 @@ def _roll_back(bank: Bank, *, frozen: Wallet) -> None:
 
 
 @dataclass(frozen=True)
-class Written:
-    """Books that were written once, to be copied by each test."""
+class LedgerTemplate:
+    """A ledger that was filled once; each test gets a copy."""
 
     template: str
     ids: dict[str, UUID]
@@ -168,27 +168,32 @@ class Written:
 
 
 @pytest.fixture(scope="session")
-def written(template_url: str) -> Iterator[Written]:
+def ledger_template(template_url: str) -> Iterator[LedgerTemplate]:
     with copied_database(template_url) as url:
         with engine_on(url) as engine:
             bank = Bank(engine)
-            ids = write_books(bank)
+            ids = populate(bank)
         template = make_url(url).database
         assert template
-        yield Written(template, ids, bank.external["USD"])
+        yield LedgerTemplate(template, ids, bank.external["USD"])
 
 
 @pytest.fixture
-def books(template_url: str, written: Written, servers: Servers) -> Iterator[Books]:
+def ledger(
+    template_url: str, ledger_template: LedgerTemplate, servers: Servers
+) -> Iterator[CorruptibleLedger]:
     # The server's own account, of which `servers` knows the password and the address the port.
     password = make_url(servers.postgres().superuser_url).password
-    with copied_database(template_url, template=written.template) as url, engine_on(url) as engine:
+    with (
+        copied_database(template_url, template=ledger_template.template) as url,
+        engine_on(url) as engine,
+    ):
         superuser = create_engine(
             make_url(url).set(
                 drivername="postgresql+psycopg2", username="postgres", password=password
             )
         )
         bank = Bank(engine)
-        bank.external["USD"] = written.external
-        yield Books(bank, superuser, dict(written.ids), url)
+        bank.external["USD"] = ledger_template.external
+        yield CorruptibleLedger(bank, superuser, dict(ledger_template.ids), url)
         superuser.dispose()

@@ -1,4 +1,4 @@
-"""The books of the project under test: read in its database's container, and over HTTP."""
+"""The ledger of the project under test: read in its database's container, and over HTTP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEFT JOIN unfinished u ON u.transfer_id = sent.id GROUP BY 1;
 """
 
 
-class Books:
+class LedgerReader:
     """What must be true of all transfers together that are accepted from now on."""
 
     def __init__(self, project: Project, admin: Api, demo: Demo) -> None:

@@ -51,8 +51,8 @@ def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
     )
 
 
-def board(cache_url: str, engine: Engine) -> PriceLookup:
-    """A board as a process of the API has one."""
+def price_lookup(cache_url: str, engine: Engine) -> PriceLookup:
+    """A price_lookup as a process of the API has one."""
     return build_price_lookup(
         symbols=SYMBOLS, fallback_prices=FALLBACK, cache_url=cache_url, engine=engine
     )
@@ -67,8 +67,8 @@ def put_live_prices(cache_url: str) -> None:
     shelf.end(turn, prices=prices, suspicions={}, pauses={})
 
 
-def sources(board: PriceLookup) -> set[str]:
-    return {quote.source for quote in board.quotes()}
+def sources(price_lookup: PriceLookup) -> set[str]:
+    return {quote.source for quote in price_lookup.quotes()}
 
 
 def make_rows_older(engine: Engine, *, by_s: int) -> None:

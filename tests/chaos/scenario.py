@@ -21,7 +21,7 @@ SETTLE_WITHIN_S = 30.0
 
 
 @dataclass
-class Scene:
+class Scenario:
     """One database and one broker, on which beat and a scanning worker run throughout."""
 
     engine: Engine

@@ -15,7 +15,7 @@ from ledger.postgres.database import autocommit, transaction
 A = TypeVar("A")
 B = TypeVar("B")
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 def second_waits_for_first(
@@ -31,7 +31,7 @@ def second_waits_for_first(
             one = first(connection)
             running = start()
             wait_until_blocked(engine, unless=running)
-        return one, running.result(PATIENCE_S)
+        return one, running.result(TIMEOUT_S)
 
 
 def both_at_once(
@@ -40,7 +40,7 @@ def both_at_once(
     """Run `second` from start to commit while `first` has done its work but not committed it."""
     with meanwhile(engine, second) as start, transaction(engine) as connection:
         one = first(connection)
-        return one, start().result(PATIENCE_S)
+        return one, start().result(TIMEOUT_S)
 
 
 @contextmanager
@@ -60,10 +60,10 @@ def wait_until_blocked(
     *,
     unless: Future[Any] | None = None,
     transactions: int = 1,
-    patience_s: float = PATIENCE_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> None:
     """Wait until so many transactions of this database wait for a lock."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     with autocommit(engine) as connection:
         while time.monotonic() < deadline:
             if connection.execute(_BLOCKED).scalar_one() >= transactions:

@@ -11,7 +11,7 @@ _STACK_BYTES = 2**47
 
 
 @contextmanager
-def no_more_threads() -> Iterator[None]:
+def no_new_threads() -> Iterator[None]:
     """Let no thread of this process start, whoever asks for it; those that run go on."""
     before = threading.stack_size(_STACK_BYTES)
     try:
