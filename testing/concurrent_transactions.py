@@ -1,4 +1,4 @@
-"""Two transactions at once, in an order that the test decides and the database proves."""
+"""Concurrent transactions: runs two at once, in an order that the test decides."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def second_waits_for_first(
 ) -> tuple[A, B]:
     """Run `second` in a thread while `first` has done its work but not committed it.
 
-    Commits the first once the second is seen to wait for it in the database. Fails when it
-    never waits: then nothing keeps the two apart.
+    Commits the first once the database shows that the second waits for it. Fails when it never
+    waits: then no lock separates the two.
     """
     with meanwhile(engine, second) as start:
         with transaction(engine) as connection:
@@ -45,7 +45,7 @@ def both_at_once(
 
 @contextmanager
 def meanwhile(engine: Engine, work: Callable[[Connection], B]) -> Iterator[Callable[[], Future[B]]]:
-    """A start button for `work`, which then runs in a transaction and thread of its own."""
+    """Yield a function that starts `work` in a thread and transaction of its own."""
 
     def run() -> B:
         with transaction(engine) as connection:
@@ -62,7 +62,7 @@ def wait_until_blocked(
     transactions: int = 1,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Wait until so many transactions of this database wait for a lock."""
+    """Wait until this many transactions of the database wait for a lock."""
     deadline = time.monotonic() + timeout_s
     with autocommit(engine) as connection:
         while time.monotonic() < deadline:
@@ -71,7 +71,7 @@ def wait_until_blocked(
             if unless is not None and unless.done():
                 raise AssertionError(f"it did not wait: {unless.exception() or unless.result()!r}")
             time.sleep(0.005)
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError("no transaction waits for a lock")
 
 
 _BLOCKED = text("""

@@ -1,4 +1,4 @@
-"""A whole Truepenny whose servers a test may break: database, broker, API, workers and beat."""
+"""Installation: a whole Truepenny for tests, with servers that a test may break."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SETTLE_WITHIN_S = 30.0
 
 @dataclass
 class Installation:
-    """What a test of an outage has at hand. All its transfers are in dollars."""
+    """Database, broker, API, workers and beat, with two clients. All transfers are in USD."""
 
     database: Breakable
     broker: Broker
@@ -46,15 +46,16 @@ class Installation:
     workers: Workers
     owner: Client
     client: Caller
-    """Speaks for `owner` of `source`, which has a million dollars."""
+    """Calls the API as `owner` of `source`, which holds 1,000,000 USD."""
     stranger: Caller
+    """Another client, which owns neither wallet."""
     source: Wallet
     destination: Wallet
     environment: dict[str, str]
     folder: Path
 
     def body(self, amount: str = "1.00", **changes: object) -> dict[str, object]:
-        """The body of a transfer."""
+        """Return the body of a transfer."""
         return {
             "source": str(self.source.id),
             "destination": str(self.destination.id),
@@ -67,7 +68,7 @@ class Installation:
         return str(self.client.get(f"/v1/transfers/{transfer_id}").json().get("state"))
 
     def settles(self, ids: list[str], state: str = "committed") -> None:
-        """Wait until all are in this state, and nothing is buffered any more."""
+        """Wait until all are in this state and the buffer is empty; then audit the ledger."""
         eventually(
             lambda: self.bank.states([uuid.UUID(id) for id in ids]) == {state},
             within_s=SETTLE_WITHIN_S,
@@ -80,7 +81,7 @@ class Installation:
         return intake_buffer(Settings.from_environment(self.environment))
 
     def buffer_directly(self, count: int, *, amount: int = 100) -> list[uuid.UUID]:
-        """Keep requests in the buffer as the API does while the database is away."""
+        """Put requests into the buffer, as the API does while the database is away."""
         requests = [
             Buffered(
                 self.bank.request(self.source, self.destination, amount, client=self.owner),
@@ -92,27 +93,27 @@ class Installation:
         return [each.id for each in requests]
 
     def scanning_worker(self) -> CeleryProcess:
-        """The scanning worker that lives, started if there is none."""
+        """Return the live scanning worker; start one if there is none."""
         for worker in self.workers.started:
             if worker.arguments == SCANS and worker.is_alive:
                 return worker
         return self.workers.ready(SCANS)[0]
 
     def is_away(self) -> bool:
-        """Whether the API has noticed that the database is away."""
+        """Return whether every API process has noticed that the database is away."""
         return self._all_say(503)
 
     def is_back(self) -> bool:
         return self._all_say(200)
 
     def _all_say(self, status: int) -> bool:
-        """Ask over so many new connections that each process of the API takes one."""
+        """Send requests over enough new connections to reach every process of the API."""
         callers = [Caller(self.client.port, self.client.api_key) for _ in range(8)]
         return all(caller.get("/v1/wallets").status_code == status for caller in callers)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """The database is killed, and comes back at the end."""
+        """Kill the database; start it again at the end."""
         self.database.kill()
         try:
             eventually(self.is_away)
@@ -124,7 +125,7 @@ class Installation:
 
     @contextmanager
     def another_api(self, name: str, **environment: str) -> Iterator[Caller]:
-        """A second API beside the first, for the same client."""
+        """Start a second API beside the first, for the same client."""
         log = self.folder / f"{name}.log"
         own = {"DATA_DIR": str(self.folder / name)}
         with serving(log=log, **(self.environment | own | environment)) as port:
@@ -135,7 +136,7 @@ class Installation:
 def running_installation(
     database: Breakable, database_url: str, broker: Broker, cache_url: str, folder: Path
 ) -> Iterator[Installation]:
-    """Start everything on a database that runs and is migrated already."""
+    """Start everything on a database that is running and migrated."""
     own = {
         "DATABASE_URL": database_url,
         "BROKER_URL": broker.url,
@@ -150,13 +151,13 @@ def running_installation(
     ):
         workers.start(BEAT)
         workers.ready(MONEY, SCANS)
-        everything = _people(database, broker, engine, workers, port, own, folder)
+        everything = _with_clients(database, broker, engine, workers, port, own, folder)
         yield everything
         everything.buffer.close()
     engine.dispose()
 
 
-def _people(
+def _with_clients(
     database: Breakable,
     broker: Broker,
     engine: Engine,
@@ -188,5 +189,5 @@ def _caller(engine: Engine, port: int, name: str) -> tuple[Client, Caller]:
     with transaction(engine) as connection:
         client, api_key = create_client(connection, name=name, scope="client", rate_limit="none")
     known = Caller(port, api_key)
-    assert known.get("/v1/wallets").ok  # who was never seen before an outage is unknown in it
+    assert known.get("/v1/wallets").ok  # an outage only serves clients seen before it
     return client, known

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/screenshots of a running `make up`, with what looks like a business.
+"""Screenshots: takes the pictures in docs/screenshots from a running `make up`.
 
 Makes a client of its own each time, with wallets and transfers, through the API as anybody would.
 """

@@ -1,4 +1,4 @@
-"""A process that gets no more threads, as on a machine that is at its limit."""
+"""Thread limit: lets no new thread start, as on a machine that has reached its limit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _STACK_BYTES = 2**47
-"""More than a process can address: every thread that is started meanwhile fails to."""
+"""More than a process can address, so that starting a thread fails."""
 
 
 @contextmanager
 def no_new_threads() -> Iterator[None]:
-    """Let no thread of this process start, whoever asks for it; those that run go on."""
+    """Make every start of a thread in this process fail. Running threads continue."""
     before = threading.stack_size(_STACK_BYTES)
     try:
         yield
