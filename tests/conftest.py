@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings that all tests share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ pytest_plugins = [
     "testing.suite.left_out",
 ]
 
-# On a busy machine a deadline says nothing, and a found example belongs into the code.
+# A deadline fails on a busy machine, and a found example belongs in the code.
 settings.register_profile("truepenny", deadline=None, database=None, print_blob=True)
 settings.load_profile("truepenny")

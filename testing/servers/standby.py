@@ -77,7 +77,7 @@ def make_synchronous(primary: Postgres, standby: Standby) -> None:
     assert standby.folder.exists()
 
 
-def both(primary: Postgres, standby: Standby) -> str:
+def read_write_url(primary: Postgres, standby: Standby) -> str:
     """Return a URL that leads to whichever of the two takes writes."""
     head, _, tail = primary.url.rpartition("@")
     host, _, name = tail.partition("/")

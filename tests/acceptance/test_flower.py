@@ -1,4 +1,4 @@
-"""Flower as an operator meets it: everything to see, nothing to change, and there after trouble."""
+"""Flower for operators: shows everything, changes nothing, and survives outages."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ pytestmark = pytest.mark.acceptance
 USER, PASSWORD = "operator", "open-sesame"
 STEPS = ["money.reserve", "money.deduct", "money.credit", "money.commit"]
 on_redis = pytest.mark.parametrize("broker", ["redis"], indirect=True)
-"""Once is enough, where the broker has no part in it."""
+"""One kind of broker is enough where the broker does not matter."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass
 class FlowerProcess:
-    """One Flower, that a test may end in any way."""
+    """One Flower process, which a test may end in any way."""
 
     environment: dict[str, str]
     port: int
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start Flower, and wait until it answers."""
         with (self.folder / "flower.log").open("ab") as log:
             self.process = subprocess.Popen(
                 launch_command((sys.executable, "-m", "workers.flower.front")),
@@ -90,14 +90,14 @@ class FlowerProcess:
         return list(self.ask("/api/tasks").json().values())
 
     def waiting(self) -> dict[str, int | None]:
-        """The queues by name, and what waits in each."""
+        """Return how many messages wait in each queue, by name."""
         listed = self.ask("/api/queues/length").json().get("active_queues", [])
         return {queue["name"]: queue.get("messages") for queue in listed}
 
 
 @dataclass
 class Scenario:
-    """Flower beside a money worker, and what the worker works with."""
+    """Flower and a money worker, with the broker and ledger of the worker."""
 
     flower: FlowerProcess
     workers: Workers
@@ -106,7 +106,7 @@ class Scenario:
     app: Celery
 
     def transfer(self) -> str:
-        """Settle a transfer. Returns: its batch, as tasks name it."""
+        """Settle a transfer. Returns: its batch, as it is shown in task arguments."""
         source, destination = self.bank.wallet(5_00), self.bank.wallet()
         [id] = self.bank.accept(self.bank.request(source, destination, 1_00))
         chain.kick()
@@ -118,7 +118,7 @@ class Scenario:
         return f"batch={batch}"
 
     def shows(self, batch: str) -> Callable[[], bool]:
-        """Whether all steps of the batch are shown, all done."""
+        """Return a condition: all steps of the batch are shown as successful."""
 
         def look() -> bool:
             shown = {
@@ -129,7 +129,7 @@ class Scenario:
         return look
 
     def shown_transfer(self) -> str:
-        """A transfer that Flower shows; of what happens before it listens it never hears."""
+        """Settle transfers until Flower shows one: it misses events from before it listens."""
         deadline_s = time.monotonic() + 60
         while True:
             shown = self.shows(batch := self.transfer())
@@ -177,8 +177,8 @@ def test_workers_and_the_four_steps_of_a_transfer_are_shown(scenario: Scenario) 
     assert batch in scenario.flower.ask(f"/task/{commit['uuid']}").text
 
 
-def test_queues_are_listed_by_name_whoever_consumes_them(scenario: Scenario) -> None:
-    # Nobody consumes this one here, as nobody would if the database were away.
+def test_queues_are_listed_by_name_with_or_without_a_consumer(scenario: Scenario) -> None:
+    # No worker consumes this queue here, as when the database is away.
     with scenario.app.connection_for_write() as connection:
         scenario.app.amqp.queues[queues.WATCH].bind(connection.channel()).declare()
     before = scenario.flower.waiting()[queues.WATCH] or 0
@@ -203,7 +203,7 @@ def test_it_comes_back_by_itself_after_the_broker_did(scenario: Scenario) -> Non
 
 
 def routes() -> list[str]:
-    """A path for each of Flower's routes, with something in each gap."""
+    """Return a path for each route of Flower, with a value for each parameter."""
     patterns = [each[0] if isinstance(each, tuple) else each.regex.pattern for each in handlers]
     filled = [re.sub(r"\(\.[+*]\)", "name", pattern).strip("^$") for pattern in patterns]
     return [path.replace("/?", "").replace(".*", "/nowhere") for path in filled]
@@ -235,18 +235,18 @@ def test_without_the_password_nothing_is_shown_or_done(scenario: Scenario, auth:
     "header",
     ["Basic", "Basic !", "Basic w6k6w6k=", "Bearer b3BlcmF0b3I6b3Blbi1zZXNhbWU=", "x" * 999],
 )
-def test_what_is_no_password_is_refused_without_a_fuss(scenario: Scenario, header: str) -> None:
+def test_a_malformed_password_is_refused_without_an_error(scenario: Scenario, header: str) -> None:
     url = f"http://{LOOPBACK}:{scenario.flower.port}/tasks"
     answer = requests.get(url, headers={"Authorization": header}, timeout=20)
     assert answer.status_code == 401
 
 
 @on_redis
-def test_what_strangers_send_is_not_gathered_up_before_they_are_refused(scenario: Scenario) -> None:
+def test_an_unauthorised_body_is_not_read_before_it_is_refused(scenario: Scenario) -> None:
     with socket.create_connection((LOOPBACK, scenario.flower.port), timeout=20) as connection:
         head = f"POST /tasks/datatable HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY_BYTES + 1}"
         connection.sendall(f"{head}\r\n\r\n".encode())
-        # Refused by its announcement: whoever waited for the body would answer nothing yet.
+        # Refused by its headers: a server that waited for the body would not answer yet.
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
@@ -283,20 +283,20 @@ def test_no_page_shows_a_secret(scenario: Scenario) -> None:
 
 
 @on_redis
-def test_what_was_seen_survives_a_restart_and_a_kill(scenario: Scenario) -> None:
+def test_known_tasks_survive_a_restart_and_a_kill(scenario: Scenario) -> None:
     batch = scenario.shown_transfer()
     assert scenario.flower.end(signal.SIGTERM) == 0
     scenario.flower.start()
     assert scenario.shows(batch)()
     scenario.flower.end(signal.SIGKILL)
-    # As a kill in the middle of saving leaves it: what was saved before, and half a new one.
+    # What a kill during saving leaves: the file saved before, and half of a new one.
     (scenario.flower.folder / "flower" / "events.tmp").write_bytes(os.urandom(1000))
     scenario.flower.start()
     assert scenario.shows(batch)()
 
 
 @on_redis
-def test_a_file_of_events_that_cannot_be_read_stops_nobody(scenario: Scenario) -> None:
+def test_an_unreadable_file_of_events_does_not_stop_the_start(scenario: Scenario) -> None:
     scenario.flower.end(signal.SIGKILL)
     saved = [file for file in (scenario.flower.folder / "flower").iterdir() if file.is_file()]
     assert saved

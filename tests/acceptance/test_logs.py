@@ -1,4 +1,4 @@
-"""The lines of real processes: each has the ids of what was worked on, and of nothing else."""
+"""Log lines of real processes: each has the ids of its own request or task, and no others."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def of_event(log: Path, event: str) -> list[dict[str, Any]]:
     return [line for line in lines(log) if line["event"] == event]
 
 
-def test_requests_side_by_side_have_each_their_own_ids(running: Running) -> None:
+def test_concurrent_requests_each_have_their_own_ids(running: Running) -> None:
     sent = {f"request-{number}": str(uuid.uuid4()) for number in range(REQUESTS)}
 
     def read(request_id: str) -> int:
@@ -98,7 +98,7 @@ def test_requests_side_by_side_have_each_their_own_ids(running: Running) -> None
     assert str(running.caller.api_key) not in running.api_log.read_text()
 
 
-def test_what_gunicorn_refuses_has_an_id_of_its_own_and_no_other(running: Running) -> None:
+def test_a_request_that_gunicorn_refuses_has_its_own_id(running: Running) -> None:
     answer = running.caller.raw(b"NOT HTTP\r\n\r\n")
     [line] = of_event(running.api_log, "request_refused")
     assert line["request_id"].encode() in answer
@@ -111,7 +111,7 @@ def test_lines_of_gunicorn_have_the_same_shape(running: Running) -> None:
     assert all(list(line) == ["at", "level", "logger", "process", "event"] for line in started)
 
 
-def test_the_lines_of_a_task_have_its_ids_and_those_of_the_next_have_others(
+def test_the_lines_of_each_task_have_the_ids_of_that_task(
     running: Running,
 ) -> None:
     log = running.worker.log

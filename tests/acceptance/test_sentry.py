@@ -1,4 +1,4 @@
-"""Real processes tell a Sentry on loopback what it should hear, and nothing else.
+"""Sentry reports of real processes, received on loopback: the allowed data and nothing else.
 
 One stack for all tests, each of which adds to what was received; the last two look at all of
 it, and then take Sentry away.
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.acceptance
 
 LINKS = ("money.reserve", "money.deduct", "money.credit", "money.commit")
 STOPS_WITHIN_S = 20.0
-"""Much more than the two seconds that are waited for Sentry, for a machine that is busy."""
+"""Much more than the two seconds that a process waits for Sentry, for a busy machine."""
 
 EMAIL = "alice.miller@mail.example.com"
 PERSON = "Alice Wonderland-Miller"
@@ -57,7 +57,7 @@ SECRETS = (
 
 @dataclass
 class Watched:
-    """A running Truepenny that tells `sentry`."""
+    """A running Truepenny that reports to `sentry`."""
 
     sentry: Ingest
     bank: Bank
@@ -69,7 +69,7 @@ class Watched:
     destination: str
 
     def submit(self) -> Any:
-        """Send a transfer that is full of what nobody else may hear, and wait for its end."""
+        """Submit a transfer full of confidential data, and wait until it ends."""
         body = {
             "source": self.source,
             "destination": self.destination,
@@ -93,7 +93,7 @@ class Watched:
 
     @contextmanager
     def column_renamed(self, table: str, column: str) -> Iterator[None]:
-        """A database of another version: what uses the column fails, as nobody's data's fault."""
+        """Rename a column, as in a database of another version: its users fail for any data."""
         self.run(f"ALTER TABLE {table} RENAME {column} TO renamed")
         try:
             yield
@@ -102,7 +102,7 @@ class Watched:
 
     @contextmanager
     def poisoned(self) -> Iterator[None]:
-        """A database that refuses to credit, with a text that tells everything."""
+        """Make the database refuse every credit, with an error text full of confidential data."""
         self.run(f"""
             CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION '{PERSON} ({EMAIL}): % of {REFERENCE}', NEW; END $$;
@@ -167,7 +167,7 @@ def _watched(sentry: Ingest, bank: Bank, workers: Workers, port: int, log: Path)
 
 
 def process_at(port: int) -> psutil.Process:
-    """The process of ours that serves this port."""
+    """Return our process that serves this port."""
     for child in psutil.Process().children():
         if any(it.laddr.port == port for it in child.net_connections("tcp")):
             return child
@@ -196,7 +196,7 @@ def test_one_trace_goes_from_the_request_through_every_link(watched: Watched) ->
     assert float(sampling) == 1
 
 
-def test_a_trace_that_a_client_claims_to_be_in_is_not_believed(watched: Watched) -> None:
+def test_a_trace_header_from_a_client_is_ignored(watched: Watched) -> None:
     claimed = "c" * 32
     answer = watched.caller.get("/v1/prices", **{"sentry-trace": f"{claimed}-{'d' * 16}-1"})
     assert answer.ok
@@ -204,7 +204,7 @@ def test_a_trace_that_a_client_claims_to_be_in_is_not_believed(watched: Watched)
     assert found["contexts"]["trace"]["trace_id"] != claimed
 
 
-def test_a_bug_in_the_api_is_told_with_its_request_id(watched: Watched) -> None:
+def test_a_bug_in_the_api_is_reported_with_its_request_id(watched: Watched) -> None:
     with watched.column_renamed("wallets", "metadata"):
         answer = watched.caller.get("/v1/wallets?limit=7")
     assert answer.status_code == 500
@@ -219,7 +219,7 @@ def test_a_bug_in_the_api_is_told_with_its_request_id(watched: Watched) -> None:
     assert (event["environment"], event["release"]) == ("tests", "truepenny@test")
 
 
-def test_a_bug_in_a_worker_is_told_with_its_batch(watched: Watched) -> None:
+def test_a_bug_in_a_worker_is_reported_with_its_batch(watched: Watched) -> None:
     with watched.poisoned():
         answer = watched.submit()
     assert answer.json()["code"] == "rolled_back"
@@ -229,7 +229,7 @@ def test_a_bug_in_a_worker_is_told_with_its_batch(watched: Watched) -> None:
     uuid.UUID(event["tags"]["batch_id"])
     assert event["tags"]["sqlstate"] == "P0001"
     assert event["exception"]["values"][-1]["type"] == "Poisoned"
-    # The trace leads from the error to the request that it hit, and to the rollback.
+    # The trace connects the error with the request it affected, and with the rollback.
     trace_id = event["contexts"]["trace"]["trace_id"]
     for name in ("POST /v1/transfers", "money.rollback"):
         watched.transaction(name, trace_id=trace_id)
@@ -257,7 +257,7 @@ def test_beats_work_checks_in_once_a_minute_and_says_when_it_fails(watched: Watc
     assert max(told.values()) <= 4, "although they run every second"
 
 
-def test_what_is_driven_on_by_the_scan_is_a_trace_of_its_own(watched: Watched) -> None:
+def test_a_chain_started_by_the_recovery_scan_has_its_own_trace(watched: Watched) -> None:
     bank = watched.bank
     batch = bank.reach("reserved", bank.request(bank.wallet(100), bank.wallet(), 1))
     begun = watched.sentry.find("transaction", lambda it: it["transaction"] == "redrive")
@@ -304,7 +304,7 @@ def test_an_error_of_a_page_is_one_issue_for_each_bug(watched: Watched) -> None:
     ]
 
 
-def test_one_trouble_that_repeats_is_told_a_few_times(watched: Watched) -> None:
+def test_a_repeated_error_is_reported_a_few_times(watched: Watched) -> None:
     before = len(watched.sentry.of_kind("event"))
     with watched.column_renamed("wallets", "metadata"):
         for _ in range(20):
@@ -314,7 +314,7 @@ def test_one_trouble_that_repeats_is_told_a_few_times(watched: Watched) -> None:
     assert len(watched.sentry.of_kind("event")) - before <= 10
 
 
-def test_nothing_was_told_that_nobody_may_hear(watched: Watched) -> None:
+def test_no_confidential_data_was_reported(watched: Watched) -> None:
     told = watched.sentry.everything.decode()
     assert len(watched.sentry.of_kind("transaction")) > 10
     assert {item.kind for item in watched.sentry.items} >= {"event", "transaction", "check_in"}
@@ -326,7 +326,7 @@ def test_nothing_was_told_that_nobody_may_hear(watched: Watched) -> None:
     assert [each for each in secrets if str(each) in headers and each != LOOPBACK] == []
 
 
-def test_a_sentry_that_is_broken_is_one_event_of_the_log_and_told_again_when_it_is_well(
+def test_a_broken_sentry_is_logged_once_and_used_again_when_it_works(
     watched: Watched,
 ) -> None:
     watched.sentry.behaviour = "broken"
@@ -341,7 +341,7 @@ def test_a_sentry_that_is_broken_is_one_event_of_the_log_and_told_again_when_it_
     assert says_so(watched.api_log)
 
 
-def test_a_sentry_that_never_answers_holds_up_nothing_and_no_end(watched: Watched) -> None:
+def test_a_sentry_that_never_answers_delays_no_request_and_no_shutdown(watched: Watched) -> None:
     watched.sentry.behaviour = "silent"
     with watched.poisoned():
         assert watched.submit().json()["code"] == "rolled_back"
@@ -357,7 +357,7 @@ def test_a_sentry_that_never_answers_holds_up_nothing_and_no_end(watched: Watche
 
 
 def says_so(log: Path) -> bool:
-    """Whether the log says that Sentry is away; it never says so often."""
+    """Return whether the log says that Sentry is away; checks that it does so rarely."""
     times = log.read_text().count("sentry_not_told")
     assert times < 10
     return times > 0

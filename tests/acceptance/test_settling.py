@@ -1,4 +1,4 @@
-"""The whole engine over HTTP: gunicorn, Celery workers, beat, a broker and a database."""
+"""Settlement end to end over HTTP: gunicorn, Celery workers, beat, broker and database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTLE_WITHIN_S = 60.0
 
 @dataclass
 class Truepenny:
-    """A running Truepenny with nothing else in it."""
+    """A running Truepenny with an empty ledger."""
 
     caller: Caller
     bank: Bank
@@ -91,7 +91,7 @@ def test_a_transfer_settles_while_its_client_waits(truepenny: Truepenny) -> None
     assert truepenny.balance(destination) == "12.50"
 
 
-def test_what_does_not_fit_at_reserve_is_refused_and_stays_refused(truepenny: Truepenny) -> None:
+def test_a_transfer_without_funds_at_reserve_is_rejected_for_good(truepenny: Truepenny) -> None:
     source, destination = truepenny.wallet(10_00), truepenny.wallet()
     batch = {
         "transfers": [
@@ -165,7 +165,7 @@ def test_a_worker_killed_again_and_again_under_load_loses_nothing(truepenny: Tru
             answer = own.submit(
                 truepenny.transfer(source, destination, f"{choice.randint(1, 300)}.00")
             )
-            # Refused for want of funds at the door, or taken and then to be settled.
+            # Rejected at once for lack of funds, or accepted and settled later.
             assert answer.status_code in {202, 400}, answer.text
             ids.append(answer.json().get("id") or answer.json()["transfer_id"])
         return ids
@@ -185,8 +185,10 @@ def test_a_worker_killed_again_and_again_under_load_loses_nothing(truepenny: Tru
     assert len(set(accepted)) == 400
 
 
-def test_a_spoilt_balance_is_found_and_mended_at_an_admins_word(truepenny: Truepenny) -> None:
-    """The last test here: a spoilt balance is not what the others expect."""
+def test_a_corrupted_balance_is_found_and_rebuilt_by_a_run_of_an_admin(
+    truepenny: Truepenny,
+) -> None:
+    """This test comes last, because the others do not expect a corrupted balance."""
     bank = truepenny.bank
     with transaction(bank.engine) as connection:
         _, key = create_client(connection, name="operator", scope="admin", rate_limit="none")

@@ -1,4 +1,4 @@
-"""One database per module and each kind of broker in turn, with a scanning worker and beat."""
+"""Fixtures of chaos tests: a database per module and kind of broker, a scan worker, beat."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def workers(
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Workers]:
-    """Beat and the scanning worker run; each test starts the money workers it wants."""
+    """Start beat and the scanning worker; each test starts the money workers it needs."""
     folder: Path = tmp_path_factory.mktemp("workers")
     with workers_on(module_database_url, broker.url, cache_url, folder) as started:
         started.start(BEAT)
@@ -46,7 +46,7 @@ def workers(
 
 @pytest.fixture(scope="module")
 def scenario(chaos_engine: Engine, chaos_bank: Bank, broker: Broker, workers: Workers) -> Scenario:
-    # The application as a publisher in this process sees it.
+    # The Celery application for publishing from this process.
     app = make_celery(Settings.from_environment(workers.environment))
     chaos_bank.external["USD"] = chaos_bank.wallet(kind="external", owner=chaos_bank.admin)
     return Scenario(chaos_engine, chaos_bank, broker, workers, app)
@@ -54,7 +54,7 @@ def scenario(chaos_engine: Engine, chaos_bank: Bank, broker: Broker, workers: Wo
 
 @pytest.fixture(autouse=True)
 def nothing_left_over(scenario: Scenario) -> None:
-    """What an earlier test left under way would walk into this one's gate."""
+    """Settle what an earlier test left unfinished: it would stop at this test's gate."""
     if scenario.bank.unfinished():
         scenario.worker()
         eventually(lambda: not scenario.bank.unfinished(), within_s=30)

@@ -1,4 +1,4 @@
-"""A broker that is slow or has nobody who listens: nothing piles up, nothing gives up."""
+"""Broker without answers or consumers: no messages pile up, and work continues afterwards."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.chaos.scenario import Scenario
 from workers.celery_app import BROKER_TIMEOUT_S
 
 
-def test_scans_without_a_money_worker_pile_up_nothing(scenario: Scenario) -> None:
+def test_scans_without_a_money_worker_pile_up_no_messages(scenario: Scenario) -> None:
     scenario.no_worker()
     batch = new_id()
     ids = scenario.accept(20)
     scenario.bank.step("reserve", batch)
     ids += scenario.accept(3)
     eventually(lambda: scenario.broker.waiting(queues.RESERVE) == 1)
-    # Each re-drive is one scan that found the batch stuck: it would have kicked, too.
+    # Each re-drive is a scan that found the batch stuck, so it had a reason to kick too.
     eventually(lambda: scenario.bank.timeline(ids[0]).count("redriven") >= 4)
     assert scenario.broker.waiting(queues.RESERVE) == 1
     assert scenario.broker.waiting(queues.ADVANCE) <= MAX_WAITING
@@ -34,11 +34,11 @@ def test_a_kick_that_failed_is_made_again(scenario: Scenario) -> None:
     scenario.broker.purge(queues.RESERVE)
     with scenario.broker.process.frozen():
         kicker.kick()
-        time.sleep(BROKER_TIMEOUT_S + 1.0)  # longer than our patience
+        time.sleep(BROKER_TIMEOUT_S + 1.0)  # longer than our time-out
     eventually(lambda: scenario.broker.waiting(queues.RESERVE) == 1, within_s=30)
 
 
-def test_beat_lives_through_a_broker_that_does_not_answer(scenario: Scenario) -> None:
+def test_beat_survives_a_broker_that_does_not_answer(scenario: Scenario) -> None:
     beat = next(each for each in scenario.workers.started if each.is_beat)
     scenario.worker()
     with scenario.broker.process.frozen():

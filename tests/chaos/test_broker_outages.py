@@ -1,7 +1,7 @@
-"""Either broker killed, hung, flapping, emptied and full, under a load that comes over HTTP.
+"""Broker outages under HTTP load: either kind is killed, hung, flapping, emptied or full.
 
-Accepting goes on throughout, whatever was accepted is committed soon after, no process ends,
-and none fills its log.
+The API keeps accepting, all accepted transfers commit soon after, no process ends, and none
+floods its log.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tests.chaos.scenario import Scenario
 pytestmark = pytest.mark.chaos
 
 LINES_PER_S = 5
-"""What a process may log while the broker is away, ..."""
+"""How much a process may log while the broker is away, ..."""
 LINES_AT_ONCE = 60
-"""... and at the beginning and the end: a stack or two for what was under way."""
+"""... and at the beginning and the end: a few tracebacks of interrupted work."""
 
 
 @dataclass
 class Api:
-    """A gunicorn in front of the scenario, and two wallets to move money between."""
+    """An API on the scenario, and a transfer between two wallets."""
 
     caller: Caller
     transfer: dict[str, Any]
@@ -54,7 +54,7 @@ def api(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @contextmanager
 def outage_of(scenario: Scenario, api: Api) -> Iterator[Load]:
-    """Load before, during and after; then everything accepted must be committed."""
+    """Run load before, during and after the block; then all accepted transfers must commit."""
     before = {each.log: len(each.log.read_text().splitlines()) for each in scenario.workers.started}
     started_s = time.monotonic()
     with load_on(api.caller, api.transfer) as load:

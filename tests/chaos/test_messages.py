@@ -1,4 +1,4 @@
-"""Messages that are lost, doubled, late or out of order, and errors of a single transfer."""
+"""Message faults: lost, duplicated, late or out of order; and errors of a single transfer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_messages_in_the_wrong_order_do_no_harm(scenario: Scenario) -> None:
     scenario.settles(ids)
 
 
-def test_a_lost_kick_is_made_up_for(scenario: Scenario) -> None:
+def test_a_lost_kick_is_replaced_by_a_scan(scenario: Scenario) -> None:
     scenario.no_worker()
     ids = scenario.submit()
     assert scenario.broker.purge(queues.RESERVE) == 1
@@ -83,7 +83,7 @@ def test_rollback_of_a_healthy_batch_changes_nothing(scenario: Scenario) -> None
         scenario.settles(ids)
 
 
-def test_a_destination_frozen_under_way_gives_the_source_its_money_back(scenario: Scenario) -> None:
+def test_a_destination_frozen_under_way_refunds_the_source(scenario: Scenario) -> None:
     scenario.worker()
     bank = scenario.bank
     source, destination = bank.wallet(), bank.wallet()
@@ -127,7 +127,7 @@ def _fund(scenario: Scenario, wallet: wallets.Wallet, amount: int) -> list[UUID]
 
 @contextmanager
 def _poison(scenario: Scenario, *, amount: int) -> Iterator[None]:
-    """A real database error for every credit of this amount, which is nobody's plan."""
+    """Make every credit of this amount fail with a real, unexpected database error."""
     with scenario.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for statement in (
             """CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS

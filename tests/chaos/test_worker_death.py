@@ -1,4 +1,4 @@
-"""SIGKILL for a whole worker at every boundary of every step: nothing lost, nothing doubled."""
+"""Worker death: SIGKILL at each boundary of each step loses and doubles nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_killed_while_the_commit_goes_through_its_answer_is_not_missed(
         ids = scenario.submit()
         eventually(gate.waiting)
         worker.kill_group()
-        gate.open()  # the server goes on with the commit, for a client that is dead
+        gate.open()  # the server completes the commit although its client is dead
         eventually(lambda: scenario.all_in(ids, REACHED[step]))
     scenario.workers.ready(MONEY)
     scenario.settles(ids)
@@ -54,7 +54,7 @@ def test_killed_between_commit_and_publish_the_chain_goes_on(
     with gate_before_commit_of(scenario.engine, step) as gate:
         ids = scenario.submit()
         eventually(gate.waiting)
-        with scenario.broker.process.frozen():  # so nothing can be published after the commit
+        with scenario.broker.process.frozen():  # so that nothing can be published after the commit
             gate.open()
             eventually(lambda: scenario.all_in(ids, REACHED[step]))
             worker.kill_group()
@@ -70,8 +70,8 @@ def test_killed_between_publish_and_acknowledge_the_step_is_not_doubled(
     with gate_before_commit_of(scenario.engine, step) as gate:
         ids = scenario.submit()
         eventually(gate.waiting)
-        # Children publish, their parent acknowledges: with the parent stopped, only the first
-        # of the two happens.
+        # Children publish and their parent acknowledges: with the parent stopped, only the
+        # publish happens.
         with stopped(worker.pid):
             gate.open()
             eventually(lambda: scenario.all_in(ids, REACHED[step]))

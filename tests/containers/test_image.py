@@ -1,4 +1,4 @@
-"""What the Dockerfile and its context promise."""
+"""Container image: rules that the Dockerfile and its build context keep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
 
 
-def test_the_image_runs_as_nobody_special() -> None:
+def test_the_image_runs_as_an_unprivileged_user() -> None:
     users = re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE)
     assert users == [f"{SERVERS_ID}:{SERVERS_ID}"]
 
@@ -31,7 +31,7 @@ def test_what_is_installed_is_pinned_and_hashed() -> None:
     assert "apt-get" not in DOCKERFILE
 
 
-def test_the_final_stage_installs_nothing_and_knows_no_secret() -> None:
+def test_the_final_stage_installs_nothing_and_has_no_secret() -> None:
     assert "pip" not in FINAL
     assert not re.search(r"PASSWORD|SECRET|_KEY|_URL|TOKEN", DOCKERFILE)
     assert "STOPSIGNAL SIGTERM" in FINAL
@@ -43,7 +43,7 @@ def test_the_image_starts_a_role() -> None:
 
 
 def test_nothing_but_the_application_goes_into_the_image() -> None:
-    """All that imports one another, and what the migrations read; no data and no history."""
+    """The packages that import one another, and the migrations; no data and no history."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"

@@ -1,4 +1,4 @@
-"""A installation per module and kind of broker, on a PostgreSQL of its own that its tests break."""
+"""Fixtures of outage tests: an installation per module and broker, on its own PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from testing.servers.shared import migrate
 
 @pytest.fixture(scope="module")
 def own_servers() -> Iterator[tuple[Servers, Path]]:
-    """Servers with ports and data of their own, and the folder that they are in."""
+    """Return servers with their own ports and data, and the folder of that data."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-outages-"))
-    folder.chmod(0o711)  # the servers' account passes through
+    folder.chmod(0o711)  # the servers' account must be able to enter
     yield Servers(find_home(folder, say=print), KeptValues(folder / "secrets")), folder
     shutil.rmtree(folder)
 

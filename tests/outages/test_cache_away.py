@@ -1,4 +1,4 @@
-"""The cache is killed, stands still or is full: money moves on as if nothing had happened."""
+"""Cache outages: transfers settle normally while the cache is killed, frozen or full."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.chaos
 
 @dataclass
 class Scenario:
-    """A installation, and the cache that is its own."""
+    """An installation, and the cache that only it uses."""
 
     installation: Installation
     cache: Breakable
@@ -54,7 +54,7 @@ def killed(cache: Breakable) -> Iterator[None]:
 
 @contextmanager
 def full(cache: Breakable) -> Iterator[None]:
-    """Filled to the brim, and not allowed to throw anything away: the worst that can be set."""
+    """Fill the cache completely and forbid it to evict: the worst possible configuration."""
     with redis.Redis.from_url(cache.url) as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "3mb")

@@ -1,4 +1,4 @@
-"""The database is killed or stands still: transfers are taken in all the same, and none is lost."""
+"""Database outages: transfers are still accepted, and none is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.chaos
 
 
 def buffered(installation: Installation, count: int, amount: str = "1.00") -> list[str]:
-    """Submit transfers, which must all be buffered. Returns: their ids."""
+    """Submit transfers that must all be buffered. Returns: their ids."""
     ids = []
     for _ in range(count):
         answer = installation.client.submit(installation.body(amount))
@@ -78,17 +78,17 @@ def test_what_needs_the_database_says_so_at_once(installation: Installation) -> 
             answer = installation.client.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
             assert int(answer.headers["Retry-After"]) > 0
-        # Who may see it beside its client depends on its wallets, which nobody can look up.
+        # Whether another client may see it depends on its wallets, which cannot be read now.
         assert installation.stranger.get(f"/v1/transfers/{id}").status_code == 503
         unknown = installation.client.get(f"/v1/transfers/{uuid.uuid4()}")
         assert unknown.status_code == 503
-    # The other process of the API may notice a moment later that the database is back.
+    # The other API process may notice a moment later that the database is back.
     eventually(lambda: installation.stranger.get(f"/v1/transfers/{id}").status_code == 404)
     installation.settles([id])
 
 
 def admin_of(installation: Installation) -> Caller:
-    """An admin whom the API has seen before the outage."""
+    """Make an admin that the API has seen before the outage."""
     with transaction(installation.engine) as connection:
         _, key = create_client(connection, name="operator", scope="admin", rate_limit="none")
     operator = Caller(installation.client.port, key)
@@ -96,11 +96,11 @@ def admin_of(installation: Installation) -> Caller:
     return operator
 
 
-def test_whoever_is_not_known_yet_is_not_turned_away_as_a_stranger(
+def test_an_unknown_client_gets_503_during_an_outage_not_401(
     installation: Installation,
 ) -> None:
     with installation.outage(), installation.another_api("started-in-an-outage") as api:
-        # Known to the API that went on, and from the cache to the one that starts now.
+        # The running API knows the client; the one that starts now reads it from the cache.
         [id] = buffered(installation, 1)
         answer = api.submit(installation.body())
         assert answer.status_code == 202, answer.text
@@ -235,26 +235,29 @@ def test_a_drain_that_dies_in_its_commit_is_repeated(
 def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(
     installation: Installation,
 ) -> None:
-    lost = (OperationalError, psycopg2.OperationalError)  # the gate's own connections break, too
+    lost = (
+        OperationalError,
+        psycopg2.OperationalError,
+    )  # the connections of the gate break as well
     with suppress(*lost), gate_before_commit_of(installation.engine, "accept") as gate:
         ids = installation.buffer_directly(20)
         eventually(gate.waiting)
         installation.database.kill()
     installation.database.start()
     installation.engine.dispose()
-    with transaction(installation.engine) as connection:  # which the gate could not do any more
+    with transaction(installation.engine) as connection:  # the gate could not do this itself
         connection.execute(text("DROP TRIGGER test_gate ON transfers"))
     installation.settles([str(id) for id in ids])
 
 
 def test_what_cannot_be_replayed_holds_up_nobody(installation: Installation) -> None:
-    """One that the database refuses for a reason that nobody foresaw, and one from the future."""
+    """One entry fails with an unforeseen database error, one has a newer format."""
     with refusing_amount(installation.engine, 66_600):
         [poisoned] = installation.buffer_directly(1, amount=66_600)
         ids = installation.buffer_directly(30)
         installation.settles([str(id) for id in ids])
         installation.settles([str(poisoned)], "rejected")
-    # The API may not have noticed yet that the database of the test before is back.
+    # The API may not have noticed yet that the database is back after the previous test.
     address = f"/v1/transfers/{poisoned}"
     eventually(lambda: installation.client.get(address).status_code == HTTPStatus.OK)
     assert installation.client.get(address).json()["failure"]["code"] == "refused"
@@ -262,7 +265,7 @@ def test_what_cannot_be_replayed_holds_up_nobody(installation: Installation) -> 
 
 @contextmanager
 def refusing_amount(engine: Engine, amount: int) -> Iterator[None]:
-    """A real database error for every transfer of this amount."""
+    """Make every insert of a transfer of this amount fail with a real database error."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         change = f"ADD CONSTRAINT test_refusal CHECK (amount <> {amount})"
         connection.execute(text(f"ALTER TABLE transfers {change}"))

@@ -1,4 +1,4 @@
-"""The metrics of a whole Truepenny: right over all its processes, whoever dies."""
+"""Metrics of a whole installation: correct over all processes, even when some die."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def watched(
 
 
 def scrape(installation: Installation, accept: str = "") -> str:
-    """What a process of the API prints; within the time."""
+    """Return the metrics from one API process; checks that they come in time."""
     begun_s = time.monotonic()
     answer = Caller(installation.client.port).get("/metrics", Accept=accept)
     assert answer.status_code == 200, answer.text
@@ -67,7 +67,7 @@ def scrape(installation: Installation, accept: str = "") -> str:
 
 
 def numbers(installation: Installation) -> dict[str, float]:
-    """Every sample, by its name and labels as they are printed."""
+    """Return every sample, by its name and labels as printed."""
     lines = [line for line in scrape(installation).splitlines() if not line.startswith("#")]
     return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines)}
 
@@ -77,12 +77,12 @@ def number(installation: Installation, sample: str) -> float:
 
 
 def counts_up_to(installation: Installation, sample: str, expected: float) -> None:
-    """Wait until this is the number, whichever process is asked."""
+    """Wait until every process answers with this number."""
     eventually(lambda: {number(installation, sample) for _ in range(6)} == {expected})
 
 
 def ask_for_a_wallet(installation: Installation, times: int) -> None:
-    """Side by side, each over a connection of its own: every process takes some."""
+    """Ask in parallel, each over its own connection, so that every process gets some."""
 
     def ask(_: int) -> None:
         caller = Caller(installation.client.port, installation.client.api_key)
@@ -137,11 +137,11 @@ def test_transfers_are_counted_over_all_workers_and_none_is_lost_with_one(
         child.kill()
     watched.settles([watched.client.submit(watched.body()).json()["id"] for _ in range(20)])
     counts_up_to(watched, SETTLED, settled + 40)
-    # A child that dies between its commit and the count of it takes the count with it.
+    # A child that dies between its commit and counting it loses that count.
     assert committed + 20 <= number(watched, COMMITTED) <= committed + 40
 
 
-def test_what_strangers_make_up_becomes_no_series(watched: Installation) -> None:
+def test_values_invented_by_clients_become_no_series(watched: Installation) -> None:
     def series() -> set[str]:
         counted = ("truepenny_http_request_seconds_sum", "truepenny_problems_total")
         return {name for name in numbers(watched) if name.startswith(counted)}
@@ -219,7 +219,7 @@ def admin(watched: Installation) -> Caller:
 
 
 def overview(admin: Caller) -> dict[str, Any]:
-    """The overview for operators; within the time."""
+    """Return the operations overview; checks that it comes in time."""
     begun_s = time.monotonic()
     answer = admin.get("/v1/ops/overview")
     assert answer.status_code == 200, answer.text

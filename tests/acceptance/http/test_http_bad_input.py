@@ -1,4 +1,4 @@
-"""Bad input: each gets its code and changes nothing."""
+"""Bad input over HTTP: each kind gets its error code and changes nothing."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ SMUGGLED = [
 
 
 @pytest.mark.parametrize("member", SMUGGLED)
-def test_what_cannot_be_stored_or_read_in_two_ways_is_refused(
+def test_text_that_cannot_be_stored_or_is_ambiguous_is_refused(
     client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, member: str
 ) -> None:
     body = json.dumps(wallet_pair.transfer())[:-1] + f", {member}}}"
@@ -206,7 +206,7 @@ def test_another_asset_than_the_wallets_is_refused(
     assert_problem(answer, 422, "asset_mismatch")
 
 
-def test_a_key_used_for_another_body_is_refused(
+def test_a_key_with_a_different_body_is_refused(
     client: Caller, wallet_pair: WalletPair, unchanged: Unchanged
 ) -> None:
     key = str(uuid.uuid4())
@@ -368,7 +368,7 @@ def test_an_unusable_client_is_refused(
 
 
 @pytest.mark.parametrize("action", ["capture", "void", "refund"])
-def test_what_is_not_available_yet_says_so(
+def test_a_feature_that_is_not_available_yet_says_so(
     client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, action: str
 ) -> None:
     transfer = client.submit(wallet_pair.transfer()).json()

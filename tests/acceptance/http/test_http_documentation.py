@@ -1,4 +1,4 @@
-"""The documentation over HTTP: served from here, and true."""
+"""Documentation over HTTP: served without outside files, and true to the real answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.acceptance.conftest import WalletPair
 pytestmark = pytest.mark.acceptance
 
 
-def test_the_page_needs_nothing_from_elsewhere(client: Caller) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client: Caller) -> None:
     nobody = Caller(client.port)
     page = nobody.get("/docs")
     assert page.status_code == 200

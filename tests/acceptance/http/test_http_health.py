@@ -1,4 +1,4 @@
-"""Health over HTTP: right, and quick, whatever is broken or hangs."""
+"""Health over HTTP: correct and fast, whichever server is broken or hangs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from testing.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
 
-# What is promised is one second; the rest is for a machine that is busy with other tests.
+# The promise is one second; the rest is for a machine that is busy with other tests.
 WITHIN_S = 1.5
 PROGRAMS = ("money@test", "scans@test", "beat@test")
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """An API with three servers that nobody else uses."""
+    """An API with three servers that only these tests use."""
 
     database: Breakable
     broker: Breakable
@@ -142,7 +142,7 @@ def test_a_broker_that_was_killed_is_degraded_while_the_database_stores(scenario
     assert scenario.ready() == (200, "the database answers")
 
 
-def test_neither_to_store_nor_to_buffer_is_down(scenario: Scenario) -> None:
+def test_it_is_down_when_it_can_neither_store_nor_buffer(scenario: Scenario) -> None:
     scenario.database.kill()
     scenario.broker.kill()
     status, verdict, components = scenario.health()
@@ -155,7 +155,9 @@ def test_neither_to_store_nor_to_buffer_is_down(scenario: Scenario) -> None:
     assert scenario.caller.get("/health/live").status_code == 200
 
 
-def test_all_servers_frozen_at_once_delay_nobody_and_pile_up_nothing(scenario: Scenario) -> None:
+def test_all_servers_frozen_at_once_delay_nobody_and_pile_up_nothing(
+    scenario: Scenario,
+) -> None:
     eventually(scenario.is_well)
     for server in (scenario.database, scenario.broker, scenario.cache):
         server.freeze()
@@ -172,7 +174,7 @@ def test_all_servers_frozen_at_once_delay_nobody_and_pile_up_nothing(scenario: S
     assert scenario.threads() <= threads + 20
 
 
-def test_a_frozen_database_is_given_up_and_found_again(scenario: Scenario) -> None:
+def test_a_frozen_database_is_down_and_then_up_again(scenario: Scenario) -> None:
     eventually(scenario.is_well)
     scenario.database.freeze()
     for _ in range(3):
@@ -185,7 +187,7 @@ def test_a_frozen_database_is_given_up_and_found_again(scenario: Scenario) -> No
     eventually(lambda: scenario.ready() == (200, "the database answers"))
 
 
-def test_a_program_without_a_heartbeat_is_named(scenario: Scenario) -> None:
+def test_health_names_a_program_without_a_heartbeat(scenario: Scenario) -> None:
     eventually(scenario.is_well)
     scenario.own_cache().zincrby("truepenny:heartbeats", -20, "money@test")
     status, verdict, components = scenario.health()
@@ -261,7 +263,7 @@ def empty(server: Breakable) -> None:
 
 
 def test_a_check_of_a_frozen_database_ends_by_itself(scenario: Scenario) -> None:
-    """Or its one thread would hang for ever, where another host has taken over meanwhile."""
+    """Otherwise its one thread would hang although another host may have taken over."""
     engine = build_engine(
         scenario.database.url,
         application_name="test",

@@ -1,4 +1,4 @@
-"""The overview for operators, over HTTP."""
+"""Operations overview over HTTP: access, shape and content."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_it_counts_every_transfer_in_its_state(
     assert overview(admin)["transfers"]["settled_last_minute"] >= 1
 
 
-def test_it_tells_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> None:
+def test_it_shows_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> None:
     JobRuns(cache_url).tell("recovery", ok=False, result="interrupted")
 
     def recovery() -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_it_tells_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> No
     assert recovery()["at"] <= overview(admin)["at"]
 
 
-def test_it_tells_what_waits(admin: Caller) -> None:
+def test_it_shows_what_is_waiting(admin: Caller) -> None:
     waiting = {queue["name"]: queue["waiting"] for queue in overview(admin)["queues"]}
     assert set(waiting) == {"money.advance", "money.reserve", "scans", "watch", "intake"}
     assert all(count >= 0 for count in waiting.values())

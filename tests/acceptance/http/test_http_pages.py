@@ -1,4 +1,4 @@
-"""The pages and their assets over HTTP: whole, typed, kept as long as they may be, and alone."""
+"""Pages and assets over HTTP: complete, typed, cached correctly, without other hosts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFERENCE = re.compile(r'(?:href|src)="(/assets/[^"]+)"')
 
 @pytest.fixture(scope="module")
 def visitor(api_port: int) -> Caller:
-    """Somebody without a key."""
+    """A caller without a key."""
     return Caller(api_port)
 
 
@@ -27,7 +27,7 @@ def _version(visitor: Caller) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_runs_what_comes_from_here_alone(visitor: Caller, page: str) -> None:
+def test_a_page_runs_scripts_of_this_host_alone(visitor: Caller, page: str) -> None:
     response = visitor.get(page)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -47,7 +47,7 @@ def test_a_page_runs_what_comes_from_here_alone(visitor: Caller, page: str) -> N
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_all_that_a_page_names_is_there_with_its_type(visitor: Caller, page: str) -> None:
+def test_every_file_that_a_page_names_exists_with_its_type(visitor: Caller, page: str) -> None:
     names = REFERENCE.findall(visitor.get(page).text)
     assert len(names) > 20
     for name in names:
@@ -73,7 +73,7 @@ def test_every_module_imports_what_exists(visitor: Caller) -> None:
             assert target in modules, f"{address} imports {imported}"
 
 
-def test_assets_are_kept_for_ever_and_pages_are_asked_for(visitor: Caller) -> None:
+def test_assets_are_cached_without_end_and_pages_are_revalidated(visitor: Caller) -> None:
     page = visitor.get("/")
     assert page.headers["Cache-Control"] == "no-cache"
     again = visitor.get("/", **{"If-None-Match": page.headers["ETag"]})
@@ -108,9 +108,9 @@ def test_head_answers_without_a_body(visitor: Caller) -> None:
         "/assets/{version}//etc/passwd",
     ],
 )
-def test_nothing_else_is_there(visitor: Caller, path: str) -> None:
+def test_other_paths_are_not_found(visitor: Caller, path: str) -> None:
     target = path.format(version=_version(visitor))
-    # Raw, because a client of HTTP would tidy the path.
+    # Raw, because an HTTP client would normalise the path.
     head, _, body = visitor.raw(
         f"GET {target} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode()
     ).partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Problems over HTTP that any address can answer, and what every answer carries."""
+"""Problems over HTTP that every route can answer, and headers of every answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ pytestmark = pytest.mark.acceptance
         "wrong",
     ],
 )
-def test_without_a_valid_key_nothing_is_told(client: Caller, authorization: str | None) -> None:
+def test_without_a_valid_key_every_route_answers_401(
+    client: Caller, authorization: str | None
+) -> None:
     nobody = Caller(client.port)
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
     for path in ("/v1/wallets", f"/v1/wallets/{uuid.uuid4()}", "/v1/nowhere"):
@@ -68,7 +70,7 @@ def test_the_scheme_of_a_key_is_read_in_any_case(client: Caller) -> None:
         "/docs/../wsgi.py",
     ],
 )
-def test_an_address_with_nothing_behind_it_is_not_found(client: Caller, path: str) -> None:
+def test_an_unknown_path_is_not_found(client: Caller, path: str) -> None:
     assert_problem(client.get(path), 404, "not_found")
 
 
@@ -83,7 +85,7 @@ def test_an_address_with_nothing_behind_it_is_not_found(client: Caller, path: st
         ("TRACE", "/docs", {"GET", "HEAD"}),
     ],
 )
-def test_another_method_is_refused_and_told_which_are_allowed(
+def test_another_method_is_refused_with_the_allowed_ones(
     client: Caller, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = client(method, path)
@@ -136,7 +138,7 @@ def test_answers_are_not_cached_or_sniffed(client: Caller) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_without_a_database_every_answer_is_503_and_says_when_to_come_back(
+def test_without_a_database_every_answer_is_503_with_retry_after(
     broker_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     nowhere = f"postgresql://someone:hunter2@127.0.0.1:{free_port()}/nothing"

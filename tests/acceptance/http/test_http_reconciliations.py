@@ -1,4 +1,4 @@
-"""Reconciliations over HTTP: who may begin and read them, and what is answered."""
+"""Reconciliations over HTTP: permissions and answers of beginning and reading runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FINDING_FIELDS = [
 
 @pytest.fixture(autouse=True)
 def ended(api_engine: Engine) -> Iterator[None]:
-    """Nobody does the work here: what other tests' books look like is none of these' business."""
+    """Begin with no runs. No worker scans here, because other tests' wallets share the database."""
     end_all(api_engine)
     yield
     end_all(api_engine)
@@ -70,7 +70,9 @@ def test_a_run_is_begun_with_202_and_its_address(admin: Caller) -> None:
 
 
 @pytest.mark.parametrize("body", [None, {}])
-def test_while_one_runs_it_is_the_answer(admin: Caller, body: dict[str, str] | None) -> None:
+def test_while_a_run_is_under_way_it_is_the_answer(
+    admin: Caller, body: dict[str, str] | None
+) -> None:
     first = admin.post(PATH, body)
     second = admin.post(PATH, body)
     assert (first.status_code, second.status_code) == (202, 200)
@@ -78,7 +80,7 @@ def test_while_one_runs_it_is_the_answer(admin: Caller, body: dict[str, str] | N
     assert second.headers["Location"] == first.headers["Location"]
 
 
-def test_a_run_tells_what_it_found(
+def test_a_run_lists_its_findings(
     admin: Caller, api_engine: Engine, wallet_pair: WalletPair
 ) -> None:
     run = admin.post(PATH).json()
@@ -117,7 +119,7 @@ def test_only_an_admin_begins_or_reads_them(admin: Caller, client: Caller) -> No
     assert_problem(nobody.post(PATH), 401, "unauthenticated")
 
 
-def test_what_is_not_there_and_what_is_not_known_is_refused(admin: Caller) -> None:
+def test_unknown_runs_and_unknown_parameters_are_refused(admin: Caller) -> None:
     assert_problem(admin.get(f"{PATH}/{uuid.uuid4()}"), 404, "not_found")
     assert_problem(admin.get(f"{PATH}/last"), 404, "not_found")
     assert_problem(admin("DELETE", PATH), 405, "method_not_allowed")

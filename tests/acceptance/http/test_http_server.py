@@ -1,4 +1,4 @@
-"""Clients that misbehave below HTTP: the server answers in its own shape and stays free."""
+"""HTTP server: broken requests get a problem as answer, and slow clients hold no thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED)
-def test_what_is_no_proper_request_is_answered_as_a_problem(
+def test_a_malformed_request_is_answered_as_a_problem(
     client: Caller, unchanged: Unchanged, request_bytes: bytes
 ) -> None:
     with unchanged():
@@ -62,7 +62,7 @@ def test_half_a_body_changes_nothing(
     assert b'"code":"invalid_request"' in answer
 
 
-def test_an_endless_body_is_refused_without_being_read_to_its_end(
+def test_an_endless_body_is_refused_without_reading_all_of_it(
     client: Caller, unchanged: Unchanged
 ) -> None:
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
@@ -76,7 +76,7 @@ def test_an_endless_body_is_refused_without_being_read_to_its_end(
 def short_timeouts_port(
     database_url: str, broker_url: str, cache_url: str, tmp_path: Path
 ) -> Iterator[int]:
-    """The port of a server with a single thread, which gives a request two seconds."""
+    """Start a server with one thread and a time-out of two seconds. Yields: its port."""
     with serving(
         log=tmp_path / "gunicorn.log",
         config="tests/acceptance/http/short_timeouts.conf.py",
@@ -94,7 +94,9 @@ def short_timeouts_port(
         pytest.param(b"POST /health HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", id="a slow body"),
     ],
 )
-def test_a_slow_client_gives_the_thread_back(short_timeouts_port: int, start: bytes) -> None:
+def test_a_slow_client_loses_its_thread_after_the_time_out(
+    short_timeouts_port: int, start: bytes
+) -> None:
     with connected(short_timeouts_port) as slow:
         slow.sendall(start)
         begun = time.monotonic()
@@ -105,7 +107,7 @@ def test_a_slow_client_gives_the_thread_back(short_timeouts_port: int, start: by
         assert time.monotonic() - begun < 8
 
 
-def test_the_server_ends_quickly_beside_an_idle_connection(
+def test_the_server_stops_quickly_despite_an_idle_connection(
     database_url: str, broker_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
@@ -129,7 +131,7 @@ def trickle(connection: socket.socket, until: float) -> None:
 
 
 def send_until_closed(connection: socket.socket, chunk: bytes) -> int:
-    """Send the chunk over and over. Returns: how many bytes the server let us send."""
+    """Send the chunk repeatedly. Returns: how many bytes the server accepted."""
     sent = 0
     try:
         while sent < 1024 * 1024 * 1024:
@@ -148,7 +150,7 @@ def head_of_transfer(client: Caller) -> bytes:
     ).encode()
 
 
-def test_strangers_who_never_finish_their_bodies_hold_no_threads(client: Caller) -> None:
+def test_unknown_clients_with_unfinished_bodies_hold_no_threads(client: Caller) -> None:
     unfinished = (
         b"POST /v1/transfers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Content-Length: 1000000\r\n\r\n{"

@@ -1,4 +1,4 @@
-"""Transfers over HTTP: status codes, headers and fields, to the letter of the contract."""
+"""Transfers over HTTP: status codes, headers and fields exactly as the contract says."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.acceptance
 
 @contextmanager
 def settling(bank: Bank) -> Iterator[None]:
-    """Settles over and over, as workers would, until the block ends."""
+    """Settle repeatedly, as workers do, until the block ends."""
     enough = threading.Event()
 
     def work() -> None:
@@ -45,7 +45,7 @@ def settling(bank: Bank) -> Iterator[None]:
         thread.join()
 
 
-def test_a_transfer_is_accepted_with_202_and_where_to_look(
+def test_a_transfer_is_accepted_with_202_and_its_location(
     client: Caller, wallet_pair: WalletPair
 ) -> None:
     answer = client.submit(
@@ -93,7 +93,7 @@ def test_waiting_answers_201_once_it_has_committed(
     assert answer.json()["state"] == "committed"
 
 
-def test_waiting_in_vain_answers_202_after_the_time_asked_for(
+def test_waiting_too_long_answers_202_after_the_requested_time(
     client: Caller, wallet_pair: WalletPair
 ) -> None:
     answer = client.submit(wallet_pair.transfer(), prefer="respond-async, wait=1")
@@ -166,10 +166,10 @@ def test_too_little_money_answers_400_now_and_on_every_repeat(
     assert repeat.headers["Idempotent-Replayed"] == "true"
 
 
-def test_a_refusal_that_is_decided_while_waiting_answers_its_problem(
+def test_a_rejection_while_waiting_answers_its_problem(
     client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
-    client.submit(wallet_pair.transfer("60.00"))  # both fit the balance at the door, not together
+    client.submit(wallet_pair.transfer("60.00"))  # each fits the balance, but not both
     with settling(api_bank):
         answer = client.submit(wallet_pair.transfer("60.00"), prefer="wait=10")
     assert "transfer_id" in assert_problem(answer, 400, "insufficient_funds")
@@ -224,10 +224,10 @@ def test_two_hundred_threads_with_one_key_make_one_transfer(
     assert api_bank.look(wallet_pair.destination).balance == 12_50
 
 
-def test_more_waiters_than_places_are_answered_at_once(
+def test_more_waiters_than_slots_are_answered_at_once(
     client: Caller, wallet_pair: WalletPair
 ) -> None:
-    # Two processes of 24 threads, of which 16 may wait: 60 waiters cannot all have a place.
+    # Two processes of 24 threads, of which 16 may wait: not all 60 waiters get a slot.
     answers = in_threads(
         60,
         lambda: Caller(client.port, client.api_key).submit(
@@ -285,9 +285,7 @@ def test_a_stranger_sees_nothing_of_a_transfer(
     assert admin.get(path).status_code == 200
 
 
-def test_a_list_is_walked_from_page_to_page_without_gaps(
-    client: Caller, wallet_pair: WalletPair
-) -> None:
+def test_the_pages_of_a_list_have_no_gaps(client: Caller, wallet_pair: WalletPair) -> None:
     made = [client.submit(wallet_pair.transfer("0.01")).json()["id"] for _ in range(5)]
     path = f"/v1/transfers?wallet={wallet_pair.source.id}"
     found, cursor, pages = [], None, 0
@@ -301,7 +299,7 @@ def test_a_list_is_walked_from_page_to_page_without_gaps(
     assert pages == 3
 
 
-def test_a_list_is_narrowed_by_wallet_state_and_time(
+def test_a_list_is_filtered_by_wallet_state_and_time(
     client: Caller, wallet_pair: WalletPair
 ) -> None:
     refused = client.submit(wallet_pair.transfer("100.01")).json()["transfer_id"]
@@ -327,7 +325,7 @@ def test_a_cursor_of_another_list_is_refused(client: Caller, wallet_pair: Wallet
 
 
 def in_threads(count: int, call: Callable[[], T]) -> list[T]:
-    """Call it in so many threads at once. Returns: what each returned."""
+    """Call it in `count` threads at once. Returns: what each returned."""
     results: list[T] = []
     threads = [threading.Thread(target=lambda: results.append(call())) for _ in range(count)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Wallets and clients over HTTP: who may do what, and what is answered."""
+"""Wallets and clients over HTTP: permissions and answers of each operation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.acceptance.http.contract import JSON, TIME, WALLET_FIELDS, assert_inv
 pytestmark = pytest.mark.acceptance
 
 
-def test_a_wallet_is_made_with_201_and_its_address(client: Caller) -> None:
+def test_a_wallet_is_created_with_201_and_its_location(client: Caller) -> None:
     answer = client.post("/v1/wallets", {"asset": "ETH", "name": "Alice", "metadata": {"a": [1]}})
     wallet = answer.json()
     assert answer.status_code == 201
@@ -94,9 +94,7 @@ def test_postings_are_signed_and_listed_newest_first(
     assert rest["next_cursor"] is None
 
 
-def test_a_balance_is_told_as_it_stood(
-    client: Caller, wallet_pair: WalletPair, api_bank: Bank
-) -> None:
+def test_a_past_balance_is_shown(client: Caller, wallet_pair: WalletPair, api_bank: Bank) -> None:
     before = client.get(f"/v1/wallets/{wallet_pair.source.id}/postings").json()["data"][0][
         "created_at"
     ]
@@ -121,7 +119,7 @@ def test_a_balance_is_told_as_it_stood(
     }
 
 
-def test_a_wallet_is_frozen_and_thawed_any_number_of_times(
+def test_a_wallet_can_be_frozen_and_unfrozen_repeatedly(
     admin: Caller, wallet_pair: WalletPair
 ) -> None:
     path = f"/v1/wallets/{wallet_pair.source.id}"
@@ -172,7 +170,7 @@ def test_a_client_gets_a_key_that_works(admin: Caller) -> None:
     assert shop.post("/v1/wallets", {"asset": "USD"}).json()["owner"] == made["id"]
 
 
-def test_only_an_admin_lets_clients_in(client: Caller, unchanged: Unchanged) -> None:
+def test_only_an_admin_creates_clients(client: Caller, unchanged: Unchanged) -> None:
     with unchanged():
         answer = client.post("/v1/clients", {"name": "friend", "scope": "admin"})
     assert_problem(answer, 403, "forbidden")

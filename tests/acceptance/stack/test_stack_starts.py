@@ -1,4 +1,4 @@
-"""`make up` from its first moment to its last: each test starts, or fails to start, its own."""
+"""Starts and stops of `make up`: each test starts its own stack, or fails to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 
 @pytest.fixture
 def own_stack(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[StackProcess]:
-    """A stack for one test, not yet started."""
+    """Return a stack for one test, not yet started."""
     stack = new_stack(servers_folder / request.node.name)
     yield stack
     stack.stop()
