@@ -133,8 +133,8 @@ class Scenario:
         deadline_s = time.monotonic() + 60
         while True:
             shown = self.shows(batch := self.transfer())
-            patience_s = time.monotonic() + 3
-            while time.monotonic() < patience_s:
+            next_try_s = time.monotonic() + 3
+            while time.monotonic() < next_try_s:
                 if shown():
                     return batch
                 time.sleep(0.05)

@@ -1,7 +1,7 @@
 """Sentry reports of real processes, received on loopback: the allowed data and nothing else.
 
-One stack for all tests, each of which adds to what was received; the last two look at all of
-it, and then take Sentry away.
+One stack serves all tests, and each adds to the received events. The last tests inspect all of
+them, and then break Sentry.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from testing.installation import Installation
 from testing.worker_processes import CeleryProcess, eventually
 
 BUFFERED_WITHIN_S = 20.0
-"""While the breaker is not open yet, a request may wait for time-outs; this is no measurement."""
+"""Generous: until the breaker is open, a request may wait for time-outs."""
 
 pytestmark = pytest.mark.chaos
 
@@ -96,7 +96,7 @@ def admin_of(installation: Installation) -> Caller:
     return operator
 
 
-def test_an_unknown_client_gets_503_during_an_outage_not_401(
+def test_clients_seen_before_are_known_during_an_outage_and_others_get_503(
     installation: Installation,
 ) -> None:
     with installation.outage(), installation.another_api("started-in-an-outage") as api:
@@ -251,7 +251,7 @@ def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(
 
 
 def test_what_cannot_be_replayed_holds_up_nobody(installation: Installation) -> None:
-    """One entry fails with an unforeseen database error, one has a newer format."""
+    """The database refuses one entry with an unforeseen error."""
     with refusing_amount(installation.engine, 66_600):
         [poisoned] = installation.buffer_directly(1, amount=66_600)
         ids = installation.buffer_directly(30)

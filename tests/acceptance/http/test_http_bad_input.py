@@ -157,7 +157,7 @@ SMUGGLED = [
 
 
 @pytest.mark.parametrize("member", SMUGGLED)
-def test_text_that_cannot_be_stored_or_is_ambiguous_is_refused(
+def test_json_that_cannot_be_stored_or_is_ambiguous_is_refused(
     client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, member: str
 ) -> None:
     body = json.dumps(wallet_pair.transfer())[:-1] + f", {member}}}"

@@ -1,4 +1,4 @@
-"""Many at once: sums stay right at every moment, and each lock keeps apart what it is there for."""
+"""Concurrency: totals stay correct at every moment, and each lock has its race test."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_thousand_transfers_each_way_at_once_net_to_zero(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_transfers_among_eight_wallets_never_show_a_wrong_total_or_a_debt(
+def test_random_transfers_never_show_a_wrong_total_or_a_negative_balance(
     bank: Bank, seed: int
 ) -> None:
     rng = random.Random(seed)  # noqa: S311 - a test, not a secret
@@ -273,7 +273,7 @@ def test_a_destination_that_is_being_frozen_takes_nothing_any_more(
     bank.audit()
 
 
-def test_a_freeze_waits_for_a_commit_which_then_stands(bank: Bank) -> None:
+def test_a_freeze_waits_for_a_commit_which_then_stays(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     batch = bank.reach("credited", bank.request(source, destination, 1))
     second_waits_for_first(bank.engine, stepping("commit", batch), freezing(destination))
@@ -383,8 +383,8 @@ def test_an_intake_does_not_wait_for_the_steps_on_its_wallets(bank: Bank) -> Non
     assert bank.state(transfer) == "accepted"
 
 
-def test_two_batches_on_one_wallet_read_it_after_each_other(bank: Bank) -> None:
-    """The second must see the first one's balance, not the one from before it waited."""
+def test_two_batches_on_one_wallet_read_it_one_after_the_other(bank: Bank) -> None:
+    """The second must see the balance after the first, not the one from before it waited."""
     source, destination = bank.wallet(100), bank.wallet()
     one, two = (bank.reach("reserved", bank.request(source, destination, n)) for n in (10, 20))
     second_waits_for_first(bank.engine, stepping("deduct", one), stepping("deduct", two))

@@ -1,4 +1,4 @@
-"""One bad transfer never spoils its batch: it is found, undone, and the others go on.
+"""Isolation: one bad transfer is found and undone, and the rest of its batch continues.
 
 The poison is a trigger of the database that refuses one transfer's row at one point, as
 a bug or data nobody foresaw would; the code under test is untouched.
@@ -22,7 +22,7 @@ from testing.bank import Bank
 from testing.batch_driver import BatchDriver
 
 BAD = 13
-"""The amount that the poison knows its transfer by; the others ask for less."""
+"""The amount by which the poison recognises its transfer; the others have less."""
 
 POISONS = {
     # step: (the table whose row is refused, when)
@@ -118,7 +118,7 @@ def test_several_culprits_in_one_batch_are_all_found(
     bank.audit()
 
 
-def test_one_that_cannot_even_be_undone_holds_up_no_other(
+def test_a_transfer_that_cannot_be_undone_delays_no_other(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     batch = bank.reach("deducted", *(bank.request(source, destination, 1 + n) for n in range(20)))
@@ -138,7 +138,7 @@ def test_one_that_cannot_even_be_undone_holds_up_no_other(
     bank.audit()
 
 
-def test_one_that_can_never_be_undone_does_not_fill_its_timeline(
+def test_a_transfer_that_can_never_be_undone_does_not_fill_its_timeline(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     batch = bank.reach("deducted", bank.request(source, destination, BAD))
@@ -156,7 +156,7 @@ def test_one_that_can_never_be_undone_does_not_fill_its_timeline(
     bank.audit()
 
 
-def test_failed_ones_are_undone_apart_from_one_that_cannot_be(
+def test_failed_transfers_are_undone_except_one_that_cannot_be(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     batch = bank.reach("deducted", *(bank.request(source, destination, 1 + n) for n in range(20)))
@@ -172,7 +172,7 @@ def test_failed_ones_are_undone_apart_from_one_that_cannot_be(
 
 
 @pytest.mark.parametrize("step", ["reserve", "deduct", "credit", "commit"])
-def test_a_second_copy_of_the_failed_message_takes_no_innocent_one_for_the_culprit(
+def test_a_duplicate_of_the_failed_message_fails_no_good_transfer(
     bank: Bank, source: Wallet, destination: Wallet, step: StepName
 ) -> None:
     start = {"reserve": "accepted", "deduct": "reserved", "credit": "deducted"}.get(
@@ -198,7 +198,7 @@ def test_a_second_copy_of_the_failed_message_takes_no_innocent_one_for_the_culpr
     bank.audit()
 
 
-def test_a_newcomer_is_not_given_up_for_a_culprit_that_another_reserve_has_claimed(
+def test_a_new_transfer_is_not_failed_for_a_culprit_in_another_reserve(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     [culprit] = bank.accept(bank.request(source, destination, BAD))
@@ -206,7 +206,7 @@ def test_a_newcomer_is_not_given_up_for_a_culprit_that_another_reserve_has_claim
     batch = new_id()
     with pytest.raises(Poisoned):
         bank.step("reserve", batch)
-    BatchDriver(bank.engine).drive()  # somebody else meets the culprit, and gives it up
+    BatchDriver(bank.engine).drive()  # another batch meets the culprit, and fails it
     [newcomer] = bank.accept(bank.request(source, destination, 1))
     with transaction(bank.engine) as connection:
         todo = isolation.isolate_step(connection, "reserve", batch, worker="test")
@@ -217,7 +217,7 @@ def test_a_newcomer_is_not_given_up_for_a_culprit_that_another_reserve_has_claim
     bank.audit()
 
 
-def test_a_search_that_dies_between_the_cut_and_the_message_is_resumed(
+def test_a_search_that_dies_between_split_and_message_is_resumed(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     made = bank.accept(*(bank.request(source, destination, 7 + n) for n in range(10)))
@@ -227,7 +227,7 @@ def test_a_search_that_dies_between_the_cut_and_the_message_is_resumed(
         bank.step("reserve", batch)
     with transaction(bank.engine) as connection:
         isolation.isolate_step(connection, "reserve", batch, worker="test")
-    # Nobody tells the halves' workers. The recovery scan finds them.
+    # No message is sent for the halves. The recovery scan finds them.
     driver = BatchDriver(bank.engine)
     while driver.redrive():
         pass
@@ -235,7 +235,7 @@ def test_a_search_that_dies_between_the_cut_and_the_message_is_resumed(
     bank.audit()
 
 
-def test_nothing_is_cut_where_the_step_has_nothing_to_move(bank: Bank, source: Wallet) -> None:
+def test_no_batch_is_split_where_the_step_has_nothing_to_move(bank: Bank, source: Wallet) -> None:
     batch = bank.reach("deducted", *(bank.request(source, bank.wallet(), 1) for _ in range(3)))
     for step in ("reserve", "deduct", "commit"):
         with transaction(bank.engine) as connection:
@@ -255,7 +255,7 @@ def test_nothing_is_cut_where_the_step_has_nothing_to_move(bank: Bank, source: W
         ("outcomes", "finished_at"),
     ],
 )
-def test_a_database_of_another_version_touches_nothing_and_is_nobodys_fault(
+def test_a_database_of_another_version_changes_nothing_and_fails_no_transfer(
     bank: Bank, source: Wallet, destination: Wallet, table: str, column: str
 ) -> None:
     batches: dict[StepName, UUID] = {
@@ -284,7 +284,7 @@ def rename(bank: Bank, table: str, column: str, to: str) -> None:
         connection.execute(text(f"ALTER TABLE {table} RENAME {column} TO {to}"))
 
 
-def test_what_passes_by_itself_is_no_proof_against_the_last_one_of_a_batch(bank: Bank) -> None:
+def test_a_temporary_error_does_not_fail_the_last_transfer_of_a_batch(bank: Bank) -> None:
     [id] = bank.accept(bank.request(bank.wallet(100), bank.wallet(), BAD))
     batch = new_id()
     bank.step("reserve", batch)

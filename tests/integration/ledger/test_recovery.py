@@ -1,4 +1,4 @@
-"""The recovery scan: what stands still is driven on, by whoever comes, without harm."""
+"""Recovery scan: stuck transfers are re-driven, and a late or second worker does no harm."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def waiting(bank: Bank, waiting_s: float) -> bool:
 
 
 def shift(bank: Bank, seconds: float) -> None:
-    """As if that much time had passed since each transfer last moved."""
+    """Move the times back, as if this much time had passed since each last movement."""
     with transaction(bank.engine) as connection:
         connection.execute(
             text("UPDATE unfinished SET moved_at = moved_at - make_interval(secs => :s)"),
@@ -73,7 +73,7 @@ def test_a_transfer_is_stuck_once_it_has_not_moved_for_the_time(
     assert len(scan(bank, stuck_after_s=10)) == 1, "it was not driven after all"
 
 
-def test_each_step_starts_the_time_anew(bank: Bank, source: Wallet, destination: Wallet) -> None:
+def test_each_step_restarts_the_time(bank: Bank, source: Wallet, destination: Wallet) -> None:
     bank.accept(bank.request(source, destination, 1))
     batch = new_id()
     for step, _, _ in STEPS:
@@ -82,7 +82,7 @@ def test_each_step_starts_the_time_anew(bank: Bank, source: Wallet, destination:
         assert scan(bank, stuck_after_s=10) == []
 
 
-def test_what_no_reserve_has_claimed_is_not_stuck_but_waiting(
+def test_a_transfer_that_no_reserve_has_claimed_is_waiting_not_stuck(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     assert not waiting(bank, 0)
@@ -104,7 +104,7 @@ def test_what_no_reserve_has_claimed_is_not_stuck_but_waiting(
 def test_a_clock_that_was_set_back_does_not_keep_a_transfer_waiting(
     bank: Bank, source: Wallet, destination: Wallet, ahead_s: int
 ) -> None:
-    """Stamps may lie in the future then: the transfer's own, and those its wallets carry on."""
+    """Times may then be in the future: the transfer's own, and those kept by its wallets."""
     batch = bank.reach("reserved", bank.request(source, destination, 1))
     with transaction(bank.engine) as connection:
         connection.execute(text("UPDATE wallets SET posted_at = now() + interval '3 hours'"))
@@ -124,7 +124,7 @@ def test_an_unclaimed_transfer_from_before_a_clock_was_set_back_is_waiting(
     assert waiting(bank, 10)
 
 
-def test_transfers_are_driven_on_in_groups_of_one_state_and_one_verdict(
+def test_transfers_are_redriven_in_groups_of_one_state_and_one_outcome(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     for state, count in (("reserved", 3), ("deducted", 4), ("credited", 5)):
@@ -158,7 +158,7 @@ def test_a_scan_takes_the_longest_stuck_first_and_a_bounded_number(
     bank.accept(bank.request(source, destination, 1))
     more = REDRIVE_LIMIT + CLAIM_LIMIT // 2
     with transaction(bank.engine) as connection:
-        connection.execute(  # rows that say "reserved", many and quickly; no money is behind them
+        connection.execute(  # many "reserved" rows, made quickly, without money behind them
             text("""INSERT INTO unfinished (transfer_id, source_id, transit_id, destination_id,
                         amount, state, batch_id, reserved_at, moved_at)
                     SELECT gen_random_uuid(), source_id, transit_id, destination_id, 1, 'reserved',
@@ -184,7 +184,7 @@ def test_two_scans_at_once_take_different_transfers(
     assert two == []
 
 
-def test_what_a_live_step_holds_is_left_alone(
+def test_transfers_locked_by_a_live_step_are_left_alone(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     held = bank.reach("reserved", bank.request(source, destination, 1))
