@@ -1,6 +1,6 @@
-"""Schemas of what operators define, as far as k8s/ uses it; written after their references.
+"""Schemas of custom resources, as far as k8s/ uses them, based on the operators' references.
 
-Kubernetes' own schemas do not know these kinds. An unknown field is refused, so that a typo is
+Kubernetes' own schemas do not have these kinds. An unknown field is refused, so that a typo is
 not silently ignored; a field that is right but new here is to be added.
 
 - KEDA 2.16: ScaledObject, TriggerAuthentication, and the scalers postgresql, redis, rabbitmq
@@ -23,7 +23,7 @@ TEXTS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "stri
 
 
 def thing(required: Schema, optional: Schema | None = None) -> Schema:
-    """An object with these fields and no others."""
+    """Return the schema of an object with these fields and no others."""
     return {
         "type": "object",
         "properties": {**required, **(optional or {})},

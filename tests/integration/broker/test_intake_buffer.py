@@ -176,8 +176,8 @@ def test_it_is_bounded_and_takes_all_of_a_batch_or_nothing(bounded: IntakeBuffer
 def test_it_survives_the_death_of_its_broker(buffer: IntakeBuffer, broker: Broker) -> None:
     sent = requests(20)
     buffer.put(sent)
-    # RabbitMQ 3.10 loses a queue that is younger than about a second when it is killed. Ours are
-    # declared when the first worker starts, long before they hold anything.
+    # A kill of RabbitMQ 3.10 brings a queue back dead that is younger than about a second. Ours
+    # are declared when the first worker starts, long before they hold anything.
     time.sleep(2)
     broker.process.kill()
     with pytest.raises(Unavailable):

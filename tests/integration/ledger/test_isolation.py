@@ -1,7 +1,7 @@
 """Isolation: one bad transfer is found and undone, and the rest of its batch continues.
 
-The poison is a trigger of the database that refuses one transfer's row at one point, as
-a bug or data nobody foresaw would; the code under test is untouched.
+The "poison" is a database trigger that refuses one transfer's row at one point, as a bug or
+unforeseen data would. The code under test is unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The watch over broker and cache, which really break: what it tells, and that it does so once."""
+"""Server watch: reports changes of a real broker and cache that break, each once."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from testing.worker_processes import eventually
 
 @dataclass
 class Watched:
-    """Two servers, and what is told of them."""
+    """Two servers, and what the watch logs about them."""
 
     servers: OwnRedis
     file: Path
     caplog: pytest.LogCaptureFixture
 
     def look(self, times: int = 1) -> list[tuple[str, str]]:
-        """Look as the task does: each time from nothing but the file. Returns: what was told."""
+        """Run the watch as the task does, with only its file as memory. Returns: what it logged."""
         self.caplog.clear()
         for _ in range(times):
             urls = {"broker_url": self.broker.url, "cache_url": self.cache.url}
             ServerWatch(self.file).look(**urls)
-        # Threads that other tests left behind may log meanwhile.
+        # Threads of earlier tests may log at the same time.
         own = (
             each for each in self.caplog.records if each.name == "monitoring.health.server_watch"
         )
@@ -85,7 +85,7 @@ def watched(
             server.start()
 
 
-def test_a_wrong_setting_is_told_once_and_its_end_too(watched: Watched) -> None:
+def test_a_wrong_setting_is_logged_once_and_so_is_its_end(watched: Watched) -> None:
     with client(watched.broker) as broker, client(watched.cache) as cache:
         broker.config_set("maxmemory-policy", "volatile-lru")
         broker.config_set("appendonly", "no")
@@ -101,7 +101,7 @@ def test_a_wrong_setting_is_told_once_and_its_end_too(watched: Watched) -> None:
         assert watched.look(2) == []
 
 
-def test_what_comes_and_goes_at_its_threshold_is_told_once(watched: Watched) -> None:
+def test_a_value_that_moves_around_its_threshold_is_logged_once(watched: Watched) -> None:
     with client(watched.broker) as broker:
         for policy in ("allkeys-lru", "noeviction", "allkeys-lru", "noeviction", "allkeys-lru"):
             broker.config_set("maxmemory-policy", policy)
@@ -120,7 +120,7 @@ def test_a_server_that_was_killed_is_away_until_it_is_back(watched: Watched, nam
     assert watched.until_over() == well(f"{name}: away")
 
 
-def test_frozen_servers_hold_up_nobody_for_long(watched: Watched) -> None:
+def test_frozen_servers_delay_the_watch_only_briefly(watched: Watched) -> None:
     watched.broker.freeze()
     watched.cache.freeze()
     begun = time.monotonic()
@@ -141,7 +141,7 @@ def fill(server: Any) -> None:
             return
 
 
-def test_full_servers_are_told_of_and_so_is_what_a_cache_throws_away(watched: Watched) -> None:
+def test_full_servers_and_evictions_of_a_cache_are_logged(watched: Watched) -> None:
     fill(watched.broker)
     fill(watched.cache)
     assert watched.look() == amiss("broker: memory", "cache: memory", "cache: evicted")
@@ -153,7 +153,7 @@ def test_full_servers_are_told_of_and_so_is_what_a_cache_throws_away(watched: Wa
     assert sorted(watched.until_over()) == over
 
 
-def test_connections_that_were_refused_are_told_of(watched: Watched) -> None:
+def test_refused_connections_are_logged(watched: Watched) -> None:
     with client(watched.cache) as cache, ExitStack() as stack:
         before = int(cache.config_get("maxclients")["maxclients"])
         cache.config_set("maxclients", 2)
@@ -166,7 +166,9 @@ def test_connections_that_were_refused_are_told_of(watched: Watched) -> None:
     assert watched.until_over() == well("cache: rejected")
 
 
-def test_a_log_that_cannot_be_rewritten_is_told_of(watched: Watched, servers_folder: Path) -> None:
+def test_an_append_only_file_that_cannot_be_rewritten_is_logged(
+    watched: Watched, servers_folder: Path
+) -> None:
     with client(watched.broker) as broker:
         folder = Path(broker.config_get("dir")["dir"])
         assert servers_folder in folder.parents
@@ -196,7 +198,7 @@ def test_a_log_that_cannot_be_rewritten_is_told_of(watched: Watched, servers_fol
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"broker": 7}', '{"broker": {"x": 1}}'])
-def test_a_memory_that_cannot_be_read_is_begun_anew(watched: Watched, text: str) -> None:
+def test_an_unreadable_state_file_is_replaced(watched: Watched, text: str) -> None:
     watched.file.write_text(text)
     assert [event for event, _ in watched.look()] == ["watch_forgot"]
     assert watched.look() == []

@@ -1,4 +1,4 @@
-"""Binance over real HTTP, with every fault it or the way to it may have."""
+"""Binance client over real HTTP: every fault of Binance or of the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLACK_S = 3.0  # a busy machine
 
 @pytest.fixture
 def hosts() -> Iterator[list[FakeBinance]]:
-    """Two hosts, the first of which is asked first."""
+    """Two hosts; the first is asked first."""
     with ExitStack() as stack:
         yield [stack.enter_context(fake_binance()) for _ in range(2)]
 
@@ -63,7 +63,7 @@ def test_a_limit_or_a_ban_pauses_every_host(
     assert hosts[1].asked() == []
 
 
-def test_while_all_are_paused_nobody_is_asked(hosts: list[FakeBinance]) -> None:
+def test_while_all_hosts_are_paused_none_is_asked(hosts: list[FakeBinance]) -> None:
     asked = ask(hosts, all=12.3)
     assert asked.failures == {"all": "paused for another 12 s"}
     assert hosts[0].asked() == hosts[1].asked() == []
@@ -116,7 +116,7 @@ def test_after_a_host_that_fails_the_next_one_is_asked_and_the_first_comes_last(
     assert len(hosts[0].asked()) == 1
 
 
-def test_a_host_that_nobody_serves_is_passed_over(hosts: list[FakeBinance]) -> None:
+def test_a_host_that_does_not_answer_is_skipped(hosts: list[FakeBinance]) -> None:
     nowhere = "http://127.0.0.1:1"
     asked = Binance([nowhere, hosts[1].url]).ask(SYMBOLS, {})
     assert prices(asked) == sorted(SYMBOLS)
@@ -143,7 +143,7 @@ def test_hosts_that_hang_or_trickle_hold_nobody_longer_than_the_bound(
     assert prices(asking.ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
 
 
-def test_what_is_cut_off_leaves_no_thread_behind(hosts: list[FakeBinance]) -> None:
+def test_an_aborted_request_leaves_no_thread_behind(hosts: list[FakeBinance]) -> None:
     hosts[0].fault("trickle", part="body")
     Binance([hosts[0].url], within_s=WITHIN_S).ask(SYMBOLS, {})
     deadline_s = time.monotonic() + SLACK_S
@@ -195,7 +195,7 @@ def test_a_symbol_that_is_missing_is_refused_alone(hosts: list[FakeBinance]) -> 
     assert prices(asked) == ["ETHUSDT"]
 
 
-def test_a_symbol_that_binance_does_not_know_is_found_and_left_out(
+def test_a_symbol_unknown_to_binance_is_found_and_left_out(
     hosts: list[FakeBinance],
 ) -> None:
     symbols = ("BTCUSDT", "GONEUSDT", "ETHUSDT")
@@ -228,7 +228,7 @@ def test_where_no_symbol_is_known_there_is_nothing_to_ask(hosts: list[FakeBinanc
     assert hosts[0].asked() == []
 
 
-def test_neither_a_proxy_nor_a_password_of_the_machine_is_used(
+def test_proxies_and_passwords_of_the_machine_are_not_used(
     hosts: list[FakeBinance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")

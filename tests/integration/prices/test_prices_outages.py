@@ -1,4 +1,4 @@
-"""Prices while the cache, the database or both are killed, frozen or full: really so."""
+"""Prices while the real cache, database or both are killed, frozen or full."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOOKED_WITHIN_S = 8.0
 
 @dataclass
 class Scenario:
-    """Servers that nobody else uses, a worker's refresher and a new process of the API."""
+    """Servers of its own, a refresher as in a worker, and a price lookup as in the API."""
 
     cache: Breakable
     database: Breakable
@@ -60,7 +60,7 @@ class Scenario:
 
 @pytest.fixture
 def scenario(cache_and_database: tuple[Breakable, Breakable, Engine]) -> Iterator[Scenario]:
-    """All is well, and a worker has taken its first look."""
+    """Start with everything working and the first refresh done."""
     cache, database, engine = cache_and_database
     with fake_binance() as binance:
         worker = refresher(cache.url, engine, binance.url)
@@ -99,7 +99,7 @@ def test_without_the_cache_prices_come_from_the_database_and_go_on_into_it(
 
 
 @pytest.mark.parametrize("fault", AWAY)
-def test_a_ban_while_the_cache_is_away_is_heeded_and_shared_when_it_is_back(
+def test_a_ban_while_the_cache_is_away_is_obeyed_and_shared_later(
     scenario: Scenario, fault: type
 ) -> None:
     scenario.binance.fault("status", status=418, retry_after="600")
@@ -159,13 +159,13 @@ def test_without_both_prices_are_static_at_once_for_all_who_ask(
     eventually(lambda: sources(shown) == {"live"})
 
 
-def test_a_price_written_while_the_database_was_frozen_is_not_made_younger_by_that(
+def test_a_late_write_after_a_freeze_does_not_make_a_price_younger(
     scenario: Scenario,
 ) -> None:
     make_rows_older(scenario.engine, by_s=60)
     with frozen(scenario.database):
         scenario.new_worker().look()
-        time.sleep(1.0)  # what the statement waits counts as age
+        time.sleep(1.0)  # the waiting time of the statement counts as age
     eventually(lambda: count("prices-archive") == 0)
     ages_s = [entry.age_s for entry in PriceTable(scenario.engine).entries().values()]
     assert all(1.0 <= age_s < 60 for age_s in ages_s)

@@ -1,4 +1,4 @@
-"""A look at Binance as a worker takes it, on a real cache and a real database."""
+"""Price refresher as in a worker, on a real cache and a real database."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def module_engine(template_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def engine(module_engine: Engine) -> Engine:
-    """A database without a price in it."""
+    """Return a database without prices."""
     with transaction(module_engine) as connection:
         connection.execute(text("DELETE FROM last_prices"))
     return module_engine
@@ -67,7 +67,7 @@ def shelf(cache_url: str) -> PriceCache:
     return PriceCache(connect(cache_url, timeout_s=5))
 
 
-def test_a_look_puts_live_prices_on_the_board_and_the_last_known_into_the_database(
+def test_a_refresh_writes_prices_to_the_cache_and_the_database(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     shown = price_lookup(cache_url, engine)
@@ -111,7 +111,7 @@ def test_of_two_last_known_prices_the_younger_is_shown(
     assert 30 <= (quotes["BTCUSDT"].age_s or 0) < 60 <= (quotes["ETHUSDT"].age_s or 0) < 90
 
 
-def test_what_the_cache_has_evicted_comes_from_the_database(
+def test_an_evicted_price_comes_from_the_database(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refresher(cache_url, engine, binance.url).look()
@@ -158,7 +158,7 @@ def test_a_write_that_arrives_late_neither_makes_a_price_younger_nor_replaces_a_
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_look_that_gets_no_thread_brings_no_prices_and_the_next_one_does(
+def test_a_refresh_without_a_thread_brings_no_prices_and_the_next_one_does(
     cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refreshes = refresher(cache_url, engine, binance.url)
@@ -184,7 +184,7 @@ def test_the_database_gets_prices_at_most_every_ten_seconds_from_all_workers_tog
     assert PriceTable(engine).entries()["BTCUSDT"].age_s < 20
 
 
-def test_only_one_look_at_a_time_is_taken(
+def test_only_one_refresh_runs_at_a_time(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     cache.set(TURN, "somebody else", px=60_000)
@@ -193,7 +193,7 @@ def test_only_one_look_at_a_time_is_taken(
     assert cache.get(TURN) == "somebody else"
 
 
-def test_a_turn_that_somebody_else_has_by_now_is_not_given_back(
+def test_a_turn_that_another_worker_has_taken_over_is_not_released(
     cache: redis.Redis, shelf: PriceCache
 ) -> None:
     turn = shelf.begin(SYMBOLS, ["all"])
@@ -281,7 +281,7 @@ def test_a_jump_is_refused_said_once_and_believed_when_it_stays(
     assert cache.exists(SUSPICIONS) == 0
 
 
-def test_a_jump_that_another_worker_saw_go_away_begins_anew(
+def test_a_jump_that_another_worker_saw_end_starts_again(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     first, second = (refresher(cache_url, engine, binance.url) for _ in range(2))
@@ -322,7 +322,7 @@ def test_a_jump_is_held_against_what_the_database_has_where_nobody_remembers_a_p
     assert refresher(cache_url, engine, binance.url).look().prices["BTCUSDT"] == Decimal(1)
 
 
-def test_what_is_not_to_be_kept_is_soon_forgotten_and_never_written_down(
+def test_temporary_prices_expire_soon_and_are_never_stored(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     worker = passing_refresher(cache_url, binance.url, kept_s=60)
@@ -346,7 +346,7 @@ def test_an_answer_that_is_lost_leaves_a_suspicion_as_it_is(
 
 
 @pytest.mark.parametrize("noted", ["", "x", "[]", '{"BTCUSDT": 7}', '{"BTCUSDT": {"price": "x"}}'])
-def test_notes_that_this_version_did_not_make_count_as_none(
+def test_state_that_another_version_wrote_is_ignored(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance, noted: str
 ) -> None:
     cache.set(SUSPICIONS, noted)
@@ -354,7 +354,7 @@ def test_notes_that_this_version_did_not_make_count_as_none(
 
 
 @pytest.mark.usefixtures("cache")
-def test_an_outage_is_said_when_it_begins_and_when_it_ends(
+def test_an_outage_is_logged_when_it_begins_and_ends(
     cache_url: str,
     engine: Engine,
     binance: FakeBinance,
@@ -375,7 +375,7 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(
 
 
 def make_older(cache: redis.Redis, symbol: str, *, by_s: int) -> None:
-    """Set a price's stamp back, as if it had been asked for earlier."""
+    """Move the time of a price back, as if it had been fetched earlier."""
     price, stamp = str(cache.get(f"truepenny:price:{symbol}")).split()
     cache.set(f"truepenny:price:{symbol}", f"{price} {int(stamp) - by_s * 1_000_000}")
 

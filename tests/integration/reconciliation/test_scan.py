@@ -1,4 +1,4 @@
-"""The consistency scan: what a hand has spoilt is found, and mended or stopped, and no more."""
+"""Reconciliation scan: each corruption by hand is found, and repaired or frozen."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ POSTED = f"""{POSTING} SELECT :nothing, 'credit', :external, :another, 5, e.bala
 
 @dataclass(frozen=True)
 class Corruption:
-    """What a hand did, what the scan is to say about it, and whom it is to stop."""
+    """SQL that corrupts the ledger, the findings it must cause, and the wallets to be frozen."""
 
     statements: tuple[str, ...]
     found: set[Seen]
     frozen: frozenset[str] | set[str] = frozenset()
     touched: frozenset[str] | set[str] = frozenset()
-    """The wallets besides that the hand itself has changed, or what moved after it."""
+    """Other wallets that the SQL itself changes, or that transfers change after it."""
 
 
 PROJECTION = "projection_wrong"
@@ -185,9 +185,7 @@ CORRUPTIONS = {
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_what_a_hand_has_spoilt_is_found_and_mended_or_stopped(
-    ledger: CorruptibleLedger, name: str
-) -> None:
+def test_a_corruption_is_found_and_repaired_or_frozen(ledger: CorruptibleLedger, name: str) -> None:
     corruption = CORRUPTIONS[name]
     ledger.ids["nothing"] = ledger.bank.client.id
     before = {each: ledger.row(each) for each in ledger.ids if is_wallet(each)}
@@ -200,7 +198,7 @@ def test_what_a_hand_has_spoilt_is_found_and_mended_or_stopped(
     concerned = {about for _, about, _ in corruption.found} | corruption.frozen
     for innocent in before.keys() - concerned - corruption.touched:
         assert ledger.row(innocent) == before[innocent]
-    assert ledger.scan() == [], "it was told already"
+    assert ledger.scan() == [], "it was already reported"
     assert ledger.frozen() == corruption.frozen
     if all(action == "rebuilt" for _, _, action in corruption.found):
         ledger.bank.audit()

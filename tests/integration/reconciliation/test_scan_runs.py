@@ -1,4 +1,4 @@
-"""Runs of the consistency scan: while money moves, when they die, two at once, one after one."""
+"""Runs of the reconciliation scan: under load, interrupted, concurrent, and repeated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LOSE = "DELETE FROM outcomes WHERE transfer_id = :settled"
 
 @contextmanager
 def moving_money(ledger: CorruptibleLedger) -> Iterator[threading.Event]:
-    """Transfers of all kinds under way without pause, and a wallet that freezes and thaws."""
+    """Run transfers of all kinds without pause, and freeze and unfreeze a wallet repeatedly."""
     stop, moved = threading.Event(), threading.Event()
     bank = ledger.bank
     pool = [bank.wallet(1_000_00) for _ in range(5)]
@@ -83,7 +83,7 @@ def test_nothing_is_found_while_money_moves_at_full_speed(ledger: CorruptibleLed
     ledger.bank.audit()
 
 
-def test_a_balance_is_mended_while_money_moves(ledger: CorruptibleLedger) -> None:
+def test_a_balance_is_rebuilt_while_money_moves(ledger: CorruptibleLedger) -> None:
     with moving_money(ledger) as moved:
         for _ in range(3):
             moved.clear()
@@ -93,7 +93,7 @@ def test_a_balance_is_mended_while_money_moves(ledger: CorruptibleLedger) -> Non
                 "UPDATE wallets SET balance = balance + 5 WHERE kind = 'external'",
             )
             found = {ledger.named(each) for each in ledger.scan("schedule")}
-            # What moved before the scan came has the wrong balance on its posting, for good.
+            # Postings made before the scan keep the wrong balance: postings are final.
             assert found - {("chain_broken", "transit", "alarmed")} == {
                 ("projection_wrong", "transit", "rebuilt"),
                 ("projection_wrong", "external", "rebuilt"),
@@ -102,7 +102,7 @@ def test_a_balance_is_mended_while_money_moves(ledger: CorruptibleLedger) -> Non
     assert ledger.bank_sum() == 0
 
 
-def test_a_wallet_is_mended_only_when_the_step_that_holds_it_is_through(
+def test_a_wallet_is_rebuilt_only_after_the_step_that_holds_it(
     ledger: CorruptibleLedger,
 ) -> None:
     bank = ledger.bank
@@ -116,7 +116,7 @@ def test_a_wallet_is_mended_only_when_the_step_that_holds_it_is_through(
             scan = threads.submit(ledger.continue_run)
             wait_until_blocked(bank.engine, unless=scan)
         [found] = scan.result(TIMEOUT_S)
-    # Three dollars are reserved by another; the four that were are deducted by now.
+    # 3 USD are reserved by another transfer; the former 4 USD are deducted by now.
     assert (found.before, found.after) == ({"reserved": "3.01"}, {"reserved": "3.00"})
     bank.audit()
 
@@ -137,7 +137,7 @@ def test_wallets_with_many_postings_are_read_in_pieces(ledger: CorruptibleLedger
     assert found[0].transfer_id == ids[many // 2]
 
 
-def test_more_than_a_run_may_record_is_counted_and_left_to_the_next(
+def test_findings_beyond_the_limit_are_counted_and_left_to_the_next_run(
     ledger: CorruptibleLedger,
 ) -> None:
     ledger.corrupt(LOSE, RAISE, "DELETE FROM outcomes WHERE transfer_id = :committed")
@@ -145,7 +145,7 @@ def test_more_than_a_run_may_record_is_counted_and_left_to_the_next(
     ledger.corrupt(ALMOST_FULL.format(MAX_FINDINGS - 1))
     [one] = ledger.continue_run()
     assert one.kind == "transfer_lost"
-    # The other transfer, the balance, and the sum over the asset that it spoils.
+    # The other transfer, the balance, and the sum over the asset that it makes wrong.
     assert ledger.run(run.id).findings_count == MAX_FINDINGS + 3
     other = [each.kind for each in ledger.scan()]
     assert other == ["transfer_lost", "projection_wrong", "asset_not_zero"]
@@ -161,7 +161,7 @@ from ledger.reconciliation.scan import work
 engine = build_engine({ledger.url!r}, application_name="victim")
 work(engine, every_s=3600, works_for_s=60, found=[])
 """
-    with ledger.held("source"):  # what it has found, it cannot act on
+    with ledger.held("source"):  # so that it cannot act on what it has found
         victim = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
         wait_until_blocked(ledger.bank.engine, timeout_s=30)
         victim.kill()
@@ -204,7 +204,7 @@ def test_a_lock_that_is_not_free_leaves_the_run_as_it_is(ledger: CorruptibleLedg
 
 
 def test_two_at_once_do_nothing_twice(ledger: CorruptibleLedger) -> None:
-    """Even past the lock that keeps the second one off, which a pause of the first may lose it."""
+    """Also without the lock between them, which the first may lose during a pause."""
     ledger.corrupt(LOSE, RAISE, RESTAMP.format("+"))
     run = ledger.begin()
     found: list[Finding] = []
@@ -231,7 +231,7 @@ def test_the_second_leaves_the_work_to_the_first(ledger: CorruptibleLedger) -> N
         assert ledger.run(run.id).chunks == 0
 
 
-def test_a_run_that_gets_nothing_done_is_given_up_for_a_new_one(ledger: CorruptibleLedger) -> None:
+def test_a_run_without_progress_is_replaced_by_a_new_one(ledger: CorruptibleLedger) -> None:
     run = ledger.begin()
     ledger.corrupt("ALTER TABLE read_positions RENAME TO lost_positions")
     for _ in range(scan_module.MAX_ATTEMPTS + 1):  # the first got as far as the wallets
@@ -247,7 +247,7 @@ def test_a_run_that_gets_nothing_done_is_given_up_for_a_new_one(ledger: Corrupti
     assert after.id != run.id
 
 
-def test_what_stands_is_not_told_again_and_a_wallet_that_was_thawed_stays_so(
+def test_a_known_finding_is_not_reported_again_and_an_unfrozen_wallet_stays_unfrozen(
     ledger: CorruptibleLedger,
 ) -> None:
     ledger.corrupt(RESTAMP.format("+"))
@@ -263,7 +263,7 @@ def test_what_stands_is_not_told_again_and_a_wallet_that_was_thawed_stays_so(
     assert ledger.scan() == []
     assert ledger.latest().standing_count == 0
     ledger.corrupt(RESTAMP.format("+"))
-    assert len(ledger.scan()) == 1, "it is wrong anew"
+    assert len(ledger.scan()) == 1, "it is wrong again"
     assert ledger.frozen() == {"another"}
 
 
@@ -278,7 +278,7 @@ def test_a_scheduled_run_reads_what_is_new_and_once_a_day_all(ledger: Corruptibl
     assert ledger.latest().is_full
 
 
-def test_a_run_of_what_is_new_sees_every_transfer_that_ended_since_the_last(
+def test_an_incremental_run_sees_every_transfer_that_ended_since_the_last(
     ledger: CorruptibleLedger,
 ) -> None:
     assert ledger.scan() == []
@@ -290,7 +290,7 @@ def test_a_run_of_what_is_new_sees_every_transfer_that_ended_since_the_last(
     assert not ledger.latest().is_full
 
 
-def test_nothing_is_mended_before_all_has_been_read(ledger: CorruptibleLedger) -> None:
+def test_nothing_is_repaired_before_all_has_been_read(ledger: CorruptibleLedger) -> None:
     assert ledger.scan() == []
     ledger.corrupt(RAISE)
     assert [ledger.named(each) for each in ledger.scan("schedule")] == [
@@ -298,7 +298,7 @@ def test_nothing_is_mended_before_all_has_been_read(ledger: CorruptibleLedger) -
     ]
     run = ledger.latest()
     assert (run.is_full, run.transfers_checked) == (True, 11)
-    # An old posting is gone, which a run of what is new does not see by itself.
+    # An old posting is gone, which an incremental run does not see by itself.
     ledger.corrupt("DELETE FROM postings WHERE transfer_id = :settled AND leg = 'credit'", LATER)
     assert ("leg_missing", "settled", "frozen") in map(ledger.named, ledger.scan("schedule"))
 
@@ -306,7 +306,7 @@ def test_nothing_is_mended_before_all_has_been_read(ledger: CorruptibleLedger) -
 LATER = "UPDATE wallets SET balance = balance + 1 WHERE id = :another"
 
 
-def test_a_wallet_is_not_mended_from_a_journal_that_was_spoilt_meanwhile(
+def test_a_wallet_is_not_rebuilt_from_a_corrupted_journal(
     ledger: CorruptibleLedger,
 ) -> None:
     ledger.corrupt(LATER)
@@ -322,7 +322,7 @@ def test_a_wallet_is_not_mended_from_a_journal_that_was_spoilt_meanwhile(
     assert "rebuilt" not in {action for *_, action in found}
 
 
-def test_a_wallet_that_is_spoilt_again_and_again_is_stopped_in_the_end(
+def test_a_wallet_that_is_corrupted_repeatedly_is_frozen_in_the_end(
     ledger: CorruptibleLedger,
 ) -> None:
     ledger.corrupt(LATER)
@@ -350,7 +350,7 @@ def test_a_run_is_due_when_the_last_is_old_enough(ledger: CorruptibleLedger) -> 
     assert ledger.latest().id != first.id
 
 
-def test_two_who_begin_at_once_begin_one(bank: Bank) -> None:
+def test_two_begins_at_once_begin_one_run(bank: Bank) -> None:
     with transaction(bank.engine) as connection:
         first, is_new = runs.begin(connection, "operator")
     assert is_new
@@ -362,7 +362,7 @@ def test_two_who_begin_at_once_begin_one(bank: Bank) -> None:
     assert first.id == one.id == two.id
 
 
-def test_runs_that_found_nothing_are_forgotten_after_a_while_and_others_are_kept(
+def test_runs_without_findings_are_deleted_later_and_others_are_kept(
     ledger: CorruptibleLedger,
 ) -> None:
     with transaction(ledger.bank.engine) as connection:
@@ -383,7 +383,7 @@ def test_runs_that_found_nothing_are_forgotten_after_a_while_and_others_are_kept
 
 
 def age(ledger: CorruptibleLedger, *, hours: float) -> None:
-    """As if all runs had been so much earlier, but for where they have looked."""
+    """Move all runs back in time by this much, but keep their positions."""
     with transaction(ledger.bank.engine) as connection:
         connection.execute(
             text("""UPDATE reconciliations SET started_at = started_at - :age"""),

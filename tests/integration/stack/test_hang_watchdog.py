@@ -1,4 +1,4 @@
-"""Who is taken for hung, and who is not: with real processes and files, and a clock set by hand."""
+"""Hang watchdog: which processes count as hung, with real processes and a manual clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOK_EVERY_S = 0.5
 
 @dataclass
 class Scenario:
-    """One program that leads a group of its own, as supervisor has it, and the watch."""
+    """One program in a process group of its own, as under supervisor, and the watchdog."""
 
     folder: Path
     process: subprocess.Popen[bytes]
@@ -67,13 +67,13 @@ def scenario(tmp_path: Path) -> Iterator[Scenario]:
         process.kill()
 
 
-def test_one_that_beats_is_left_alone(scenario: Scenario) -> None:
+def test_a_process_that_beats_is_left_alone(scenario: Scenario) -> None:
     scenario.pass_time(300, touching=True)
     assert not scenario.was_ended
     assert scenario.process.poll() is None
 
 
-def test_one_that_stops_beating_is_ended_with_its_group(scenario: Scenario) -> None:
+def test_a_process_that_stops_beating_is_ended_with_its_group(scenario: Scenario) -> None:
     scenario.pass_time(5, touching=True)
     scenario.pass_time(HUNG_AFTER_S - 2)
     assert not scenario.was_ended
@@ -84,7 +84,7 @@ def test_one_that_stops_beating_is_ended_with_its_group(scenario: Scenario) -> N
     ]
 
 
-def test_one_that_still_starts_has_more_time_but_not_for_ever(scenario: Scenario) -> None:
+def test_a_starting_process_has_more_time_but_not_without_end(scenario: Scenario) -> None:
     scenario.touch()  # of an earlier run
     scenario.pass_time(START_WITHIN_S - 5)
     assert not scenario.was_ended
@@ -92,16 +92,16 @@ def test_one_that_still_starts_has_more_time_but_not_for_ever(scenario: Scenario
     assert scenario.was_ended
 
 
-def test_a_new_start_has_its_time_again(scenario: Scenario) -> None:
+def test_a_restart_gets_its_full_time_again(scenario: Scenario) -> None:
     scenario.pass_time(5, touching=True)
-    scenario.note_start(1)  # no program of ours, so nothing to be ended either
+    scenario.note_start(1)  # not a program of ours, so it is not ended
     scenario.pass_time(START_WITHIN_S - 5)
     scenario.note_start(scenario.process.pid)
     scenario.pass_time(START_WITHIN_S - 5)
     assert not scenario.was_ended
 
 
-def test_a_watch_that_was_paused_blames_nobody(scenario: Scenario) -> None:
+def test_a_watchdog_that_was_paused_ends_no_process(scenario: Scenario) -> None:
     scenario.pass_time(5, touching=True)
     scenario.now_s += 3600
     scenario.watch.look()
@@ -109,7 +109,7 @@ def test_a_watch_that_was_paused_blames_nobody(scenario: Scenario) -> None:
     assert not scenario.was_ended
 
 
-def test_an_id_that_now_belongs_to_somebody_else_is_not_ended(scenario: Scenario) -> None:
+def test_an_id_that_now_belongs_to_another_process_is_not_ended(scenario: Scenario) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with subprocess.Popen(command) as no_leader:
         scenario.note_start(no_leader.pid)

@@ -1,4 +1,4 @@
-"""The servers that the stack starts keep the promises that the rest builds on."""
+"""Servers of the stack: configuration, passwords, restarts, and the account they run as."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_restart_finds_the_data_and_the_port_again(servers_folder: Path) -> No
     assert second[2:] == ((2,), b"2")
 
 
-def test_a_server_dies_with_whoever_started_it(servers_folder: Path) -> None:
+def test_a_server_dies_with_the_process_that_started_it(servers_folder: Path) -> None:
     folder = servers_folder / "orphaned"
     folder.mkdir(mode=0o711)
     starter = f"""

@@ -1,4 +1,4 @@
-"""The parts of the API that remember things or wait, without a database."""
+"""API services without a database: key lookup, asset scales, and waiting for settlement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALICE = Client(uuid4(), "alice", "client", None)
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -32,7 +32,7 @@ class Clock:
 
 
 class Register:
-    """Clients by key, and which keys were asked for."""
+    """Clients by key, and a record of the keys looked up."""
 
     def __init__(self, **known: Client) -> None:
         self.known = known
@@ -76,7 +76,7 @@ def test_a_flood_of_unknown_keys_does_not_push_out_the_good_ones() -> None:
     assert register.asked.count("good") == 1
 
 
-def test_a_known_client_is_let_in_while_the_database_is_away() -> None:
+def test_a_known_client_is_accepted_while_the_database_is_away() -> None:
     clock, register = Clock(), Register(good=ALICE)
     keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
     keys.client_of("good")
@@ -87,7 +87,7 @@ def test_a_known_client_is_let_in_while_the_database_is_away() -> None:
         keys.client_of("never seen")
 
 
-def test_a_revoked_client_is_not_let_in_by_an_outage() -> None:
+def test_a_revoked_client_is_not_accepted_during_an_outage() -> None:
     clock, register = Clock(), Register(good=ALICE)
     keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
     keys.client_of("good")
@@ -100,7 +100,7 @@ def test_a_revoked_client_is_not_let_in_by_an_outage() -> None:
         keys.client_of("good")
 
 
-def test_a_new_asset_is_found_and_a_made_up_one_asked_for_at_most_once_a_second() -> None:
+def test_a_new_asset_is_found_and_an_unknown_one_looked_up_once_a_second() -> None:
     clock, loads = Clock(), [{"USD": 2}, {"USD": 2}, {"USD": 2, "CHF": 2}]
     scales = AssetScales(lambda: loads.pop(0), NOTHING_KNOWN, clock=clock)
     assert scales.of("USD") == 2
@@ -130,7 +130,7 @@ def test_a_database_that_fails_is_not_asked_for_each_item_of_a_batch() -> None:
 
 
 class FakeLedger:
-    """Which transfers have ended, and how often we were asked."""
+    """A ledger that knows which transfers have ended, and records each query."""
 
     def __init__(self) -> None:
         self.ended: dict[UUID, Transfer] = {}
@@ -187,7 +187,7 @@ def test_a_waiter_gives_up_when_its_time_is_over() -> None:
     assert time.monotonic() - begun < 2
 
 
-def test_one_question_serves_all_who_wait() -> None:
+def test_one_query_serves_all_waiters() -> None:
     ledger, ids = FakeLedger(), [uuid4() for _ in range(20)]
     waiter = SettlementWaiter(ledger, places=20)
     results: list[Transfer | None] = []
@@ -207,12 +207,12 @@ def test_one_question_serves_all_who_wait() -> None:
     assert {transfer.id for transfer in results if transfer} == set(ids)
 
 
-def test_who_finds_no_place_is_told_at_once() -> None:
+def test_a_waiter_without_a_slot_returns_at_once() -> None:
     waiter = SettlementWaiter(FakeLedger(), places=0)
     assert not waiter.wait(uuid4(), timeout_s=10).applied
 
 
-def test_the_room_goes_on_when_the_database_was_away() -> None:
+def test_the_waiter_continues_after_a_database_outage() -> None:
     ledger, transfer_id = FakeLedger(), uuid4()
     ledger.broken = True
     ledger.ended[transfer_id] = committed(transfer_id)
@@ -221,7 +221,7 @@ def test_the_room_goes_on_when_the_database_was_away() -> None:
     assert waiter.wait(transfer_id, timeout_s=10).transfer is not None
 
 
-def test_an_idle_room_has_no_thread_and_gets_one_again() -> None:
+def test_an_idle_waiter_has_no_thread_and_gets_one_again() -> None:
     ledger = FakeLedger()
     waiter = SettlementWaiter(ledger, places=2)
     waiter.wait(uuid4(), timeout_s=0.05)
@@ -234,7 +234,7 @@ def test_an_idle_room_has_no_thread_and_gets_one_again() -> None:
     assert waiter.wait(transfer_id, timeout_s=5).transfer is not None
 
 
-def test_the_room_serves_on_after_visitors_who_left_at_once() -> None:
+def test_the_waiter_keeps_working_after_callers_that_left_at_once() -> None:
     ledger = FakeLedger()
     waiter = SettlementWaiter(ledger, places=2)
     for _ in range(2_000):

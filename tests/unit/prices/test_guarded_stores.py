@@ -1,4 +1,4 @@
-"""How a store of prices is read: waited for a moment, asked by one, left alone when in trouble."""
+"""Guarded stores: reads of a price store are shared, bounded in time, and paused on failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_S = 0.3
 
 
 class Store:
-    """Answers, fails or hangs, and counts how often it was asked."""
+    """A store that answers, fails or hangs, and counts its reads."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -46,7 +46,7 @@ def source(ask: Callable[[], Mapping[str, Stamped]], *, fresh_for_s: float = 0.0
     return GuardedStore("test", ask, patience_s=PATIENCE_S, fresh_for_s=fresh_for_s)
 
 
-def test_an_answer_serves_those_who_come_later_and_grows_older_meanwhile(store: Store) -> None:
+def test_an_answer_is_reused_and_its_age_grows(store: Store) -> None:
     read = source(store, fresh_for_s=60)
     first = read.entries()["BTCUSDT"]
     time.sleep(0.02)
@@ -67,7 +67,7 @@ def test_a_store_that_fails_is_left_alone_for_a_while_and_asked_again_then(store
     assert store.asked == 2
 
 
-def test_a_store_that_hangs_is_waited_for_once_and_has_one_question(store: Store) -> None:
+def test_a_store_that_hangs_is_waited_for_once_and_read_once(store: Store) -> None:
     read = source(store)
     store.works.clear()
     begun_s = time.monotonic()
@@ -80,7 +80,7 @@ def test_a_store_that_hangs_is_waited_for_once_and_has_one_question(store: Store
     assert store.asked == 1
 
 
-def test_a_store_that_wakes_up_serves_again(store: Store) -> None:
+def test_a_store_that_recovers_is_used_again(store: Store) -> None:
     read = source(store, fresh_for_s=60)
     store.works.clear()
     read.entries()
@@ -91,7 +91,7 @@ def test_a_store_that_wakes_up_serves_again(store: Store) -> None:
     assert store.asked <= 2
 
 
-def test_all_who_ask_at_once_share_one_question(store: Store) -> None:
+def test_concurrent_readers_share_one_read(store: Store) -> None:
     read = GuardedStore("test", store, patience_s=10, fresh_for_s=60)
     store.works.clear()
     found: list[Mapping[str, Stamped]] = []

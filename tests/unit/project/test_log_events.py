@@ -24,13 +24,13 @@ def trees() -> Iterator[ast.Module]:
 
 
 def strings(node: ast.AST) -> set[str]:
-    """The string constants in an expression: both, where it chooses between two."""
+    """Return the string constants in an expression: both, where it chooses between two."""
     found = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
     return {value for value in found if isinstance(value, str)}
 
 
 def logged(call: ast.Call) -> set[str]:
-    """The event names of a call such as `log.warning("name", …)`."""
+    """Return the event names of a call such as `log.warning("name", …)`."""
     function = call.func
     if not (isinstance(function, ast.Attribute) and function.attr in LEVELS and call.args):
         return set()

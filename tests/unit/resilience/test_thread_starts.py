@@ -1,4 +1,4 @@
-"""Every place that starts a thread, in a process that gets none for a while.
+"""Thread starts: every place that starts a thread survives a lack of threads.
 
 What asks for the thread goes on without it, and the next call tries again.
 """
@@ -152,7 +152,7 @@ def test_without_a_thread_nothing_fails_and_the_next_call_starts_it(
     eventually(works_after_a_call)
 
 
-def test_a_waiter_for_whom_there_is_no_thread_is_told_at_once_and_leaves_its_place_free() -> None:
+def test_a_waiter_without_a_thread_returns_at_once_and_frees_its_slot() -> None:
     ledger, transfer_id = FakeLedger(), uuid4()
     ledger.ended[transfer_id] = committed(transfer_id)
     waiter = SettlementWaiter(ledger, places=1)
@@ -163,7 +163,7 @@ def test_a_waiter_for_whom_there_is_no_thread_is_told_at_once_and_leaves_its_pla
     assert waited.transfer == ledger.ended[transfer_id]
 
 
-def test_a_request_to_binance_that_gets_no_thread_is_one_that_got_no_answer(
+def test_a_request_to_binance_without_a_thread_counts_as_no_answer(
     web_server: str,
 ) -> None:
     getter = BoundedGetter()
