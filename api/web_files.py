@@ -1,7 +1,8 @@
-"""The pages' files, read once. Guarantees that an address is looked up, never opened as a path.
+"""Files of the pages, read once at start and kept in memory.
 
-All assets stand below one folder named after a digest of all of them. So a browser may keep
-them for ever, and a page never runs modules of two releases together.
+Guarantees that an address is looked up in a table, never opened as a path. All assets are
+served below one folder that is named after a digest of all of them. So a browser can keep them
+without asking again, and a page never mixes modules of two releases.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ _TYPES: Final = {
     ".woff2": "font/woff2",
     ".txt": "text/plain; charset=utf-8",
 }
-"""What is served as an asset. Pages are served by their own addresses, other files not."""
+"""The files that are served as assets. Pages have their own addresses; no other file is served."""
 FIRST_SCRIPT: Final = "first.js"
-"""The one script that is no module, and has an address without a version: it must run on every
-page, also where the rest of its version cannot be had."""
+"""The only script without a version in its address. It is not a module, and it must run on every
+page, even while the other files of the page's version are not available."""
 
 
 @dataclass(frozen=True)
 class WebFile:
-    """A file as it goes out."""
+    """A file as it is sent."""
 
     content: bytes
     content_type: str
@@ -75,7 +76,7 @@ def _page(path: Path, names: Mapping[str, bytes], *, base: str) -> WebFile:
 
 
 def _modules(page: str, names: Mapping[str, bytes]) -> Iterator[str]:
-    """Name the modules that a page imports, so that a browser asks for all of them at once."""
+    """List the modules that a page imports, so that a browser requests all of them at once."""
     for name in names:
         folder = name.partition("/")[0]
         if folder in ("shared", "vendor", page) and name.endswith(".js"):

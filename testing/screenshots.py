@@ -1,6 +1,6 @@
 """Screenshots: takes the pictures in docs/screenshots from a running `make up`.
 
-Makes a client of its own each time, with wallets and transfers, through the API as anybody would.
+Creates a new client each time, with wallets and transfers, through the public API.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ PAYMENTS = (
 
 
 def main() -> None:
-    """Fill the stack, open each page in each look, and write the pictures."""
+    """Create the data, open each page in each theme and size, and write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--data", type=Path, default=ROOT / ".data", help="its DATA_DIR")
+    parser.add_argument("--data", type=Path, default=ROOT / ".data", help="DATA_DIR of the stack")
     given = parser.parse_args()
     admin = Caller(given.port, (given.data / "secrets" / "admin-api-key").read_text().strip())
     client = business(admin)
@@ -55,13 +55,13 @@ def main() -> None:
             send(tab)
             picture(tab, f"wallets-{look}")
             tab = opened(browser, admin, "/ops", theme=theme, size=size)
-            tab.wait_for_timeout(2_500)  # every panel has had its first answer
+            tab.wait_for_timeout(2_500)  # every panel has its first answer by then
             picture(tab, f"ops-{look}")
         browser.close()
 
 
 def business(admin: Caller) -> Caller:
-    """A client with wallets that have money and a history."""
+    """Create a client with wallets that have money and a history."""
     made = created(admin, "/v1/clients", {"name": "Harbour Books", "rate_limit": "none"})
     client = Caller(admin.port, made["api_key"])
     wallets = {}
@@ -77,7 +77,7 @@ def business(admin: Caller) -> Caller:
 
 
 def created(caller: Caller, path: str, body: dict[str, str]) -> dict[str, str]:
-    """Make something, and return it."""
+    """Create an object and return it."""
     response = caller.post(path, body)
     assert response.status_code == 201, response.text
     document: dict[str, str] = response.json()
@@ -87,7 +87,7 @@ def created(caller: Caller, path: str, body: dict[str, str]) -> dict[str, str]:
 def move(
     caller: Caller, source: str, destination: str, amount: str, asset: str, reference: str
 ) -> None:
-    """Move money, and wait until it has arrived."""
+    """Move money and wait until it has arrived."""
     body = {
         "source": source,
         "destination": destination,
@@ -100,7 +100,7 @@ def move(
 
 
 def opened(browser: Browser, caller: Caller, path: str, *, theme: str, size: ViewportSize) -> Page:
-    """A page in a look, with a key entered."""
+    """Open a page in a theme and size, with a key already stored."""
     context = browser.new_context(
         color_scheme="dark" if theme == "dark" else "light",
         viewport=size,
@@ -116,19 +116,19 @@ def opened(browser: Browser, caller: Caller, path: str, *, theme: str, size: Vie
 
 
 def send(tab: Page) -> None:
-    """Send a transfer and wait for its end, so that the track is seen."""
+    """Send a transfer and wait for its end, so that its steps are shown."""
     tab.locator("#send-destination").select_option(label="Payroll")
     tab.locator("#send-amount").fill("1250")
     tab.locator("#send-reference").fill("Invoice 2031")
     tab.get_by_role("button", name="Send", exact=True).click()
     tab.locator("[data-state=committed]").wait_for()
     tab.locator(".statement tbody tr").first.wait_for()
-    tab.wait_for_timeout(1_500)  # balances and statement follow
+    tab.wait_for_timeout(1_500)  # balances and statement are updated by then
     tab.evaluate("scrollTo(0, 0)")
 
 
 def picture(tab: Page, name: str) -> None:
-    """Write what is seen of the page's top; on a phone, of the transfer too."""
+    """Write a picture of the top of the page, and on a phone of the transfer too."""
     shoot(tab, name)
     if tab.viewport_size == PHONE and tab.locator(".transfer").count():
         tab.locator("[data-panel=send]").scroll_into_view_if_needed()

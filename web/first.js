@@ -1,45 +1,48 @@
-// Runs before anything else, as a plain script from an address without a version.
+/**
+ * First script of both pages: sets the theme, and reloads the page during a rollout. It is a plain
+ * script at an address without a version, so that it always runs.
+ */
 (() => {
   const root = document.documentElement;
-  const LOADS = "truepenny.loads";
-  const MAX_LOADS = 6;
+  const RELOADS = "truepenny.loads";
+  const MAX_RELOADS = 6;
 
-  // Before the first paint: a module would come too late, and the page would flash.
+  // Set before the first paint. A module would run later, and the page would flash.
   try {
     const theme = localStorage.getItem("truepenny.theme");
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
   } catch {
-    // storage is switched off: the system's theme it is
+    // storage is switched off, so the system's theme applies
   }
 
-  // While a new release rolls out, the page may come from one server and its files be asked of
-  // another, which has only its own version's. A moment later it fits: load again, a few times.
-  let isWhole = true;
-  const loadAgain = (event) => {
-    if (!isNeeded(event.target)) return;
-    isWhole = false;
-    window.removeEventListener("error", loadAgain, true);
+  // During a rollout one server may send the page and another, with only its own version of the
+  // files, answer the requests for them. Soon after they fit again: reload, a limited number of times.
+  let isComplete = true;
+  const reload = (event) => {
+    if (!isEssential(event.target)) return;
+    isComplete = false;
+    window.removeEventListener("error", reload, true);
     try {
-      const loads = Number(sessionStorage.getItem(LOADS)) || 0;
-      if (loads >= MAX_LOADS) return;
-      sessionStorage.setItem(LOADS, String(loads + 1));
-      setTimeout(() => window.location.reload(), 500 * 2 ** loads);
+      const reloads = Number(sessionStorage.getItem(RELOADS)) || 0;
+      if (reloads >= MAX_RELOADS) return;
+      sessionStorage.setItem(RELOADS, String(reloads + 1));
+      setTimeout(() => window.location.reload(), 500 * 2 ** reloads);
     } catch {
-      // without a counter it might go on for ever
+      // storage is switched off: without a counter the reloads might never end
     }
   };
-  // A preload or an icon that fails (fonts are often blocked) leaves a page that works.
-  const isNeeded = (element) =>
+  // The page works without its preloads, icon and font, and fonts are often blocked.
+  const isEssential = (element) =>
     element instanceof HTMLScriptElement ||
     (element instanceof HTMLLinkElement && element.rel === "stylesheet");
-  window.addEventListener("error", loadAgain, true);
+  window.addEventListener("error", reload, true);
   window.addEventListener("load", () => {
-    window.removeEventListener("error", loadAgain, true);
-    // Only a whole page ends the count: a part that never comes must not mean loading for ever.
+    window.removeEventListener("error", reload, true);
+    // Only a complete page resets the counter, so that a missing file cannot cause endless reloads.
     try {
-      if (isWhole) sessionStorage.removeItem(LOADS);
+      if (isComplete) sessionStorage.removeItem(RELOADS);
     } catch {
-      // nothing was counted
+      // storage is switched off, so nothing was counted
     }
   });
 })();

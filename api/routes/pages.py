@@ -1,7 +1,7 @@
-"""The wallet page, the ops page, and their assets.
+"""Routes of the wallet page, the ops page and their assets.
 
-Guarantees a policy under which a page runs what comes from here alone: nothing inline, nothing
-from elsewhere, no text turned into markup; and that nobody may frame it.
+Guarantees a Content-Security-Policy that allows only files of this server: nothing inline,
+nothing from other servers, no text turned into markup, and no framing by other pages.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def blueprint() -> Blueprint:
 
     @routes.get(f"{PREFIX}/<version>/<path:name>")
     def asset(version: str, name: str) -> Response:
-        # Of another version nothing is served: half a page of each would be worse than none.
+        # Assets of another version are refused, so that a page never mixes two releases.
         if version != files.version or name not in files.assets:
             raise NotFound
         return _response(files.assets[name], ASSET_HEADERS)

@@ -75,7 +75,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--record-durations",
         action="store_true",
-        help="write the time of each unit to testing/suite/durations.json (whole files, no -k)",
+        help="write how long each unit took to testing/suite/durations.json; not with -k",
     )
 
 

@@ -1,4 +1,4 @@
-"""An API that a test may kill, freeze and start again on its old port."""
+"""API process that a test can kill, freeze and start again on the same port."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ApiProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the API and wait until it answers."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", CONFIG, "wsgi:app"],
@@ -45,7 +45,7 @@ class ApiProcess:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """SIGKILL for all of it. Harmless when it does not run."""
+        """Send SIGKILL to all its processes. Harmless when it does not run."""
         if self._process is None:
             return
         os.killpg(self._process.pid, signal.SIGKILL)
@@ -54,7 +54,7 @@ class ApiProcess:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Killed for as long as the block takes."""
+        """Keep the API killed during the block."""
         self.kill()
         try:
             yield
@@ -63,7 +63,7 @@ class ApiProcess:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stopped: connections are taken by the kernel, and nobody answers."""
+        """Stop the API during the block: the kernel accepts connections, but nothing answers."""
         assert self._process
         os.killpg(self._process.pid, signal.SIGSTOP)
         try:

@@ -1,6 +1,6 @@
-"""One Truepenny and one browser for all tests here, and a fresh profile for each test.
+"""Fixtures of the page tests: one Truepenny and one browser for all, a new profile for each test.
 
-They end with the last of these tests: their workers would take what later ones publish.
+They end with the last of these tests, because their workers would take messages of later tests.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def ui_town(
+def ui_installation(
     servers_folder: Path,
     redis_broker: RedisBroker,
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
-    """A database that tests may kill, workers, and an API that nobody breaks."""
+    """A database that tests can kill, workers, and an API that stays up."""
     folder = tmp_path_factory.mktemp("ui")
     redis_broker.empty()
     postgres = own_servers(servers_folder).postgres()
@@ -59,9 +59,9 @@ def ui_town(
 
 
 @pytest.fixture(scope="package")
-def api(ui_town: Installation) -> Iterator[ApiProcess]:
-    """The API that serves the pages, which tests may kill."""
-    process = ApiProcess(ui_town.environment, ui_town.folder / "ui-api.log")
+def api(ui_installation: Installation) -> Iterator[ApiProcess]:
+    """The API that serves the pages. Tests can kill it."""
+    process = ApiProcess(ui_installation.environment, ui_installation.folder / "ui-api.log")
     process.start()
     yield process
     process.kill()
@@ -69,7 +69,7 @@ def api(ui_town: Installation) -> Iterator[ApiProcess]:
 
 @pytest.fixture
 def new_tab(browser: Browser) -> Iterator[NewTab]:
-    """Opens a tab in a profile of its own. Options: those of Playwright's contexts."""
+    """Opens a tab in a new profile. Options: those of Playwright's contexts."""
     contexts = []
 
     def make(**options: Any) -> Page:
@@ -83,9 +83,9 @@ def new_tab(browser: Browser) -> Iterator[NewTab]:
 
 
 @pytest.fixture
-def new_page(new_tab: NewTab, ui_town: Installation, api: ApiProcess) -> NewPage:
+def new_page(new_tab: NewTab, ui_installation: Installation, api: ApiProcess) -> NewPage:
     """Opens a tab for the wallet page."""
-    return lambda **options: WalletPage(new_tab(**options), ui_town, api.url)
+    return lambda **options: WalletPage(new_tab(**options), ui_installation, api.url)
 
 
 @pytest.fixture
@@ -95,19 +95,21 @@ def wallets(new_page: NewPage) -> WalletPage:
 
 
 @pytest.fixture(scope="package")
-def ui_admin(ui_town: Installation, api: ApiProcess) -> Caller:
-    """An admin, who calls the API that serves the pages."""
-    with transaction(ui_town.engine) as connection:
+def ui_admin(ui_installation: Installation, api: ApiProcess) -> Caller:
+    """An admin who calls the API that serves the pages."""
+    with transaction(ui_installation.engine) as connection:
         _, api_key = create_client(connection, name="admin", scope="admin", rate_limit="none")
     return Caller(api.port, api_key)
 
 
 @pytest.fixture
 def new_ops(
-    new_tab: NewTab, ui_town: Installation, api: ApiProcess, ui_admin: Caller
+    new_tab: NewTab, ui_installation: Installation, api: ApiProcess, ui_admin: Caller
 ) -> NewOpsPage:
     """Opens a tab for the ops page."""
-    return lambda **options: OpsPage(new_tab(**options), ui_town, f"{api.url}/ops", ui_admin)
+    return lambda **options: OpsPage(
+        new_tab(**options), ui_installation, f"{api.url}/ops", ui_admin
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The ops page as an operator uses it."""
+"""Ops page driver: what an operator does and sees on the page."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ class OpsPage(Tab):
     admin: Caller
 
     def open(self, api_key: str | None = None) -> OpsPage:
-        """Open the page with an admin's key that was entered before, and wait for numbers."""
+        """Open the page with an admin key already stored, and wait for data."""
         self.enter(api_key or self.admin.api_key)
         expect(self.panel("queues").locator("tbody tr").first).to_be_visible(timeout=WITHIN_MS)
         return self
 
     def overview(self) -> dict[str, Any]:
-        """What the page is told."""
+        """Return the overview that the page shows."""
         answered: dict[str, Any] = self.admin.get("/v1/ops/overview").json()
         return answered
 
     @property
-    def verdict(self) -> Locator:
-        """The one sentence of truth."""
+    def status(self) -> Locator:
+        """The overall status."""
         return self.panel("status").locator(".verdict")
 
     def says(self, words: str) -> None:
-        """Wait until the status says this."""
-        expect(self.verdict).to_contain_text(words, timeout=WITHIN_MS)
+        """Wait until the status contains these words."""
+        expect(self.status).to_contain_text(words, timeout=WITHIN_MS)
 
     def count(self, state: str) -> Locator:
-        """How many transfers the page says are in a state."""
+        """The number of transfers in a state, as the page shows it."""
         return self.panel("transfers").locator(f"[data-state={state}]")
 
     def find(self, transfer_id: str) -> None:
@@ -55,6 +55,6 @@ class OpsPage(Tab):
 
     def submitted(self, amount: str = "1.00") -> str:
         """Send a transfer and wait until it is committed. Returns: its id."""
-        response = self.town.client.submit(self.town.body(amount), prefer="wait=20")
+        response = self.installation.client.submit(self.installation.body(amount), prefer="wait=20")
         assert response.status_code == 201, response.text
         return str(response.json()["id"])

@@ -1,4 +1,4 @@
-"""A page of ours in a tab, and what a test may see of it from outside."""
+"""Browser tab driver: opens a page and records what the browser reports about it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, Request, Route
 from testing.installation import Installation
 
 WITHIN_MS = 20_000
-# Chromium's word for a network interface that came or went, which containers beside us make.
-NOT_OURS = "net::ERR_NETWORK_CHANGED"
+# Chromium's error for a network interface that came or went, as when containers start.
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 
-# Runs before the page's own scripts, in every document of the tab.
+# Runs before the page's own scripts in every document of the tab.
 _WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -33,25 +33,25 @@ if (!sessionStorage.getItem("entered")) {{
 
 @dataclass
 class Tab:
-    """One tab of one profile."""
+    """One tab in one profile."""
 
     page: Page
-    town: Installation
+    installation: Installation
     url: str
     complaints: list[str] = field(default_factory=list, kw_only=True)
-    """What the console said of errors and warnings."""
+    """Errors and warnings on the console."""
     reports: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
-    """What was posted to /client-errors."""
+    """The reports that were posted to /client-errors."""
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(WITHIN_MS)
         self.page.add_init_script(_WATCH)
-        self.page.on("console", self._hear)
+        self.page.on("console", self._note_message)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._see)
+        self.page.on("request", self._note_request)
 
     def enter(self, api_key: str | None) -> None:
-        """Open the page with a key that was entered before."""
+        """Open the page with a key already stored."""
         self.page.add_init_script(_ENTER.format(key=json.dumps(api_key)))
         self.page.goto(self.url)
 
@@ -62,12 +62,12 @@ class Tab:
         return self.page.get_by_role("button", name=name, exact=True)
 
     def violations(self) -> list[str]:
-        """What the Content-Security-Policy refused."""
+        """Return what the Content-Security-Policy refused."""
         found: list[str] = self.page.evaluate("window.violations")
         return found
 
     def serious(self) -> list[str]:
-        """What axe finds that keeps somebody from using the page."""
+        """Return the serious and critical findings of axe."""
         found: dict[str, Any] = Axe().run(self.page).response
         return [
             f"{violation['id']}: {node['html']}"
@@ -76,19 +76,19 @@ class Tab:
             for node in violation["nodes"]
         ]
 
-    def look_again(self) -> None:
-        """The network is back: a browser says so, and pages ask at once."""
+    def poll_now(self) -> None:
+        """Send the event of a returned network, after which pages poll at once."""
         self.page.evaluate("dispatchEvent(new Event('online'))")
 
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and NOT_OURS not in message.text:
+    def _note_message(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and NETWORK_CHANGED not in message.text:
             self.complaints.append(message.text)
 
-    def _see(self, request: Request) -> None:
+    def _note_request(self, request: Request) -> None:
         if request.url.endswith("/client-errors"):
             self.reports.append(json.loads(request.post_data or "{}"))
 
 
 def answer(status: int, body: str, **headers: str) -> Callable[[Route], object]:
-    """Answer in the API's place."""
+    """Return a route handler that answers instead of the API."""
     return lambda route: route.fulfill(status=status, body=body, headers=headers)

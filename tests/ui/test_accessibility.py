@@ -1,4 +1,4 @@
-"""The wallet page for everybody: axe finds nothing serious, the keyboard suffices, it fits."""
+"""Accessibility of the wallet page: axe, keyboard, small screens and large text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_axe_finds_nothing_serious(new_page: NewPage, theme: str, screen: dict[s
     assert tab.serious() == []
 
 
-def test_axe_finds_nothing_serious_where_something_is_asked(new_page: NewPage) -> None:
+def test_axe_finds_nothing_serious_in_the_key_form_and_a_dialog(new_page: NewPage) -> None:
     tab = new_page(color_scheme="dark", reduced_motion="reduce", **PHONE)
     tab.page.goto(tab.url)
     expect(tab.panel("key")).to_be_visible()
@@ -37,14 +37,14 @@ def test_axe_finds_nothing_serious_where_something_is_asked(new_page: NewPage) -
     assert tab.serious() == []
 
 
-def test_a_phone_shows_it_without_scrolling_sideways(new_page: NewPage) -> None:
+def test_the_page_fits_on_a_phone(new_page: NewPage) -> None:
     tab = new_page(**PHONE).open()
     tab.send()
     tab.ends()
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_it_fits_when_text_is_twice_as_large(new_page: NewPage) -> None:
+def test_the_page_fits_when_text_is_twice_as_large(new_page: NewPage) -> None:
     tab = new_page(viewport={"width": 640, "height": 450}).open()
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= 640
 
@@ -55,7 +55,7 @@ def test_long_names_and_amounts_fit_and_are_not_cut(new_page: NewPage, width: in
     amount = "-99999999999999999999.123456789012345678"
     tab.page.route("**/v1/wallets?*", lambda route: _lengthen(route, "W" * 255, amount))
     tab.open()
-    card = tab.wallet(tab.town.source.id)
+    card = tab.wallet(tab.installation.source.id)
     expect(card).to_contain_text("123456789012345678 USD")
     expect(tab.panel("statement")).to_be_visible()
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -92,7 +92,7 @@ def test_a_transfer_is_sent_with_the_keyboard_alone(wallets: WalletPage) -> None
     page.keyboard.type(wallets.reference)
     page.keyboard.press("Enter")
     wallets.moved_once()
-    # Whoever cannot see it is where it happens now, and is told.
+    # The focus and the announcement move to the transfer, for screen readers.
     expect(wallets.transfer.get_by_role("heading")).to_be_focused()
     expect(wallets.transfer.get_by_role("status")).to_contain_text("Committed.")
     wallets.button("New transfer").press("Enter")

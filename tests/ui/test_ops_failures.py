@@ -1,4 +1,4 @@
-"""The ops page while something fails: it says what, keeps what it knew, and recovers by itself."""
+"""Failures on the ops page: it shows the reason, keeps the last known data, and recovers."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ WRONG: tuple[dict[str, Any], ...] = (
     {"queues": [{"name": "scans", "waiting": "many", "purpose": ""}]},
     {"workers": {}},
 )
-"""Parts of an overview that are not what the contract says."""
+"""Parts of an overview that break the contract."""
 
 
-def test_the_database_is_killed_and_comes_back(ops: OpsPage, ui_town: Installation) -> None:
+def test_the_database_is_killed_and_comes_back(ops: OpsPage, ui_installation: Installation) -> None:
     ops.submitted()
     transfers = ops.panel("transfers")
     before = ops.count("committed").locator(".flow-count").inner_text()
-    with ui_town.outage():
+    with ui_installation.outage():
         ops.says("Degraded")
         ops.says("transfers are buffered in the broker")
-        expect(transfers).to_contain_text("Not known now: the database", timeout=WITHIN_MS)
+        expect(transfers).to_contain_text("Unavailable: the database", timeout=WITHIN_MS)
         expect(transfers.locator(".age")).to_contain_text("as of", timeout=WITHIN_MS)
         expect(ops.count("committed").locator(".flow-count")).to_have_text(re.compile(r"^\d"))
         expect(ops.panel("breakers")).to_contain_text(re.compile("Open|Half-open"))
         expect(ops.panel("queues").locator("tbody tr").first).to_be_visible()
-        expect(ops.panel("queues")).not_to_contain_text("Not known now")  # the broker answers
+        expect(ops.panel("queues")).not_to_contain_text("Unavailable")  # the broker still answers
         expect(ops.page).to_have_title(re.compile("^Degraded"))
-    expect(transfers).not_to_contain_text("Not known now", timeout=OUTAGE_WITHIN_MS)
+    expect(transfers).not_to_contain_text("Unavailable", timeout=OUTAGE_WITHIN_MS)
     expect(transfers.locator(".age")).to_have_count(0)
     expect(ops.panel("breakers")).to_contain_text("Closed", timeout=OUTAGE_WITHIN_MS)
     database = ops.panel("status").locator("[data-component=database]")
@@ -52,33 +52,33 @@ def number(shown: str) -> int:
     return int(shown.replace("\u2009", ""))
 
 
-def test_the_api_ends_and_comes_back(ops: OpsPage, api: ApiProcess) -> None:
+def test_the_api_is_killed_and_comes_back(ops: OpsPage, api: ApiProcess) -> None:
     committed = ops.count("committed").locator(".flow-count").inner_text()
     with api.away():
-        ops.look_again()
-        ops.says("Not known")
+        ops.poll_now()
+        ops.says("Unknown")
         ops.says("No connection to Truepenny.")
-        ops.says("All below is as of")
+        ops.says("Everything below is as of")
         expect(ops.page).to_have_title(re.compile("^No answer"))
         expect(ops.count("committed").locator(".flow-count")).to_have_text(committed)
         expect(ops.panel("workers").locator(".age")).to_contain_text("as of", timeout=WITHIN_MS)
-    expect(ops.verdict).to_contain_text("seen", timeout=OUTAGE_WITHIN_MS)
+    expect(ops.status).to_contain_text("updated", timeout=OUTAGE_WITHIN_MS)
     expect(ops.panel("workers").locator(".age")).to_have_count(0)
     assert ops.reports == []
 
 
 def test_a_component_that_throws_breaks_its_panel_alone(new_ops: NewOpsPage) -> None:
     ops = new_ops()
-    ops.page.route("**/ops/queues_panel.js", _break_on_demand)
+    ops.page.route("**/ops/panels/queues.js", _break_on_demand)
     ops.open()
     with ops.page.expect_request("**/client-errors"):
         ops.page.evaluate("window.isBroken = true")
-        ops.look_again()
+        ops.poll_now()
     queues = ops.panel("queues")
     expect(queues.get_by_role("alert")).to_contain_text("This part of the page has failed.")
     assert ops.button("Try again").count() == 1
     assert [(each["page"], each["panel"]) for each in ops.reports] == [("ops", "queues")]
-    transfer_id = ops.submitted()  # the rest goes on
+    transfer_id = ops.submitted()  # the rest still works
     ops.find(transfer_id)
     expect(ops.found).to_have_attribute("data-found", "committed")
     ops.page.evaluate("window.isBroken = false")
@@ -99,17 +99,17 @@ def _break_on_demand(route: Route) -> None:
 def test_wrong_answers_are_not_drawn(ops: OpsPage) -> None:
     for change in WRONG:
         ops.page.route(OVERVIEW, _changed(change))
-        ops.look_again()
+        ops.poll_now()
         ops.says("Truepenny sent an answer that this page cannot read.")
         expect(ops.panel("queues").locator("tbody tr").first).to_be_visible()
         ops.page.unroute(OVERVIEW)
-        ops.look_again()
-        expect(ops.verdict).to_contain_text("seen", timeout=WITHIN_MS)
-    assert ops.reports == []  # an answer is no error of this page
+        ops.poll_now()
+        expect(ops.status).to_contain_text("updated", timeout=WITHIN_MS)
+    assert ops.reports == []  # a wrong answer is not an error of this page
 
 
 def _changed(change: dict[str, Any]) -> Any:
-    """Answer as the API does, but for this."""
+    """Answer as the API does, with these changes."""
 
     def fulfill(route: Route) -> None:
         response = route.fetch()
@@ -118,7 +118,7 @@ def _changed(change: dict[str, Any]) -> Any:
     return fulfill
 
 
-def test_a_part_that_was_never_known_says_why(new_ops: NewOpsPage) -> None:
+def test_a_part_that_was_never_available_says_why(new_ops: NewOpsPage) -> None:
     ops = new_ops()
     why = "the cache does not answer"
     change: dict[str, Any] = {
@@ -129,11 +129,11 @@ def test_a_part_that_was_never_known_says_why(new_ops: NewOpsPage) -> None:
     ops.page.route(OVERVIEW, _changed(change))
     ops.open()
     for name in ("scans", "workers"):
-        expect(ops.panel(name)).to_contain_text(f"Not known now: {why}. It was not known before")
+        expect(ops.panel(name)).to_contain_text(f"Unavailable: {why}. There is no earlier data")
     ops.page.unroute(OVERVIEW)
-    ops.look_again()
+    ops.poll_now()
     expect(ops.panel("workers").locator("tbody tr").first).to_be_visible()
-    expect(ops.panel("workers")).not_to_contain_text("Not known now")
+    expect(ops.panel("workers")).not_to_contain_text("Unavailable")
 
 
 def test_a_limit_is_respected(ops: OpsPage) -> None:
@@ -144,28 +144,28 @@ def test_a_limit_is_respected(ops: OpsPage) -> None:
         route.fulfill(status=429, body="{}", headers={"Retry-After": "30"})
 
     ops.page.route(OVERVIEW, refuse)
-    ops.look_again()
-    ops.says("Too many requests just now.")
-    expect(ops.verdict).to_contain_text(re.compile(r"asked again in (2\d|3\d) s"))
+    ops.poll_now()
+    ops.says("Too many requests at the moment.")
+    expect(ops.status).to_contain_text(re.compile(r"retry in (2\d|3\d) s"))
     assert len(asked) == 1
     ops.page.unroute(OVERVIEW)
-    ops.button("Ask now").click()
-    expect(ops.verdict).to_contain_text("seen", timeout=WITHIN_MS)
+    ops.button("Retry now").click()
+    expect(ops.status).to_contain_text("updated", timeout=WITHIN_MS)
 
 
-def test_a_clients_key_is_not_enough(new_ops: NewOpsPage, ui_town: Installation) -> None:
-    key = ui_town.client.api_key
+def test_a_clients_key_is_refused(new_ops: NewOpsPage, ui_installation: Installation) -> None:
+    key = ui_installation.client.api_key
     assert key
     asked = new_ops()
     asked.page.goto(asked.url)
     field = asked.page.get_by_role("textbox", name="API key")
     field.fill(key)
     field.press("Enter")
-    expect(asked.panel("key")).to_contain_text("This needs an admin key.")
+    expect(asked.panel("key")).to_contain_text("This page needs an admin key")
     assert asked.page.evaluate("sessionStorage.getItem('truepenny.key')") is None
-    remembered = new_ops()  # of the wallet page, in the same tab
+    remembered = new_ops()  # as after the wallet page in the same tab
     remembered.enter(key)
-    expect(remembered.panel("forbidden")).to_contain_text("This needs an admin key.")
+    expect(remembered.panel("forbidden")).to_contain_text("This page needs an admin key")
     assert remembered.page.locator("[data-panel]").count() == 1
     remembered.button("Forget key").click()
     expect(remembered.panel("key")).to_be_visible()
@@ -177,13 +177,13 @@ def test_a_key_that_is_revoked_is_asked_for_again(ops: OpsPage) -> None:
         route.continue_(headers=headers)
 
     ops.page.route("**/v1/**", revoked)
-    ops.look_again()
+    ops.poll_now()
     expect(ops.panel("key")).to_contain_text("no longer accepted", timeout=WITHIN_MS)
     assert ops.page.locator("[data-panel]").count() == 1
     assert ops.page.evaluate("sessionStorage.getItem('truepenny.key')") is None
 
 
-def test_what_is_not_begun_is_said(ops: OpsPage) -> None:
+def test_a_run_that_did_not_start_is_reported(ops: OpsPage) -> None:
     def only_posts(route: Route) -> None:
         if route.request.method == "POST":
             answer(503, "{}", **{"Retry-After": "1"})(route)
@@ -193,7 +193,7 @@ def test_what_is_not_begun_is_said(ops: OpsPage) -> None:
     ops.page.route("**/v1/reconciliations", only_posts)
     ops.button("Run now").click()
     said = ops.panel("reconciliations").locator(".said")
-    expect(said).to_contain_text("It was not begun. Truepenny cannot answer right now.")
+    expect(said).to_contain_text("The run was not started. Truepenny is unavailable at the moment.")
     ops.page.unroute("**/v1/reconciliations")
     ops.button("Run now").click()
-    expect(said).to_contain_text("A run is under way.")
+    expect(said).to_contain_text("A run is in progress.")

@@ -1,4 +1,4 @@
-"""The ops page on a good day: it shows what the overview says, and finds transfers."""
+"""The ops page without failures: the overview, finding transfers, reconciliation runs."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_it_shows_what_the_overview_says(ops: OpsPage) -> None:
 
 
 def spaced(count: int) -> str:
-    """A count as the page writes it."""
+    """A count as the page formats it."""
     return f"{count:,}".replace(",", "\u2009")
 
 
 def test_a_transfer_is_found_by_its_id_with_its_timeline(
-    ops: OpsPage, ui_town: Installation
+    ops: OpsPage, ui_installation: Installation
 ) -> None:
     transfer_id = ops.submitted("3.21")
-    timeline = ui_town.client.get(f"/v1/transfers/{transfer_id}").json()["timeline"]
+    timeline = ui_installation.client.get(f"/v1/transfers/{transfer_id}").json()["timeline"]
     ops.find(f"  {transfer_id.upper()} ")
     expect(ops.found).to_have_attribute("data-found", "committed")
     expect(ops.found).to_contain_text("3.21")
@@ -70,7 +70,7 @@ def test_a_transfer_is_found_by_its_id_with_its_timeline(
         expect(entry).to_have_attribute("data-event", event["event"])
         expect(entry.locator("time")).to_have_attribute("datetime", event["at"])
         expect(entry.locator("time")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d\.\d{3}$"))
-    ops.page.reload()  # it stands in the address
+    ops.page.reload()  # the id is in the address
     expect(ops.found).to_have_attribute("data-found", "committed")
     ops.found.get_by_role("button", name="Close").click()
     expect(ops.found).to_have_count(0)
@@ -78,7 +78,7 @@ def test_a_transfer_is_found_by_its_id_with_its_timeline(
     assert ops.complaints == []
 
 
-def test_what_is_no_id_or_nobodys_is_said(ops: OpsPage) -> None:
+def test_an_invalid_or_unknown_id_is_reported(ops: OpsPage) -> None:
     ops.find("nonsense")
     expect(ops.panel("search").get_by_role("alert")).to_contain_text("Paste a whole id")
     expect(ops.panel("search").get_by_label("Transfer id")).to_be_focused()
@@ -86,12 +86,16 @@ def test_what_is_no_id_or_nobodys_is_said(ops: OpsPage) -> None:
     expect(ops.found).to_contain_text("No transfer has this id.")
 
 
-def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Installation) -> None:
-    bank = ui_town.bank
-    poor = bank.wallet(100, owner=ui_town.owner)
-    # Two that are each affordable, but not both: the second is refused by a worker.
+def test_a_rejection_is_explained_in_plain_words(
+    ops: OpsPage, ui_installation: Installation
+) -> None:
+    bank = ui_installation.bank
+    poor = bank.wallet(100, owner=ui_installation.owner)
+    # The money suffices for either, but not for both: a worker rejects the second.
     asked = [
-        bank.request(poor, ui_town.destination, 75, client=ui_town.owner, reference=name)
+        bank.request(
+            poor, ui_installation.destination, 75, client=ui_installation.owner, reference=name
+        )
         for name in ("first", "second")
     ]
     ids = bank.accept(*asked)
@@ -99,31 +103,33 @@ def test_a_refusal_is_told_in_plain_words(ops: OpsPage, ui_town: Installation) -
     [refused] = [each for each in ids if bank.state(each) == "rejected"]
     ops.find(str(refused))
     expect(ops.found).to_have_attribute("data-found", "rejected")
-    expect(ops.found).to_contain_text("The source did not have enough money. Nothing moved.")
+    expect(ops.found).to_contain_text("Not enough money in the source wallet. No money was moved.")
     expect(ops.found.locator("[data-event=rejected]")).to_contain_text("Rejected")
 
 
-def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Installation) -> None:
-    source = ui_town.bank.wallet(100, owner=ui_town.owner)
+def test_the_oldest_unfinished_is_followed_to_its_end(
+    ops: OpsPage, ui_installation: Installation
+) -> None:
+    source = ui_installation.bank.wallet(100, owner=ui_installation.owner)
     lock = text("SELECT id FROM wallets WHERE id = :id FOR NO KEY UPDATE")
-    with transaction(ui_town.engine) as connection:
-        connection.execute(lock, {"id": source.id})  # so that no worker gets any further
-        answer = ui_town.client.submit(ui_town.body(source=str(source.id)))
+    with transaction(ui_installation.engine) as connection:
+        connection.execute(lock, {"id": source.id})  # so that no worker can continue
+        answer = ui_installation.client.submit(ui_installation.body(source=str(source.id)))
         transfer_id = answer.json()["id"]
         link = ops.panel("oldest").get_by_role("link")
         expect(link).to_have_attribute("href", f"#transfer={transfer_id}", timeout=WITHIN_MS)
         link.click()
         expect(ops.found).to_have_attribute("data-found", "accepted")
-        expect(ops.found).to_contain_text("Under way")
+        expect(ops.found).to_contain_text("In progress")
     expect(ops.found).to_have_attribute("data-found", "committed", timeout=WITHIN_MS)
     expect(ops.panel("oldest")).to_contain_text("Every transfer has ended.", timeout=WITHIN_MS)
 
 
-def test_a_reconciliation_is_run_now_and_shows_what_it_mended(
-    ops: OpsPage, ui_town: Installation
+def test_a_reconciliation_is_started_and_shows_what_it_repaired(
+    ops: OpsPage, ui_installation: Installation
 ) -> None:
-    wallet = ui_town.bank.wallet(100_00, owner=ui_town.owner)
-    with transaction(ui_town.engine) as connection:
+    wallet = ui_installation.bank.wallet(100_00, owner=ui_installation.owner)
+    with transaction(ui_installation.engine) as connection:
         spoil = text("UPDATE wallets SET balance = balance + 700 WHERE id = :id")
         connection.execute(spoil, {"id": wallet.id})
     panel = ops.panel("reconciliations")
@@ -134,23 +140,23 @@ def test_a_reconciliation_is_run_now_and_shows_what_it_mended(
     expect(change.get_by_role("cell")).to_have_text(["107.00", "100.00"])
     expect(panel.locator("tbody tr").first).to_contain_text("by an operator")
     expect(panel.locator("tbody tr").first).to_contain_text("Finished", timeout=WITHIN_MS)
-    assert ui_town.bank.look(wallet).balance == 100_00
+    assert ui_installation.bank.look(wallet).balance == 100_00
 
 
-def test_flower_is_linked_and_only_as_a_page(new_ops: NewOpsPage) -> None:
+def test_flower_is_linked_only_at_a_web_address(new_ops: NewOpsPage) -> None:
     address = "http://127.0.0.1:5555"
 
-    def told(route: Route) -> None:
+    def with_address(route: Route) -> None:
         response = route.fetch()
         route.fulfill(response=response, body=json.dumps(response.json() | {"flower_url": address}))
 
     ops = new_ops()
-    ops.page.route(OVERVIEW, told)
+    ops.page.route(OVERVIEW, with_address)
     ops.open()
     link = ops.panel("workers").get_by_role("link", name="Flower")
     expect(link).to_have_attribute("href", address)
     expect(link).to_have_attribute("target", "_blank")
     expect(link).to_have_attribute("rel", re.compile("noopener"))
     address = "javascript:alert(1)"
-    ops.look_again()
+    ops.poll_now()
     expect(link).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The wallet page on a good day: everything a person does there, in a real browser."""
+"""The wallet page without failures: everything a person does there, in a real browser."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def test_a_transfer_goes_from_a_click_to_committed(wallets: WalletPage) -> None:
 STEPS = ("Reserve", "Deduct", "Credit", "Commit")
 
 
-def test_a_key_is_tried_kept_in_the_tab_and_forgotten(
-    new_page: NewPage, ui_town: Installation
+def test_a_key_is_checked_stored_in_the_tab_and_forgotten(
+    new_page: NewPage, ui_installation: Installation
 ) -> None:
     tab = new_page()
-    key = ui_town.client.api_key
+    key = ui_installation.client.api_key
     assert key
     tab.page.goto(tab.url)
     field = tab.page.get_by_role("textbox", name="API key")
@@ -43,10 +43,10 @@ def test_a_key_is_tried_kept_in_the_tab_and_forgotten(
     expect(tab.panel("key")).to_contain_text("not valid")
     field.fill(key)
     field.press("Enter")
-    expect(tab.wallet(ui_town.source.id)).to_be_visible()
+    expect(tab.wallet(ui_installation.source.id)).to_be_visible()
     assert _places_of(key, tab.page) == {"sessionStorage"}
     tab.page.reload()
-    expect(tab.wallet(ui_town.source.id)).to_be_visible()
+    expect(tab.wallet(ui_installation.source.id)).to_be_visible()
     tab.button("Forget key").click()
     expect(field).to_be_visible()
     assert _places_of(key, tab.page) == set()
@@ -55,7 +55,7 @@ def test_a_key_is_tried_kept_in_the_tab_and_forgotten(
 
 
 def _places_of(secret: str, page: Page) -> set[str]:
-    """Where a page has a secret."""
+    """The places in a page that contain a secret."""
     places: dict[str, str] = page.evaluate(
         """() => ({
             sessionStorage: JSON.stringify({...sessionStorage}),
@@ -69,11 +69,11 @@ def _places_of(secret: str, page: Page) -> set[str]:
     return {place for place, content in places.items() if secret in content}
 
 
-def test_the_statement_has_older_pages(wallets: WalletPage, ui_town: Installation) -> None:
-    owner, bank = ui_town.owner, ui_town.bank
+def test_the_statement_has_older_pages(wallets: WalletPage, ui_installation: Installation) -> None:
+    owner, bank = ui_installation.owner, ui_installation.bank
     rich = bank.wallet(100_000, owner=owner)
     bank.accept(
-        *(bank.request(rich, ui_town.destination, 100 + n, client=owner) for n in range(12))
+        *(bank.request(rich, ui_installation.destination, 100 + n, client=owner) for n in range(12))
     )
     bank.settle()
     wallets.page.reload()
@@ -83,26 +83,28 @@ def test_the_statement_has_older_pages(wallets: WalletPage, ui_town: Installatio
     wallets.button("Older").click()
     expect(rows).to_have_count(3)
     expect(rows.last).to_contain_text("Received")
-    # The button is gone, and whoever pressed it with the keyboard is where it led.
+    # The button is gone, and the focus has moved to the new table.
     expect(wallets.panel("statement").get_by_role("region")).to_be_focused()
     wallets.button("Newer").click()
     expect(rows).to_have_count(10)
 
 
-def test_a_wallet_is_made_and_looked_at(wallets: WalletPage) -> None:
+def test_a_wallet_is_created_and_selected(wallets: WalletPage) -> None:
     wallets.button("New wallet").click()
     dialog = wallets.page.get_by_role("dialog")
     dialog.get_by_label("Asset").fill("ETH")
     dialog.get_by_label("Name").fill(wallets.reference)
-    dialog.get_by_role("button", name="Make wallet").click()
+    dialog.get_by_role("button", name="Create wallet").click()
     expect(dialog).to_be_hidden()
     card = wallets.page.locator(".wallet.selected")
     expect(card).to_contain_text(wallets.reference, timeout=WITHIN_MS)
     expect(card).to_contain_text("0.00 ETH")
-    expect(wallets.panel("statement")).to_contain_text("Nothing has moved yet")
+    expect(wallets.panel("statement")).to_contain_text("No postings yet")
 
 
-def test_an_id_is_copied_also_on_plain_http(wallets: WalletPage, ui_town: Installation) -> None:
+def test_an_id_is_copied_on_plain_http_too(
+    wallets: WalletPage, ui_installation: Installation
+) -> None:
     wallets.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     copied = wallets.page.evaluate_handle(
         """() => {
@@ -111,27 +113,27 @@ def test_an_id_is_copied_also_on_plain_http(wallets: WalletPage, ui_town: Instal
             return copied;
         }"""
     )
-    card = wallets.wallet(ui_town.source.id)
+    card = wallets.wallet(ui_installation.source.id)
     card.get_by_role("button", name="Copy").click()
     expect(card).to_contain_text("Copied")
-    assert copied.json_value() == [str(ui_town.source.id)]
+    assert copied.json_value() == [str(ui_installation.source.id)]
 
 
-def test_prices_say_where_they_come_from(wallets: WalletPage) -> None:
+def test_prices_show_their_source(wallets: WalletPage) -> None:
     row = wallets.panel("prices").locator("tbody tr").first
     expect(row).to_contain_text("BTC / USDT")
     expect(row.locator(".badge")).to_have_text(re.compile("Live|Stale|Static"))
 
 
-def test_what_cannot_be_sent_is_said_at_its_field(
-    wallets: WalletPage, ui_town: Installation
+def test_an_invalid_transfer_is_reported_at_its_field(
+    wallets: WalletPage, ui_installation: Installation
 ) -> None:
     amount = wallets.panel("send").get_by_label("Amount")
     for typed, said in (
         ("", "Enter an amount."),
         ("12,50", "with a point"),
         ("1e3", "plain number"),
-        ("0.001", "At most 2 decimals"),
+        ("0.001", "at most 2 decimals"),
         ("0", "more than zero"),
     ):
         wallets.send(typed)
@@ -144,7 +146,7 @@ def test_what_cannot_be_sent_is_said_at_its_field(
     wallets.panel("send").get_by_label("Wallet id").fill("nonsense")
     wallets.button("Send").click()
     expect(wallets.panel("send")).to_contain_text("not a wallet id")
-    wallets.panel("send").get_by_label("Wallet id").fill(str(ui_town.source.id))
+    wallets.panel("send").get_by_label("Wallet id").fill(str(ui_installation.source.id))
     wallets.button("Send").click()
     expect(wallets.panel("send")).to_contain_text("the wallet you send from")
     assert wallets.keys == []
@@ -159,7 +161,7 @@ def test_the_theme_is_chosen_and_kept(wallets: WalletPage) -> None:
 
     by_system = ground()
     wallets.page.get_by_role("button", name="System theme").click()
-    assert ground() == by_system  # light, as the system has it
+    assert ground() == by_system  # light, like the system
     wallets.page.get_by_role("button", name="Light theme").click()
     dark = ground()
     assert dark != by_system

@@ -1,4 +1,4 @@
-"""The wallet page as a person uses it, and what a test may see of it from outside."""
+"""Wallet page driver: what a person does on the page, and the transfers that result."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class WalletPage(Tab):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.page.on("request", self._see_sending)
+        self.page.on("request", self._note_sending)
 
     def open(self, api_key: str | None = None) -> WalletPage:
-        """Open the page with a key that was entered before, and wait for the wallets."""
-        self.enter(api_key or self.town.client.api_key)
-        expect(self.wallet(self.town.source.id)).to_be_visible(timeout=WITHIN_MS)
+        """Open the page with a key already stored, and wait for the wallets."""
+        self.enter(api_key or self.installation.client.api_key)
+        expect(self.wallet(self.installation.source.id)).to_be_visible(timeout=WITHIN_MS)
         return self
 
     def wallet(self, wallet_id: object) -> Locator:
@@ -39,14 +39,14 @@ class WalletPage(Tab):
 
     @property
     def transfer(self) -> Locator:
-        """The transfer that stands where the form was."""
+        """The transfer that is shown instead of the form."""
         return self.page.locator(".transfer")
 
     def fill(self, amount: str = "12.50") -> None:
         """Fill in the form, from source to destination."""
-        self.panel("send").get_by_label("From").select_option(str(self.town.source.id))
+        self.panel("send").get_by_label("From").select_option(str(self.installation.source.id))
         self.panel("send").get_by_label("To", exact=True).select_option(
-            str(self.town.destination.id)
+            str(self.installation.destination.id)
         )
         self.panel("send").get_by_label("Amount").fill(amount)
         self.panel("send").get_by_label("Reference").fill(self.reference)
@@ -56,39 +56,39 @@ class WalletPage(Tab):
         self.button("Send").click()
 
     def ends(self, state: str = "committed") -> None:
-        """Wait until the page shows that the transfer has ended like this."""
+        """Wait until the page shows the transfer in this final state."""
         expect(self.transfer).to_have_attribute("data-state", state, timeout=WITHIN_MS)
         expect(self.transfer).to_have_attribute("data-phase", "ended", timeout=WITHIN_MS)
 
     def says(self, words: str) -> None:
-        """Wait until the transfer's panel says this."""
+        """Wait until the send panel contains these words."""
         expect(self.panel("send")).to_contain_text(words, timeout=WITHIN_MS)
 
     def attempted(self, times: int) -> None:
-        """Wait until so many attempts to send were made."""
+        """Wait until this number of attempts to send was made."""
         deadline = time.monotonic() + WITHIN_MS / 1000
         while len(self.keys) < times:
             assert time.monotonic() < deadline, self.keys
             self.page.wait_for_timeout(20)
 
     def transfers(self) -> list[tuple[str, str | None]]:
-        """The transfers of this test in the database: (id, how it ended)."""
+        """Return the transfers of this test in the database: (id, final state)."""
         query = text(
             "SELECT t.id::text, o.state FROM transfers t "
             "LEFT JOIN outcomes o ON o.transfer_id = t.id WHERE t.reference = :reference"
         )
-        with autocommit(self.town.engine) as connection:
+        with autocommit(self.installation.engine) as connection:
             rows = connection.execute(query, {"reference": self.reference})
             return [(row[0], row[1]) for row in rows]
 
     def moved_once(self) -> None:
-        """Assert that all attempts were one transfer, which has committed."""
+        """Assert that all attempts were one transfer, and that it committed."""
         self.ends()
         assert [state for _, state in self.transfers()] == ["committed"]
         assert len(set(self.keys)) == 1
 
     def on_sending(self, *answers: Callable[[Route], object]) -> None:
-        """Treat the first attempts to send like this, one each; the others reach the API."""
+        """Answer the first attempts with these handlers, one each. Later ones reach the API."""
         waiting = list(answers)
 
         def handle(route: Route) -> None:
@@ -99,12 +99,12 @@ class WalletPage(Tab):
 
         self.page.route(TRANSFERS, handle)
 
-    def _see_sending(self, request: Request) -> None:
+    def _note_sending(self, request: Request) -> None:
         if request.method == "POST" and request.url.endswith("/v1/transfers"):
             self.keys.append(request.headers["idempotency-key"])
 
 
 def lose_answer(route: Route) -> None:
-    """Let the API have the request, and the page no answer."""
+    """Pass the request to the API, and drop its answer."""
     route.fetch()
     route.abort()

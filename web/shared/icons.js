@@ -1,7 +1,7 @@
-/** Line icons of 16 by 16, and the mark. Drawn in the colour of the text around them. */
+/** Line icons of 16 by 16 pixels in the colour of the text around them, and the logo. */
 import { html } from "./view.js";
 
-export function Icon({ children }) {
+function Icon({ children }) {
   return html`
     <svg class="icon" viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor"
       stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
@@ -10,8 +10,8 @@ export function Icon({ children }) {
   `;
 }
 
-/** Two halves of a coin in balance: what leaves one side arrives on the other. */
-export function Mark() {
+/** The logo: a coin in two equal halves. The same drawing as mark.svg. */
+export function Logo() {
   return html`
     <svg class="mark" viewBox="0 0 28 28" width="28" height="28" aria-hidden="true">
       <rect class="mark-ground" width="28" height="28" rx="8" />
@@ -34,3 +34,9 @@ export const SunIcon = () => html`
 `;
 export const MoonIcon = () => html`<${Icon}><path d="M13.5 9.6A5.8 5.8 0 0 1 6.4 2.5a5.8 5.8 0 1 0 7.1 7.1z" /></>`;
 export const AutoIcon = () => html`<${Icon}><circle cx="8" cy="8" r="5.5" /><path d="M8 2.5v11a5.5 5.5 0 0 0 0-11z" fill="currentColor" /></>`;
+
+export const WarnIcon = () => html`<${Icon}><path d="M8 2.2 14.3 13H1.7z" /><path d="M8 6.5v3M8 11.4v.1" /></>`;
+export const ClockIcon = () => html`<${Icon}><circle cx="8" cy="8" r="5.5" /><path d="M8 5v3.2l2 1.3" /></>`;
+export const ExternalIcon = () => html`<${Icon}><path d="M6.5 3.5h-3v9h9v-3M9 3h4v4M13 3 7.5 8.5" /></>`;
+export const QuestionIcon = () => html`<${Icon}><path d="M5.8 6a2.2 2.2 0 1 1 3.2 2c-.7.4-1 .8-1 1.6M8 12v.1" /></>`;
+export const DashIcon = () => html`<${Icon}><path d="M4 8h8" /></>`;

@@ -1,8 +1,9 @@
-/** The small parts that panels are made of. */
-import { sentenceOf } from "./api_errors.js";
-import { useNow } from "./clock.js";
-import { absoluteTime, ago, duration, groupAmount, shortId } from "./format.js";
-import { CheckIcon, CopyIcon, CrossIcon } from "./icons.js";
+/** Small components that panels are built from: amounts, ids, badges, notices, dialogs. */
+import { errorMessage } from "./api/errors.js";
+import { groupAmount } from "./format/amounts.js";
+import { absoluteTime, ago, duration, useNow } from "./format/times.js";
+import { CheckIcon, CopyIcon, CrossIcon, DashIcon, WarnIcon } from "./icons.js";
+import { shortId } from "./ids.js";
 import { html, useEffect, useRef, useState } from "./view.js";
 
 /** An amount with its asset. @param {{amount: string, asset?: string, sign?: boolean}} props */
@@ -14,7 +15,7 @@ export function Money({ amount, asset, sign = false, className = "" }) {
   `;
 }
 
-/** How long ago something was, with the absolute time in its title. @param {{at: string}} props */
+/** The age of an event, with its absolute time as a tooltip. @param {{at: string}} props */
 export function TimeAgo({ at }) {
   const now = useNow();
   const then = Date.parse(at);
@@ -24,17 +25,17 @@ export function TimeAgo({ at }) {
 /** A shortened id with a button that copies all of it. @param {{id: string, what: string}} props */
 export function Id({ id, what }) {
   return html`
-    <span class="id"><code title=${id}>${shortId(id)}</code><${Copy} text=${id} what=${what} /></span>
+    <span class="id"><code title=${id}>${shortId(id)}</code><${CopyButton} text=${id} what=${what} /></span>
   `;
 }
 
-/** @param {{text: string, what: string}} props what: "wallet id", for whoever does not see it */
-export function Copy({ text, what }) {
+/** @param {{text: string, what: string}} props what: "wallet id", for screen readers */
+export function CopyButton({ text, what }) {
   const [outcome, setOutcome] = useState("");
   const timer = useRef(0);
   useEffect(() => () => clearTimeout(timer.current), []);
   const copy = async () => {
-    setOutcome((await toClipboard(text)) ? "Copied" : "Could not be copied");
+    setOutcome((await toClipboard(text)) ? "Copied" : "Copying failed");
     clearTimeout(timer.current);
     timer.current = setTimeout(() => setOutcome(""), 1500);
   };
@@ -45,15 +46,15 @@ export function Copy({ text, what }) {
   `;
 }
 
-const OUTCOME_ICONS = { "": CopyIcon, Copied: CheckIcon, "Could not be copied": CrossIcon };
+const OUTCOME_ICONS = { "": CopyIcon, Copied: CheckIcon, "Copying failed": CrossIcon };
 
-/** @param {string} text @returns {Promise<boolean>} whether it is there */
+/** @param {string} text @returns {Promise<boolean>} whether it was copied */
 async function toClipboard(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return copySelected(text); // plain HTTP from another machine has no clipboard of its own
+    return copySelected(text); // plain HTTP from another machine has no clipboard API
   }
 }
 
@@ -62,7 +63,7 @@ function copySelected(text) {
   const field = document.createElement("textarea");
   field.className = "unseen";
   field.value = text;
-  // Inside an open dialog: what lies below one cannot be selected.
+  // Inside an open dialog, because text outside it cannot be selected.
   (before?.closest("dialog") ?? document.body).append(field);
   field.select();
   const isCopied = document.execCommand("copy");
@@ -86,7 +87,7 @@ export function Notice({ kind = "info", title, children, ...rest }) {
   `;
 }
 
-/** Grey lines where text will be. @param {{lines: number}} props */
+/** Grey lines in place of text that is loading. @param {{lines: number}} props */
 export function Skeleton({ lines = 3 }) {
   return html`
     <div class="skeleton" aria-hidden="true">
@@ -96,7 +97,7 @@ export function Skeleton({ lines = 3 }) {
   `;
 }
 
-/** What stands where nothing is yet. @param {{title: string, children?: any}} props */
+/** Placeholder for an empty list. @param {{title: string, children?: any}} props */
 export function Empty({ title, children }) {
   return html`
     <div class="empty">
@@ -107,8 +108,8 @@ export function Empty({ title, children }) {
 }
 
 /**
- * How old a panel's data is, said only when it is not as fresh as it should be.
- * @param {{polled: import("./polling.js").Polled}} props
+ * The age of a panel's data, shown only while it cannot be renewed.
+ * @param {{polled: import("./api/polling.js").Polled}} props
  */
 export function Freshness({ polled }) {
   const now = useNow();
@@ -119,11 +120,57 @@ export function Freshness({ polled }) {
       ${isLate &&
       html`
         <span class="dot warn" aria-hidden="true"></span>
-        <span class="unseen">${sentenceOf(polled.error)} Reconnecting.</span>
-        <span aria-hidden="true" title=${sentenceOf(polled.error)}>
+        <span class="unseen">${errorMessage(polled.error)} Reconnecting.</span>
+        <span aria-hidden="true" title=${errorMessage(polled.error)}>
           as of ${ago(polled.at, now)} · ${wait_s > 0 ? `retry in ${duration(wait_s)}` : "reconnecting"}
         </span>
       `}
     </p>
   `;
+}
+
+/**
+ * A dialog that blocks the page until it is closed. The browser keeps the focus inside.
+ * @param {{title: string, onClose: () => void, children: any}} props
+ */
+export function Dialog({ title, onClose, children }) {
+  const dialog = useRef(null);
+  useEffect(() => {
+    const opened = dialog.current;
+    const before = document.activeElement;
+    opened.showModal();
+    return () => {
+      opened.close();
+      if (before?.isConnected) before.focus();
+    };
+  }, []);
+  const cancel = (event) => {
+    event.preventDefault();
+    onClose();
+  };
+  return html`
+    <dialog class="dialog" ref=${dialog} aria-labelledby="dialog-title" onCancel=${cancel}>
+      <h2 id="dialog-title">${title}</h2>
+      ${children}
+    </dialog>
+  `;
+}
+
+const STATUS_ICONS = { good: CheckIcon, warn: WarnIcon, bad: CrossIcon, quiet: DashIcon };
+
+/**
+ * A status: an icon and a word, each of which is enough to understand it.
+ * @param {{tone: "good" | "warn" | "bad" | "quiet", children: any}} props
+ */
+export function StatusMark({ tone, children }) {
+  return html`<span class="mark-word ${tone}"><${STATUS_ICONS[tone]} />${children}</span>`;
+}
+
+/**
+ * An id in full with a button that copies it. The first characters of ids can be equal, because
+ * they are the time at which the id was made.
+ * @param {{id: string, what: string}} props
+ */
+export function FullId({ id, what }) {
+  return html`<span class="whole-id"><code>${id}</code><${CopyButton} text=${id} what=${what} /></span>`;
 }

@@ -1,7 +1,8 @@
 /**
- * What components are made of. The only module that names the vendored files, so that a newer
- * version changes one place.
+ * The view library: Preact, its hooks and htm. No other module names the vendored files, so a
+ * new version changes one place.
  */
+
 import { Component, Fragment, createContext, h, render } from "../vendor/preact-10.29.8.js";
 import htm from "../vendor/htm-3.1.1.js";
 
@@ -17,5 +18,5 @@ export {
 } from "../vendor/preact-hooks-10.29.8.js";
 export { Component, Fragment, createContext, render };
 
-/** Template tag: html`<p>${text}</p>` makes a virtual node. Text is always escaped. */
+/** Template tag: html`<p>${text}</p>` returns a virtual node. Text is always escaped. */
 export const html = htm.bind(h);

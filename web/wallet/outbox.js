@@ -1,61 +1,61 @@
 /**
- * Sending transfers. Guarantees that a transfer has one idempotency key from before its first
- * attempt on, over any number of retries and reloads, so that it moves money once at most; and
- * that it is retried until an answer says what became of it, or the person stops.
+ * Outbox: sends transfers and follows them. Guarantees that a transfer has one idempotency key
+ * from before its first attempt, through any number of retries and reloads, so that it moves
+ * money at most once; and that it is retried until its result is known or the person stops.
  */
-import { ApiError, sentenceOf } from "../shared/api_errors.js";
-import { backoff_s } from "../shared/polling.js";
-import { makeId } from "../shared/random_ids.js";
+import { TRANSFER, TRANSFER_DETAIL } from "../shared/api/answers.js";
+import { ApiError, errorMessage } from "../shared/api/errors.js";
+import { backoff_s } from "../shared/api/polling.js";
+import { isFinal } from "../shared/format/labels.js";
+import { makeId } from "../shared/ids.js";
 import { MAX_ENTRIES, isOver, loadEntries, pruned, saveEntries } from "./outbox_store.js";
-import { TRANSFER, TRANSFER_DETAIL } from "./wallet_shapes.js";
 
-const FINAL = new Set(["committed", "rejected", "rolled_back"]);
-const FIRST_LOOK_S = 0.25;
-const LAST_LOOK_S = 5;
+const MIN_POLL_S = 0.25;
+const MAX_POLL_S = 5;
 
 /** @typedef {import("./outbox_store.js").Entry} Entry */
 
 export class Outbox {
-  /** @param {import("../shared/api.js").Api} api @param {string} owner */
+  /** @param {import("../shared/api/client.js").Api} api @param {string} owner */
   constructor(api, owner) {
     this._api = api;
     this._owner = owner;
     this._isClosed = true;
     this._listeners = new Set();
-    /** @type {Map<string, AbortController>} what ends an entry's loop, by its key */
+    /** @type {Map<string, AbortController>} ends the loop of an entry, by its key */
     this._running = new Map();
-    /** @type {Set<string>} the keys of which an attempt is under way */
+    /** @type {Set<string>} keys with an attempt in progress */
     this._inFlight = new Set();
-    this._onLeave = (event) => this._leave(event);
+    this._onBeforeUnload = (event) => this._askBeforeLeaving(event);
     /** @type {Entry[]} newest first */
     this.entries = loadEntries(owner);
   }
 
-  /** Go on with whatever has not ended. */
+  /** Continue with every entry that has not ended. */
   open() {
     this._isClosed = false;
-    window.addEventListener("beforeunload", this._onLeave);
+    window.addEventListener("beforeunload", this._onBeforeUnload);
     for (const entry of this.entries) this._run(entry.key);
     for (const entry of this.entries) {
-      if (entry.phase === "ended" && entry.id && !entry.transfer) this._look(entry.key);
+      if (entry.phase === "ended" && entry.id && !entry.transfer) this._fetchTransfer(entry.key);
     }
   }
 
-  /** End every loop; what has not ended is taken up again by the next `open`. */
+  /** End every loop. The next `open` continues with the entries that have not ended. */
   close() {
     this._isClosed = true;
-    window.removeEventListener("beforeunload", this._onLeave);
+    window.removeEventListener("beforeunload", this._onBeforeUnload);
     for (const stop of this._running.values()) stop.abort("closed");
     this._running.clear();
   }
 
-  /** @param {() => void} listener @returns {() => void} ends it */
+  /** @param {() => void} listener @returns {() => void} unsubscribes */
   subscribe(listener) {
     this._listeners.add(listener);
     return () => this._listeners.delete(listener);
   }
 
-  /** Whether one more transfer can be kept track of. */
+  /** Whether the outbox can take one more transfer. */
   get hasRoom() {
     return this.entries.filter((entry) => !isOver(entry)).length < MAX_ENTRIES;
   }
@@ -72,27 +72,27 @@ export class Outbox {
       id: null,
       transfer: null,
       problem: null,
-      trouble: null,
+      retry: null,
       isKept: true,
     };
-    // Kept before the first attempt: a reload in the middle must find the key.
+    // Saved before the first attempt, so that a reload during it finds the key.
     this.entries = pruned([entry, ...this.entries]);
     this._save();
     this._run(entry.key);
     return entry.key;
   }
 
-  /** Stop trying. What was sent stays sent. @param {string} key */
+  /** Stop retrying. An attempt that was sent stays sent. @param {string} key */
   stop(key) {
     const entry = this.find(key);
     if (entry?.phase !== "sending") return;
     const isInDoubt = entry.isInDoubt || this._inFlight.has(key);
     this._running.get(key)?.abort("stopped");
     this._running.delete(key);
-    this._change(key, { phase: "stopped", isInDoubt, trouble: null });
+    this._change(key, { phase: "stopped", isInDoubt, retry: null });
   }
 
-  /** Take up a stopped transfer again: the same one. @param {string} key */
+  /** Continue a stopped transfer with its old idempotency key. @param {string} key */
   resume(key) {
     const entry = this.find(key);
     if (entry?.phase !== "stopped" || entry.owner !== this._owner) return;
@@ -100,8 +100,8 @@ export class Outbox {
     this._run(key);
   }
 
-  /** Whether a stopped transfer may be taken up with the key of this session. */
-  mayResume(entry) {
+  /** Whether a stopped transfer can be continued with the API key of this session. */
+  canResume(entry) {
     return entry.phase === "stopped" && entry.owner === this._owner;
   }
 
@@ -110,8 +110,8 @@ export class Outbox {
     return this.entries.find((entry) => entry.key === key);
   }
 
-  /** What is not recorded yet ends with its tab: the browser asks before it does. */
-  _leave(event) {
+  /** Make the browser ask before it closes a tab that is still sending. */
+  _askBeforeLeaving(event) {
     if (this.entries.some((entry) => entry.phase === "sending")) event.preventDefault();
   }
 
@@ -120,7 +120,7 @@ export class Outbox {
     const stop = new AbortController();
     this._running.set(key, stop);
     let failures = 0;
-    let look_s = FIRST_LOOK_S;
+    let poll_s = MIN_POLL_S;
     while (!stop.signal.aborted) {
       const entry = this.find(key);
       if (entry?.phase !== "sending" && entry?.phase !== "following") break;
@@ -128,25 +128,25 @@ export class Outbox {
       try {
         if (entry.phase === "sending") await this._attempt(entry, stop.signal);
         else {
-          await seen(stop.signal);
+          await untilVisible(stop.signal);
           if (stop.signal.aborted) break;
-          await this._look(key, stop.signal);
-          wait_s = look_s;
-          look_s = Math.min(LAST_LOOK_S, look_s * 1.25);
+          await this._fetchTransfer(key, stop.signal);
+          wait_s = poll_s;
+          poll_s = Math.min(MAX_POLL_S, poll_s * 1.25);
         }
         failures = 0;
       } catch (error) {
         if (stop.signal.aborted) break;
         failures += 1;
         wait_s = backoff_s(failures, error.retryAfter_s ?? null);
-        this._trouble(key, error, wait_s);
+        this._noteFailure(key, error, wait_s);
       }
-      if (wait_s) await pause(wait_s, stop.signal);
+      if (wait_s) await sleep(wait_s, stop.signal);
     }
     if (this._running.get(key) === stop) this._running.delete(key);
   }
 
-  /** Send once. Throws what may pass. */
+  /** Send once. Throws errors after which it must be sent again. */
   async _attempt(entry, signal) {
     this._inFlight.add(entry.key);
     try {
@@ -155,46 +155,46 @@ export class Outbox {
         headers: { "Idempotency-Key": entry.key },
         signal,
       });
-      this._change(entry.key, { phase: "following", id: transfer.id, trouble: null });
+      this._change(entry.key, { phase: "following", id: transfer.id, retry: null });
     } catch (error) {
-      const decision = decide(error);
-      if (!decision || signal.aborted) throw error;
-      this._change(entry.key, { ...decision, trouble: null });
+      const result = finalResult(error);
+      if (!result || signal.aborted) throw error;
+      this._change(entry.key, { ...result, retry: null });
     } finally {
       this._inFlight.delete(entry.key);
     }
   }
 
-  /** Read how far it has come. Throws when that cannot be known now. */
-  async _look(key, signal) {
+  /** Fetch the transfer with its state. Throws when it cannot be fetched now. */
+  async _fetchTransfer(key, signal) {
     const { id } = this.find(key);
     let transfer;
     try {
       transfer = await this._api.get(`/v1/transfers/${id}`, { shape: TRANSFER_DETAIL, signal });
     } catch (error) {
       if (signal) throw error;
-      return; // a second look at what has ended is a nicety
+      return; // without a signal the transfer has ended, and its details are not essential
     }
-    const phase = FINAL.has(transfer.state) ? "ended" : "following";
-    this._change(key, { phase, transfer, problem: transfer.failure, trouble: null });
+    const phase = isFinal(transfer.state) ? "ended" : "following";
+    this._change(key, { phase, transfer, problem: transfer.failure, retry: null });
   }
 
-  _trouble(key, error, wait_s) {
+  _noteFailure(key, error, wait_s) {
     const entry = this.find(key);
     this._change(key, {
-      trouble: {
+      retry: {
         code: error.code ?? "unexpected",
-        sentence: sentenceOf(error),
+        message: errorMessage(error),
         retryAt: Date.now() + wait_s * 1000,
       },
       isInDoubt: entry.isInDoubt || (entry.phase === "sending" && mayBeRecorded(error)),
     });
-    // A mistake of ours is no reason to stop sending, but it must not stay unknown.
+    // An error in this page's code must be reported, but does not end the retries.
     if (!(error instanceof ApiError)) queueMicrotask(() => Promise.reject(error));
   }
 
   _change(key, changes) {
-    // What comes in late must not write back what "Forget key" has wiped.
+    // A late answer must not restore what "Forget key" has deleted.
     if (this._isClosed) return;
     this.entries = this.entries.map((entry) =>
       entry.key === key ? { ...entry, ...changes } : entry,
@@ -210,27 +210,27 @@ export class Outbox {
 }
 
 /**
- * What an error of an attempt says for good; undefined when the attempt must be repeated.
+ * The final result that an error of an attempt means; undefined when it must be sent again.
  * @param {unknown} error
  */
-export function decide(error) {
-  if (!(error instanceof ApiError) || error.mayPass || error.isUnauthenticated) return undefined;
-  // Only the API itself knows; a proxy's page in between decides nothing.
-  if (!error.isContract) return undefined;
+function finalResult(error) {
+  if (!(error instanceof ApiError) || error.isTemporary || error.isUnauthenticated) return undefined;
+  // Only the API itself knows the result. The page of a proxy says nothing about it.
+  if (!error.isFromApi) return undefined;
   const problem = { code: error.code, detail: error.message, errors: error.errors };
   if (error.transferId) return { phase: "following", id: error.transferId, problem };
   return { phase: "refused", problem };
 }
 
-/** Whether a failed attempt may have been recorded all the same. @param {unknown} error */
+/** Whether the API may have recorded a failed attempt. @param {unknown} error */
 function mayBeRecorded(error) {
-  return !(error instanceof ApiError && NOT_RECORDED.has(error.code) && error.isContract);
+  return !(error instanceof ApiError && NOT_RECORDED.has(error.code) && error.isFromApi);
 }
 
 const NOT_RECORDED = new Set(["rate_limited", "overloaded", "unauthenticated"]);
 
-/** Wait until somebody sees the page: what is recorded goes on without being looked at. */
-function seen(signal) {
+/** Wait until the page is visible. A recorded transfer does not depend on being watched. */
+function untilVisible(signal) {
   return new Promise((resolve) => {
     const check = () => {
       if (document.hidden && !signal.aborted) return;
@@ -244,8 +244,8 @@ function seen(signal) {
   });
 }
 
-/** Wait, but no longer than until the network is back. */
-function pause(seconds, signal) {
+/** Wait, or until the network is back. */
+function sleep(seconds, signal) {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);

@@ -1,10 +1,10 @@
 /**
- * What the outbox keeps over a reload. Guarantees that an entry which comes back is whole, and
- * that one which another API key made is never sent again: under another client the same
- * idempotency key would be another transfer.
+ * Storage of the outbox across reloads. Guarantees that a loaded entry is complete, and that an
+ * entry of another API key is never sent again: for another client the same idempotency key
+ * would be another transfer.
  */
-import { keep, noteUnsettled, recall } from "../shared/session.js";
-import { listOf, nullable, object, oneOf, text, time, yesOrNo } from "../shared/shapes.js";
+import { boolean, listOf, nullable, object, oneOf, text, time } from "../shared/api/shapes.js";
+import { getItem, setItem, setUnsettled } from "../shared/page/session.js";
 
 const NAME = "transfers";
 export const MAX_ENTRIES = 20;
@@ -12,20 +12,21 @@ export const MAX_ENTRIES = 20;
 /**
  * @typedef {object} Entry a transfer that was sent, or is being sent, from this tab
  * @property {string} key the idempotency key, the same for every attempt
- * @property {string} owner whose API key it was made with
- * @property {object} body what is sent, the same for every attempt
+ * @property {string} owner owner of the API key it was made with
+ * @property {object} body the request, the same for every attempt
  * @property {string} startedAt
  * @property {"sending" | "following" | "ended" | "refused" | "stopped"} phase
- *   sending: until an answer says what became of it. following: recorded, and under way.
- *   ended: committed, or refused for good. refused: nothing was recorded. stopped: the person
- *   gave up, and it may have been recorded.
- * @property {boolean} isInDoubt whether an attempt may have been recorded without our hearing
+ *   sending: until its result is known. following: recorded and in progress. ended: in a final
+ *   state. refused: the API refused it and recorded nothing. stopped: the person stopped it, and
+ *   it may have been recorded.
+ * @property {boolean} isInDoubt whether an attempt may have been recorded although its answer was lost
  * @property {string | null} id the transfer's id, once known
- * @property {object | null} transfer as it was seen last, with its timeline
+ * @property {object | null} transfer as it was last fetched, with its timeline
+ * @property {string | null} [state] the state of a loaded entry, until its transfer is fetched
  * @property {{code: string, detail: string} | null} problem why it was refused
- * @property {{code: string, sentence: string, retryAt: number} | null} trouble what keeps us
- *   from knowing more right now; never kept
- * @property {boolean} isKept whether it outlives a reload
+ * @property {{code: string, message: string, retryAt: number} | null} retry the last error and
+ *   the time of the next call; never stored
+ * @property {boolean} isKept whether it survives a reload
  */
 
 const ENTRIES = listOf(
@@ -35,7 +36,7 @@ const ENTRIES = listOf(
     body: object({ source: text, destination: text, amount: text, asset: text }),
     startedAt: time,
     phase: oneOf("sending", "following", "ended", "refused", "stopped"),
-    isInDoubt: yesOrNo,
+    isInDoubt: boolean,
     id: nullable(text),
     problem: nullable(object({ code: text, detail: text })),
   }),
@@ -43,49 +44,49 @@ const ENTRIES = listOf(
 
 /** @param {string} owner @returns {Entry[]} newest first */
 export function loadEntries(owner) {
-  const kept = recall(NAME);
+  const kept = getItem(NAME);
   if (kept === null) return [];
   try {
     const entries = ENTRIES(JSON.parse(kept), "");
-    return entries.filter((entry) => mayBeShown(entry, owner)).map((entry) => revive(entry, owner));
+    return entries.filter((entry) => mayBeShown(entry, owner)).map((entry) => restore(entry, owner));
   } catch {
-    return []; // written by another version, or by hand: nothing in it can be trusted
+    return []; // written by another version or by hand, so it cannot be trusted
   }
 }
 
-/** Of another key's transfers only those that nobody knows the end of, so that it is looked up. */
+/** Transfers of another API key are shown only while their result is not known. */
 function mayBeShown(entry, owner) {
   return entry.owner === owner || entry.phase === "sending" || entry.phase === "stopped";
 }
 
-function revive(entry, owner) {
+function restore(entry, owner) {
   return {
     ...entry,
-    // Without an answer a reload leaves open what became of the attempt that it cut off.
+    // A reload cuts off a running attempt, so its result is not known.
     isInDoubt: entry.isInDoubt || entry.phase === "sending",
     phase: entry.owner === owner ? entry.phase : "stopped",
     transfer: null,
-    trouble: null,
+    retry: null,
     isKept: true,
   };
 }
 
-/** @param {Entry[]} entries @returns {boolean} whether they are kept */
+/** @param {Entry[]} entries @returns {boolean} whether they survive a reload */
 export function saveEntries(entries) {
-  noteUnsettled(entries.some((entry) => entry.phase === "sending"));
-  return keep(
+  setUnsettled(entries.some((entry) => entry.phase === "sending"));
+  return setItem(
     NAME,
     JSON.stringify(
-      entries.map(({ transfer, trouble, isKept, ...kept }) => ({
+      entries.map(({ transfer, retry, isKept, ...kept }) => ({
         ...kept,
-        // Enough to show how it ended, until it has been read again.
+        // Enough to show the result until the transfer has been fetched again.
         state: transfer?.state ?? kept.state ?? null,
       })),
     ),
   );
 }
 
-/** Make room: what has ended goes first, and what is under way never. @param {Entry[]} entries */
+/** Drop old entries beyond the limit. Entries in progress are never dropped. @param {Entry[]} entries */
 export function pruned(entries) {
   const result = [...entries];
   while (result.length > MAX_ENTRIES) {
@@ -96,7 +97,7 @@ export function pruned(entries) {
   return result;
 }
 
-/** Whether nothing more will be done about it. @param {Entry} entry */
+/** Whether nothing more will be done for an entry. @param {Entry} entry */
 export function isOver(entry) {
   return entry.phase === "ended" || entry.phase === "refused";
 }

@@ -1,20 +1,22 @@
-/** The wallet page: wallets and their statement, sending, prices. */
-import { usePolled } from "../shared/polling.js";
-import { keep, recall, recallOwner } from "../shared/session.js";
+/** The wallet page: its layout, its data and its start. */
+import { WALLETS } from "../shared/api/answers.js";
+import { usePolled } from "../shared/api/polling.js";
+import { object } from "../shared/api/shapes.js";
+import { getItem, getKeyOwner, setItem } from "../shared/page/session.js";
+import { startPage } from "../shared/page/shell.js";
 import { html, useEffect, useMemo, useRef, useState } from "../shared/view.js";
 import { Outbox } from "./outbox.js";
 import { isOver } from "./outbox_store.js";
-import { PricesPanel } from "./prices_panel.js";
-import { RecentPanel } from "./recent_panel.js";
-import { SendPanel } from "./send_panel.js";
-import { StatementPanel } from "./statement_panel.js";
-import { WALLETS } from "./wallet_shapes.js";
-import { WalletsPanel } from "./wallets_panel.js";
+import { PricesPanel } from "./panels/prices.js";
+import { SendPanel } from "./panels/send.js";
+import { SentTransfersPanel } from "./panels/sent_transfers.js";
+import { StatementPanel } from "./panels/statement.js";
+import { WalletsPanel } from "./panels/wallets.js";
 
 const PAGE_LENGTH = 50;
 
-/** @param {{api: import("../shared/api.js").Api}} props */
-export function WalletPage({ api }) {
+/** @param {{api: import("../shared/api/client.js").Api}} props */
+function WalletPage({ api }) {
   const { polled, onMore } = useWallets(api);
   const [selected, select] = useSelected(polled.data);
   const outbox = useOutbox(api, polled.refresh);
@@ -28,7 +30,7 @@ export function WalletPage({ api }) {
       </div>
       <div class="side stack">
         <${SendPanel} outbox=${outbox} polled=${polled} selected=${selected} shown=${shown} onShow=${setShown} />
-        <${RecentPanel} entries=${outbox.entries} wallets=${wallets} shown=${shown} onShow=${setShown} />
+        <${SentTransfersPanel} entries=${outbox.entries} wallets=${wallets} shown=${shown} onShow=${setShown} />
         <${PricesPanel} api=${api} />
       </div>
       <div class="two-thirds">
@@ -38,7 +40,7 @@ export function WalletPage({ api }) {
   `;
 }
 
-/** The wallets, page after page as far as somebody asked for them. */
+/** The wallets of the key. Each click on "Show more" adds a page. */
 function useWallets(api) {
   const [pages, setPages] = useState(1);
   const [hasMore, setMore] = useState(false);
@@ -62,34 +64,41 @@ function useWallets(api) {
   return { polled, onMore: hasMore ? () => setPages(pages + 1) : null };
 }
 
-/** The wallet that is looked at: the one chosen last in this tab, else the first. */
+/** The selected wallet: the last one chosen in this tab, or the first. */
 function useSelected(wallets) {
-  const [chosen, setChosen] = useState(() => recall("wallet"));
+  const [chosen, setChosen] = useState(() => getItem("wallet"));
   const select = (id) => {
-    keep("wallet", id);
+    setItem("wallet", id);
     setChosen(id);
   };
-  const isThere = wallets?.some((wallet) => wallet.id === chosen);
-  return [isThere ? chosen : (wallets?.[0]?.id ?? null), select];
+  const isKnown = wallets?.some((wallet) => wallet.id === chosen);
+  return [isKnown ? chosen : (wallets?.[0]?.id ?? null), select];
 }
 
-/** The outbox of this key, drawn anew with each of its changes. */
-function useOutbox(api, onMoved) {
-  const outbox = useMemo(() => new Outbox(api, recallOwner()), [api]);
+/** The outbox of this key. Redraws the page when an entry changes. */
+function useOutbox(api, onStateChange) {
+  const outbox = useMemo(() => new Outbox(api, getKeyOwner()), [api]);
   const [, setCount] = useState(0);
-  const seen = useRef("");
+  const lastStates = useRef("");
   useEffect(() => {
-    const end = outbox.subscribe(() => {
+    const unsubscribe = outbox.subscribe(() => {
       setCount((count) => count + 1);
       const states = outbox.entries.map((entry) => entry.transfer?.state ?? entry.phase).join();
-      if (states !== seen.current) onMoved();
-      seen.current = states;
+      if (states !== lastStates.current) onStateChange();
+      lastStates.current = states;
     });
     outbox.open();
     return () => {
-      end();
+      unsubscribe();
       outbox.close();
     };
   }, [outbox]);
   return outbox;
 }
+
+startPage({
+  page: "wallet",
+  title: "Wallets",
+  checkKey: (api) => api.get("/v1/wallets?limit=1", { shape: object({}) }),
+  content: WalletPage,
+});

@@ -1,4 +1,4 @@
-"""Pages and assets over HTTP: complete, typed, cached correctly, without other hosts."""
+"""The pages and their assets over HTTP: content types, caching, and nothing else served."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _version(visitor: Caller) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_runs_scripts_of_this_host_alone(visitor: Caller, page: str) -> None:
+def test_a_page_allows_only_files_of_this_server(visitor: Caller, page: str) -> None:
     response = visitor.get(page)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -47,7 +47,7 @@ def test_a_page_runs_scripts_of_this_host_alone(visitor: Caller, page: str) -> N
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_file_that_a_page_names_exists_with_its_type(visitor: Caller, page: str) -> None:
+def test_every_file_of_a_page_is_served_with_its_type(visitor: Caller, page: str) -> None:
     names = REFERENCE.findall(visitor.get(page).text)
     assert len(names) > 20
     for name in names:
@@ -64,7 +64,7 @@ TYPES = {
 }
 
 
-def test_every_module_imports_what_exists(visitor: Caller) -> None:
+def test_every_imported_module_exists(visitor: Caller) -> None:
     names = [name for page in PAGES for name in REFERENCE.findall(visitor.get(page).text)]
     modules = {f"http://x{name}": visitor.get(name).text for name in names if name.endswith(".js")}
     for address, script in modules.items():
@@ -73,7 +73,7 @@ def test_every_module_imports_what_exists(visitor: Caller) -> None:
             assert target in modules, f"{address} imports {imported}"
 
 
-def test_assets_are_cached_without_end_and_pages_are_revalidated(visitor: Caller) -> None:
+def test_assets_are_cached_and_pages_are_revalidated(visitor: Caller) -> None:
     page = visitor.get("/")
     assert page.headers["Cache-Control"] == "no-cache"
     again = visitor.get("/", **{"If-None-Match": page.headers["ETag"]})
@@ -108,9 +108,9 @@ def test_head_answers_without_a_body(visitor: Caller) -> None:
         "/assets/{version}//etc/passwd",
     ],
 )
-def test_other_paths_are_not_found(visitor: Caller, path: str) -> None:
+def test_nothing_else_is_served(visitor: Caller, path: str) -> None:
     target = path.format(version=_version(visitor))
-    # Raw, because an HTTP client would normalise the path.
+    # Sent raw, because an HTTP client would normalise the path.
     head, _, body = visitor.raw(
         f"GET {target} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode()
     ).partition(b"\r\n\r\n")
