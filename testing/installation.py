@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+import redis
 from sqlalchemy import Engine
 
 from ledger.buffer.entries import Buffered, IntakeBuffer
@@ -22,6 +23,7 @@ from testing.bank import Bank
 from testing.http_client import Caller, serving
 from testing.servers.breakable import Breakable
 from testing.servers.brokers import Broker
+from testing.servers.databases import copied_database
 from testing.worker_processes import (
     BEAT,
     MONEY,
@@ -155,6 +157,34 @@ def running_installation(
         yield everything
         everything.buffer.close()
     engine.dispose()
+
+
+@dataclass(frozen=True)
+class ApiAndWorkers:
+    """An API on a database of its own, and workers that the test starts."""
+
+    bank: Bank
+    workers: Workers
+    port: int
+    api_log: Path
+
+
+@contextmanager
+def api_and_workers(
+    template_url: str, broker_url: str, cache_url: str, folder: Path, **environment: str
+) -> Iterator[ApiAndWorkers]:
+    """Start an API on a new database and an empty broker; `environment` is for the API alone."""
+    redis.Redis.from_url(broker_url).flushall()
+    log = folder / "api.log"
+    with copied_database(template_url) as database_url:
+        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
+        engine = build_engine(database_url, application_name="test")
+        with (
+            workers_on(database_url, broker_url, cache_url, folder) as workers,
+            serving(log=log, **urls, **environment) as port,
+        ):
+            yield ApiAndWorkers(Bank(engine), workers, port, log)
+        engine.dispose()
 
 
 def _with_clients(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.servers.server import launch_command
-from testing.servers.shared import ROOT
+from testing.programs import ROOT
 
 START_WITHIN_S = 40.0
 STUCK_AFTER_S = 1.0

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from sqlalchemy import text
 
 from ledger.clients import Client, create_client
-from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.database import transaction
 from testing.bank import Bank
-from testing.http_client import Caller, serving
-from testing.servers.databases import copied_database
-from testing.worker_processes import MONEY, CeleryProcess, eventually, workers_on
+from testing.http_client import Caller
+from testing.installation import api_and_workers
+from testing.worker_processes import MONEY, CeleryProcess, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -51,22 +50,12 @@ def running(
     template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("logs")
-    redis.Redis.from_url(broker_url).flushall()
-    with copied_database(template_url) as database_url:
-        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-        engine = build_engine(database_url, application_name="test")
-        with (
-            workers_on(database_url, broker_url, cache_url, folder) as workers,
-            serving(log=folder / "api.log", **urls, API_PROCESSES="1") as port,
-        ):
-            [worker] = workers.ready(MONEY)
-            with transaction(engine) as connection:
-                client, api_key = create_client(
-                    connection, name="x", scope="client", rate_limit="none"
-                )
-            caller = Caller(port, api_key)
-            yield Running(Bank(engine), caller, client, worker, folder / "api.log")
-        engine.dispose()
+    with api_and_workers(template_url, broker_url, cache_url, folder, API_PROCESSES="1") as started:
+        [worker] = started.workers.ready(MONEY)
+        with transaction(started.bank.engine) as connection:
+            client, api_key = create_client(connection, name="x", scope="client", rate_limit="none")
+        caller = Caller(started.port, api_key)
+        yield Running(started.bank, caller, client, worker, started.api_log)
 
 
 def lines(log: Path) -> list[dict[str, Any]]:

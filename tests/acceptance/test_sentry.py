@@ -16,17 +16,16 @@ from typing import Any
 
 import psutil
 import pytest
-import redis
 from sqlalchemy import text
 
 from ledger.clients import create_client
-from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.database import transaction
 from stack.servers.ports import LOOPBACK
 from testing.bank import Bank
 from testing.fakes.sentry import Ingest, ingest
-from testing.http_client import Caller, serving
-from testing.servers.databases import copied_database
-from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
+from testing.http_client import Caller
+from testing.installation import ApiAndWorkers, api_and_workers
+from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -130,37 +129,31 @@ def watched(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Watched]:
     folder: Path = tmp_path_factory.mktemp("watched")
-    redis.Redis.from_url(broker_url).flushall()
     watching = {
         "SENTRY_DSN": sentry.dsn,
         "SENTRY_TRACES_SAMPLE_RATE": "1",
         "SENTRY_ENVIRONMENT": "tests",
         "SENTRY_RELEASE": "truepenny@test",
     }
-    with copied_database(template_url) as database_url:
-        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-        engine = build_engine(database_url, application_name="test")
-        with (
-            workers_on(database_url, broker_url, cache_url, folder) as workers,
-            serving(log=folder / "api.log", **urls, **watching, API_PROCESSES="1") as port,
-        ):
-            workers.environment |= watching
-            workers.start(BEAT)
-            workers.ready(MONEY)
-            yield _watched(sentry, Bank(engine), workers, port, folder / "api.log")
-        engine.dispose()
+    environment = watching | {"API_PROCESSES": "1"}
+    with api_and_workers(template_url, broker_url, cache_url, folder, **environment) as started:
+        started.workers.environment |= watching
+        started.workers.start(BEAT)
+        started.workers.ready(MONEY)
+        yield _watched(sentry, started)
 
 
-def _watched(sentry: Ingest, bank: Bank, workers: Workers, port: int, log: Path) -> Watched:
+def _watched(sentry: Ingest, started: ApiAndWorkers) -> Watched:
+    bank = started.bank
     with transaction(bank.engine) as connection:
         owner, api_key = create_client(connection, name=PERSON, scope="client", rate_limit="none")
     return Watched(
         sentry=sentry,
         bank=bank,
-        caller=Caller(port, api_key),
-        workers=workers,
-        api=process_at(port),
-        api_log=log,
+        caller=Caller(started.port, api_key),
+        workers=started.workers,
+        api=process_at(started.port),
+        api_log=started.api_log,
         source=str(bank.wallet(100_000_000_000, owner=owner).id),
         destination=str(bank.wallet(owner=owner).id),
     )

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from ledger.clients import create_client
-from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.database import transaction
 from testing.bank import Bank
-from testing.http_client import Caller, serving
-from testing.servers.databases import copied_database
-from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
+from testing.http_client import Caller
+from testing.installation import api_and_workers
+from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -55,25 +54,15 @@ def truepenny(
     template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Truepenny]:
     folder: Path = tmp_path_factory.mktemp("engine")
-    redis.Redis.from_url(broker_url).flushall()
-    with copied_database(template_url) as database_url:
-        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-        engine = build_engine(database_url, application_name="test")
-        with (
-            workers_on(database_url, broker_url, cache_url, folder) as workers,
-            serving(log=folder / "gunicorn.log", **urls) as port,
-        ):
-            workers.start(BEAT)
-            workers.ready(SCANS, MONEY)
-            yield _engine(engine, port, workers)
-        engine.dispose()
-
-
-def _engine(engine: Engine, port: int, workers: Workers) -> Truepenny:
-    bank = Bank(engine)
-    with transaction(engine) as connection:
-        bank.client, key = create_client(connection, name="test", scope="client", rate_limit="none")
-    return Truepenny(Caller(port, key), bank, workers)
+    with api_and_workers(template_url, broker_url, cache_url, folder) as started:
+        started.workers.start(BEAT)
+        started.workers.ready(SCANS, MONEY)
+        bank = started.bank
+        with transaction(bank.engine) as connection:
+            bank.client, key = create_client(
+                connection, name="test", scope="client", rate_limit="none"
+            )
+        yield Truepenny(Caller(started.port, key), bank, started.workers)
 
 
 def test_a_transfer_settles_while_its_client_waits(truepenny: Truepenny) -> None:

@@ -1,3 +1,5 @@
+"""Group commit on a real database, with a buffer that is full or away."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -56,16 +56,6 @@ def cure(bank: Bank, step: str) -> None:
         connection.execute(text(f"DROP FUNCTION poison_{step} CASCADE"))
 
 
-@pytest.fixture
-def source(bank: Bank) -> Wallet:
-    return bank.wallet(100_000)
-
-
-@pytest.fixture
-def destination(bank: Bank) -> Wallet:
-    return bank.wallet()
-
-
 @pytest.mark.parametrize("step", ["reserve", "deduct", "credit", "commit"])
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
 def test_only_the_culprit_is_given_up_and_all_others_commit(

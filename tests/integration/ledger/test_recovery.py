@@ -20,16 +20,6 @@ from testing.batch_driver import BatchDriver
 from testing.concurrent_transactions import both_at_once, second_waits_for_first
 
 
-@pytest.fixture
-def source(bank: Bank) -> Wallet:
-    return bank.wallet(100_000)
-
-
-@pytest.fixture
-def destination(bank: Bank) -> Wallet:
-    return bank.wallet()
-
-
 def scan(bank: Bank, *, stuck_after_s: float = 0.0) -> list[Redrive]:
     with transaction(bank.engine) as connection:
         return redrive_stuck(connection, stuck_after_s=stuck_after_s, worker="scan")

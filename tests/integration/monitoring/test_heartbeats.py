@@ -1,3 +1,5 @@
+"""Heartbeats in a real cache."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

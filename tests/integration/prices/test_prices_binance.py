@@ -14,6 +14,7 @@ import pytest
 
 from prices.binance.client import MAX_BYTES, Asked, Binance
 from testing.fakes.binance import FakeBinance, fake_binance
+from testing.worker_processes import eventually
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 WITHIN_S = 1.0
@@ -146,10 +147,10 @@ def test_hosts_that_hang_or_trickle_hold_nobody_longer_than_the_bound(
 def test_an_aborted_request_leaves_no_thread_behind(hosts: list[FakeBinance]) -> None:
     hosts[0].fault("trickle", part="body")
     Binance([hosts[0].url], within_s=WITHIN_S).ask(SYMBOLS, {})
-    deadline_s = time.monotonic() + SLACK_S
-    while any(thread.name == "prices-http" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    eventually(
+        lambda: all(thread.name != "prices-http" for thread in threading.enumerate()),
+        within_s=SLACK_S,
+    )
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(

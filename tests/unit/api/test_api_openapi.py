@@ -1,3 +1,5 @@
+"""OpenAPI document: valid, complete, and with matching examples."""
+
 from __future__ import annotations
 
 import re

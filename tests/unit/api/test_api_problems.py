@@ -1,3 +1,5 @@
+"""Problems: the table of codes and statuses, and the form of a problem."""
+
 from __future__ import annotations
 
 import pytest

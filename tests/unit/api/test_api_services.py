@@ -16,6 +16,7 @@ from api.transfers.settlement_wait import SettlementWaiter
 from ledger.clients import Client
 from ledger.errors import InvalidField, Unavailable
 from ledger.transfers import Transfer
+from testing.worker_processes import eventually
 from tests.unit.api.test_api_application import NOTHING_KNOWN
 
 ALICE = Client(uuid4(), "alice", "client", None)
@@ -199,8 +200,7 @@ def test_one_query_serves_all_waiters() -> None:
     ]
     for thread in threads:
         thread.start()
-    while max(ledger.asked, default=0) < 20:
-        time.sleep(0.005)
+    eventually(lambda: max(ledger.asked, default=0) == 20)
     ledger.ended = {id: committed(id) for id in ids}
     for thread in threads:
         thread.join()
@@ -224,11 +224,10 @@ def test_the_waiter_continues_after_a_database_outage() -> None:
 def test_an_idle_waiter_has_no_thread_and_gets_one_again() -> None:
     ledger = FakeLedger()
     waiter = SettlementWaiter(ledger, places=2)
+    before = set(threading.enumerate())
     waiter.wait(uuid4(), timeout_s=0.05)
-    deadline = time.monotonic() + 5
-    while any(thread.name == "waiting-waiter" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert ledger.asked
+    eventually(lambda: set(threading.enumerate()) <= before, within_s=5)
     transfer_id = uuid4()
     ledger.ended[transfer_id] = committed(transfer_id)
     assert waiter.wait(transfer_id, timeout_s=5).transfer is not None

@@ -1,3 +1,5 @@
+"""Tracing of requests: names of traces."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

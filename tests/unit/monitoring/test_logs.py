@@ -1,3 +1,5 @@
+"""Logs: the form of a line, bound ids, and names of events."""
+
 from __future__ import annotations
 
 import ast

@@ -1,3 +1,5 @@
+"""Redaction of secrets and paths in texts."""
+
 from __future__ import annotations
 
 import time

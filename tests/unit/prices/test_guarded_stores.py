@@ -13,6 +13,7 @@ import pytest
 from monitoring.logs import own_fields
 from prices.quotes import Stamped
 from prices.stores.guarded import COOLDOWN_S, GuardedStore
+from testing.worker_processes import eventually
 
 ENTRY = Stamped(Decimal(1), datetime.now(UTC), 2.0)
 PATIENCE_S = 0.3
@@ -85,9 +86,7 @@ def test_a_store_that_recovers_is_used_again(store: Store) -> None:
     store.works.clear()
     read.entries()
     store.works.set()
-    deadline_s = time.monotonic() + 5
-    while not read.entries():
-        assert time.monotonic() < deadline_s
+    eventually(read.entries, within_s=5)
     assert store.asked <= 2
 
 
@@ -118,9 +117,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
     read.entries()
     store.away = False
     store.works.set()
-    deadline_s = time.monotonic() + 5
-    while not read.entries():
-        assert time.monotonic() < deadline_s
+    eventually(read.entries, within_s=5)
     logged = [(record.getMessage(), own_fields(record)) for record in caplog.records]
     assert logged == [
         ("price_source_away", {"source": "test", "error": "ConnectionError"}),

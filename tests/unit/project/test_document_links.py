@@ -44,7 +44,8 @@ def test_the_readme_can_be_read_in_three_minutes() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    """Named in backticks, with its folder: `tasks/chain.py`, also with a test of it behind."""
+    """A name in backticks with its folder, relative to the root or to the document's folder."""
     named = re.findall(r"`((?:[a-z_0-9]+/)+[\w.]+\.(?:py|js|yml|sql))\b", document.read_text())
-    missing = [path for path in named if not (ROOT / path).exists()]
+    folders = (ROOT, document.parent)
+    missing = [path for path in named if not any((each / path).exists() for each in folders)]
     assert missing == []
