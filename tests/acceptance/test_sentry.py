@@ -164,7 +164,7 @@ def process_at(port: int) -> psutil.Process:
     for child in psutil.Process().children():
         if any(it.laddr.port == port for it in child.net_connections("tcp")):
             return child
-    raise AssertionError(f"nobody serves {port}")
+    raise AssertionError(f"no process serves {port}")
 
 
 def test_one_trace_goes_from_the_request_through_every_link(watched: Watched) -> None:
@@ -246,8 +246,8 @@ def test_beats_work_checks_in_once_a_minute_and_says_when_it_fails(watched: Watc
     }
     check_in("scans-recover", "ok")
     check_in("intake-drain", "ok")
-    told = Counter(it["monitor_slug"] for it in watched.sentry.of_kind("check_in"))
-    assert max(told.values()) <= 4, "although they run every second"
+    check_ins = Counter(it["monitor_slug"] for it in watched.sentry.of_kind("check_in"))
+    assert max(check_ins.values()) <= 4, "although they run every second"
 
 
 def test_a_chain_started_by_the_recovery_scan_has_its_own_trace(watched: Watched) -> None:
@@ -272,8 +272,8 @@ def test_an_error_of_a_page_is_one_issue_for_each_bug(watched: Watched) -> None:
         "request_id": "0f8e" * 8,
         "count": 2,
     }
-    anybody = Caller(watched.caller.port)
-    assert anybody.post("/client-errors", report).status_code == 204
+    visitor = Caller(watched.caller.port)
+    assert visitor.post("/client-errors", report).status_code == 204
     event = watched.sentry.find("event", lambda it: it["platform"] == "javascript")
     assert event["fingerprint"] == ["browser", "wallet", "transfers", "TypeError"]
     assert event["tags"] == {
@@ -308,13 +308,13 @@ def test_a_repeated_error_is_reported_a_few_times(watched: Watched) -> None:
 
 
 def test_no_confidential_data_was_reported(watched: Watched) -> None:
-    told = watched.sentry.everything.decode()
+    received = watched.sentry.everything.decode()
     assert len(watched.sentry.of_kind("transaction")) > 10
     assert {item.kind for item in watched.sentry.items} >= {"event", "transaction", "check_in"}
     secrets = [*SECRETS, watched.caller.api_key, LOOPBACK]
-    assert [each for each in secrets if str(each) in told] == []
+    assert [each for each in secrets if str(each) in received] == []
     password = watched.bank.engine.url.password
-    assert password is None or password not in told
+    assert password is None or password not in received
     headers = " ".join(f"{it}" for it in watched.sentry.headers)
     assert [each for each in secrets if str(each) in headers and each != LOOPBACK] == []
 

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 MONEY = ("worker", "-Q", "money.advance,money.reserve", "-c", "1", "-n", "money@%h")
 LATE = (*MONEY[:-1], "late@%h")
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # nothing here gets as far as the database
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # nothing here uses the database
 FRESH_S = 14.0
 """Half of what `monitoring.heartbeats.liveness` allows, and twice what was measured."""
 OUTAGE_S = 22.0

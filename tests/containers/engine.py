@@ -90,7 +90,7 @@ class Project:
     def kill(self, service: str) -> int:
         """Kill the container's first process from outside, as the kernel would.
 
-        Not by `docker kill`, which counts as being stopped by hand: that is not started again.
+        Not with `docker kill`: that counts as stopped by hand, and the engine does not restart it.
         Returns: the id of the process.
         """
         process_id = int(self.state(service)["Pid"])

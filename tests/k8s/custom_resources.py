@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string", "minLength": 1}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 1}
-# Triggers hand all values over as text: `5` would be refused by the API server.
+# Triggers take all values as text: the API server would refuse the number 5.
 NUMBER_AS_TEXT: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$"}
 QUANTITY: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(m|[KMGT]i?)?$"}
 TEXTS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}

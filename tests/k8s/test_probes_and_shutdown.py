@@ -36,7 +36,7 @@ def test_programs_with_a_heartbeat_are_probed_by_it(each: Stack, role: str) -> N
         probe = container[name]
         assert probe["exec"]["command"] == ["python", "-m", "monitoring.heartbeats.liveness", role]
         assert probe["timeoutSeconds"] >= 5  # Python has to start
-    assert "readinessProbe" not in container  # nobody calls it
+    assert "readinessProbe" not in container  # no Service leads to it
 
 
 def test_every_long_running_container_has_a_liveness_probe(each: Stack) -> None:

@@ -101,7 +101,7 @@ def processes_of_the_api(installation: Installation) -> list[psutil.Process]:
         listening = {each.laddr[1:2] for each in process.net_connections("tcp")}
         if (installation.client.port,) in listening:
             return process.children()
-    raise AssertionError("nobody listens there")
+    raise AssertionError("no process listens there")
 
 
 def files_of(installation: Installation) -> list[Path]:
@@ -189,7 +189,7 @@ def test_every_metric_of_the_rules_is_there(watched: Installation, cache_url: st
     try:
         eventually(lambda: not missing())  # a new process has to look at the broker first
     except AssertionError:
-        pytest.fail(f"nobody exports {missing()}")
+        pytest.fail(f"no process exports {missing()}")
 
 
 def test_a_worker_on_another_machine_serves_its_own(watched: Installation) -> None:

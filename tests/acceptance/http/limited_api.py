@@ -1,7 +1,7 @@
 """Rate-limited APIs: two servers over one cache, and callers at many addresses.
 
 One takes its clients' addresses from the connection, the other from one proxy. Loopback has
-millions of addresses: each test sends from some that nobody has used before.
+millions of addresses: each test sends from new ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# ruff: noqa: N999 - the name by which gunicorn is told apart from a module of ours
+# ruff: noqa: N999 - the name tells gunicorn that this is a file and no module
 """Gunicorn configuration of the API with one thread and short time-outs, for quick tests."""
 
 import runpy

@@ -236,7 +236,7 @@ def test_a_frozen_database_beside_a_full_broker_is_down(scenario: Scenario) -> N
 
 def test_a_broker_that_is_a_copy_of_another_takes_nothing(scenario: Scenario) -> None:
     with redis.Redis.from_url(scenario.broker.url) as client:
-        client.replicaof(LOOPBACK, 1)  # where nobody is: it waits for its original
+        client.replicaof(LOOPBACK, 1)  # nothing listens there: it waits for its primary
     _, verdict, components = scenario.health()
     assert verdict == "degraded"
     assert "is a read-only copy" in components["broker"]["detail"]

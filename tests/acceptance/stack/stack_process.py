@@ -114,7 +114,7 @@ class StackProcess:
     def transfer(self, *, wait_s: int = 5) -> requests.Response:
         """Move a cent between the demo wallets, with a new idempotency key.
 
-        Not more: whoever waits for the end of an outage asks again and again.
+        Not more, because a test that waits for the end of an outage sends many.
         """
         printed = re.search(r"-d '(.*)'$", self.curl_line() or "")
         assert printed

@@ -131,7 +131,7 @@ def test_an_interrupt_works_at_any_moment_of_the_start(
 def test_servers_that_are_given_are_used_and_left_running(
     own_stack: StackProcess, servers_folder: Path
 ) -> None:
-    folder = servers_folder / "servers of somebody else"
+    folder = servers_folder / "servers of another owner"
     folder.mkdir(mode=0o711)
     servers = Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
     given: dict[str, Server] = {
@@ -159,7 +159,7 @@ def test_servers_that_are_given_are_used_and_left_running(
 def test_a_database_that_is_given_gets_one_admin_and_no_demo(
     own_stack: StackProcess, servers_folder: Path
 ) -> None:
-    folder = servers_folder / "database of somebody else"
+    folder = servers_folder / "database of another owner"
     folder.mkdir(mode=0o711)
     postgres = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).postgres()
     with running(postgres, log=folder / "log"):

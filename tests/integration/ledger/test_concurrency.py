@@ -35,7 +35,7 @@ TIMEOUT_S = 60.0
 
 @contextmanager
 def drivers_at_work(bank: Bank) -> Iterator[Callable[[], list[BatchDriver]]]:
-    """Several workers that run chains until told that all is submitted, and then nothing is left.
+    """Run several workers until all is submitted and nothing is left to do.
 
     Yields: what to call when all is submitted; it returns the workers once they are done.
     """

@@ -389,20 +389,20 @@ def test_a_timeline_shows_the_steps_with_their_times(bank: Bank) -> None:
         bank.step(step, batch)
     seen.append(entries(bank, transfer))
     for shorter, longer in itertools.pairwise(seen):
-        assert longer[: len(shorter)] == shorter, "what was told is not told otherwise later"
+        assert longer[: len(shorter)] == shorter, "entries do not change later"
         assert len(longer) == len(shorter) + 1
-    told = seen[-1]
-    assert [entry.event for entry in told] == [
+    shown = seen[-1]
+    assert [entry.event for entry in shown] == [
         "accepted",
         "reserved",
         "deducted",
         "credited",
         "committed",
     ]
-    assert [entry.at for entry in told] == sorted(entry.at for entry in told)
-    assert told[1].detail == f"batch {batch}"
+    assert [entry.at for entry in shown] == sorted(entry.at for entry in shown)
+    assert shown[1].detail == f"batch {batch}"
     kept = bank.transfer(transfer)
-    assert (told[0].at, told[-1].at) == (kept.created_at, kept.updated_at)
+    assert (shown[0].at, shown[-1].at) == (kept.created_at, kept.updated_at)
 
 
 def test_a_timeline_shows_which_worker_did_what(bank: Bank) -> None:

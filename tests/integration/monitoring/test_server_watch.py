@@ -35,7 +35,7 @@ class Watched:
         own = (
             each for each in self.caplog.records if each.name == "monitoring.health.server_watch"
         )
-        return [told(record) for record in own]
+        return [logged(record) for record in own]
 
     def until_over(self) -> list[tuple[str, str]]:
         return self.look(OVER_AFTER_LOOKS)
@@ -49,16 +49,16 @@ class Watched:
         return self.servers.cache
 
 
-def told(record: Any) -> tuple[str, str]:
+def logged(record: Any) -> tuple[str, str]:
     fields = record.truepenny_fields
     return record.getMessage(), f"{fields.get('server')}: {fields.get('finding')}"
 
 
-def amiss(*what: str) -> list[tuple[str, str]]:
+def problems(*what: str) -> list[tuple[str, str]]:
     return [("server_amiss", each) for each in what]
 
 
-def well(*what: str) -> list[tuple[str, str]]:
+def resolved(*what: str) -> list[tuple[str, str]]:
     return [("server_well_again", each) for each in what]
 
 
@@ -90,13 +90,13 @@ def test_a_wrong_setting_is_logged_once_and_so_is_its_end(watched: Watched) -> N
         broker.config_set("maxmemory-policy", "volatile-lru")
         broker.config_set("appendonly", "no")
         cache.config_set("maxmemory", "0")
-        assert watched.look() == amiss("broker: no_aof", "broker: policy", "cache: no_limit")
+        assert watched.look() == problems("broker: no_aof", "broker: policy", "cache: no_limit")
         assert watched.look(4) == []
         broker.config_set("maxmemory-policy", "noeviction")
         broker.config_set("appendonly", "yes")
         cache.config_set("maxmemory", "64mb")
         assert watched.look(OVER_AFTER_LOOKS - 1) == []
-        over = well("broker: no_aof", "broker: policy", "cache: no_limit")
+        over = resolved("broker: no_aof", "broker: policy", "cache: no_limit")
         assert sorted(watched.look()) == over
         assert watched.look(2) == []
 
@@ -106,7 +106,7 @@ def test_a_value_that_moves_around_its_threshold_is_logged_once(watched: Watched
         for policy in ("allkeys-lru", "noeviction", "allkeys-lru", "noeviction", "allkeys-lru"):
             broker.config_set("maxmemory-policy", policy)
             first = policy == "allkeys-lru" and not watched.file.read_text().count("policy")
-            assert watched.look() == (amiss("broker: policy") if first else [])
+            assert watched.look() == (problems("broker: policy") if first else [])
         broker.config_set("maxmemory-policy", "noeviction")
 
 
@@ -114,21 +114,21 @@ def test_a_value_that_moves_around_its_threshold_is_logged_once(watched: Watched
 def test_a_server_that_was_killed_is_away_until_it_is_back(watched: Watched, name: str) -> None:
     server = getattr(watched.servers, name)
     server.kill()
-    assert watched.look() == amiss(f"{name}: away")
+    assert watched.look() == problems(f"{name}: away")
     assert watched.look(2) == []
     server.start()
-    assert watched.until_over() == well(f"{name}: away")
+    assert watched.until_over() == resolved(f"{name}: away")
 
 
 def test_frozen_servers_delay_the_watch_only_briefly(watched: Watched) -> None:
     watched.broker.freeze()
     watched.cache.freeze()
     begun = time.monotonic()
-    assert watched.look() == amiss("broker: away", "cache: away")
+    assert watched.look() == problems("broker: away", "cache: away")
     assert time.monotonic() - begun < 8
     watched.broker.thaw()
     watched.cache.thaw()
-    assert sorted(watched.until_over()) == well("broker: away", "cache: away")
+    assert sorted(watched.until_over()) == resolved("broker: away", "cache: away")
 
 
 def fill(server: Any) -> None:
@@ -144,12 +144,12 @@ def fill(server: Any) -> None:
 def test_full_servers_and_evictions_of_a_cache_are_logged(watched: Watched) -> None:
     fill(watched.broker)
     fill(watched.cache)
-    assert watched.look() == amiss("broker: memory", "cache: memory", "cache: evicted")
+    assert watched.look() == problems("broker: memory", "cache: memory", "cache: evicted")
     for server in (watched.broker, watched.cache):
         with client(server) as connection:
             connection.flushall()
             connection.config_set("maxmemory", "64mb")
-    over = well("broker: memory", "cache: evicted", "cache: memory")
+    over = resolved("broker: memory", "cache: evicted", "cache: memory")
     assert sorted(watched.until_over()) == over
 
 
@@ -162,8 +162,8 @@ def test_refused_connections_are_logged(watched: Watched) -> None:
         with client(watched.cache) as third, pytest.raises(redis.RedisError):
             third.ping()
         cache.config_set("maxclients", before)
-    assert watched.look() == amiss("cache: rejected")
-    assert watched.until_over() == well("cache: rejected")
+    assert watched.look() == problems("cache: rejected")
+    assert watched.until_over() == resolved("cache: rejected")
 
 
 def test_an_append_only_file_that_cannot_be_rewritten_is_logged(
@@ -191,10 +191,10 @@ def test_an_append_only_file_that_cannot_be_rewritten_is_logged(
             for each in folders:
                 each.chmod(0o700)
         eventually(rewritten("err"))
-        assert watched.look() == amiss("broker: aof_rewrite")
+        assert watched.look() == problems("broker: aof_rewrite")
         broker.bgrewriteaof()
         eventually(rewritten("ok"))
-        assert watched.until_over() == well("broker: aof_rewrite")
+        assert watched.until_over() == resolved("broker: aof_rewrite")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"broker": 7}', '{"broker": {"x": 1}}'])

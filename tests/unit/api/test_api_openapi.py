@@ -74,7 +74,7 @@ def test_every_operation_says_what_happens_without_a_key_unless_it_needs_none() 
 
 
 def test_rate_limits_are_described_wherever_they_apply() -> None:
-    told = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
+    headers = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
     for methods in DOCUMENT["paths"].values():
         for method, operation in methods.items():
             responses = operation["responses"]
@@ -82,10 +82,10 @@ def test_rate_limits_are_described_wherever_they_apply() -> None:
                 # Operations without a key are not counted, except error reports of pages.
                 assert ("429" in responses) is (operation["tags"] == ["pages"])
                 continue
-            assert {"Retry-After", *told} <= set(responses["429"]["headers"])
-            assert told <= set(responses["401"]["headers"])
+            assert {"Retry-After", *headers} <= set(responses["429"]["headers"])
+            assert headers <= set(responses["401"]["headers"])
             for status in set(responses) - {"401", "429"}:
-                counted = told <= set(responses[status]["headers"])
+                counted = headers <= set(responses[status]["headers"])
                 assert counted is (method != "get")
 
 

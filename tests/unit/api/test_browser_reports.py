@@ -178,8 +178,8 @@ def test_all_addresses_together_have_a_limit_too(
     assert [it.status_code for it in answers] == [204] * MAX_PER_PROCESS + [429] * 20
     assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
     assert len(logged(caplog)) == MAX_PER_PROCESS
-    [told] = [it for it in caplog.records if it.message == "client_errors_dropped"]
-    assert told.levelname == "WARNING"
+    [record] = [it for it in caplog.records if it.message == "client_errors_dropped"]
+    assert record.levelname == "WARNING"
 
 
 def test_after_a_minute_the_limit_is_free_again() -> None:

@@ -99,7 +99,7 @@ def fail(error: Exception, _local: str) -> None:
     raise error
 
 
-def told(error: Exception, **more: Any) -> dict[str, Any]:
+def reported(error: Exception, **more: Any) -> dict[str, Any]:
     """Return the event of an error raised here, as the SDK would pass it on."""
     try:
         fail(error, SECRET)
@@ -114,7 +114,7 @@ def told(error: Exception, **more: Any) -> dict[str, Any]:
 
 
 def text_of(error: Exception) -> str:
-    text: str = told(error)["exception"]["values"][-1]["value"]
+    text: str = reported(error)["exception"]["values"][-1]["value"]
     return text
 
 
@@ -130,7 +130,7 @@ def test_notes_of_an_error_stay_and_its_cause_is_treated_alike() -> None:
     error = Poisoned("The database refused the data (23505).")
     error.add_note(f"23505 · {SECRET}")
     error.__cause__ = ValueError(SECRET)
-    allowed = told(error)
+    allowed = reported(error)
     assert [it["value"] for it in allowed["exception"]["values"]] == [
         WITHHELD,
         "The database refused the data ([number]).",
@@ -140,7 +140,7 @@ def test_notes_of_an_error_stay_and_its_cause_is_treated_alike() -> None:
 
 def test_only_fields_on_the_allowlist_are_sent() -> None:
     everywhere = {"secret": SECRET, "headers": {"Authorization": f"Bearer {SECRET}"}}
-    allowed = told(
+    allowed = reported(
         ValueError("x"),
         request={**everywhere, "url": f"https://x/?q={SECRET}", "data": SECRET},
         user={"ip_address": "192.0.2.1", "email": SECRET},
@@ -173,7 +173,7 @@ def test_only_fields_on_the_allowlist_are_sent() -> None:
 
 
 def test_an_error_outside_a_trace_has_no_trace() -> None:
-    assert "contexts" not in told(ValueError("x"), contexts={"trace": {"trace_id": "a" * 32}})
+    assert "contexts" not in reported(ValueError("x"), contexts={"trace": {"trace_id": "a" * 32}})
 
 
 def test_a_transaction_is_sent_without_its_spans() -> None:
