@@ -1,8 +1,8 @@
 """`make containers`: docker-compose.yml on a real engine, with each container killed under load.
 
-Starts a project of its own from an image of its own and removes both at the end, however it
-ends. What it says of each kill is how long it took until the container ran again, was healthy,
-and everything that had been accepted until then had ended.
+It starts a project of its own from an image of its own, and removes both at the end in any case.
+For each kill it prints how long it took until the container was healthy again and every transfer
+accepted before had ended.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def read_yaml(path: Path) -> list[Any]:
 
 
 def compose(folder: Path) -> list[Object]:
-    """The objects of a kustomization, Secrets decoded, generated names without their hash.
+    """Return the objects of a kustomization: Secrets decoded, generated names without hash.
 
     Raises: MissingProgram: where kustomize is not installed.
     """

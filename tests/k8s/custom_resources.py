@@ -1,7 +1,7 @@
 """Schemas of custom resources, as far as k8s/ uses them, based on the operators' references.
 
 Kubernetes' own schemas do not have these kinds. An unknown field is refused, so that a typo is
-not silently ignored; a field that is right but new here is to be added.
+not silently ignored; add a field that is right but new here.
 
 - KEDA 2.16: ScaledObject, TriggerAuthentication, and the scalers postgresql, redis, rabbitmq
 - CloudNativePG 1.28: Cluster

@@ -36,9 +36,9 @@ class _Word:
 
 
 def with_names(statement: str, parameters: Mapping[str, object]) -> str:
-    """Return the statement with `:name` for each parameter, but for constants of a builder.
+    """Return the statement with `:name` for each parameter, except for constants of a builder.
 
-    SQLAlchemy names those after the column that they are written to, or gives them a number.
+    SQLAlchemy names these after their column, or numbers them.
     """
 
     def shown(match: re.Match[str]) -> str:

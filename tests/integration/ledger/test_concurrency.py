@@ -37,7 +37,7 @@ TIMEOUT_S = 60.0
 def drivers_at_work(bank: Bank) -> Iterator[Callable[[], list[BatchDriver]]]:
     """Run several workers until all is submitted and nothing is left to do.
 
-    Yields: what to call when all is submitted; it returns the workers once they are done.
+    Yields: a function to call when all is submitted; it waits for the workers and returns them.
     """
     submitted = threading.Event()
     drivers = [BatchDriver(bank.engine, worker=f"driver {n}") for n in range(DRIVERS)]

@@ -1,6 +1,6 @@
 """SQL of the steps: `docs/steps.sql` shows exactly what PostgreSQL receives.
 
-`make steps-sql` writes the document again, from what this test sees.
+`make steps-sql` writes the document again, from what this test records.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from testing.worker_processes import eventually
 from tests.unit.api.test_api_services import FakeLedger, committed
 
 Case = tuple[Callable[[], object], Callable[[], bool]]
-"""What asks for a thread and must not fail without one; and whether the thread has worked."""
+"""A call that starts a thread and must not fail without one; a check that the thread worked."""
 
 
 def kicker() -> Case:
