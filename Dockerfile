@@ -1,17 +1,17 @@
 # One image for every part of Truepenny: `docker run IMAGE api`, or money, scans, beat, flower,
-# migrations. The final stage has no compiler, no package cache and no secret; it runs as an
-# ordinary user, on a read-only root, with a place to write at $DATA_DIR/run.
+# migrations. The final stage has no compiler, no package cache and no secret. It runs as an
+# ordinary user on a read-only root file system, and writes only to $DATA_DIR/run.
 
 ARG BASE=python:3.11-slim-bookworm
-# A base with a C compiler, of the same Python, makes the image with gunicorn's C parser.
+# With a base that has a C compiler and the same Python, the image gets gunicorn's C parser.
 ARG BUILD_BASE=${BASE}
 
 FROM ${BUILD_BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/truepenny
 COPY requirements-app.txt requirements-fast.txt /tmp/
-# Bytecode is made here, since nothing can be written later; unchecked, so that no source is
-# looked at again.
+# Bytecode is compiled here, since the running image is read-only. Unchecked: Python does not
+# compare it with the sources.
 ENV COMPILE="/opt/truepenny/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash"
 RUN /opt/truepenny/bin/pip install --quiet --no-compile --require-hashes --only-binary=:all: \
         --requirement /tmp/requirements-app.txt \
@@ -29,7 +29,7 @@ LABEL org.opencontainers.image.title="Truepenny" \
       org.opencontainers.image.description="A transfer engine that never loses a penny" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="1.0.0"
-# The number is what matters: it owns what is mounted, and stays the same from image to image.
+# The user number owns the mounted volumes, so it must stay the same from image to image.
 RUN groupadd --gid 64738 truepenny \
     && useradd --uid 64738 --gid 64738 --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin truepenny \

@@ -1,12 +1,12 @@
-# Two commands on a bare machine: `make up` runs everything, `make test` proves it.
-# They need make and Python 3.11 or newer; the rest they fetch, pinned and hashed.
+# `make up` runs everything, and `make test` tests it, on a machine with nothing but make and
+# Python 3.11 or newer. They install the rest from pinned, hashed requirements.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up psql test unit fast check lint fix coverage durations bench screenshots steps-sql \
 	image containers kustomize venv deps version clean
 
-# All tests run in lanes side by side, some chosen ones in one, which starts no server twice.
+# All tests run in parallel lanes. Tests chosen with ARGS run in one process, with one set of servers.
 PYTEST := .venv/bin/python -m pytest
 IN_LANES = $(or $(ARGS),--numprocesses $(LANES) --max-worker-restart 0)
 REPORTS := --durations 25 --junitxml .reports/junit.xml
@@ -15,52 +15,52 @@ LANES := 3
 COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## run everything here; Ctrl-C stops it, a second run finds its data again
+up: ## run everything on this machine; Ctrl-C stops it, the next run has its data again
 	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements.txt && exec .venv/bin/python -m stack
 
-psql: ## a terminal on the database of a running `make up` (DATA_DIR as there)
+psql: ## open a terminal on the database of a running `make up` (with the same DATA_DIR)
 	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements.txt && exec .venv/bin/python -m stack.psql $(ARGS)
 
 test: venv ## run all tests on real servers (ARGS="-k name" for some of them)
 	@exec $(PYTEST) $(REPORTS) $(IN_LANES)
 
-unit: venv ## run the tests that need no server: seconds
+unit: venv ## run the tests that need no server, in seconds
 	@exec $(PYTEST) tests/unit tests/test_architecture.py $(ARGS)
 
-fast: venv ## run all tests but the slow ones and those that break servers
+fast: venv ## run all tests except slow ones and those that break servers
 	@exec $(PYTEST) $(REPORTS) -m "not slow and not chaos" $(IN_LANES)
 
-check: lint test ## format, lint, types and tests
+check: lint test ## run lint and test
 
-lint: venv ## check format, lint and types
+lint: venv ## check formatting, lint rules and types
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy .
 
-fix: venv ## format, and correct what the linter can correct
+fix: venv ## format the code, and fix what the linter can fix
 	.venv/bin/python -m ruff check --fix .
 	.venv/bin/python -m ruff format .
 
-# With every process that tests start. Those that tests kill with SIGKILL report nothing.
-coverage: venv ## run the tests and list the lines that no process ran (ARGS="tests/unit")
+# Includes the processes that tests start, except those that tests kill with SIGKILL.
+coverage: venv ## run the tests, and list lines that were never run (ARGS="tests/unit")
 	.venv/bin/python -m coverage erase
 	.venv/bin/python -m coverage run -m pytest $(IN_LANES)
 	.venv/bin/python -m coverage combine --quiet
 	.venv/bin/python -m coverage report
 
-durations: venv ## run the tests and record how long they take, which balances the lanes
+durations: venv ## run the tests, and record their durations to balance the lanes
 	@exec $(PYTEST) $(REPORTS) --record-durations $(IN_LANES)
 
-bench: venv ## measure an outage of the database (ARGS="--broker rabbitmq")
+bench: venv ## measure what an outage of the database costs (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
 
-steps-sql: venv ## write docs/steps.sql again: the SQL of the steps, as PostgreSQL gets it
+steps-sql: venv ## write docs/steps.sql: the SQL of the steps, as PostgreSQL gets it
 	@STEPS_SQL=write .venv/bin/python -m pytest --quiet tests/integration/ledger/test_steps_sql.py
 
-# A machine that reaches no image registry may name a command that makes the images it is given.
+# On a machine without an image registry: a command that makes the images named by its arguments.
 BASE_IMAGES ?= :
 
 image: ## build the container image (BASE=python:3.11-slim-bookworm)
@@ -68,25 +68,25 @@ image: ## build the container image (BASE=python:3.11-slim-bookworm)
 		$$(sed -n 's/^ *image: \(&[a-z]* \)\{0,1\}\([a-z/]*:v\{0,1\}[0-9][^ ]*\)$$/\2/p' docker-compose.yml)
 	@docker build $(if $(BASE),--build-arg BASE=$(BASE)) --quiet --tag truepenny:local .
 
-containers: image venv ## run docker-compose.yml, and kill each of its containers under load
+containers: image venv ## run docker-compose.yml, and kill each container under load
 	@exec .venv/bin/python -m tests.containers
 
-screenshots: venv ## take the pictures in docs/screenshots of a running `make up`
+screenshots: venv ## take the pictures in docs/screenshots from a running `make up`
 	@exec .venv/bin/python -m testing.screenshots $(ARGS)
 
-# What kubectl 1.27 has built in, the oldest that k8s/README.md promises to work.
+# The version built into kubectl 1.27, the oldest that k8s/README.md supports.
 KUSTOMIZE := v5.0.1
 
-kustomize: .tools/kustomize-$(KUSTOMIZE) ## build kustomize into .tools, for the tests of k8s/
+kustomize: .tools/kustomize-$(KUSTOMIZE) ## build kustomize in .tools, for the tests of k8s/
 .tools/kustomize-$(KUSTOMIZE):
-	@command -v go >/dev/null || { echo "truepenny: kustomize is built by Go: apt-get install golang-go" >&2; exit 1; }
+	@command -v go >/dev/null || { echo "truepenny: Go is needed to build kustomize (on Debian: apt install golang-go)" >&2; exit 1; }
 	@CGO_ENABLED=0 GOBIN=$(CURDIR)/.tools go install -trimpath sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE)
 	@touch $@
 
-venv: ## the virtual environment alone, with what tests need
+venv: ## make .venv with all that tests need
 	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements-dev.txt
 
-deps: venv ## compile pyproject.toml into the pinned, hashed requirements (ARGS="--upgrade" for newer)
+deps: venv ## compile pyproject.toml into hashed requirements (ARGS="--upgrade" for newer versions)
 	$(COMPILE) $(ARGS) pyproject.toml --group stack -o requirements.txt
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements-app.txt --constraints requirements.txt
 	$(COMPILE) $(ARGS) --group fast -o requirements-fast.txt
@@ -94,12 +94,12 @@ deps: venv ## compile pyproject.toml into the pinned, hashed requirements (ARGS=
 
 VERSION = $$(sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 
-version: ## write the version of pyproject.toml into the files that cannot read it
+version: ## copy the version of pyproject.toml into k8s/ and the Dockerfile
 	@sed -i "s/newTag: .*/newTag: $(VERSION)/" k8s/base/kustomization.yaml k8s/overlays/prod/kustomization.yaml
 	@sed -i "s/image.version=\"[^\"]*\"/image.version=\"$(VERSION)\"/" Dockerfile
 	@sed -i "s/\(truepenny:\|truepenny-migrations-\)[0-9][0-9A-Za-z.]*/\1$(VERSION)/g" k8s/README.md
 
-# What `make up` keeps in .data stays: it may hold a ledger.
-clean: ## delete what tools and tests have made: caches, reports, .tools and .venv
+# .data stays, because it may hold the ledger of `make up`.
+clean: ## delete caches, reports, .tools and .venv
 	rm -rf .venv .tools .reports .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 	find . -name __pycache__ -not -path './.data/*' -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
-"""The version of Truepenny, read from pyproject.toml, which states it.
+"""Version of Truepenny, read from pyproject.toml, the one place that states it.
 
-Guarantees that a running process and the files it was started from name one version.
+Guarantees that a running process and the files that it was started from name one version.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ PROJECT = Path(__file__).parent / "pyproject.toml"
 def version() -> str:
     """Return the version, such as "1.0.0". The file is read once per process.
 
-    Raises: OSError: when pyproject.toml is not where the code is.
+    Raises: OSError: when pyproject.toml does not lie beside the code.
     """
     return str(tomllib.loads(PROJECT.read_text())["project"]["version"])

@@ -1,4 +1,4 @@
-"""The composition root of the HTTP API: what gunicorn serves as `wsgi:app`.
+"""Composition root of the HTTP API, which gunicorn serves as `wsgi:app`.
 
 Nothing connects here: each process of the server imports this module after its fork, and
 opens its connections with its first request.
@@ -15,14 +15,14 @@ from monitoring.health.broker_probe import broker_probe
 from settings import Settings
 from tasks import reconciliation
 from tasks.broker import queues
-from tasks.broker.backpressure import Pressure
+from tasks.broker.backpressure import BackpressureGauge
 from tasks.broker.kick import Kicker
 from tasks.buffer.intake_buffer import intake_buffer
 from workers import sentry_hooks
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
-_is_watched = sentry_hooks.begin(_settings, program="api")
+_is_watched = sentry_hooks.start_sentry(_settings, program="api")
 _celery = make_celery(_settings)
 
 app = create_app(
@@ -30,7 +30,7 @@ app = create_app(
         _settings,
         buffer=intake_buffer(_settings),
         kick=Kicker(_celery).kick,
-        pressure=Pressure(broker_probe(_settings.broker_url)),
+        pressure=BackpressureGauge(broker_probe(_settings.broker_url)),
         queue_lengths=partial(queues.lengths, _celery),
         reconcile=Kicker(_celery, reconciliation.publish_unless_scans_wait).kick,
     ),

@@ -1,9 +1,9 @@
-"""The Flask application: its routes, and what happens around each of them."""
+"""Flask application: the routes, and the steps before and after each request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.client import BAD_REQUEST, TOO_MANY_REQUESTS, UNAUTHORIZED
+from http.client import BAD_REQUEST
 from typing import Any
 
 from flask import Flask, Response, request
@@ -12,47 +12,44 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from api.auth.api_keys import authenticate, is_caller_known
 from api.http.body import discard_rest
 from api.http.errors import register_error_handlers
-from api.http.negotiation import require_json_accepted
-from api.http.request_ids import HEADER, bind_ids_to_logs, request_id
+from api.http.headers import REQUEST_ID, bind_ids_to_logs, request_id, require_json_accepted
 from api.ops.request_metrics import measure_requests
 from api.rate_limits.headers import add_rate_headers
 from api.routes import all_blueprints
 from api.services import EXTENSION, Services
 
 PREFIX = "/v1"
-HEARD_WITHIN_S = 1.0
-"""How long a refused client's body is read and forgotten, so that it hears the refusal."""
-STRANGER_HEARD_WITHIN_S = 0.05
-"""The same for whoever has no key: what has arrived already, and no waiting."""
-
-REFUSALS_OF_STRANGERS = (UNAUTHORIZED, TOO_MANY_REQUESTS)
+DISCARD_WITHIN_S = 1.0
+"""How long the rest of a refused request is read and dropped: its client then gets the answer."""
+UNAUTHENTICATED_DISCARD_WITHIN_S = 0.05
+"""The same without a valid key: enough for what has arrived already, and no waiting."""
 
 
 def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     """Build the application around its services. Connects to nothing.
 
-    proxy_hops: how many proxies of ours each request comes through. Each adds to
-    X-Forwarded-For whom it has it from; what stands before that, anybody may have written.
+    proxy_hops: how many proxies of ours each request comes through. Each adds the address of
+    its sender to X-Forwarded-For; any client may have written what stands before those.
     """
     app = _Application("truepenny", static_folder=None)
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # Allow on a 405 says it all
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # the Allow header of a 405 is enough
     app.url_map.merge_slashes = False  # a wrong address is an error, not a redirect
     app.extensions[EXTENSION] = services
 
     measure_requests(app)
     bind_ids_to_logs(app)
 
-    # Three steps before each request, in this order: who calls, how often, and what it accepts.
+    # Three steps before each request, in this order: authenticate, count, check Accept.
     @app.before_request
     def authenticate_caller() -> None:
-        # Also for addresses that do not exist: strangers learn nothing about them.
+        # Also for addresses that do not exist: without a key one cannot find out which do.
         if request.path.startswith(PREFIX + "/"):
             authenticate(services.keys, count_failure=services.failed_auth_limit.count_failure)
 
     services.write_limit.init_app(app)
 
     @app.before_request
-    def check_what_is_accepted() -> None:
+    def check_accept_header() -> None:
         if request.path.startswith(PREFIX + "/"):
             require_json_accepted(request)
 
@@ -68,7 +65,7 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
 
 
 class _Application(Flask):
-    """Flask, spared from asking three times per request whether a function is a coroutine."""
+    """Flask without its check, three times per request, whether a function is a coroutine."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
@@ -76,13 +73,12 @@ class _Application(Flask):
 
 def _finish(response: Response) -> Response:
     if response.status_code >= BAD_REQUEST:
-        stranger = response.status_code in REFUSALS_OF_STRANGERS and not is_caller_known()
-        discard_rest(
-            request.environ, within_s=STRANGER_HEARD_WITHIN_S if stranger else HEARD_WITHIN_S
-        )
+        is_unauthenticated = response.status_code in (401, 429) and not is_caller_known()
+        within_s = UNAUTHENTICATED_DISCARD_WITHIN_S if is_unauthenticated else DISCARD_WITHIN_S
+        discard_rest(request.environ, within_s=within_s)
     add_rate_headers(response)
     headers = response.headers
-    headers.add(HEADER, request_id())
+    headers.add(REQUEST_ID, request_id())
     headers.add("X-Content-Type-Options", "nosniff")
     if "Cache-Control" not in headers:
         headers.add("Cache-Control", "no-store")

@@ -1,7 +1,7 @@
-"""The database as the API uses it: not asked at all while it is known to be away.
+"""Database of the API: a connection pool behind the circuit breaker.
 
-Guarantees that, once the circuit breaker is open, whatever needs the database fails at once
-instead of waiting for a time-out in every thread of the server.
+Guarantees that, once the breaker is open, every use of the database fails at once, instead of
+waiting for a time-out in every thread of the server.
 """
 
 from __future__ import annotations
@@ -16,31 +16,34 @@ from ledger.postgres import database
 from monitoring.health.database_breaker import DatabaseBreaker
 
 STATEMENT_TIMEOUT_S = 4.0
-"""Requests are short; what takes longer has met a server that is in trouble."""
+"""Requests need milliseconds; a statement that takes longer has met a server in trouble."""
 
 
 class Database:
     """The pool of this process, behind the circuit breaker."""
 
-    def __init__(self, engine: Engine, watch: DatabaseBreaker) -> None:
+    def __init__(self, engine: Engine, breaker: DatabaseBreaker) -> None:
         self._engine = engine
-        self._watch = watch
+        self._breaker = breaker
 
     def is_up(self) -> bool:
-        """Whether it is worth asking."""
-        return self._watch.is_up()
+        """Tell whether the breaker lets requests use the database."""
+        return self._breaker.is_up()
 
     @property
     def breaker_state(self) -> str:
-        """Whether it is asked: closed (it is), open, or half-open while a probe tries."""
-        return self._watch.state
+        """The breaker's state: closed (the database is used), open, or half-open (a probe runs)."""
+        return self._breaker.state
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """Run a transaction as the ledger does. Raises: Unreachable: at once when it is away."""
+        """Open a transaction, as `ledger.postgres.database.transaction`.
+
+        Raises: Unreachable: at once, when the database is known to be away.
+        """
         return self._guarded(database.transaction(self._engine))
 
     def autocommit(self) -> AbstractContextManager[Connection]:
-        """A connection for single statements, as `ledger.postgres.database.autocommit`.
+        """Open a connection for single statements, as `ledger.postgres.database.autocommit`.
 
         Raises: Unreachable: at once, when the database is known to be away.
         """
@@ -48,11 +51,11 @@ class Database:
 
     @contextmanager
     def _guarded(self, opened: AbstractContextManager[Connection]) -> Iterator[Connection]:
-        if not self._watch.is_up():
+        if not self._breaker.is_up():
             raise Unreachable
         try:
             with opened as connection:
                 yield connection
         except Unreachable:
-            self._watch.suspect()
+            self._breaker.suspect()
             raise

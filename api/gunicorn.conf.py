@@ -1,12 +1,12 @@
-# ruff: noqa: N999 - the name by which gunicorn is told apart from a module of ours
-"""How gunicorn serves the API: `gunicorn -c api/gunicorn.conf.py wsgi:app`."""
+# ruff: noqa: N999 - gunicorn's usual name for this file; it is not imported as a module
+"""Settings of gunicorn: `gunicorn -c api/gunicorn.conf.py wsgi:app`."""
 
 from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger
-from api.transfers.settlement_wait import PLACES
+from api.transfers.settlement_wait import SLOTS
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
 from settings import Settings
@@ -18,10 +18,11 @@ _shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
 
-# A process for each core, two by default. Threads wait: for the database, and for transfers to end.
+# A process for each core, two by default. Threads mostly wait, for the database or for a
+# transfer to end.
 worker_class = BoundedThreadWorker
 workers = _settings.api_processes
-threads = PLACES + 8  # when all places to wait are taken, these keep answering
+threads = SLOTS + 8  # when all slots for waiting are taken, these keep answering
 worker_connections = 1000
 backlog = 1024
 
@@ -41,5 +42,5 @@ logconfig_dict = logging_config(_settings.log_level)
 
 
 def on_starting(_: Arbiter) -> None:
-    """Begin to measure, before the first process of the server is forked."""
+    """Open the metrics, before the first process of the server is forked."""
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

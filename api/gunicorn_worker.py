@@ -1,8 +1,8 @@
-"""gunicorn's threaded worker and its logger, with the manners they lack.
+"""gunicorn's threaded worker and logger, with bounded request times and errors as problems.
 
-Guarantees that a client who sends its request slowly gives its thread back in bounded
-time, and that what gunicorn refuses by itself (a malformed request line, huge headers) is
-answered as a problem like everything else.
+Guarantees that a client which sends its request slowly holds a thread for a bounded time only,
+and that a request which gunicorn itself refuses (a malformed request line, huge headers) is
+answered as a problem, like every other error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from api.http.negotiation import PROBLEM_JSON
+from api.http.headers import PROBLEM_JSON
 from api.http.problems import Problem, internal_error
 from monitoring.logs import get_logger
 
@@ -30,11 +30,11 @@ class BoundedThreadWorker(ThreadWorker):
     """Serves requests in threads, each for a bounded time."""
 
     request_limit_s = 30.0
-    """How long a request may take, from its first byte to its answer. More than the longest
-    wait that a client may prefer, and a body of 4 MiB fits at 150 KiB/s."""
+    """How long a request may take, from its first byte to its answer. This is more than the
+    longest wait that a client may prefer, and enough for a body of 4 MiB at 150 KiB/s."""
 
     def init_process(self) -> None:
-        """Start, after the fork."""
+        """Prepare the process, after the fork."""
         self._begun_at_s: dict[TConn, float] = {}
         super().init_process()
 
@@ -47,7 +47,10 @@ class BoundedThreadWorker(ThreadWorker):
             del self._begun_at_s[conn]
 
     def murder_pending(self) -> None:
-        """Give up on idle connections, as every second, and on those that send too slowly."""
+        """Close idle connections, and stop reading from those that send too slowly.
+
+        gunicorn calls this every second.
+        """
         super().murder_pending()
         overdue = time.monotonic() - self.request_limit_s
         for conn, begun_at_s in self._begun_at_s.copy().items():
@@ -58,10 +61,10 @@ class BoundedThreadWorker(ThreadWorker):
                     conn.sock.shutdown(socket.SHUT_RD)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:  # noqa: FBT001 - gunicorn's signature
-        """Take new connections or not; when it is time to end, also let go of the idle ones.
+        """Accept new connections or not; when the process is to end, also close the idle ones.
 
-        gunicorn would wait for those until its graceful timeout, although nothing is
-        under way on them.
+        gunicorn would wait for those until its graceful timeout, although no request is under
+        way on them.
         """
         super().set_accept_enabled(enabled)
         if not self.alive:
@@ -77,28 +80,32 @@ class BoundedThreadWorker(ThreadWorker):
         addr: Any,  # noqa: ARG002
         exc: BaseException,
     ) -> None:
-        """Answer what gunicorn could not make sense of, and what broke on the way."""
-        malformed = isinstance(exc, ParseException)
+        """Answer a request that gunicorn could not parse, or that failed outside of Flask."""
         request_id = os.urandom(16).hex()
-        # Its message quotes the request, which may hold a key: name the kind alone.
-        if malformed:
+        if isinstance(exc, ParseException):
+            # The error's text quotes the request, which may hold a key: log only its type.
             log.warning("request_refused", error=type(exc).__name__, request_id=request_id)
+            if isinstance(exc, LimitRequestLine | LimitRequestHeaders):
+                detail = "The address or the headers are too long."
+            else:
+                detail = "This is not a valid HTTP request."
+            problem = Problem("invalid_request", detail)
         else:
             log.error("connection_failed", exc_info=exc, request_id=request_id)
-        problem = _refusal_of(exc) if malformed else internal_error()
-        with suppress(OSError):  # the client may not be there to hear it
+            problem = internal_error()
+        with suppress(OSError):  # the client may have gone
             util.write_nonblock(client, raw_response(problem, request_id=request_id))
 
 
 class QuietLogger(Logger):
-    """Logs no line per request: what goes wrong is logged where it does, with its request id."""
+    """Logs no line per request. Errors are logged where they happen, with the request id."""
 
     def access(self, *_args: Any) -> None:
-        """Do nothing, before anything is formatted."""
+        """Do nothing; not even format the line."""
 
 
 def raw_response(problem: Problem, *, request_id: str) -> bytes:
-    """Return a whole HTTP response that says the problem and closes the connection."""
+    """Return a whole HTTP response that holds the problem and closes the connection."""
     body = json.dumps(problem.as_json(request_id=request_id)).encode()
     head = (
         f"HTTP/1.1 {problem.status} {problem.title}\r\n"
@@ -108,9 +115,3 @@ def raw_response(problem: Problem, *, request_id: str) -> bytes:
         "Connection: close\r\n\r\n"
     )
     return head.encode() + body
-
-
-def _refusal_of(error: BaseException) -> Problem:
-    if isinstance(error, LimitRequestLine | LimitRequestHeaders):
-        return Problem("invalid_request", "The address or the headers are too long.")
-    return Problem("invalid_request", "This is not an HTTP request that can be understood.")

@@ -1,4 +1,4 @@
-"""What the views call: the ledger's functions, bound to this process's connections.
+"""Services of one process: what the views call, wired to this process's connections.
 
 Guarantees that building connects to nothing: engines and clients open their connections
 when first used, which is after the server has forked.
@@ -20,13 +20,13 @@ from api.database import STATEMENT_TIMEOUT_S, Database
 from api.http.problems import overloaded
 from api.ops.browser_reports import ReportLimit
 from api.ops.metrics_endpoint import MetricsPage
-from api.ops.snapshot import Snapshots, build_sights
+from api.ops.snapshot import Snapshots, build_snapshots
 from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
 from api.rate_limits.failed_auth import FailedAuthLimit
 from api.rate_limits.write_limit import WriteLimit
 from api.transfers.asset_scales import AssetScales
 from api.transfers.group_commit import GroupCommit
-from api.transfers.settlement_wait import PLACES, SettlementWaiter
+from api.transfers.settlement_wait import SLOTS, SettlementWaiter
 from ledger.assets import load_scales
 from ledger.buffer.entries import IntakeBuffer
 from ledger.clients import Client, find_client
@@ -53,10 +53,10 @@ class Services:
     keys: KeyRing
     scales: AssetScales
     intake: GroupCommit
-    waiting: SettlementWaiter
+    settlement_waiter: SettlementWaiter
     prices: PriceLookup
     health: Health
-    sights: Snapshots
+    snapshots: Snapshots
     metrics_page: MetricsPage
     is_overloaded: Callable[[], bool]
     reconcile: Callable[[], None]
@@ -80,20 +80,20 @@ def build_services(
 
     buffer: keeps requests while the database is away.
     kick: tells the workers that there is work; never blocks, never raises.
-    pressure: says whether the broker is too full for more work; /health shows its readings.
-    reconcile: tells the workers that a consistency scan was begun; never blocks, never raises.
+    pressure: knows whether the broker is too full for more work; /health shows its readings.
+    reconcile: tells the workers that a consistency scan has begun; never blocks, never raises.
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    last_known = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
-    scales = _scales(database, last_known)
+    outage_cache = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
+    scales = _scales(database, outage_cache)
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
     )
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
-    sights = build_sights(
+    snapshots = build_snapshots(
         settings,
         health=health,
         prices=prices,
@@ -105,14 +105,14 @@ def build_services(
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), last_known),
+        keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), outage_cache),
         scales=scales,
         intake=GroupCommit(database, buffer, kick),
-        waiting=SettlementWaiter(partial(_finished, database), places=PLACES),
+        settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
         prices=prices,
         health=health,
-        sights=sights,
-        metrics_page=MetricsPage(sights, folder_of(settings.data_dir)),
+        snapshots=snapshots,
+        metrics_page=MetricsPage(snapshots, folder_of(settings.data_dir)),
         is_overloaded=lambda: pressure.seen()[0],
         reconcile=reconcile,
         counters=counters,
@@ -123,23 +123,22 @@ def build_services(
     )
 
 
-def _scales(database: Database, last_known: OutageCache) -> AssetScales:
+def _scales(database: Database, outage_cache: OutageCache) -> AssetScales:
     def load() -> dict[str, int]:
         with database.autocommit() as connection:
             return load_scales(connection)
 
-    return AssetScales(load, last_known)
+    return AssetScales(load, outage_cache)
 
 
 def _find(database: Database, scales: AssetScales, api_key: str) -> Client | None:
     with database.autocommit() as connection:
         client = find_client(connection, api_key)
-    scales.prepare()  # whoever is let in may want to move money after the database is gone
+    scales.prepare()  # a client that is let in may move money when the database has gone away
     return client
 
 
-def _finished(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
-    """Those of the transfers that have ended."""
+def _find_settled(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
     with database.autocommit() as connection:
         finished = finished_among(connection, transfer_ids)
         return find_transfers(connection, list(finished)) if finished else {}
@@ -151,20 +150,20 @@ def _database(settings: Settings) -> Database:
         application_name="truepenny-api",
         statement_timeout_s=STATEMENT_TIMEOUT_S,
     )
-    # A new connection for each probe: whether one can be made is the question.
+    # No pool: each probe tests whether a new connection can be made.
     probing = build_engine(
         settings.database_url,
         application_name="truepenny-probe",
         pool_size=0,
         statement_timeout_s=PROBE_TIMEOUT_S,
     )
-    # What lies idle in the pool may be all the connections that the server has: then none could
-    # be made for a probe, for as long as nobody uses or closes those.
+    # The idle connections of this pool may be all that the server allows. A probe could then
+    # connect only after they were closed, so the breaker closes them when it opens.
     return Database(pool, DatabaseBreaker(lambda: probe(probing), when_away=pool.dispose))
 
 
 def _prices(settings: Settings) -> PriceLookup:
-    """Wire the prices, on a connection of their own: a pool full of payments is no outage."""
+    # A connection of its own: a pool that is busy with payments must not look like an outage.
     engine = build_engine(
         settings.database_url,
         application_name="truepenny-prices",
@@ -197,9 +196,9 @@ def _health(settings: Settings, prices: PriceLookup, pressure: BrokerGauge) -> H
 
 
 def require_room() -> None:
-    """Let only so much in as the queues can hold.
+    """Refuse new work while the queues are too full for it (backpressure).
 
-    Raises: Problem: `overloaded`, before anything of the request is recorded.
+    Raises: Problem overloaded: before anything of the request is recorded.
     """
     if services().is_overloaded():
         raise overloaded()

@@ -8,7 +8,7 @@ without asking again, and a page never mixes modules of two releases.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,21 +66,17 @@ def read_web_files(folder: Path) -> WebFiles:
     )
 
 
-def _page(path: Path, names: Mapping[str, bytes], *, base: str) -> WebFile:
+def _page(path: Path, names: Iterable[str], *, base: str) -> WebFile:
+    # Name all modules that the page imports, so that a browser asks for them at once.
+    folders = ("shared", "vendor", path.stem)
     preloads = "\n".join(
-        f'<link rel="modulepreload" href="{base}/{name}">' for name in _modules(path.stem, names)
+        f'<link rel="modulepreload" href="{base}/{name}">'
+        for name in names
+        if name.partition("/")[0] in folders and name.endswith(".js")
     )
     text = path.read_text().replace("{preloads}", preloads).replace("{assets}", base)
     content = text.encode()
     return WebFile(content, "text/html; charset=utf-8", _digest(content))
-
-
-def _modules(page: str, names: Mapping[str, bytes]) -> Iterator[str]:
-    """List the modules that a page imports, so that a browser requests all of them at once."""
-    for name in names:
-        folder = name.partition("/")[0]
-        if folder in ("shared", "vendor", page) and name.endswith(".js"):
-            yield name
 
 
 def _digest(*parts: bytes) -> str:

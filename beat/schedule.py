@@ -1,4 +1,4 @@
-"""What beat sends, and when."""
+"""The schedule: each scan that beat sends, and how often."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from tasks import drain, prices, reconciliation, recovery, server_watch, transfe
 from tasks.broker import queues
 
 SCANS_PER_STUCK_TIME = 5
-"""A transfer is found at most a fifth of STUCK_AFTER_S after it counts as stuck."""
+"""Scans per STUCK_AFTER_S: a stuck transfer is found at most a fifth of that time later."""
 
 DRAIN_EVERY_S = 1.0
 RECONCILE_TICK_S = 5.0
-"""How soon a run of the consistency scan goes on, which is done a few seconds at a time. When a
-new one begins, RECONCILE_EVERY_S says."""
+"""How often a run of the consistency scan continues, a few seconds at a time. RECONCILE_EVERY_S
+says when a new run begins."""
 COUNT_EVERY_S = 30.0
 PRICES_EVERY_S = 2.0
 RECONCILE_EXPIRES_S = 30.0
 PRICES_EXPIRE_AFTER_S = 10.0
 WATCH_SERVERS_EVERY_S = 10.0
 WATCH_EXPIRES_S = 30.0
-"""A look that comes late says no more than the next one. Machines' clocks may differ by less."""
+"""A late check adds nothing to the next one. It is more than clocks of machines differ."""
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The entries for Celery's `beat_schedule`; schedules in seconds."""
+    """Return the entries for Celery's `beat_schedule`; schedules in seconds."""
     interval_s = max(settings.stuck_after_s / SCANS_PER_STUCK_TIME, 0.2)
     return {
         "recovery scan": {
@@ -51,7 +51,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "prices": {
             "task": prices.TASK_NAME,
             "schedule": PRICES_EVERY_S,
-            # What waited longer, for want of a worker, is superseded: nobody needs it done twice.
+            # A message that waited longer for a worker is superseded by newer ones.
             "options": {"queue": queues.WATCH, "expires": PRICES_EXPIRE_AFTER_S},
         },
         "watch over the servers": {

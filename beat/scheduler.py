@@ -1,6 +1,6 @@
-"""A scheduler that lives through outages and does not pile up work while nobody does it.
+"""The scheduler of beat: survives outages, and adds no messages to a queue that nobody empties.
 
-Shows with each look at the schedule that it goes on.
+Sends a heartbeat with each pass over the schedule.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MAX_WAITING = 5
 class BoundedScheduler(Scheduler):
     """Skips an entry while its queue holds MAX_WAITING messages that no worker has taken.
 
-    Keeps nothing on disk: every entry runs at an interval of seconds, so a restart that
-    forgets the last runs loses nothing, and there is no file that a crash could corrupt.
+    Keeps nothing on disk: every entry runs at an interval of seconds, so a restart that forgets
+    the last runs loses nothing, and there is no file that a crash could corrupt.
     """
 
-    # Celery's own is one connection for life, and beat would do nothing at all until it is
-    # made. The application's pool, which is asked where there is no producer, makes others.
+    # Celery's producer is one connection for good, and beat would do nothing until it is made.
+    # Without a producer, each message takes a connection from the application's pool.
     producer: Any = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -38,11 +38,11 @@ class BoundedScheduler(Scheduler):
         super().__init__(*arguments, **options)
 
     max_interval = 2
-    """Seconds between two looks at the schedule at most, and so between two heartbeats."""
+    """The most seconds between two passes over the schedule, and so between two heartbeats."""
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """Send at most one entry that is due. Returns: the seconds until the next look."""
-        self._pulse.beat()
+        """Send at most one entry that is due. Returns: the seconds until the next pass."""
+        self._heartbeat.beat()
         return super().tick(*arguments, **options)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
@@ -51,14 +51,14 @@ class BoundedScheduler(Scheduler):
             waiting = queues.count_waiting(self.app, (entry.options or {})["queue"])
             if waiting < MAX_WAITING:
                 self.apply_async(entry, producer=producer, advance=False)
-        except Exception as error:  # noqa: BLE001 - whatever a broker's client raises: beat lives on
-            # Not Celery's own words, which are a stack of fifty lines each time.
+        except Exception as error:  # noqa: BLE001 - any error of a broker's client: beat goes on
+            # Celery itself would log a stack trace of fifty lines each time.
             reason = type(error).__name__
         else:
             if waiting < MAX_WAITING:
                 outage.recovered()
                 return
-            reason = f"{waiting} of it wait already"
+            reason = f"{waiting} messages wait already"
         outage.failed(reason=reason)
 
     def _outage_of(self, entry: str) -> OutageLog:
@@ -75,5 +75,5 @@ class BoundedScheduler(Scheduler):
         return self._outages[entry]
 
     @cached_property
-    def _pulse(self) -> HeartbeatEmitter:
+    def _heartbeat(self) -> HeartbeatEmitter:
         return HeartbeatEmitter.of(f"beat@{socket.gethostname()}", Settings.from_environment())

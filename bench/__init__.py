@@ -1,1 +1,5 @@
-"""Benchmarks: what Truepenny takes, measured on real processes. Never part of the tests."""
+"""Benchmarks on real processes, which are no part of the tests.
+
+- outage: measures intake, recovery and drain around an outage of the database.
+- scene: starts the processes and servers that are measured.
+"""

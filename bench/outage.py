@@ -1,6 +1,6 @@
-"""What a database outage costs: `python -m bench.outage`, or `make bench`.
+"""Outage benchmark: measures what an outage of the database costs (`make bench`).
 
-Runs the API, money workers, a scanning worker and beat on servers of their own, submits
+Runs the API, a money worker, a scans worker and beat on servers of their own. It submits
 transfers at a steady rate before, during and after an outage (SIGKILL of PostgreSQL), then fills
 the buffer during a second outage and measures how fast it is drained. Everything is on loopback
 and bounded in count and time.
@@ -31,7 +31,7 @@ BATCH = 1_000
 
 @dataclass(frozen=True)
 class Sample:
-    """One answer: when it was asked for, how long it took, and what it was."""
+    """One request: when it was due, how long its answer took, and what the answer was."""
 
     at_s: float
     took_s: float
@@ -41,8 +41,8 @@ class Sample:
 class SteadyLoad:
     """Submits transfers at a fixed rate, however slowly they are answered.
 
-    A request that has to wait for a free lane counts from when it was due, not from when it was
-    sent: a stalled server must not slow its own measurement down.
+    A request that waits for a free lane is timed from when it was due, not from when it was
+    sent: otherwise a stalled server would look faster than it is.
     """
 
     def __init__(self, scene: Scene, *, rate: float) -> None:
@@ -56,20 +56,21 @@ class SteadyLoad:
     def running(self) -> Iterator[None]:
         """Submit while the block runs, and wait for all answers at its end."""
         with ThreadPoolExecutor(LANES) as lanes:
-            pacer = threading.Thread(target=self._pace, args=(lanes,))
+
+            def pace() -> None:
+                due_s = time.monotonic()
+                while not self._ended.is_set():
+                    due_s += 1 / self._rate
+                    time.sleep(max(due_s - time.monotonic(), 0))
+                    lanes.submit(self._submit, due_s)
+
+            pacer = threading.Thread(target=pace)
             pacer.start()
             try:
                 yield
             finally:
                 self._ended.set()
                 pacer.join()
-
-    def _pace(self, lanes: ThreadPoolExecutor) -> None:
-        due_s = time.monotonic()
-        while not self._ended.is_set():
-            due_s += 1 / self._rate
-            time.sleep(max(due_s - time.monotonic(), 0))
-            lanes.submit(self._submit, due_s)
 
     def _submit(self, due_s: float) -> None:
         session = getattr(self._local, "session", None)
@@ -97,7 +98,7 @@ def main() -> None:
 
 
 def intake(scene: Scene, *, rate: float, outage_s: float) -> None:
-    """Intake before, during and after an outage."""
+    """Measure intake before, during and after an outage."""
     load, phase_s = SteadyLoad(scene, rate=rate), min(outage_s, 20.0)
     with load.running():
         time.sleep(phase_s)
@@ -166,7 +167,7 @@ def _request(scene: Scene) -> Buffered:
         destination_id=scene.destination.id,
         asset="USD",
         scale=2,
-        amount=1,
+        amount_minor=1,
     )
     return Buffered(request, datetime.now(UTC))
 

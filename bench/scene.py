@@ -1,4 +1,4 @@
-"""A running Truepenny to measure: its processes as `make up` starts them, on servers of its own."""
+"""The scene of a benchmark: Truepenny's processes on servers of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from sqlalchemy import Engine
 
 from ledger.buffer.entries import IntakeBuffer
 from ledger.clients import Client, create_client
@@ -37,7 +36,7 @@ PATIENCE_S = 300.0
 
 @dataclass
 class Scene:
-    """Everything that a benchmark drives. Its transfers are in dollars, of one cent each."""
+    """Everything that a benchmark uses. Each of its transfers moves one US cent."""
 
     broker_kind: str
     database: Breakable
@@ -67,7 +66,7 @@ class Scene:
         )
 
     def until(self, holds: Callable[[], bool]) -> float:
-        """Wait until `holds`. Returns: when it did. A server that is away does not hold."""
+        """Wait until `holds()`, also while a server is away. Returns: the time when it did."""
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -76,71 +75,61 @@ class Scene:
             except Unavailable:
                 time.sleep(0.1)
             if time.monotonic() > deadline_s:
-                raise SystemExit(f"not within {PATIENCE_S:g} s")
+                raise SystemExit(f"gave up after waiting {PATIENCE_S:g} s")
             time.sleep(0.02)
 
     def until_accepted(self) -> float:
-        """Wait until a transfer is stored by the database again."""
+        """Wait until the database accepts a transfer again."""
         with requests.Session() as session:
             return self.until(lambda: self.submit(session).json().get("state") == "accepted")
 
     def until_settled(self) -> float:
-        """Wait until nothing is buffered and nothing unfinished."""
+        """Wait until no transfer is buffered or unfinished."""
         self.bank.engine.dispose()
         return self.until(lambda: self.buffer.count() == 0 and self.bank.unfinished() == 0)
 
 
 @contextmanager
 def scene(broker_kind: str) -> Iterator[Scene]:
-    """Start everything, on data that is thrown away."""
+    """Start everything; its data is deleted at the end."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-bench-"))
     folder.chmod(0o711)  # the servers' account passes through
-    try:
-        with ExitStack() as stack:
-            yield _start(stack, broker_kind, folder)
-    finally:
-        shutil.rmtree(folder)
-
-
-def _start(stack: ExitStack, broker_kind: str, folder: Path) -> Scene:
-    place = find_home(folder, say=print)
-    servers = Servers(place, KeptValues(folder / "secrets"))
-    rabbitmq = RabbitMQ(place, free_port(), free_port(), free_port(), uuid.uuid4().hex)
-    database, broker, cache = (
-        stack.enter_context(breakable(server, folder / f"{server.name}.log"))
-        for server in (
-            servers.postgres(),
-            rabbitmq if broker_kind == "rabbitmq" else servers.broker(),
-            servers.cache(),
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        home = find_home(folder, say=print)
+        servers = Servers(home, KeptValues(folder / "secrets"))
+        rabbitmq = RabbitMQ(home, free_port(), free_port(), free_port(), uuid.uuid4().hex)
+        database, broker, cache = (
+            stack.enter_context(breakable(server, folder / f"{server.name}.log"))
+            for server in (
+                servers.postgres(),
+                rabbitmq if broker_kind == "rabbitmq" else servers.broker(),
+                servers.cache(),
+            )
         )
-    )
-    migrate(database.url)
-    urls = {"DATABASE_URL": database.url, "BROKER_URL": broker.url, "CACHE_URL": cache.url}
-    workers = stack.enter_context(workers_on(database.url, broker.url, cache.url, folder))
-    workers.start(BEAT)
-    workers.ready(MONEY, SCANS)
-    port = stack.enter_context(serving(log=folder / "api.log", **urls))
-    engine = build_engine(database.url, application_name="bench")
-    stack.callback(engine.dispose)
-    buffer = intake_buffer(Settings.from_environment(urls))
-    stack.callback(buffer.close)
-    return _people(engine, broker_kind, database, buffer, f"http://{LOOPBACK}:{port}")
-
-
-def _people(
-    engine: Engine, broker_kind: str, database: Breakable, buffer: IntakeBuffer, address: str
-) -> Scene:
-    bank = Bank(engine)
-    with transaction(engine) as connection:
-        owner, api_key = create_client(connection, name="bench", scope="client", rate_limit="none")
-    return Scene(
-        broker_kind,
-        database,
-        buffer,
-        bank,
-        owner,
-        bank.wallet(100_000_000_00, owner=owner),
-        bank.wallet(owner=owner),
-        address,
-        api_key,
-    )
+        migrate(database.url)
+        urls = {"DATABASE_URL": database.url, "BROKER_URL": broker.url, "CACHE_URL": cache.url}
+        workers = stack.enter_context(workers_on(database.url, broker.url, cache.url, folder))
+        workers.start(BEAT)
+        workers.ready(MONEY, SCANS)
+        port = stack.enter_context(serving(log=folder / "api.log", **urls))
+        engine = build_engine(database.url, application_name="bench")
+        stack.callback(engine.dispose)
+        buffer = intake_buffer(Settings.from_environment(urls))
+        stack.callback(buffer.close)
+        bank = Bank(engine)
+        with transaction(engine) as connection:
+            owner, api_key = create_client(
+                connection, name="bench", scope="client", rate_limit="none"
+            )
+        yield Scene(
+            broker_kind,
+            database,
+            buffer,
+            bank,
+            owner,
+            bank.wallet(100_000_000_00, owner=owner),
+            bank.wallet(owner=owner),
+            f"http://{LOOPBACK}:{port}",
+            api_key,
+        )

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Makes the secrets that docker-compose.yml mounts: `sh deploy/secrets.sh [FOLDER]`.
 #
-# Harmless to repeat: what is there is kept, for the servers' data knows it; only what is missing
-# is made. Nobody but the owner of the folder gets into it. The files in it can be read by every
-# user, since each container runs as one of its own and sees no more of it than it is given.
+# Harmless to repeat: existing secrets are kept, because the servers' data depends on them; only
+# missing ones are made. Only the owner of the folder can enter it. The files in it are readable by
+# every user, because each container runs as a user of its own and sees only the files mounted in it.
 set -eu
 umask 077
 
@@ -11,13 +11,13 @@ folder=${1:-.secrets}
 mkdir -p "$folder"
 chmod 0700 "$folder"
 
-put() { # NAME, content on standard input; whole or not at all
+put() { # NAME, content on standard input. The file is replaced as a whole.
     cat >"$folder/.$1.partial"
     chmod 0444 "$folder/.$1.partial"
     mv -f "$folder/.$1.partial" "$folder/$1"
 }
 
-random() { # 256 bits that need no escape in a URL or a configuration file
+random() { # 256 bits, in characters that need no escape in a URL or a configuration file
     od -An -N32 -tx1 /dev/urandom | tr -d ' \n'
 }
 
@@ -32,7 +32,7 @@ make cache_password
 make admin_api_key tp_
 make flower_basic_auth flower:
 
-# The same passwords in the forms in which they are read: as addresses, and by Redis itself.
+# The same passwords as the programs read them: in URLs, and in Redis' own configuration.
 database=$(cat "$folder/database_password")
 broker=$(cat "$folder/broker_password")
 cache=$(cat "$folder/cache_password")

@@ -9,14 +9,14 @@
 -- Records new requests, in line or refused, and finds those that were recorded before.
 ------------------------------------------------------------------------------------------------
 
--- ledger/intake.py: _wallets_of
+-- ledger/acceptance.py: accept
 SELECT
     wallets.id, wallets.owner_id, wallets.asset, wallets.kind, wallets.status,
     (wallets.balance - wallets.reserved) - wallets.incoming AS available
 FROM wallets
 WHERE wallets.id = any(CAST(:ids AS UUID[]));
 
--- ledger/intake.py: _record
+-- ledger/acceptance.py: _record
 WITH given AS (
     SELECT
         anon_1.id AS id, anon_1.client_id AS client_id,
@@ -120,7 +120,7 @@ BEGIN;
 -- ledger/batches.py: hold
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
--- ledger/reserving.py: take
+-- ledger/reserve.py: take
 WITH longest_waiting AS (
     SELECT unfinished.transfer_id AS transfer_id
     FROM unfinished
@@ -171,7 +171,7 @@ FROM (
     FOR NO KEY UPDATE
 ) AS anon_1;
 
--- ledger/reserving.py: fail_what_does_not_fit
+-- ledger/reserve.py: fail_what_does_not_fit
 SELECT
     unfinished.transfer_id, unfinished.source_id, unfinished.amount,
     source.kind AS source_kind, source.status AS source_status,
@@ -209,7 +209,7 @@ WHERE unfinished.batch_id = :batch::UUID
     )
 ORDER BY unfinished.seq;
 
--- ledger/reserving.py: fail_what_does_not_fit
+-- ledger/reserve.py: fail_what_does_not_fit
 WITH given AS (
     SELECT
         anon_1.transfer_id AS transfer_id, anon_1.failure_code AS failure_code,
@@ -290,9 +290,9 @@ BEGIN;
 -- ledger/batches.py: hold
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
--- ledger/reserving.py: take (shown in "Reserve")
+-- ledger/reserve.py: take (shown in "Reserve")
 
--- ledger/reserving.py: take
+-- ledger/reserve.py: take
 UPDATE unfinished
 SET state='reserved', reserved_at=statement_timestamp(), moved_at=statement_timestamp()
 WHERE unfinished.batch_id = :batch::UUID
@@ -487,7 +487,7 @@ FROM (
     FOR NO KEY UPDATE
 ) AS anon_1;
 
--- ledger/steps.py: _fail_undeliverable
+-- ledger/steps.py: _forward
 WITH failed AS (
     UPDATE unfinished
     SET
@@ -967,9 +967,9 @@ COMMIT;
 
 BEGIN;
 
--- ledger/intake.py: _wallets_of (shown in "Accept")
+-- ledger/acceptance.py: accept (shown in "Accept")
 
--- ledger/intake.py: _record (shown in "Accept")
+-- ledger/acceptance.py: _record (shown in "Accept")
 
 -- ledger/transfers.py: find_transfers (shown in "Accept")
 
@@ -985,7 +985,7 @@ SELECT
 FROM refused_requests
 WHERE refused_requests.id IN (:id_1_1::UUID);
 
--- ledger/refused.py: refuse
+-- ledger/buffer/rejected.py: record_rejections
 WITH given AS (
     SELECT
         anon_1.id AS id, anon_1.client_id AS client_id,
@@ -1028,7 +1028,7 @@ WHERE NOT (EXISTS (
 ORDER BY given.id
 ON CONFLICT DO NOTHING;
 
--- ledger/replaying.py: _note
+-- ledger/buffer/replaying.py: _note
 WITH given AS (
     SELECT
         anon_2.transfer_id AS transfer_id, anon_2.at AS at, anon_2.detail AS detail,
@@ -1050,7 +1050,7 @@ WHERE NOT (EXISTS (
         AND events.event = :event_noted
 ));
 
--- ledger/replaying.py: _note
+-- ledger/buffer/replaying.py: _note
 WITH given AS (
     SELECT
         anon_2.transfer_id AS transfer_id, anon_2.at AS at, anon_2.detail AS detail,

@@ -1,8 +1,8 @@
-"""Accepting transfers: from a checked request to a row that will not be lost.
+"""Acceptance of transfers: turns a checked request into a row that will not be lost.
 
-Guarantees that one (client, idempotency key) is accepted once, whoever asks, however
-often and however many at once; and that a request which is refused here leaves either
-nothing behind (it was wrong) or a recorded refusal (it was decided).
+Guarantees that one (client, idempotency key) is accepted once, however often it is sent and
+however many copies arrive at once. An invalid request leaves nothing behind. A valid request
+that the rules do not allow is recorded as a rejection.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from ledger.ids import transfer_id
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, array_literal, rows_argument, rows_parameter
 from ledger.postgres.schema import MinorUnits
-from ledger.rejections import Terms, refusal
+from ledger.rejections import Terms, rejection
 from ledger.transfers import Failure, TimelineEntry, Transfer, build_transfer, find_transfers
 
 
 @dataclass(frozen=True, slots=True)
 class TransferRequest:
-    """What a client asks for, its fields checked one by one but not against the database."""
+    """The request of a client. Its fields are checked one by one, not against the database."""
 
     client: Client
     idempotency_key: str
@@ -58,7 +58,7 @@ class TransferRequest:
     destination_id: UUID
     asset: str
     scale: int
-    amount: int
+    amount_minor: int
     """In minor units of the asset, above zero."""
     reference: str | None = None
     metadata: dict[str, Any] | None = None
@@ -66,7 +66,7 @@ class TransferRequest:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The one transfer that this key stands for, as it was when asked."""
+    """The transfer that a key stands for, in its state at the time of the request."""
 
     transfer: Transfer
     replayed: bool
@@ -74,7 +74,7 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A request that may become a row, and the verdict on it."""
+    """A request that may become a row, and the result of its checks."""
 
     id: UUID
     request: TransferRequest
@@ -82,34 +82,37 @@ class _Candidate:
     source_owner_id: UUID | None
     destination_owner_id: UUID | None
     invalid: Invalid | None
-    """What keeps it from being recorded."""
-    refusal: Rejection | None
-    """What it is recorded as refused for."""
+    """Why it cannot be recorded."""
+    rejection: Rejection | None
+    """Why it is recorded as rejected."""
 
 
 def accept(connection: Connection, requests: list[TransferRequest]) -> list[Acceptance | Invalid]:
     """Record each request, or find the transfer that its key stands for already.
 
-    Returns: per request, in order, an Answer (whose transfer may be `rejected`: a
-    decided refusal) or the Invalid error that kept it from being recorded.
-    A second call with the same requests changes nothing and answers replays.
+    Returns: per request, in order, an Acceptance (whose transfer may be `rejected`) or the
+    Invalid error because of which it was not recorded.
+    A second call with the same requests changes nothing and answers with replays.
     """
-    wallets = _wallets_of(connection, requests)
-    judged = [_judge(request, wallets) for request in requests]
+    wallet_ids = {request.source_id for request in requests}
+    wallet_ids |= {request.destination_id for request in requests}
+    rows = connection.execute(_WALLETS, {"ids": array_literal(wallet_ids)})
+    wallets = {row.id: row for row in rows}
+    evaluated = [_evaluate(request, wallets) for request in requests]
     candidates: dict[UUID, _Candidate] = {}
-    for candidate in judged:
+    for candidate in evaluated:
         if candidate.invalid is None:
             candidates.setdefault(candidate.id, candidate)
     recorded = _record(connection, list(candidates.values()))
-    # A key that was used before answers for what it was used for, also to a wrong request.
-    used = list({each.id for each in judged} - recorded.keys())
+    # The answer to a used key is the transfer that it stands for, even if this request is invalid.
+    used = list({each.id for each in evaluated} - recorded.keys())
     known = find_transfers(connection, used) if used else {}
     known |= {id: _new_transfer(candidates[id], at) for id, at in recorded.items()}
     return [
         _answer(
             each, known.get(each.id), is_new=each.id in recorded and each is candidates[each.id]
         )
-        for each in judged
+        for each in evaluated
     ]
 
 
@@ -124,29 +127,25 @@ def _answer(candidate: _Candidate, known: Transfer | None, *, is_new: bool) -> A
 
 
 def invalid_by_itself(request: TransferRequest) -> Invalid | None:
-    """What is wrong with a request, as far as that can be told without the database."""
+    """Return what makes a request invalid, as far as it shows without the database."""
     return SameWallet() if request.source_id == request.destination_id else None
 
 
 def fingerprint(request: TransferRequest) -> bytes:
-    """What makes two requests with one key the same request: SHA-256 over its content."""
+    """Return a SHA-256 of the content: requests with one key are repeats if it is the same.
+
+    It is stored, so its input must never change.
+    """
     content = [
         str(request.source_id),
         str(request.destination_id),
         request.asset,
-        request.amount,
+        request.amount_minor,
         "auto",
         request.reference,
         request.metadata or {},
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
-
-
-def _wallets_of(connection: Connection, requests: list[TransferRequest]) -> dict[UUID, Any]:
-    ids = {request.source_id for request in requests}
-    ids |= {request.destination_id for request in requests}
-    rows = connection.execute(_WALLETS, {"ids": array_literal(ids)})
-    return {row.id: row for row in rows}
 
 
 _w = schema.wallets.c
@@ -160,10 +159,13 @@ _WALLETS = select(
 ).where(_w.id == func.any(cast(bindparam("ids", type_=Text()), ARRAY(Uuid))))
 
 
-def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
-    source = wallets.get(request.source_id)
-    destination = wallets.get(request.destination_id)
-    invalid = _invalid(request, source, destination)
+def _evaluate(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
+    source: Any = wallets.get(request.source_id)
+    destination: Any = wallets.get(request.destination_id)
+    invalid, reason = _invalid(request, source, destination), None
+    if invalid is None:
+        terms = Terms(request.amount_minor, source.kind, source.status, destination.status)
+        reason = rejection(terms, available_minor=int(source.available))
     return _Candidate(
         id=transfer_id(request.client.id, request.idempotency_key),
         request=request,
@@ -171,12 +173,12 @@ def _judge(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
         source_owner_id=source and source.owner_id,
         destination_owner_id=destination and destination.owner_id,
         invalid=invalid,
-        refusal=None if invalid else _refusal(request, source, destination),
+        rejection=reason,
     )
 
 
 def _invalid(request: TransferRequest, source: Any, destination: Any) -> Invalid | None:
-    """What is wrong with a request for these wallet rows; the first of the checks counts."""
+    """Return what makes a request for these wallet rows invalid; the first check that fails."""
     client = request.client
     if wrong := invalid_by_itself(request):
         return wrong
@@ -191,11 +193,6 @@ def _invalid(request: TransferRequest, source: Any, destination: Any) -> Invalid
     if not request.asset == source.asset == destination.asset:
         return AssetMismatch()
     return None
-
-
-def _refusal(request: TransferRequest, source: Any, destination: Any) -> Rejection | None:
-    terms = Terms(request.amount, source.kind, source.status, destination.status)
-    return refusal(terms, available=int(source.available))
 
 
 _INPUT: Columns = {
@@ -217,18 +214,18 @@ _INPUT: Columns = {
 
 
 def _build_record() -> Any:
-    """One statement: the new transfers, and for each either its place in line or its refusal."""
+    """Build one statement: the new transfers, and the place in line or the rejection of each."""
     given = rows_parameter("given", _INPUT)
     copied = [name for name in _INPUT if name not in ("metadata", "failure_code", "failure_detail")]
-    # What was refused after it had been buffered stays refused, see `ledger.buffer.rejected`.
-    is_refused = exists().where(schema.refused_requests.c.id == given.c.id)
+    # A buffered request that was rejected stays rejected, see `ledger.buffer.rejected`.
+    is_rejected = exists().where(schema.refused_requests.c.id == given.c.id)
     # In id order, so that two calls with the same keys wait for each other, never deadlock.
     new = (
         insert(schema.transfers)
         .from_select(
             [*copied, "metadata"],
             select(*(given.c[name] for name in copied), cast(given.c.metadata, JSONB))
-            .where(~is_refused)
+            .where(~is_rejected)
             .order_by(given.c.id),
         )
         .on_conflict_do_nothing()
@@ -236,33 +233,33 @@ def _build_record() -> Any:
         .cte("new")
     )
     joined = new.join(given, given.c.id == new.c.id)
-    # In the order given, since `seq` is the order in which they will be reserved.
+    # In the order of the requests, since `seq` is the order in which they will be reserved.
     transit = schema.wallets.alias("transit")
     of_asset = (transit.c.asset == given.c.asset) & (transit.c.kind == "transit")
     in_line = insert(schema.unfinished).from_select(
         ["transfer_id", "source_id", "transit_id", "destination_id", "amount"],
         select(new.c.id, given.c.source_id, transit.c.id, given.c.destination_id, given.c.amount)
-        # Outer: an asset without its transit wallet must be an error, not a transfer without
-        # a place in line.
+        # An outer join: an asset without its transit wallet must be an error, and not leave
+        # a transfer without a place in line.
         .select_from(joined.outerjoin(transit, of_asset))
         .where(given.c.failure_code.is_(None))
         .order_by(given.c.position),
     )
-    refused = insert(schema.outcomes).from_select(
+    rejected = insert(schema.outcomes).from_select(
         ["transfer_id", "state", "failure_code", "failure_detail"],
         select(new.c.id, literal("rejected"), given.c.failure_code, given.c.failure_detail)
         .select_from(joined)
         .where(given.c.failure_code.is_not(None)),
     )
     written = select(new.c.id, new.c.created_at)
-    return written.add_cte(in_line.cte("in_line"), refused.cte("refused"))
+    return written.add_cte(in_line.cte("in_line"), rejected.cte("refused"))
 
 
 _RECORD = _build_record()
 
 
 def _record(connection: Connection, candidates: list[_Candidate]) -> dict[UUID, datetime]:
-    """Write those that are new. Returns: when each of them was written, by id."""
+    """Write the new ones. Returns: when each of them was written, by id."""
     if not candidates:
         return {}
     argument = rows_argument(_INPUT, map(_row, candidates))
@@ -270,7 +267,7 @@ def _record(connection: Connection, candidates: list[_Candidate]) -> dict[UUID, 
 
 
 def _row(candidate: _Candidate) -> tuple[Any, ...]:
-    request, refused = candidate.request, candidate.refusal
+    request, reason = candidate.request, candidate.rejection
     return (
         candidate.id,
         request.client.id,
@@ -281,30 +278,27 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         candidate.source_owner_id,
         candidate.destination_owner_id,
         request.asset,
-        request.amount,
+        request.amount_minor,
         request.reference,
         json.dumps(request.metadata or {}),
-        refused and refused.code,
-        refused and refused.detail,
+        reason and reason.code,
+        reason and reason.detail,
     )
 
 
 def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
-    refused = candidate.refusal
+    reason = candidate.rejection
+    steps = [TimelineEntry("accepted", created_at)]
+    if reason is not None:
+        steps.append(TimelineEntry("rejected", created_at, detail=reason.detail))
     return build_transfer(
         candidate.request,
         id=candidate.id,
+        amount_minor=candidate.request.amount_minor,
         fingerprint=candidate.fingerprint,
-        state="rejected" if refused else "accepted",
-        failure=Failure(refused.code, refused.detail) if refused else None,
+        state="rejected" if reason else "accepted",
+        failure=Failure(reason.code, reason.detail) if reason else None,
         created_at=created_at,
         updated_at=created_at,
-        steps=_first_steps(refused, created_at),
+        steps=tuple(steps),
     )
-
-
-def _first_steps(refused: Rejection | None, created_at: datetime) -> tuple[TimelineEntry, ...]:
-    accepted = TimelineEntry("accepted", created_at)
-    if refused is None:
-        return (accepted,)
-    return (accepted, TimelineEntry("rejected", created_at, detail=refused.detail))

@@ -1,4 +1,4 @@
-"""Assets: what money is counted in, and how many decimals each has."""
+"""Assets: the kinds of money, and how many decimals each has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ledger.postgres import schema
 
 
 def load_scales(connection: Connection) -> dict[str, int]:
-    """All assets as {code: number of decimals}. An asset's scale never changes."""
+    """Return all assets as {code: number of decimals}. An asset's scale never changes."""
     table = schema.assets
     rows = connection.execute(select(table.c.code, table.c.scale))
     return {row.code: row.scale for row in rows}

@@ -1,7 +1,7 @@
-"""What all work on a batch shares: holding it, locking its transfers, noting, and finishing.
+"""Batches: holding one, locking its transfers, noting events, and finishing.
 
-A batch is the set of unfinished transfers that carry its id. The broker's messages name
-only that id, so they are small, and whatever they say, the database decides what is in it.
+A batch is the set of unfinished transfers that have its id. The broker's messages contain
+only that id, so they are small, and the database alone decides which transfers are in it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from ledger.postgres import schema
 
 
 def hold(connection: Connection, batch_id: UUID) -> None:
-    """Wait until nobody else works on this batch, and keep others off until the transaction ends.
+    """Wait until no other worker holds this batch, and hold it until the transaction ends.
 
-    Two copies of a message would otherwise see the batch grow or shrink between their
-    statements. (Row locks alone do not keep a reserve from adding rows.)
+    Otherwise two copies of a message would see the batch grow or shrink between their
+    statements. (Row locks alone do not stop a reserve from adding rows.)
     """
     connection.execute(_HOLD, {"key": batch_id.int >> 65})
 
 
 def lock_transfers(connection: Connection, batch_id: UUID, part: MovementPart) -> int:
-    """Lock the part's transfers against a re-drive. Returns: how many there are."""
+    """Lock the part's transfers against a re-drive. Returns: their number."""
     count: int = connection.execute(_lock(part), {"batch": batch_id}).scalar_one()
     return count
 
 
 def has_movable(connection: Connection, batch_id: UUID) -> bool:
-    """Whether any transfer of the batch can still be moved forward."""
+    """Return whether any transfer of the batch can still be moved forward."""
     return bool(connection.execute(_HAS_MOVABLE, {"batch": batch_id}).scalar_one())
 
 
@@ -68,7 +68,7 @@ def note(
 
 
 def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> None:
-    """End the part's transfers, whose movements are done: committed, or as they failed."""
+    """End the part's transfers after their last movement: committed, rejected or rolled back."""
     connection.execute(_finish(part), {"batch": batch_id, "now": now})
 
 

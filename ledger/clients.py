@@ -1,4 +1,4 @@
-"""Clients: who may call, and with which key.
+"""Clients: the programs that may call, and their API keys.
 
 Guarantees that a key can be checked but not read back: only its SHA-256 is stored. The
 keys are 256 random bits, so a slow password hash would protect nothing and cost much.
@@ -23,7 +23,7 @@ Scope = Literal["client", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A caller. Its id is the namespace of its idempotency keys."""
+    """A program that calls the API. Its id is the namespace of its idempotency keys."""
 
     id: UUID
     name: str
@@ -38,10 +38,10 @@ class Client:
 def create_client(
     connection: Connection, *, name: str, scope: Scope, rate_limit: str | None
 ) -> tuple[Client, str]:
-    """Make a client and its API key.
+    """Create a client and its API key.
 
     rate_limit: such as "1000/minute", "none", or None for the default.
-    Returns: the client, and the key in clear, which cannot be had again.
+    Returns: the client, and its key in clear, which cannot be read again later.
     """
     api_key = f"tp_{secrets.token_urlsafe(32)}"
     client = Client(new_id(), name, scope, rate_limit)
@@ -50,7 +50,7 @@ def create_client(
 
 
 def ensure_admin(connection: Connection, api_key: str) -> None:
-    """Make sure that an admin client with this key exists; harmless when it does."""
+    """Create an admin client with this key. Harmless when it exists."""
     client = Client(new_id(), "admin", "admin", "none")
     connection.execute(
         upsert(schema.clients).values(_row(client, api_key)).on_conflict_do_nothing()
@@ -58,10 +58,10 @@ def ensure_admin(connection: Connection, api_key: str) -> None:
 
 
 def ensure_first_admin(connection: Connection, api_key: str) -> bool:
-    """Make an admin client with this key, unless there is an admin already. Harmless to repeat.
+    """Create an admin client with this key if there is no admin yet. Harmless to repeat.
 
-    Of two callers at once both may make one: hold the lock of the migrations meanwhile.
-    Returns: whether one was made.
+    Two callers at once may both create one: hold the lock of the migrations meanwhile.
+    Returns: whether one was created.
     """
     table = schema.clients
     if connection.execute(select(table.c.id).where(table.c.scope == "admin").limit(1)).first():
@@ -71,7 +71,7 @@ def ensure_first_admin(connection: Connection, api_key: str) -> bool:
 
 
 def find_client(connection: Connection, api_key: str) -> Client | None:
-    """The client whose key this is, if any."""
+    """Return the client that has this key, if any."""
     table = schema.clients
     query = select(table.c.id, table.c.name, table.c.scope, table.c.rate_limit).where(
         table.c.key_hash == hash_key(api_key)
@@ -81,7 +81,7 @@ def find_client(connection: Connection, api_key: str) -> Client | None:
 
 
 def hash_key(api_key: str) -> bytes:
-    """What is stored of a key."""
+    """Return the SHA-256 of a key: the only thing that is stored of it."""
     return hashlib.sha256(api_key.encode()).digest()
 
 

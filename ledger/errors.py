@@ -1,8 +1,8 @@
-"""Everything that can go wrong in the ledger, as one tree, and what to do about each.
+"""Error tree of the ledger, and the decision what a worker does about each error.
 
 A leaf's `code` is part of the HTTP contract and never changes; its docstring is the
 default message. `disposition` is the only place that decides between trying again,
-giving one transfer up, and calling for a human.
+giving one transfer up, and alerting an operator.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import enum
 
 
 class LedgerError(Exception):
-    """The ledger could not do what was asked."""
+    """The ledger could not do this."""
 
     code = "internal_error"
 
     def __init__(self, detail: str | None = None) -> None:
-        self.detail = detail or _first_line(type(self))
+        self.detail = detail or (type(self).__doc__ or self.code).strip().splitlines()[0]
         super().__init__(self.detail)
 
 
 class Invalid(LedgerError):
-    """The request itself is wrong: nothing was recorded, a corrected one may follow."""
+    """The request is wrong. Nothing was recorded; send a corrected one."""
 
     code = "invalid_request"
 
@@ -35,13 +35,13 @@ class InvalidField(Invalid):
 
 
 class IdempotencyKeyReused(Invalid):
-    """This idempotency key was used before, with another content."""
+    """This idempotency key was used before for a different request."""
 
     code = "idempotency_key_reused"
 
 
 class WalletNotFound(Invalid):
-    """There is no such wallet, or it is not yours to use."""
+    """There is no such wallet, or you may not use it."""
 
     code = "wallet_not_found"
 
@@ -65,19 +65,19 @@ class Forbidden(Invalid):
 
 
 class NotFound(Invalid):
-    """There is nothing here, or it is not yours to see."""
+    """There is nothing here, or you may not see it."""
 
     code = "not_found"
 
 
 class InvalidState(Invalid):
-    """The object is not in a state that allows this."""
+    """The object is in a state that does not allow this."""
 
     code = "invalid_state"
 
 
 class Rejection(LedgerError):
-    """A decided no: it is recorded, and the same key gets the same answer for ever."""
+    """The transfer was rejected. This is recorded: the same key always gets this answer."""
 
     code = "refused"
 
@@ -107,61 +107,61 @@ class RolledBack(Rejection):
 
 
 class Poisoned(LedgerError):
-    """The database refused what a step wanted to write: a bug, or data nobody foresaw."""
+    """The database does not accept the data of a step: a bug, or data that no check expects."""
 
 
 class Unavailable(LedgerError):
-    """The database cannot answer right now; the same call may succeed a little later."""
+    """The database cannot answer right now; the same call may succeed later."""
 
     code = "unavailable"
 
 
 class Unreachable(Unavailable):
-    """The database is away: nobody can connect to it, or it takes no writes."""
+    """The database is away: it takes no connections, or no writes."""
 
 
 class Overloaded(Unavailable):
-    """More is waiting than may wait; the same call may succeed when some of it is done."""
+    """Too much work is waiting; the same call may succeed when some of it is done."""
 
     code = "overloaded"
 
 
 class Superseded(Unavailable):
-    """Somebody else has gone on with this meanwhile."""
+    """Another process has continued this work in the meantime."""
 
 
 class Unreadable(LedgerError):
-    """What the buffer holds is not a buffered request of a version known here."""
+    """The buffer entry is not a request in a known format."""
 
 
 class NewerFormat(Unreadable):
-    """What the buffer holds was written by a newer version than this one."""
+    """The buffer entry was written by a newer version than this one."""
 
 
 class InvariantBroken(LedgerError):
-    """What the database holds contradicts the ledger's rules."""
+    """The data in the database contradicts the ledger's rules."""
 
 
 class Misconfigured(LedgerError):
-    """The database answers, but not as this version of Truepenny expects it to."""
+    """The database answers, but not as this version of Truepenny expects."""
 
 
 class Disposition(enum.Enum):
-    """What a worker does about an error in a step."""
+    """The reaction of a worker to an error in a step."""
 
     RETRY = "retry"
-    """It gets better by itself: try again, then leave it to the recovery scan."""
+    """It passes: try again, then leave it to the recovery scan."""
     REJECT = "reject"
-    """It is one transfer's own fault: isolate that one and give it up."""
+    """One transfer causes it: isolate that transfer and give it up."""
     ALARM = "alarm"
-    """It is nobody's fault here and will not pass: touch nothing, call a human."""
+    """No transfer causes it and it will not pass: change nothing, alert an operator."""
 
 
 def disposition(error: BaseException) -> Disposition:
-    """Decide what becomes of a step that raised `error`.
+    """Decide what to do about a step that raised `error`.
 
-    An error from outside the ledger's tree is a bug met by some transfer: that transfer
-    is isolated and given up, the rest of its batch goes on.
+    An error from outside the ledger's tree is a bug that some transfer triggers: that
+    transfer is isolated and given up, and the rest of its batch goes on.
     """
     match error:
         case Unavailable() | MemoryError():
@@ -170,9 +170,5 @@ def disposition(error: BaseException) -> Disposition:
             return Disposition.ALARM
         case Exception():
             return Disposition.REJECT
-        case _:  # SystemExit, KeyboardInterrupt: the process is told to stop
+        case _:  # SystemExit, KeyboardInterrupt: the process must stop
             return Disposition.RETRY
-
-
-def _first_line(kind: type[LedgerError]) -> str:
-    return (kind.__doc__ or kind.__name__).strip().splitlines()[0]

@@ -1,20 +1,19 @@
-"""Finding the one transfer that its batch's step cannot move, and giving only it up.
+"""Isolation: finds the one transfer that makes its batch fail, and gives up only that one.
 
 A batch whose step raised an unexpected error is cut in two, and both halves are driven
-again, each as a batch of its own; a batch of one that fails once more, alone, is the culprit.
+again, each as a batch of its own. A batch of one transfer that fails again is the cause.
 The cut is written first, so a crash in the middle of the search loses nothing.
 
-Both halves get a new id. The old one then names nothing, and a second copy of the message
-that failed cannot take what is left of its batch for the culprit.
+Both halves get a new id. The old id then names no transfer, so a second copy of the failed
+message finds nothing, and cannot mistake the rest of the batch for the cause.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, case, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from ledger import batches
 from ledger.errors import Disposition, LedgerError, RolledBack, disposition
@@ -40,26 +39,32 @@ def isolate_step(
 ) -> list[UUID]:
     """Cut the batch in two, or, when it is a single transfer, decide that transfer's failure.
 
-    decide: the caller's own `disposition`, where it knows errors that the ledger does not.
-    Returns: the batches to run the step on again; none when the culprit was found (then
-    it waits for `roll_back`) or the batch has nothing to move.
-    Harmless when somebody else has cut the batch already.
+    decide: the caller's own `disposition`, if it knows errors that the ledger does not.
+    Returns: the batches to run the step on again; none when the failing transfer was found
+    (it then waits for `roll_back`) or the batch has nothing to move.
+    Harmless when another worker has cut the batch already.
     """
     start = next(start for name, start, _ in STEPS if name == step)
     part = MovementPart((start,))
     batches.hold(connection, batch_id)
     if step == "reserve" and claim(connection, batch_id):
-        # The failed attempt took its claim back with it, and this may be another one: what
-        # is in it now has not failed yet, not even if it is a single transfer.
+        # The claim was undone with the failed attempt, and this is a new one, perhaps of other
+        # transfers: they have not failed yet, not even a single one.
         return _cut(connection, batch_id, part)
     halves = _cut(connection, batch_id, part)
     if halves != [batch_id]:
         return halves
-    # Others may have left the batch since it failed. So this one is tried once more, alone.
-    proof = _failure_of(connection, step, batch_id, worker=worker, decide=decide)
-    if proof is None:
+    # The others may have left the batch after it failed. So this one is tried once more, alone.
+    failure = _failure_of(connection, step, batch_id, worker=worker, decide=decide)
+    if failure is None:
         return halves
-    _give_up(connection, batch_id, part, proof, worker=worker)
+    batches.note(connection, "failed", batch_id, part, worker=worker, detail=_describe(failure))
+    give_up = update(schema.unfinished).where(part.condition())
+    decided = {
+        "failure_code": RolledBack.code,
+        "failure_detail": "An unexpected error in one of its steps.",
+    }
+    connection.execute(give_up.values(decided), {"batch": batch_id})
     return []
 
 
@@ -71,9 +76,9 @@ def _failure_of(
     worker: str,
     decide: Callable[[BaseException], Disposition],
 ) -> Exception | None:
-    """Try the step and say how it failed; None when it went well, and stands.
+    """Run the step. Returns: its error, or None when it succeeded; its changes then stay.
 
-    Raises: whatever is not the transfer's own fault.
+    Raises: every error that the transfer did not cause.
     """
     try:
         with savepoint(connection):
@@ -91,13 +96,14 @@ def isolate_roll_back(
     """Cut the failed transfers of the batch in two, so that one does not hold up the others.
 
     Returns: the batches to roll back again; none when a single transfer is left. That one
-    cannot even be undone: it keeps its state, is re-driven for ever, and needs a human.
+    cannot be undone: it keeps its state, is re-driven again and again, and needs an operator.
     """
     part = MovementPart(UNFINISHED, failed=True)
     batches.hold(connection, batch_id)
     halves = _cut(connection, batch_id, part)
     if halves == [batch_id]:
-        if connection.execute(_redrives(part), {"batch": batch_id}).scalar_one() <= NOTED_REDRIVES:
+        redrives = select(func.max(schema.unfinished.c.redrives)).where(part.condition())
+        if connection.execute(redrives, {"batch": batch_id}).scalar_one() <= NOTED_REDRIVES:
             detail = _describe(error)
             batches.note(
                 connection, "rollback_failed", batch_id, part, worker=worker, detail=detail
@@ -107,7 +113,7 @@ def isolate_roll_back(
 
 
 def _cut(connection: Connection, batch_id: UUID, part: MovementPart) -> list[UUID]:
-    """Returns: the batches that the part is in now: none, the one it was in, or two new ones."""
+    """Cut the part in two. Returns: its batches now: none, the old one, or two new ones."""
     found = batches.lock_transfers(connection, batch_id, part)
     if found <= 1:
         return [batch_id] * found
@@ -122,24 +128,7 @@ def _cut(connection: Connection, batch_id: UUID, part: MovementPart) -> list[UUI
     return halves
 
 
-def _give_up(
-    connection: Connection, batch_id: UUID, part: MovementPart, error: Exception, *, worker: str
-) -> None:
-    batches.note(connection, "failed", batch_id, part, worker=worker, detail=_describe(error))
-    decided = {
-        "failure_code": RolledBack.code,
-        "failure_detail": "An unexpected error in one of its steps.",
-    }
-    connection.execute(
-        update(schema.unfinished).where(part.condition()).values(decided), {"batch": batch_id}
-    )
-
-
-def _redrives(part: MovementPart) -> Select[Any]:
-    return select(func.max(schema.unfinished.c.redrives)).where(part.condition())
-
-
 def _describe(error: Exception) -> str:
-    """The error in a few words for the timeline: a client reads it, so no SQL and no values."""
+    """Return the error in a few words for the timeline, which clients read: no SQL, no values."""
     detail = error.detail if isinstance(error, LedgerError) else type(error).__name__
     return detail[:MAX_DETAIL_LENGTH]

@@ -1,4 +1,4 @@
-"""Amounts: integers in the asset's minor unit inside, decimal strings outside.
+"""Amounts: converts between decimal strings outside and integer minor units inside.
 
 Guarantees that no amount ever passes through a float, or through `Decimal` with its
 default context of 28 digits, which would round silently.
@@ -11,14 +11,14 @@ import re
 from ledger.errors import InvalidField
 
 MAX_AMOUNT_MINOR = 10**30
-"""Bound of one amount. NUMERIC(38,0) leaves room for 10^8 such transfers into one wallet."""
+"""The largest amount. NUMERIC(38,0) has room for 10^8 such transfers into one wallet."""
 
 _MAX_TEXT_LENGTH = 64
 _DECIMAL = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
 
 def parse_amount(text: str, *, scale: int, pointer: str = "/amount") -> int:
-    """Turn a decimal string such as "12.50" into minor units.
+    """Return the minor units of a decimal string such as "12.50".
 
     scale: how many decimals the asset has.
     Returns: an integer from 1 to MAX_AMOUNT_MINOR, in minor units.
@@ -40,7 +40,7 @@ def parse_amount(text: str, *, scale: int, pointer: str = "/amount") -> int:
 
 
 def format_amount(amount_minor: int, *, scale: int) -> str:
-    """Print minor units as a decimal string with all digits of the scale: -5, 2 → "-0.05"."""
+    """Return minor units as a decimal string with all decimals of the scale: -5, 2 → "-0.05"."""
     digits = str(abs(amount_minor)).rjust(scale + 1, "0")
     sign = "-" if amount_minor < 0 else ""
     if scale == 0:

@@ -1,8 +1,8 @@
-"""How money moves between the wallets of a transfer: one table, and the SQL built from it.
+"""Movements of money between the wallets of a transfer: one table, and the SQL built from it.
 
 Guarantees that every statement here is balanced: a movement that changes balances posts
 one row per transfer, which takes from one wallet what it gives to another.
-Knows nothing of states' order or of who calls; `ledger.steps` does.
+Knows neither the order of the states nor its callers; see `ledger.steps`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Movement = Literal["reserve", "deduct", "credit", "commit", "release", "uncredit
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a transfer of `a` minor units does to one wallet: a times each of these signs."""
+    """The change that a transfer of `a` minor units makes to one wallet: a times each sign."""
 
     role: WalletRole
     balance: int = 0
@@ -58,7 +58,7 @@ MOVEMENTS: Final[dict[Movement, tuple[Effect, ...]]] = {
     "credit":   (Effect("transit",     balance=-1                     ),
                  Effect("destination", balance=+1,          incoming=+1)),
     "commit":   (Effect("destination",                      incoming=-1),),
-    # The way back, each undoing one of the above.
+    # The way back: each undoes one of the above.
     "release":  (Effect("source",             reserved=-1             ),),
     "refund":   (Effect("transit",     balance=-1                     ),
                  Effect("source",      balance=+1                     )),
@@ -70,13 +70,13 @@ MOVEMENTS: Final[dict[Movement, tuple[Effect, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class MovementPart:
-    """Those transfers of a batch that are in one of these states, and failed or not."""
+    """The transfers of a batch that are in one of these states, and have failed or not."""
 
     states: tuple[State, ...]
     failed: bool = False
 
     def condition(self) -> ColumnElement[bool]:
-        """The part as a condition on `unfinished`, with the parameter `batch`."""
+        """Return the part as a condition on `unfinished`, with the parameter `batch`."""
         table = schema.unfinished.c
         failed = table.failure_code.is_not(None) if self.failed else table.failure_code.is_(None)
         return (table.batch_id == bindparam("batch")) & table.state.in_(self.states) & failed
@@ -84,10 +84,10 @@ class MovementPart:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What was found when the wallets were locked."""
+    """The findings at the moment when the wallets were locked."""
 
     now: datetime
-    """The time to stamp on what follows: the database's clock, but never before the last
+    """The time of the postings to come: the database's clock, but never before the last
     posting of any of these wallets."""
     all_active: bool
 
@@ -97,7 +97,7 @@ def lock_wallets(
 ) -> Locked:
     """Lock every wallet that these movements touch, in id order, until the transaction ends.
 
-    All lockers use that order, so two batches wait for each other but never deadlock.
+    Every lock is taken in that order, so two batches may wait for each other but never deadlock.
     """
     roles = tuple(sorted({effect.role for name in movements for effect in MOVEMENTS[name]}))
     row = connection.execute(_lock(part, roles), {"batch": batch_id}).one()
@@ -115,7 +115,7 @@ def move(
 ) -> None:
     """Apply a movement to every transfer of the part, in one statement.
 
-    The wallets must be locked already. enter: the state that the transfers are in then.
+    The wallets must be locked already. enter: the state that the transfers move to.
     """
     connection.execute(_move(movement, part, enter), {"batch": batch_id, "now": now})
 
@@ -124,7 +124,7 @@ def move(
 def _lock(part: MovementPart, roles: tuple[WalletRole, ...]) -> Executable:
     moving, wallets = _moving(part), schema.wallets
     touched = union(*(select(moving.c[role].label("id")) for role in roles)).subquery()
-    # NO KEY UPDATE: the rows' identity stays, so nobody who merely refers to them waits.
+    # NO KEY UPDATE: the ids do not change, so rows that merely refer to the wallets need not wait.
     locked = (
         select(wallets.c.posted_at, wallets.c.status)
         .where(wallets.c.id.in_(select(touched.c.id)))
@@ -155,7 +155,7 @@ def _move(movement: Movement, part: MovementPart, enter: State | None) -> Execut
 
 
 def finish(part: MovementPart) -> Insert:
-    """End the part's transfers, whose movements are done: committed, or as they failed."""
+    """Build the statement that writes the outcomes of the part's transfers and ends them."""
     ended = delete(schema.unfinished).where(part.condition())
     done = ended.returning(schema.unfinished).cte("done")
     state = case(
@@ -170,7 +170,7 @@ def finish(part: MovementPart) -> Insert:
 
 
 def _advance(part: MovementPart, state: State) -> Update:
-    # The recovery scan goes by the clock, which the stamp of a posting may be ahead of.
+    # The clock, not the time of the postings, which may be ahead: recovery compares with the clock.
     moved_at = func.clock_timestamp()
     return (
         update(schema.unfinished)
@@ -241,7 +241,7 @@ def _update_wallets(movement: Movement, moving: CTE) -> Update:
 
 
 def _moving(part: MovementPart) -> CTE:
-    """The part's transfers, each with its three wallets in columns named after their roles."""
+    """Select the part's transfers, with the three wallets in columns named after their roles."""
     table = schema.unfinished.c
     return (
         select(

@@ -1,7 +1,7 @@
-"""Finding transfers that stopped moving, and putting them into batches to be driven again.
+"""Recovery scan: finds transfers that stopped moving, and puts them into new batches.
 
 Guarantees that a scan beside live workers, or beside a second scan, does no harm: it skips
-what somebody has locked, and what it has taken does not count as stuck any more.
+locked transfers, and those that it has taken no longer count as stuck.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from ledger.reserve import CLAIM_LIMIT
 from ledger.states import State
 
 REDRIVE_LIMIT = 10_000
-"""The most transfers that one scan puts into batches; the next scan takes the next ones."""
+"""The most transfers that one scan puts into batches; the next scan takes the rest."""
 
 NOTED_REDRIVES = 20
-"""A transfer's timeline shows this many re-drives, and what came of them, so that it cannot
-grow without end."""
+"""A transfer's timeline shows at most this many re-drives and their failures, so that it
+cannot grow without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """A batch of transfers that are all in one state, to be driven on from there."""
+    """A batch of transfers that are all in one state, to be moved on from there."""
 
     batch_id: UUID
     state: State
     failed: bool
-    """Whether their failure is decided, so that they are to be rolled back."""
+    """Whether they have failed, and must be rolled back."""
     count: int
 
 
 def redrive_stuck(connection: Connection, *, stuck_after_s: float, worker: str) -> list[Redrive]:
     """Give every transfer that has not moved for `stuck_after_s` a new batch, oldest first.
 
-    Transfers that no reserve has claimed yet are not stuck but waiting, see `is_waiting`.
-    The batches must be driven after the commit; if that never happens, they are stuck
+    Transfers that no reserve has claimed are not stuck but waiting, see `is_waiting`.
+    The caller must publish the batches after the commit; if it does not, they count as stuck
     again after the same time.
     """
     stuck = connection.execute(_STUCK, {"age": timedelta(seconds=stuck_after_s)}).all()
@@ -75,13 +75,13 @@ def redrive_stuck(connection: Connection, *, stuck_after_s: float, worker: str) 
 
 
 def is_waiting(connection: Connection, *, waiting_s: float) -> bool:
-    """Whether a transfer waits for a reserve to claim it for this long: its kick was lost."""
+    """Return whether a transfer has waited this long for a reserve: then its kick was lost."""
     argument = {"age": timedelta(seconds=waiting_s)}
     return bool(connection.execute(_WAITING, argument).scalar_one())
 
 
 def _not_since(moved_at: ColumnElement[Any]) -> ColumnElement[bool]:
-    # Not in the future either: a clock that was set back must not keep a transfer waiting.
+    # Neither before the window nor in the future: if the clock was set back, waiting must end too.
     now, age = func.clock_timestamp(), bindparam("age", type_=Interval())
     return ~moved_at.between(now - age, now + age)
 
@@ -95,7 +95,7 @@ _STUCK = (
     .limit(REDRIVE_LIMIT)
     .with_for_update(skip_locked=True)
 )
-# The longest waiting one answers for all: they are claimed in this order.
+# The one that has waited longest is enough: they are claimed in this order.
 _first = (
     select(_u.transfer_id, _u.moved_at)
     .where(_u.batch_id.is_(None))
@@ -108,23 +108,21 @@ _WAITING = select(exists().where(_not_since(_first.c.moved_at)))
 _BATCHED: Columns = {"transfer_id": Uuid(), "batch_id": Uuid(), "worker": Text()}
 
 
-def _build_rebatch() -> Any:
-    given = rows_parameter("given", _BATCHED)
-    driven = (
-        update(schema.unfinished)
-        .where(_u.transfer_id == given.c.transfer_id)
-        .values(
-            batch_id=given.c.batch_id,
-            moved_at=func.statement_timestamp(),
-            redrives=_u.redrives + 1,
-        )
-        .returning(_u.transfer_id, _u.redrives, given.c.worker)
-        .cte("driven")
+_given = rows_parameter("given", _BATCHED)
+_driven = (
+    update(schema.unfinished)
+    .where(_u.transfer_id == _given.c.transfer_id)
+    .values(
+        batch_id=_given.c.batch_id,
+        moved_at=func.statement_timestamp(),
+        redrives=_u.redrives + 1,
     )
-    noted = select(
-        driven.c.transfer_id, literal("redriven"), driven.c.worker, driven.c.redrives
-    ).where(driven.c.redrives <= NOTED_REDRIVES)
-    return insert(schema.events).from_select(["transfer_id", "event", "worker", "attempt"], noted)
-
-
-_REBATCH = _build_rebatch()
+    .returning(_u.transfer_id, _u.redrives, _given.c.worker)
+    .cte("driven")
+)
+_REBATCH = insert(schema.events).from_select(
+    ["transfer_id", "event", "worker", "attempt"],
+    select(_driven.c.transfer_id, literal("redriven"), _driven.c.worker, _driven.c.redrives).where(
+        _driven.c.redrives <= NOTED_REDRIVES
+    ),
+)

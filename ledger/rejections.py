@@ -1,4 +1,4 @@
-"""The decided noes: why a transfer is refused, asked at the door and again at reserve."""
+"""Rejection rules: checked at acceptance, and again by reserve under the wallet locks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ledger.errors import InsufficientFunds, Rejection, WalletClosed, WalletFroz
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What decides about one transfer, besides the money. The amount is in minor units."""
+    """The facts that decide about one transfer, apart from the available money."""
 
-    amount: int
+    amount_minor: int
     source_kind: str
     source_status: str
     destination_status: str
@@ -21,16 +21,16 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class FundsClaim:
-    """A transfer that asks for a part of what its source has available, in minor units."""
+    """A transfer that asks for a part of the money that its source has available."""
 
     transfer_id: UUID
     source_id: UUID
-    source_available: int
+    source_available_minor: int
     terms: Terms
 
 
-def refusal(terms: Terms, *, available: int) -> Rejection | None:
-    """Why a transfer on these terms is refused when its source has this much, if it is."""
+def rejection(terms: Terms, *, available_minor: int) -> Rejection | None:
+    """Return why a transfer is rejected when its source has this much, or None if it is not."""
     for role, status in (
         ("source", terms.source_status),
         ("destination", terms.destination_status),
@@ -39,25 +39,25 @@ def refusal(terms: Terms, *, available: int) -> Rejection | None:
             return WalletClosed(f"The {role} wallet is closed.")
         if status == "frozen":
             return WalletFrozen(f"The {role} wallet is frozen.")
-    if terms.source_kind != "external" and available < terms.amount:
-        # The detail names no figure: the receiver may read it, too.
+    if terms.source_kind != "external" and available_minor < terms.amount_minor:
+        # The detail contains no amount: the receiver may read it, too.
         return InsufficientFunds()
     return None
 
 
 def decide(claims: Iterable[FundsClaim]) -> list[tuple[UUID, Rejection]]:
-    """Go through the claims in order and give each source's money to whoever still fits.
+    """Give each source's money to its claims, in order, as far as it suffices.
 
-    A transfer that does not fit is refused; a later, smaller one may still fit.
-    Returns: the refused ones, each with its reason.
+    A claim that does not fit is rejected; a later, smaller one may still fit.
+    Returns: (transfer id, reason) of each rejected claim.
     """
-    available: dict[UUID, int] = {}
-    refused = []
+    left_minor: dict[UUID, int] = {}
+    rejected = []
     for claim in claims:
-        left = available.setdefault(claim.source_id, claim.source_available)
-        reason = refusal(claim.terms, available=left)
+        available_minor = left_minor.setdefault(claim.source_id, claim.source_available_minor)
+        reason = rejection(claim.terms, available_minor=available_minor)
         if reason is None:
-            available[claim.source_id] = left - claim.terms.amount
+            left_minor[claim.source_id] = available_minor - claim.terms.amount_minor
         else:
-            refused.append((claim.transfer_id, reason))
-    return refused
+            rejected.append((claim.transfer_id, reason))
+    return rejected

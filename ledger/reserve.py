@@ -1,4 +1,4 @@
-"""What only reserve does: claiming what was accepted, and refusing what does not fit."""
+"""Reserve: claims accepted transfers for a batch, and rejects those that do not fit."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ CLAIM_LIMIT = 1_000
 
 
 def claim(connection: Connection, batch_id: UUID) -> int:
-    """Put the transfers that waited longest, and nobody else is claiming, into the batch.
+    """Put the transfers that have waited longest, and are not being claimed, into the batch.
 
-    A batch that has transfers already is left as it is.
-    Returns: how many, at most CLAIM_LIMIT.
+    A batch that has transfers already stays as it is.
+    Returns: their number, at most CLAIM_LIMIT.
     """
     return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
 
 
 def take(connection: Connection, batch_id: UUID) -> int:
-    """Write down the batch's accepted transfers as reserved; of an empty batch, claim some.
+    """Mark the batch's accepted transfers as reserved; if it is empty, claim some first.
 
-    One update does both, and comes first, because it is the larger part of a reserve's
-    cost. Nobody sees it before the transaction ends. All the batch's reserved transfers
-    are then those taken here: a batch in which any were reserved before is not taken.
-    Returns: how many, at most CLAIM_LIMIT.
+    One update claims and marks, because it is the larger part of a reserve's cost. It comes
+    first; other transactions do not see it before this one ends. A batch in which transfers
+    are reserved already is not taken, so all its reserved transfers are those taken here.
+    Returns: their number, at most CLAIM_LIMIT.
     """
     argument = {"batch": batch_id}
     claimed = connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
@@ -49,27 +49,27 @@ def take(connection: Connection, batch_id: UUID) -> int:
 
 
 def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
-    """Decide, in order of acceptance, which of the transfers just taken are refused.
+    """Decide, in order of acceptance, which of the transfers just taken are rejected.
 
-    The source wallets must be locked. The refused ones are `accepted` again afterwards,
-    and carry their failure. Returns: how many were refused.
+    The source wallets must be locked. The rejected ones are `accepted` again afterwards,
+    with their failure. Returns: how many were rejected.
     """
     rows = connection.execute(_CONTESTED, {"batch": batch_id})
-    refused = decide(
+    rejected = decide(
         FundsClaim(
             transfer_id=row.transfer_id,
             source_id=row.source_id,
-            source_available=int(row.source_available),
+            source_available_minor=int(row.source_available),
             terms=Terms(
                 int(row.amount), row.source_kind, row.source_status, row.destination_status
             ),
         )
         for row in rows
     )
-    if refused:
-        failures = ((transfer_id, error.code, error.detail) for transfer_id, error in refused)
+    if rejected:
+        failures = ((transfer_id, error.code, error.detail) for transfer_id, error in rejected)
         connection.execute(_FAIL, rows_argument(_FAILURE, failures))
-    return len(refused)
+    return len(rejected)
 
 
 _u = schema.unfinished.c
@@ -78,8 +78,8 @@ _in_batch = _u.batch_id == bindparam("batch")
 _batch_mate = schema.unfinished.alias("batch_mate")
 _mates = exists().where(_batch_mate.c.batch_id == bindparam("batch"))
 
-# A common table expression, for it runs exactly once. The planner may run a subquery anew for
-# each row of the table: each run would then lock the next CLAIM_LIMIT, until all are claimed.
+# A common table expression, because it runs exactly once. The planner may run a subquery again
+# for each row of the table: each run would then lock the next CLAIM_LIMIT, until all are claimed.
 _longest_waiting = (
     select(_u.transfer_id)
     .where(_u.batch_id.is_(None))
@@ -108,10 +108,10 @@ _TAKE = (
 
 
 def _build_contested() -> Select[Any]:
-    """The taken transfers that may have to be refused, in order of acceptance.
+    """Select the taken transfers that may have to be rejected, in order of acceptance.
 
-    Those of a source that has enough for all it is asked for are settled by the sum
-    alone, which is nearly always all of them; only the rest is looked at one by one.
+    If a source has enough for the sum of its transfers, they all fit; this is nearly always
+    so. Only the transfers of the other sources are checked one by one.
     """
     taken = _in_batch & (_u.state == "reserved")
     wallet = schema.wallets.c

@@ -1,4 +1,4 @@
-"""The states of a transfer and the steps between them, as one table."""
+"""States of a transfer, and the steps between them, as one table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS: Final[tuple[tuple[StepName, State, State], ...]] = (
 
 
 def steps_from(state: State) -> tuple[StepName, ...]:
-    """The steps that a transfer in `state` still has before it, in order; () when finished."""
+    """Return the steps that a transfer in `state` has yet to take, in order; () when finished."""
     return tuple(step for step, _, _ in STEPS)[_position(state) :]
 
 

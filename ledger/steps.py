@@ -1,4 +1,4 @@
-"""The steps of a transfer, each over a whole batch in one database transaction.
+"""Steps of a transfer: each moves a whole batch in one database transaction.
 
 A step holds the batch, locks its transfers, checks their state, locks the wallets in
 sorted id order, moves, posts, and writes the new state. It moves a transfer only from the
@@ -23,15 +23,15 @@ from ledger.states import STEPS, UNFINISHED, State, StepName
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one run of a step did to its batch, counted in transfers."""
+    """The result of one run of a step, counted in transfers."""
 
     moved: int = 0
     failed: int = 0
-    """No step moves these any more: they wait for `roll_back`."""
+    """Steps no longer move these: they wait for `roll_back`."""
     left: bool = False
     """Whether the batch has transfers that can still be moved forward."""
     more: bool = False
-    """Whether a reserve filled its limit, so that there is likely more to claim."""
+    """Whether a reserve filled its limit, so that there are probably more to claim."""
 
 
 def run_step(
@@ -39,9 +39,9 @@ def run_step(
 ) -> Progress:
     """Move the batch's transfers by one step. Harmless on transfers in any other state.
 
-    worker: who does it, for the timeline. attempt: 0, or which retry of the step this is.
+    worker: the name of the worker, for the timeline. attempt: 0, or the number of the retry.
     Raises: Unavailable: when it should be tried again · anything else: when one of the
-    transfers cannot be moved; nothing has changed then, see `ledger.isolation`.
+    transfers cannot be moved. Then nothing has changed, see `ledger.isolation`.
     """
     batches.hold(connection, batch_id)
     if step == "reserve":
@@ -50,10 +50,10 @@ def run_step(
 
 
 def roll_back(connection: Connection, batch_id: UUID) -> int:
-    """Undo exactly what was done for each failed transfer of the batch, and end it.
+    """Undo exactly the movements of each failed transfer of the batch, and end it.
 
-    Only a failure decided in the database is rolled back, whatever a message claims.
-    Harmless when there is none. Returns: how many transfers were ended.
+    Only a failure that is written in the database is rolled back; a message alone rolls nothing
+    back. Harmless when there is none. Returns: how many transfers were ended.
     """
     batches.hold(connection, batch_id)
     failed = MovementPart(UNFINISHED, failed=True)
@@ -74,7 +74,7 @@ _WAY_BACK: tuple[tuple[Movement, tuple[State, ...]], ...] = (
     ("refund", ("credited", "deducted")),
     ("release", ("reserved",)),
 )
-"""(movement, the states that it is needed from), in the order in which they are done."""
+"""(movement, the states that need it), in the order in which they are done."""
 
 
 def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) -> Progress:
@@ -84,12 +84,12 @@ def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) 
     reserved = MovementPart(("reserved",))
     _note_retry(connection, batch_id, reserved, worker, attempt)
     locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
-    refused = fail_what_does_not_fit(connection, batch_id)
-    if refused:
+    rejected = fail_what_does_not_fit(connection, batch_id)
+    if rejected:
         batches.finish(connection, batch_id, MovementPart(("accepted",), failed=True), locked.now)
-    if found > refused:
+    if found > rejected:
         move(connection, "reserve", batch_id, reserved, locked.now)
-    return Progress(found - refused, left=found > refused, more=found == CLAIM_LIMIT)
+    return Progress(found - rejected, left=found > rejected, more=found == CLAIM_LIMIT)
 
 
 def _forward(
@@ -103,7 +103,8 @@ def _forward(
     _note_retry(connection, batch_id, part, worker, attempt)
     locked = lock_wallets(connection, batch_id, part, (step,))
     if step != "deduct" and not locked.all_active:
-        failed = _fail_undeliverable(connection, batch_id, part, worker)
+        argument = {"batch": batch_id, "noticed_by": worker}
+        failed = connection.execute(_fail_undeliverable(part), argument).rowcount
     if found > failed:
         move(connection, step, batch_id, part, locked.now, enter=end)
     return Progress(found - failed, failed, left=found > failed)
@@ -112,21 +113,14 @@ def _forward(
 def _note_retry(
     connection: Connection, batch_id: UUID, part: MovementPart, worker: str, attempt: int
 ) -> None:
-    """Once it is sure that the step has something to do, and while all of it is in one place."""
+    """Note a retry: once the step has found work, and before it splits the part."""
     if attempt:
         batches.note(connection, "retried", batch_id, part, worker=worker, attempt=attempt)
 
 
-def _fail_undeliverable(
-    connection: Connection, batch_id: UUID, part: MovementPart, worker: str
-) -> int:
-    argument = {"batch": batch_id, "noticed_by": worker}
-    return connection.execute(_undeliverable(part), argument).rowcount
-
-
 @cache
-def _undeliverable(part: MovementPart) -> Executable:
-    """Decide the failure of each transfer whose destination takes no money any more."""
+def _fail_undeliverable(part: MovementPart) -> Executable:
+    """Build the statement that fails each transfer whose destination can take no money."""
     unfinished, destination = schema.unfinished, schema.wallets
     reason = literal("The destination wallet is ").concat(destination.c.status).concat(".")
     failed = (

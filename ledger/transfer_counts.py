@@ -1,31 +1,31 @@
-"""How many transfers stand where: asked often, so it must cost little however many there are.
+"""Transfer counts by state, exact and cheap however many transfers there are.
 
-Guarantees exact numbers without counting what was counted before. Transfers under way are
-counted each time; they are few. Those that have ended only ever become more: they are counted
-up to a time before which nothing can be added any more, and from there on by an index on time.
-(A server that takes over with a clock far behind may add something before that time after all;
-it is then missing from the counts, and from nothing else.)
+Guarantees exact numbers without counting a transfer twice. Unfinished transfers are counted
+each time; they are few. Ended transfers never become fewer: the table `ended_counts` has their
+number up to a time before which none can be added, and an index on time finds the later ones.
+(A server that takes over with a clock far behind may still add one before that time. It is then
+missing from the counts, and from nothing else.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 from ledger.states import FINISHED, UNFINISHED, State, UnfinishedState
 
 SETTLE_AFTER: Final = timedelta(minutes=1)
-"""What ended longer ago is added to the counts that are kept."""
+"""Transfers that ended longer ago are added to the kept counts."""
 WINDOW: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class OldestUnfinished:
-    """The transfer that has been under way longest, by the order of acceptance."""
+    """The unfinished transfer that was accepted first."""
 
     id: UUID
     state: UnfinishedState
@@ -34,23 +34,23 @@ class OldestUnfinished:
 
 @dataclass(frozen=True, slots=True)
 class TransferCounts:
-    """How the transfers stand. A request that was refused on replay counts as rejected."""
+    """Transfers by state. A buffered request that was rejected on replay counts as rejected."""
 
     states: dict[State, int]
     settled_last_minute: int
     oldest_unfinished: OldestUnfinished | None
 
 
-def read_standing(connection: Connection) -> TransferCounts:
+def count_transfers(connection: Connection) -> TransferCounts:
     """Count all transfers by state, and find the oldest that has not ended.
 
-    Costs a pass over those under way, and one over those that ended since the last `count_up`
-    and within the last minute.
+    Reads all unfinished transfers, and those that ended since the last `extend_kept_counts` or
+    within the last minute.
     """
     states = dict.fromkeys((*UNFINISHED, *FINISHED), 0)
     for state, count in connection.execute(_UNDER_WAY):
         states[cast(State, state)] = count
-    # Read apart, so that the planner knows how little is asked for and takes the index.
+    # Read in a statement of its own: the planner then knows the time, and uses the index.
     kept = connection.execute(_KEPT).all()
     for state, count, _ in kept:
         states[cast(State, state)] = count
@@ -59,12 +59,18 @@ def read_standing(connection: Connection) -> TransferCounts:
     for state, count, last_minute in connection.execute(_SINCE, since):
         states[cast(State, state)] += count
         settled += last_minute
-    return TransferCounts(states, settled, _oldest(connection.execute(_OLDEST).one_or_none()))
+    row = connection.execute(_OLDEST).one_or_none()
+    oldest = None
+    if row is not None:
+        age_s = max(float(row.age_s), 0.0)
+        oldest = OldestUnfinished(row.id, cast(UnfinishedState, row.state), age_s)
+    return TransferCounts(states, settled, oldest)
 
 
-def count_up(connection: Connection, *, settle_after: timedelta = SETTLE_AFTER) -> int:
-    """Carry the kept counts on to that long ago. Harmless beside another and at any time.
+def extend_kept_counts(connection: Connection, *, settle_after: timedelta = SETTLE_AFTER) -> int:
+    """Add the transfers that ended since the last call to the kept counts.
 
+    settle_after: leave out those that ended more recently. Harmless beside another call.
     Returns: how many were added.
     """
     after = max(connection.scalars(_KEPT_LOCKED))
@@ -79,12 +85,6 @@ def count_up(connection: Connection, *, settle_after: timedelta = SETTLE_AFTER) 
     return sum(added.values())
 
 
-def _oldest(row: Row[Any] | None) -> OldestUnfinished | None:
-    if row is None:
-        return None
-    return OldestUnfinished(row.id, cast(UnfinishedState, row.state), max(float(row.age_s), 0.0))
-
-
 _UNDER_WAY = text("SELECT state, count(*) FROM unfinished GROUP BY state")
 
 _OLDEST = text("""
@@ -96,7 +96,7 @@ JOIN transfers ON transfers.id = oldest.transfer_id
 
 _KEPT = text("SELECT state, count, up_to FROM ended_counts")
 _KEPT_LOCKED = text("SELECT up_to FROM ended_counts ORDER BY state FOR UPDATE")
-"""They share one time: they are carried on together."""
+"""They share one time, since they are extended together."""
 
 _SINCE = text("""
 SELECT state, count(*) FILTER (WHERE at >= :up_to), count(*) FILTER (WHERE at > now() - :window)
@@ -120,10 +120,10 @@ FROM (
 GROUP BY state
 """)
 
-# A time is stamped within the transaction, so never before its start: what is stamped before
-# the start of the oldest one that is open, and writes, is there for all to see. One that has
-# not written yet is no older than our time-outs allow, and neither is one of another role,
-# of which we are not told: that is what SETTLE_AFTER is for.
+# An end gets its time within its transaction, so never before that transaction began. So all
+# ends before the start of the oldest open transaction that writes are committed and visible.
+# A transaction that has not written yet, or one of another role, whose start is hidden from us,
+# is no older than our time-outs allow: SETTLE_AFTER leaves room for those.
 _UP_TO = text("""
 SELECT least(now() - :settle_after, min(xact_start))
 FROM pg_stat_activity

@@ -1,4 +1,4 @@
-"""Reading transfers: one, many, and the timeline of one.
+"""Transfers as they are read: one, a list, and the timeline of one.
 
 Guarantees that a client sees only transfers that touch its own wallets. Writes nothing.
 """
@@ -33,7 +33,7 @@ Capture = Literal["auto", "manual"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a transfer ended otherwise than committed. The code is one of the HTTP contract's."""
+    """The reason why a transfer was not committed. The code is part of the HTTP contract."""
 
     code: str
     detail: str
@@ -41,7 +41,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One moment of a transfer's life: a step, or something unusual."""
+    """One moment of a transfer: a step, or an unusual event."""
 
     event: str
     at: datetime
@@ -52,14 +52,14 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer as it stands. Amounts in minor units of its asset."""
+    """A transfer in its present state. Amounts in minor units of its asset."""
 
     id: UUID
     source_id: UUID
     destination_id: UUID
     asset: str
     scale: int
-    amount: int
+    amount_minor: int
     state: State
     capture: Capture
     expires_at: datetime | None
@@ -67,18 +67,18 @@ class Transfer:
     metadata: dict[str, Any]
     failure: Failure | None
     refund_of: UUID | None
-    refunded: int
+    refunded_minor: int
     group_id: UUID | None
     created_at: datetime
     updated_at: datetime
     fingerprint: bytes = field(repr=False)
     steps: tuple[TimelineEntry, ...] = field(default=(), repr=False)
-    """What it has been through up to `state`, in order."""
+    """Its steps up to `state`, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferFilter:
-    """What a list of transfers is narrowed to; None leaves a field open."""
+    """The conditions on a list of transfers; None means no condition on that field."""
 
     wallet_id: UUID | None = None
     state: State | None = None
@@ -87,7 +87,7 @@ class TransferFilter:
 
 
 def get_transfer(connection: Connection, transfer_id: UUID, *, caller: Client) -> Transfer:
-    """Raises: NotFound: when there is none, or it touches no wallet of the caller."""
+    """Return a transfer. Raises: NotFound: when there is none, or the caller may not see it."""
     query = _transfers().where(_t.id == transfer_id)
     if not caller.is_admin:
         query = query.where(
@@ -96,22 +96,27 @@ def get_transfer(connection: Connection, transfer_id: UUID, *, caller: Client) -
     row = connection.execute(query).one_or_none()
     if row is not None:
         return _transfer(row)
-    return _get_refused(connection, transfer_id, caller=caller)
+    # A rejected buffered request: only its own client may see it, whichever wallets it names.
+    query = select(schema.refused_requests).where(_r.id == transfer_id)
+    row = connection.execute(query).one_or_none()
+    if row is None or not (caller.is_admin or row.client_id == caller.id):
+        raise NotFound
+    return _rejected_transfer(row)
 
 
 def find_transfers(connection: Connection, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
-    """Those of the transfers that exist, by id, whoever may see them."""
+    """Return those of the transfers that exist, by id, without regard to the caller."""
     rows = connection.execute(_transfers().where(_t.id == func.any(transfer_ids)))
     found = {row.id: _transfer(row) for row in rows}
     missing = [id for id in transfer_ids if id not in found]
     if missing:
-        refused = connection.execute(select(schema.refused_requests).where(_r.id.in_(missing)))
-        found |= {row.id: _refused_transfer(row) for row in refused}
+        rejected = connection.execute(select(schema.refused_requests).where(_r.id.in_(missing)))
+        found |= {row.id: _rejected_transfer(row) for row in rejected}
     return found
 
 
 def finished_among(connection: Connection, transfer_ids: list[UUID]) -> set[UUID]:
-    """Those of the transfers that have ended."""
+    """Return the ids of those transfers that have ended."""
     query = select(_o.transfer_id).where(_o.transfer_id == func.any(transfer_ids))
     return set(connection.scalars(query))
 
@@ -124,9 +129,9 @@ def list_transfers(
     after: tuple[datetime, UUID] | None,
     narrow: TransferFilter,
 ) -> list[Transfer]:
-    """The transfers that touch the caller's wallets (an admin's: all), newest first.
+    """Return the transfers that touch the caller's wallets (for an admin: all), newest first.
 
-    after: (created_at, id) of the last one already seen.
+    after: (created_at, id) of the last transfer of the previous page.
     """
     wanted = [
         _newest(side, after=after, narrow=narrow).limit(limit).subquery().select()
@@ -142,7 +147,7 @@ def list_transfers(
 
 
 def timeline(connection: Connection, transfer: Transfer) -> list[TimelineEntry]:
-    """The steps of a transfer as it was read, and what was unusual, in order of time."""
+    """Return the steps of a transfer as it was read, and its unusual events, in order of time."""
     table = schema.events
     query = (
         select(table.c.event, table.c.at, table.c.worker, table.c.attempt, table.c.detail)
@@ -151,7 +156,7 @@ def timeline(connection: Connection, transfer: Transfer) -> list[TimelineEntry]:
         .limit(MAX_EVENTS)
     )
     unusual = [TimelineEntry(*row) for row in connection.execute(query)]
-    # A stable sort: at the same time, a step comes after what led to it.
+    # The sort is stable: at the same time, a step comes after the event that led to it.
     return sorted([*unusual, *transfer.steps], key=lambda entry: entry.at)
 
 
@@ -184,7 +189,7 @@ _NOT_READ = {"client_id", "idempotency_key", "source_owner_id", "destination_own
 
 
 def _sides(caller: Client, narrow: TransferFilter) -> list[ColumnElement[bool]]:
-    """What each index is asked for: it knows either sources or destinations."""
+    """Return one condition for each index to be read: on the source, and on the destination."""
     mine = (_t.source_owner_id == caller.id, _t.destination_owner_id == caller.id)
     if narrow.wallet_id is not None:
         sides = [_t.source_id == narrow.wallet_id, _t.destination_id == narrow.wallet_id]
@@ -197,7 +202,9 @@ def _newest(
 ) -> Select[Any]:
     query = select(_t.id, _t.created_at).where(side)
     if narrow.state is not None:
-        query = query.where(_in_state(narrow.state))
+        table = schema.unfinished if narrow.state in UNFINISHED else schema.outcomes
+        in_state = select(table.c.transfer_id).where(table.c.state == narrow.state)
+        query = query.where(_t.id.in_(in_state))
     if narrow.created_after is not None:
         query = query.where(_t.created_at > narrow.created_after)
     if narrow.created_before is not None:
@@ -207,15 +214,11 @@ def _newest(
     return query.order_by(_t.created_at.desc(), _t.id.desc())
 
 
-def _in_state(state: State) -> ColumnElement[bool]:
-    table = schema.unfinished if state in UNFINISHED else schema.outcomes
-    return _t.id.in_(select(table.c.transfer_id).where(table.c.state == state))
-
-
 def build_transfer(  # noqa: PLR0913 - one for each column that differs between the sources
     asked: Any,
     *,
     id: UUID,
+    amount_minor: int,
     fingerprint: bytes,
     state: State,
     failure: Failure | None,
@@ -227,10 +230,10 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
     refund_of: UUID | None = None,
     group_id: UUID | None = None,
 ) -> Transfer:
-    """Build a transfer from what was asked for and what became of it.
+    """Build a transfer from the request and its result.
 
-    asked: a row or a request with source_id, destination_id, asset, scale, amount in minor
-    units, reference and metadata.
+    asked: a row or a request with source_id, destination_id, asset, scale,
+    reference and metadata.
     """
     return Transfer(
         id=id,
@@ -238,7 +241,7 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
         destination_id=asked.destination_id,
         asset=asked.asset,
         scale=asked.scale,
-        amount=int(asked.amount),
+        amount_minor=amount_minor,
         state=state,
         capture=capture,
         expires_at=expires_at,
@@ -246,7 +249,7 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
         metadata=asked.metadata or {},
         failure=failure,
         refund_of=refund_of,
-        refunded=0,
+        refunded_minor=0,
         group_id=group_id,
         created_at=created_at,
         updated_at=updated_at,
@@ -256,23 +259,6 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
 
 
 def _transfer(row: Any) -> Transfer:
-    return build_transfer(
-        row,
-        id=row.id,
-        fingerprint=bytes(row.fingerprint),
-        state=cast(State, row.state),
-        failure=Failure(row.failure_code, row.failure_detail) if row.failure_code else None,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        steps=_steps(row),
-        capture=row.capture,
-        expires_at=row.expires_at,
-        refund_of=row.refund_of,
-        group_id=row.group_id,
-    )
-
-
-def _steps(row: Any) -> tuple[TimelineEntry, ...]:
     steps = (
         ("accepted", row.created_at, None),
         ("reserved", row.reserved_at, row.batch_id and f"batch {row.batch_id}"),
@@ -280,21 +266,29 @@ def _steps(row: Any) -> tuple[TimelineEntry, ...]:
         ("credited", row.credited_at, None),
         (row.state, row.finished_at, row.failure_detail),
     )
-    return tuple(TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at)
-
-
-def _get_refused(connection: Connection, id: UUID, *, caller: Client) -> Transfer:
-    """A buffered request that was refused: its own client's to see, whatever it names."""
-    row = connection.execute(select(schema.refused_requests).where(_r.id == id)).one_or_none()
-    if row is None or not (caller.is_admin or row.client_id == caller.id):
-        raise NotFound
-    return _refused_transfer(row)
-
-
-def _refused_transfer(row: Any) -> Transfer:
     return build_transfer(
         row,
         id=row.id,
+        amount_minor=int(row.amount),
+        fingerprint=bytes(row.fingerprint),
+        state=cast(State, row.state),
+        failure=Failure(row.failure_code, row.failure_detail) if row.failure_code else None,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        steps=tuple(TimelineEntry(event, at, detail=detail) for event, at, detail in steps if at),
+        capture=row.capture,
+        expires_at=row.expires_at,
+        refund_of=row.refund_of,
+        group_id=row.group_id,
+    )
+
+
+def _rejected_transfer(row: Any) -> Transfer:
+    """Build a rejected transfer from a row of `refused_requests`."""
+    return build_transfer(
+        row,
+        id=row.id,
+        amount_minor=int(row.amount),
         fingerprint=bytes(row.fingerprint),
         state="rejected",
         failure=Failure(row.failure_code, row.failure_detail),

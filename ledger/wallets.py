@@ -1,7 +1,7 @@
-"""Wallets: making them, reading them, their statements, and freezing and closing them.
+"""Wallets: creating and reading them, their statements, and freezing and closing them.
 
-Guarantees that a client sees only its own wallets: every read takes the caller and says
-NotFound for what is not theirs. Balances are moved by `ledger.steps` alone.
+Guarantees that a client sees only its own wallets: every read takes the caller, and raises
+NotFound for a wallet of another client. Only `ledger.steps` changes balances.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Select,
     case,
@@ -34,12 +33,12 @@ from ledger.postgres import schema
 WalletKind = Literal["customer", "house", "external", "transit"]
 WalletStatus = Literal["active", "frozen", "closed"]
 Leg = Literal["deduct", "credit", "uncredit", "refund"]
-"""Which movement a posting belongs to."""
+"""The movement that a posting belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A wallet as it stands. All amounts in minor units of its asset."""
+    """A wallet in its present state. balance, reserved, incoming and available: minor units."""
 
     id: UUID
     owner_id: UUID | None
@@ -61,12 +60,12 @@ class Wallet:
 
 @dataclass(frozen=True, slots=True)
 class StatementLine:
-    """One posting as seen from one wallet: what came in is positive, what went out negative."""
+    """One posting as its wallet sees it: positive for money in, negative for money out."""
 
     transfer_id: UUID
     leg: Leg
-    amount: int
-    balance_after: int
+    amount_minor: int
+    balance_after_minor: int
     counterparty_id: UUID
     created_at: datetime
     seq: int
@@ -82,16 +81,16 @@ def create_wallet(
     owner_id: UUID | None,
     metadata: dict[str, Any],
 ) -> Wallet:
-    """Make an empty wallet.
+    """Create an empty wallet.
 
     owner_id: None for the caller itself.
-    Raises: Forbidden: when a client that is no admin names another owner or kind.
+    Raises: Forbidden: when a client that is no admin asks for another owner or kind.
     InvalidField: when the asset or the owner does not exist, or the kind is transit.
     """
     if not caller.is_admin and (kind != "customer" or owner_id not in (None, caller.id)):
         raise Forbidden
     if kind == "transit":
-        raise InvalidField("/kind", "transit wallets are made with their asset")
+        raise InvalidField("/kind", "a transit wallet is created with its asset, not by a request")
     if not connection.scalar(select(exists().where(schema.assets.c.code == asset))):
         raise InvalidField("/asset", "there is no such asset")
     owner_id = owner_id or caller.id
@@ -107,7 +106,7 @@ def create_wallet(
 
 
 def get_wallet(connection: Connection, wallet_id: UUID, *, caller: Client) -> Wallet:
-    """Raises: NotFound: when there is none, or the caller may not see it."""
+    """Return a wallet. Raises: NotFound: when there is none, or the caller may not see it."""
     row = connection.execute(_visible(caller).where(schema.wallets.c.id == wallet_id)).one_or_none()
     if row is None:
         raise NotFound
@@ -117,9 +116,9 @@ def get_wallet(connection: Connection, wallet_id: UUID, *, caller: Client) -> Wa
 def list_wallets(
     connection: Connection, *, caller: Client, limit: int, after: tuple[datetime, UUID] | None
 ) -> list[Wallet]:
-    """The caller's wallets (an admin's: all), oldest first.
+    """Return the caller's wallets (for an admin: all), oldest first.
 
-    after: (created_at, id) of the last one already seen.
+    after: (created_at, id) of the last wallet of the previous page.
     """
     table = schema.wallets
     query = _visible(caller).order_by(table.c.created_at, table.c.id).limit(limit)
@@ -136,9 +135,9 @@ def statement(
     limit: int,
     before: tuple[datetime, int] | None,
 ) -> tuple[Wallet, list[StatementLine]]:
-    """The wallet, and its postings, newest first.
+    """Return the wallet, and its postings, newest first.
 
-    before: (created_at, seq) of the last one already seen.
+    before: (created_at, seq) of the last posting of the previous page.
     Raises: NotFound: when there is no such wallet, or the caller may not see it.
     """
     wallet = get_wallet(connection, wallet_id, caller=caller)
@@ -148,31 +147,31 @@ def statement(
 def balance_at(
     connection: Connection, wallet_id: UUID, at: datetime, *, caller: Client
 ) -> tuple[Wallet, int]:
-    """The wallet, and its balance in minor units after the last posting stamped up to `at`.
+    """Return the wallet, and its balance in minor units after its last posting up to `at`.
 
     Raises: NotFound: when there is no such wallet, or the caller may not see it.
-    Invalid: when `at` lies in the future: after now, by the database's clock, and after
-    the wallet's last posting.
+    Invalid: when `at` is later than both now, by the database's clock, and the wallet's
+    last posting.
     """
-    # A posting is stamped before it is committed. Whoever posts holds the wallet, so after
-    # this share of its lock everything stamped up to now can be seen.
+    # A posting gets its time before it is committed, under the wallet's lock. So once this
+    # share lock is granted, every posting with a time up to now is visible.
     held = _visible(caller).add_columns(func.clock_timestamp().label("now"))
     held = held.where(schema.wallets.c.id == wallet_id)
     row = connection.execute(held.with_for_update(read=True, of=schema.wallets)).one_or_none()
     if row is None:
         raise NotFound
     if at > max(row.now, row.posted_at):
-        raise Invalid("at lies in the future.")
+        raise Invalid("at is in the future.")
     wallet = _wallet(row)
     lines = _lines(connection, wallet_id, limit=1, before=None, until=at)
-    return wallet, lines[0].balance_after if lines else 0
+    return wallet, lines[0].balance_after_minor if lines else 0
 
 
 def freeze(connection: Connection, wallet_id: UUID) -> Wallet:
-    """Stop money from being reserved from the wallet and from arriving in it.
+    """Stop new reserves from the wallet, and money from arriving in it.
 
-    What is already reserved goes on: it was promised. A transfer towards the wallet that
-    has not committed is rolled back. Harmless when frozen already.
+    Transfers that are reserved already go on: their money was promised. A transfer to the
+    wallet that has not committed is rolled back. Harmless when frozen already.
     Raises: NotFound · InvalidState: when the wallet is closed.
     """
     return _change_status(connection, wallet_id, "frozen")
@@ -186,8 +185,8 @@ def unfreeze(connection: Connection, wallet_id: UUID) -> Wallet:
 def close(connection: Connection, wallet_id: UUID) -> Wallet:
     """Close an empty wallet for good. Harmless when closed.
 
-    Raises: NotFound · InvalidState: when there is money in it, or on its way out of it,
-    which a rollback would have to bring back; and for a transit wallet, always.
+    Raises: NotFound · InvalidState: when there is money in it, or on its way out of it, since
+    a rollback would have to bring that back; and for a transit wallet, always.
     """
     wallet = _lock(connection, wallet_id)
     _refuse_transit(wallet)
@@ -199,7 +198,7 @@ def close(connection: Connection, wallet_id: UUID) -> Wallet:
     table = schema.unfinished.c
     leaving = select(exists().where(table.source_id == wallet_id, table.state != "accepted"))
     if connection.scalar(leaving):
-        raise InvalidState("A transfer from the wallet is still under way.")
+        raise InvalidState("A transfer from the wallet is not finished yet.")
     return _set_status(connection, wallet_id, "closed")
 
 
@@ -212,9 +211,9 @@ def _change_status(connection: Connection, wallet_id: UUID, status: WalletStatus
 
 
 def _refuse_transit(wallet: Wallet) -> None:
-    # Every transfer of its asset passes through it, so it stays as it is even when empty.
+    # Every transfer of its asset passes through it, so it must stay active even when empty.
     if wallet.kind == "transit":
-        raise InvalidState("A transit wallet is never frozen and never closed.")
+        raise InvalidState("A transit wallet cannot be frozen or closed.")
 
 
 def _lock(connection: Connection, wallet_id: UUID) -> Wallet:
@@ -240,18 +239,24 @@ def _lines(
     until: datetime | None,
 ) -> list[StatementLine]:
     table, transfers = schema.postings, schema.transfers
-    # One index serves debits and another credits: ask each for its newest, then merge.
+    # Debits and credits have an index each: read the newest of both, then merge.
     sides = []
     for own, other, sign, balance in (
         (table.c.debit_wallet_id, table.c.credit_wallet_id, -1, table.c.debit_balance_after),
         (table.c.credit_wallet_id, table.c.debit_wallet_id, 1, table.c.credit_balance_after),
     ):
+        # The other end of the transfer, not the transit wallet between.
+        counterparty = case(
+            (own == transfers.c.source_id, transfers.c.destination_id),
+            (own == transfers.c.destination_id, transfers.c.source_id),
+            else_=other,  # of the transit wallet itself
+        )
         side = select(
             table.c.transfer_id,
             table.c.leg,
             (table.c.amount * sign).label("amount"),
             balance.label("balance_after"),
-            _other_party(own, other).label("counterparty_id"),
+            counterparty.label("counterparty_id"),
             table.c.created_at,
             table.c.seq,
         ).join(transfers, transfers.c.id == table.c.transfer_id)
@@ -277,16 +282,6 @@ def _lines(
         )
         for row in connection.execute(query)
     ]
-
-
-def _other_party(own: ColumnElement[UUID], other: ColumnElement[UUID]) -> ColumnElement[UUID]:
-    """Whom a wallet has to do with: the other end of the transfer, not the transit between."""
-    transfers = schema.transfers.c
-    return case(
-        (own == transfers.source_id, transfers.destination_id),
-        (own == transfers.destination_id, transfers.source_id),
-        else_=other,  # transit itself, which has to do with both ends in turn
-    )
 
 
 def _wallets() -> Select[Any]:

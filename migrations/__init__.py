@@ -1,1 +1,1 @@
-"""The schema's history, for Alembic; the rules of the ledger as the database keeps them."""
+"""Database migrations, for Alembic: the tables, and the ledger's rules as constraints."""

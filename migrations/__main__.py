@@ -1,10 +1,10 @@
-"""Bring the database up to date: `python -m migrations`, before anything else starts.
+"""Migration command: `python -m migrations` upgrades the database before anything else starts.
 
-Upgrades to the newest schema and makes sure that the admin of ADMIN_API_KEY exists. Safe to
-run again, and safe to run from several places at once: a lock in the database lines them up.
-A schema that a newer version has made is left as it is.
+Upgrades to the newest schema and creates the admin of ADMIN_API_KEY. Safe to run again, and
+safe to run in several places at once: a lock in the database makes them take turns. A schema
+from a newer version is left as it is.
 
-`--wait` changes nothing: it ends when somebody else has migrated, see `schema_version`.
+`--wait` changes nothing: it ends when another process has migrated, see `schema_version`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from migrations.schema_version import (
 from settings import Settings, SettingsError
 
 _LOCK_KEY = 0x7472_7565_7065_6E6E
-"""Any number of ours; this one spells "truepenn"."""
+"""A number of our own: the letters "truepenn"."""
 _TRY_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 2.0
 
@@ -38,10 +38,10 @@ _LOOK_TIMEOUT_S = 2.0
 def upgrade(
     engine: Engine, *, admin_api_key: str | None, first_admin_only: bool = False
 ) -> SchemaVersion:
-    """Migrate to the newest schema and make the admin of this key. Harmless when done already.
+    """Upgrade to the newest schema and create the admin of this key. Harmless when done already.
 
-    first_admin_only: make one only where there is no admin yet, as for a key that was generated.
-    Returns: where the schema stands afterwards, which is never behind.
+    first_admin_only: create one only if there is no admin yet, as for a key that was generated.
+    Returns: the version of the schema afterwards, which is never BEHIND.
     """
     config = alembic_config()
     with transaction(engine) as connection:
@@ -60,7 +60,7 @@ def upgrade(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Migrate as the settings say, or wait for who does. Returns: the exit code."""
+    """Migrate by the settings, or wait for another process to do it. Returns: the exit code."""
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environment()
@@ -68,14 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings.database_url,
             application_name="migrations",
             pool_size=1,
-            # Looking is over at once, or the server hangs; migrating takes as long as it takes.
+            # A look at the schema is quick unless the server hangs; a migration may take long.
             statement_timeout_s=_LOOK_TIMEOUT_S if options.wait else None,
         )
         if options.wait:
             wait_until_migrated(engine, say=_say)
         else:
             _say(
-                _patiently(
+                _retry_while_away(
                     lambda: upgrade(
                         engine,
                         admin_api_key=settings.admin_api_key,
@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _patiently(migrate: Callable[[], SchemaVersion], *, patience_s: float) -> SchemaVersion:
-    """Try again for so long while the database is away. What was done is harmless to repeat."""
+def _retry_while_away(migrate: Callable[[], SchemaVersion], *, patience_s: float) -> SchemaVersion:
+    """Migrate, and try again for so long while the database is away. Harmless to repeat."""
     give_up_at_s = time.monotonic() + patience_s
     while True:
         try:
@@ -108,18 +108,20 @@ def _say(line: str) -> None:
 
 def _seconds(text: str) -> float:
     number = float(text)
-    if not 0 <= number < math.inf:  # nor what is no number: it would wait for ever
+    if not 0 <= number < math.inf:  # NaN fails this test too: it would never end
         raise ValueError
     return number
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Bring the database up to date.")
-    parser.add_argument("--wait", action="store_true", help="do not migrate: wait for who does")
+    parser = argparse.ArgumentParser(description="Upgrade the database to the newest schema.")
+    parser.add_argument(
+        "--wait", action="store_true", help="do not migrate: wait until another process has done it"
+    )
     parser.add_argument(
         "--first-admin-only",
         action="store_true",
-        help="make the admin of ADMIN_API_KEY only where the database has no admin yet",
+        help="create the admin of ADMIN_API_KEY only if the database has no admin yet",
     )
     parser.add_argument(
         "--patience",

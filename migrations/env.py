@@ -1,4 +1,4 @@
-"""Runs the migrations on a connection that the caller brings, see migrations/__main__.py."""
+"""Alembic environment: runs the migrations on the connection of migrations/__main__.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from settings import Settings
 
 
 def run() -> None:
-    """Migrate on the connection given, or on one of our own when Alembic is run by hand."""
+    """Migrate on the given connection, or on a new one when Alembic is run by hand."""
     connection = context.config.attributes.get("connection")
     if connection is not None:
         _migrate(connection)

@@ -1,7 +1,7 @@
-"""How far the database's schema is, compared with what this version of the code knows.
+"""Schema version: compares the database's schema with the migrations of this code.
 
-Guarantees that looking changes nothing. A schema that is ahead is no fault: it is what a rollback
-meets, and every old process that starts anew while a newer version is being rolled out.
+Guarantees that it changes nothing. A schema that is ahead is not an error: this happens after a
+rollback of the code, and to an old process that restarts while a newer version is rolled out.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ledger.errors import Unavailable
 from ledger.postgres.database import autocommit
 
 AWAY_AFTER_S = 20.0
-"""A database that has not answered for so long is away: what starts then lives through that."""
+"""A database that has not answered for so long is away; the program then starts without it."""
 _LOOK_EVERY_S = 1.0
 
 
 class SchemaVersion(enum.Enum):
-    """Where the schema stands."""
+    """The schema in comparison with the code."""
 
     BEHIND = "the migrations have not run yet"
     CURRENT = "the database is up to date"
@@ -33,12 +33,12 @@ class SchemaVersion(enum.Enum):
 
 
 def alembic_config() -> Config:
-    """Where the migrations are and how they run."""
+    """Return Alembic's configuration."""
     return Config(Path(__file__).parent.parent / "alembic.ini")
 
 
 def schema_version(connection: Connection) -> SchemaVersion:
-    """Look where the schema stands. An empty database is behind."""
+    """Read the version of the schema. An empty database is BEHIND."""
     script = ScriptDirectory.from_config(alembic_config())
     found = set(MigrationContext.configure(connection).get_current_heads())
     if found == set(script.get_heads()):
@@ -54,29 +54,29 @@ def wait_until_migrated(
     away_after_s: float = AWAY_AFTER_S,
     look_every_s: float = _LOOK_EVERY_S,
 ) -> None:
-    """Return when the schema is at least this version's; who migrates is somebody else.
+    """Wait until another process has migrated the schema to this version or a newer one.
 
-    Returns, too, when the database cannot be reached for `away_after_s`: the application takes
-    transfers in without it, and to wait here would make an outage of it one of everything.
-    Raises: LedgerError: when the database answers and cannot be asked.
+    Also returns when the database cannot be reached for `away_after_s`: the application accepts
+    transfers without it, so waiting longer would extend its outage to everything.
+    Raises: LedgerError: when the database answers, but its schema cannot be read.
     """
     answered_at_s = time.monotonic()
-    said = None
+    last_said = None
     while True:
         try:
             with autocommit(engine) as connection:
                 found = schema_version(connection)
         except Unavailable:
             if time.monotonic() - answered_at_s >= away_after_s:
-                say("the database is away; going on without knowing its schema")
+                say("the database is away; starting without a check of its schema")
                 return
             reason = "the database does not answer"
         else:
             answered_at_s = time.monotonic()
             reason = found.value
-        if reason != said:
+        if reason != last_said:
             say(reason)
-            said = reason
+            last_said = reason
         if reason in (SchemaVersion.CURRENT.value, SchemaVersion.AHEAD.value):
             return
         time.sleep(look_every_s)

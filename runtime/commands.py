@@ -11,11 +11,11 @@ import sys
 from tasks.broker import queues
 
 MIGRATIONS = (sys.executable, "-m", "migrations")
-"""What runs once before the application, and ends."""
+"""The job that runs once before the application, and ends."""
 
 
 def app_commands() -> dict[str, tuple[str, ...]]:
-    """What the application consists of, by the names that logs and messages use."""
+    """Return the command line of each part of the application, by the part's name."""
     celery = (sys.executable, "-m", "celery", "--app", "workers.app")
     return {
         "api": (

@@ -1,4 +1,4 @@
-"""`python -m stack`, as `make up` runs it."""
+"""The command `python -m stack`, which `make up` runs."""
 
 from __future__ import annotations
 

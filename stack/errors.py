@@ -1,4 +1,4 @@
-"""What stops the stack, as one clear line for the person at the terminal."""
+"""The error that stops the stack, shown as one line on the terminal."""
 
 from __future__ import annotations
 

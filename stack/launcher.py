@@ -1,16 +1,16 @@
-"""Becomes another program, but one that cannot outlive whoever started it.
+"""Launcher: becomes another program that ends when its parent ends.
 
-    python launch.py [OPTION...] -- PROGRAM [ARGUMENT...]
+    python launcher.py [OPTION...] -- PROGRAM [ARGUMENT...]
 
---orphaned SIGNAL  what the kernel sends to the program when its parent dies (SIGTERM), so that
-                   killing a test run or the process manager, however, leaves nothing running
+--orphaned SIGNAL  the signal that the kernel sends to the program when its parent dies
+                   (SIGTERM), so that nothing is left running when a test run or the process
+                   manager is killed
 --user ID          the user and group number to run as
 --after FILE       wait until FILE exists: the application starts when the servers are ready
---pace FILE        remember the start and the process in FILE and keep starts at least `PACE_S`
-                   apart: no end to the retries, and none of a process manager's ever longer
-                   pauses
---alone FILE       wait until no earlier run of the program lives: two servers that write to
-                   the same files would destroy them
+--pace FILE        record the start and the process id in FILE, and keep starts at least `PACE_S`
+                   apart: restarts never end, and pauses between them do not grow
+--alone FILE       wait until an earlier run of the program has ended: two servers that write
+                   to the same files would destroy them
 
 Runs as a file under `python -I -S` so that it starts in milliseconds: standard library only.
 """
@@ -32,9 +32,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
-    """Do what the options say, in an order that matters, and become the program."""
+    """Apply the options in an order that matters, and become the program."""
     options = _options()
-    # First for as long as we wait below; later again, since a change of user ends it.
+    # Set now for the waits below, and again later, since a change of user resets it.
     die_with_parent(signal.SIGTERM)
     if options.after is not None:
         wait_for(options.after)
@@ -55,26 +55,28 @@ def wait_for(file: Path) -> None:
 
 
 def wait_until_alone(lock: Path) -> None:
-    """Take the lock, which the program and its children then hold for as long as they live."""
+    """Take the lock, which the program and its children then hold until they end."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     os.set_inheritable(descriptor, True)  # noqa: FBT003 - the name says it
 
 
 def keep_pace(marker: Path) -> None:
-    """Sleep until the last start that `marker` remembers is `PACE_S` ago, then note this one.
+    """Sleep until the last start recorded in `marker` is `PACE_S` ago, then record this one.
 
-    Its content is this process's id, which the program will have, too.
+    The content is this process's id, which the program keeps.
     """
     try:
         age_s = time.time() - marker.stat().st_mtime
     except FileNotFoundError:
         age_s = PACE_S
-    if 0 <= age_s < PACE_S:  # a clock set back must not hold a program off for hours
+    if (
+        0 <= age_s < PACE_S
+    ):  # not after the clock was set back: that could delay a program for hours
         time.sleep(PACE_S - age_s)
     marker.touch()
-    with suppress(OSError):  # a full disk keeps nobody from starting, only from being watched
-        # In place and as long as what was there: that takes no room, and is never half done.
+    with suppress(OSError):  # with a full disk the program starts, but its hangs go unnoticed
+        # Written in place with the same length: this needs no space, and is never partial.
         descriptor = os.open(marker, os.O_WRONLY)
         os.write(descriptor, f"{os.getpid():<10}\n".encode())
         os.close(descriptor)

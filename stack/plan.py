@@ -1,6 +1,6 @@
-"""Everything that `make up` decides before it starts anything: folders, servers, settings.
+"""The plan of `make up`, made before anything starts: folders, servers, settings, secrets.
 
-Where a URL is given, the server behind it is used; for the rest servers of our own are planned.
+A server whose URL is given is used as it is; for the others, servers of our own are planned.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SECRETS: dict[str, Callable[[], str]] = {
 
 @dataclass(frozen=True)
 class Folders:
-    """The parts of DATA_DIR."""
+    """The folders in DATA_DIR."""
 
     data: Path
 
@@ -45,22 +45,22 @@ class Folders:
 
     @property
     def run(self) -> Path:
-        """What concerns the current run only."""
+        """The folder for files of the current run only."""
         return self.data / "run"
 
     @property
     def ready(self) -> Path:
-        """Exists while servers are up and migrated, which the application waits for."""
+        """A file that exists while servers are up and migrated; the application waits for it."""
         return self.run / "ready"
 
     @property
-    def keep(self) -> KeptValues:
+    def kept_values(self) -> KeptValues:
         return KeptValues(self.data / "secrets")
 
     def make(self, *, for_all: bool) -> None:
-        """Make what is missing. `for_all` lets other users pass through, but not look around.
+        """Make missing folders. `for_all` lets other users pass through, but not list the files.
 
-        Raises: StackError: when the folder belongs to somebody else.
+        Raises: StackError: when the folder cannot be used, or belongs to another user.
         """
         try:
             self.data.mkdir(mode=0o711 if for_all else 0o700, parents=True, exist_ok=True)
@@ -74,18 +74,19 @@ class Folders:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run: `environment` is what all programs are given.
+    """The plan of one run.
 
-    `servers` are ours to start, `given` are others' to use; `kept` names the settings whose
-    values were made here and are kept in files; `extras` run beside the application.
-    `wants_demo`: whether a demo client and its money are written into the database.
+    servers: servers of our own, to start. given: servers whose URLs are given, to use.
+    generated: the settings whose values were generated here and are kept in files.
+    environment: the environment of all programs. extras: programs beside the application.
+    wants_demo: whether a demo client and its money are written into the database.
     """
 
     settings: Settings
     folders: Folders
     servers: tuple[Server, ...]
     given: tuple[GivenServer, ...]
-    kept: frozenset[str]
+    generated: frozenset[str]
     environment: Mapping[str, str]
     wants_demo: bool
     extras: tuple[Program, ...] = ()
@@ -101,14 +102,14 @@ class Plan:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """The settings, but for the URLs of servers that we start ourselves.
+    """Return the settings, with placeholders for the URLs of servers that we start ourselves.
 
     Raises: StackError: when one is malformed.
     """
     given = _given(environment)
     wants_demo(given)
     if fake_binance.wants_fake(given):
-        given = fake_binance.with_url(given, port=1)  # which one is decided later
+        given = fake_binance.with_url(given, port=1)  # the real port is chosen later
     try:
         return Settings.from_environment({**_NOWHERE, **given})
     except SettingsError as error:
@@ -116,7 +117,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is in the environment, without blanks, and with what is in files in their place."""
+    """Return the given settings: without blank ones, and with the contents of NAME_FILE files."""
     try:
         complete = read_secrets(environment)
     except SettingsError as error:
@@ -127,17 +128,17 @@ def _given(environment: Mapping[str, str]) -> dict[str, str]:
 def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[str], None]) -> Plan:
     """Complete the environment with servers and secrets of our own, the same at every start.
 
-    Raises: StackError: when a given value, or what an earlier run left, cannot be used.
+    Raises: StackError: when a given value, or a file of an earlier run, cannot be used.
     """
     given = _given(environment)
     extras: tuple[Program, ...] = ()
     if fake_binance.wants_fake(given):
-        port = fake_binance.choose_port(folders.keep)
+        port = fake_binance.choose_port(folders.kept_values)
         given = fake_binance.with_url(given, port)
         extras = (fake_binance.program(port, run=folders.run),)
     servers = _own_servers(given, folders, say)
     secrets = {
-        name: folders.keep.read_or_make(secret_file(name), make)
+        name: folders.kept_values.read_or_make(secret_file(name), make)
         for name, make in _SECRETS.items()
         if name not in given
     }
@@ -147,13 +148,17 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         **{name: server.url for name, server in servers.items()},
         "DATA_DIR": str(folders.data),
     }
-    complete.setdefault("FLOWER_URL", _flower_url(read_settings(complete)))
+    settings = read_settings(complete)
+    host = reachable(settings.host)
+    # Where a browser finds Flower, as far as this machine knows.
+    flower = f"http://{f'[{host}]' if ':' in host else host}:{settings.flower_port}"
+    complete.setdefault("FLOWER_URL", flower)
     return Plan(
         settings=read_settings(complete),
         folders=folders,
         servers=tuple(servers.values()),
         given=tuple(given_servers(given)),
-        kept=frozenset(secrets),
+        generated=frozenset(secrets),
         environment=complete,
         wants_demo=wants_demo(given),
         extras=extras,
@@ -161,7 +166,7 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
 
 
 def wants_demo(given: Mapping[str, str]) -> bool:
-    """Whether to make the demo: into a database that was given, only when DEMO asks for it.
+    """Return whether to make the demo. In a database that is given, only if DEMO is yes.
 
     Raises: StackError: when DEMO is neither yes nor no.
     """
@@ -171,20 +176,14 @@ def wants_demo(given: Mapping[str, str]) -> bool:
     return answer == "yes"
 
 
-def _flower_url(settings: Settings) -> str:
-    """Where an operator's browser finds Flower, as far as this machine can tell."""
-    host = reachable(settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.flower_port}"
-
-
 def _own_servers(
     given: Mapping[str, str], folders: Folders, say: Callable[[str], None]
 ) -> dict[str, Server]:
-    """The servers whose URLs are not given, by the settings that shall name them."""
+    """Return our own servers for the URLs that are not given, by the name of the setting."""
     missing = [name for name in _NOWHERE if name not in given]
     if not missing:
         return {}
-    available = Servers(find_home(folders.data, say), folders.keep)
+    available = Servers(find_home(folders.data, say), folders.kept_values)
     makers: dict[str, Callable[[], Server]] = {
         "DATABASE_URL": available.postgres,
         "BROKER_URL": available.broker,
@@ -194,5 +193,5 @@ def _own_servers(
 
 
 def secret_file(name: str) -> str:
-    """The name of the file in DATA_DIR/secrets that keeps the generated value of a setting."""
+    """Return the name of the file in DATA_DIR/secrets with the generated value of a setting."""
     return name.lower().replace("_", "-")

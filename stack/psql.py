@@ -1,7 +1,7 @@
-"""`make psql`: a terminal on the database of a running `make up`.
+"""The command of `make psql`: opens a terminal on the database of a running `make up`.
 
-It takes the address that is given in DATABASE_URL, or the one that `make up` keeps in DATA_DIR.
-Where no psql is installed, a small loop of its own reads SQL, one statement per line.
+It uses DATABASE_URL if that is given, and otherwise the address that `make up` keeps in DATA_DIR.
+If psql is not installed, a small loop reads SQL, one statement per line.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _PROMPT = "truepenny=> "
 
 
 def database_url(environment: Mapping[str, str]) -> str:
-    """The address of the database.
+    """Return the address of the database.
 
-    Raises: StackError: when `make up` has never run there.
+    Raises: StackError: when `make up` has not run with this DATA_DIR.
     """
     if given := environment.get("DATABASE_URL"):
         scheme, _, rest = given.partition("://")
         return f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
     data = Path(environment.get("DATA_DIR") or ROOT / ".data")
-    keep = KeptValues(data / "secrets")
-    port, password = keep.read("postgres-port"), keep.read("postgres-password")
+    kept_values = KeptValues(data / "secrets")
+    port, password = kept_values.read("postgres-port"), kept_values.read("postgres-password")
     if port is None or password is None:
-        raise StackError(f"there is no database in {data}: `make up` makes one")
+        raise StackError(f"there is no database in {data}: `make up` creates one")
     return owner_url(port=int(port), password=password)
 
 
 def main() -> int:
-    """Become psql, or read SQL here. Returns: the exit code."""
+    """Become psql, or read SQL. Returns: the exit code."""
     try:
         url = database_url(os.environ)
     except StackError as error:
@@ -61,9 +61,9 @@ def main() -> int:
 
 
 def _read(connection: Any) -> None:
-    """Run each line, until the end of the input."""
+    """Run each line of the input."""
     if sys.stdin.isatty():
-        print("psql is not installed; one SQL statement per line, Ctrl-D ends.")
+        print("psql is not installed. Type one SQL statement per line; Ctrl-D ends.")
     while True:
         try:
             line = input(_PROMPT if sys.stdin.isatty() else "").strip()

@@ -1,7 +1,7 @@
-"""`make up`: everything that Truepenny is, on one machine, until Ctrl-C.
+"""The program of `make up`: runs all of Truepenny on one machine, until Ctrl-C.
 
-Starts servers, migrates, starts the application and shows the way in; then watches. Whatever
-ends this process, in whatever way, everything it started ends too.
+It starts servers, migrates, starts the application, prints a summary, and then watches. However
+this process ends, everything that it started ends too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from stack.processes import reaper
 from stack.processes.hang_watchdog import HangWatchdog
 from stack.processes.locks import Lock, take_data_folder
 from stack.processes.log_tail import LogTail
-from stack.processes.maker import end_with_make
 from stack.processes.migrate import migrate
 from stack.processes.signals import StopRequested, StopSignals
 from stack.processes.supervisor import Supervisor, configuration
@@ -34,17 +33,16 @@ from stack.servers.ports import is_free, reachable
 from stack.servers.server import wait_until_up
 
 ROOT = Path(__file__).resolve().parent.parent
-_GIVEN_WITHIN_S = 5.0
+_EXTERNAL_UP_WITHIN_S = 5.0
 _UP_WITHIN_S = 120.0
 _PORTS_FREE_WITHIN_S = 15.0
 _WATCH_EVERY_S = 0.5
 
 
 def main() -> int:
-    """Run the stack until somebody stops it. The exit code is 0 when that went well."""
+    """Run the stack until it is stopped. Returns: the exit code, 0 after a stop in order."""
     signals = StopSignals()
-    end_with_make()
-    reaper.adopt()
+    reaper.adopt_orphans()
     try:
         up(os.environ, signals)
     except StackError as error:
@@ -56,7 +54,7 @@ def main() -> int:
 
 
 def up(environment: Mapping[str, str], signals: StopSignals) -> None:
-    """Start everything, show the way in, and watch until a signal comes.
+    """Start everything, print the summary, and watch until a signal comes.
 
     Raises:
         StackError: when something cannot start; everything has been stopped again.
@@ -69,42 +67,41 @@ def up(environment: Mapping[str, str], signals: StopSignals) -> None:
     check_ports(settings, folders, signals)
     plan = make_plan(environment, folders, say)
     for server in plan.given:
-        wait_until_up(server, timeout_s=_GIVEN_WITHIN_S, pause=signals.pause)
+        wait_until_up(server, timeout_s=_EXTERNAL_UP_WITHIN_S, pause=signals.pause)
     say(f"starting, with data and logs in {folders.data}")
     for own in plan.servers:
         signals.pause(0)
         own.prepare()
     with supervised(plan, managers_lock) as supervisor:
         admin = bring_up(plan, supervisor, signals)
-        has_admin_key = find_out_about_key(plan, admin)
+        has_admin_key = is_admin_key_known(plan, admin)
         demo = None
         if plan.wants_demo and has_admin_key:
-            demo = ensure_demo(admin, folders.keep, pause=signals.pause)
-        print(way_in(plan, admin, demo, has_admin_key=has_admin_key), flush=True)
+            demo = ensure_demo(admin, folders.kept_values, pause=signals.pause)
+        print(summary(plan, admin, demo, has_admin_key=has_admin_key), flush=True)
         watch(plan, supervisor, signals)
 
 
 def check_ports(settings: Settings, folders: Folders, signals: StopSignals) -> None:
-    """Make sure that the two public ports are free.
+    """Check that the two public ports are free.
 
     Raises: StackError: when one is not.
     """
-    # An earlier run that was killed as a whole leaves this file, and maybe dying processes.
-    deadline = time.monotonic() + (_PORTS_FREE_WITHIN_S if folders.ready.exists() else 0)
+    # An earlier run that was killed leaves this file, and perhaps processes that are ending.
+    deadline_s = time.monotonic() + (_PORTS_FREE_WITHIN_S if folders.ready.exists() else 0)
     for name, port in (("PORT", settings.port), ("FLOWER_PORT", settings.flower_port)):
-        while not _free(settings.host, port):
-            if time.monotonic() >= deadline:
+        while True:
+            try:
+                if is_free(settings.host, port):
+                    break
+            except OSError as error:
+                address = f"{settings.host} port {port}"
+                raise StackError(f"cannot listen on {address}: {error.strerror}") from error
+            if time.monotonic() >= deadline_s:
                 raise StackError(f"port {port} is in use: stop what uses it or set {name}")
             signals.pause(0.1)
     if settings.port == settings.flower_port:
         raise StackError(f"PORT and FLOWER_PORT are both {settings.port}")
-
-
-def _free(host: str, port: int) -> bool:
-    try:
-        return is_free(host, port)
-    except OSError as error:
-        raise StackError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
 @contextmanager
@@ -128,10 +125,13 @@ def supervised(plan: Plan, lock: Lock) -> Iterator[Supervisor]:
 
 
 def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
-    """Wait for the servers, migrate, let the application start and wait for it."""
+    """Wait for the servers, migrate, let the application start, and wait for it.
+
+    Returns: the API, with the key of the admin.
+    """
     folders = plan.folders
     wait = partial(
-        wait_until_up, timeout_s=_UP_WITHIN_S, pause=signals.pause, lives=supervisor.lives
+        wait_until_up, timeout_s=_UP_WITHIN_S, pause=signals.pause, is_running=supervisor.is_running
     )
     for server in plan.servers:
         wait(server)
@@ -139,8 +139,8 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
         ROOT,
         plan.environment,
         folders.logs / "migrations.log",
-        # A key that was made here is an admin's only in a database that has no admin yet.
-        options=["--first-admin-only"] if "ADMIN_API_KEY" in plan.kept else [],
+        # A key that was generated here becomes an admin's only in a database without an admin.
+        options=["--first-admin-only"] if "ADMIN_API_KEY" in plan.generated else [],
         pause=signals.pause,
     )
     folders.ready.touch()
@@ -150,36 +150,35 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
     return admin
 
 
-def find_out_about_key(plan: Plan, admin: Api) -> bool:
-    """Whether our admin key is one. A generated key that the database does not know is removed.
+def is_admin_key_known(plan: Plan, admin: Api) -> bool:
+    """Return whether the API knows our admin key. An unknown key that we generated is deleted.
 
-    Raises: StackError: when the API cannot tell.
+    Raises: StackError: when the API answers otherwise.
     """
     try:
         is_known = admin.knows_key()
     except (ApiError, OSError) as error:
-        raise StackError(f"the API does not answer as it should: {error}") from error
-    if not is_known and "ADMIN_API_KEY" in plan.kept:
-        plan.folders.keep.forget(secret_file("ADMIN_API_KEY"))
+        raise StackError(f"the API gave an unexpected answer: {error}") from error
+    if not is_known and "ADMIN_API_KEY" in plan.generated:
+        plan.folders.kept_values.forget(secret_file("ADMIN_API_KEY"))
     return is_known
 
 
-def way_in(plan: Plan, admin: Api, demo: Demo | None, *, has_admin_key: bool) -> str:
-    """Addresses, keys, where the data is, and a line to paste."""
+def summary(plan: Plan, admin: Api, demo: Demo | None, *, has_admin_key: bool) -> str:
+    """Return the text that is printed once everything runs: addresses, keys, folders, a command."""
     flower = replace(admin, port=plan.settings.flower_port)
-    is_made_here = "FLOWER_BASIC_AUTH" in plan.kept
-    login = (
-        plan.environment["FLOWER_BASIC_AUTH"] if is_made_here else "as given in FLOWER_BASIC_AUTH"
-    )
+    login = "as given in FLOWER_BASIC_AUTH"
+    if "FLOWER_BASIC_AUTH" in plan.generated:
+        login = plan.environment["FLOWER_BASIC_AUTH"]
     lines = [
         "",
-        "Truepenny is up. Ctrl-C stops it; its data stays.",
+        "Truepenny is running. Ctrl-C stops it and keeps its data.",
         "",
-        f"  Wallets    {admin.url}   (asks for a key)",
-        f"  Operations {admin.url}/ops   (asks for the admin key)",
+        f"  Wallets    {admin.url}   (needs a key)",
+        f"  Operations {admin.url}/ops   (needs the admin key)",
         f"  API        {admin.url}/v1   (reference at {admin.url}/docs)",
         f"  Flower     {flower.url}   ({login})",
-        *(f"  {label:<10} {place}" for label, place in whereabouts(plan)),
+        *(f"  {label:<10} {place}" for label, place in locations(plan)),
         *([f"  demo key   {demo.api_key}"] if demo else []),
         f"  admin key  {_admin_key(plan, has_admin_key=has_admin_key)}",
         "",
@@ -187,44 +186,44 @@ def way_in(plan: Plan, admin: Api, demo: Demo | None, *, has_admin_key: bool) ->
     if demo:
         lines += ["Move money:", "", curl_line(admin, demo), ""]
     elif plan.wants_demo:
-        lines += ["No demo was made: that needs the admin's key in ADMIN_API_KEY.", ""]
+        lines += ["There is no demo: to make it, give the admin key in ADMIN_API_KEY.", ""]
     else:
-        lines += ["No demo was made in a database that was given. DEMO=yes makes one.", ""]
+        lines += ["There is no demo, because DATABASE_URL is given. DEMO=yes makes one there.", ""]
     return "\n".join(lines)
 
 
-def whereabouts(plan: Plan) -> list[tuple[str, str]]:
-    """Where the data, the logs and the secrets are, each with its label."""
+def locations(plan: Plan) -> list[tuple[str, str]]:
+    """Return the places of data, logs and secrets, each with its label."""
     folders = plan.folders
     ours = [server.name for server in plan.servers]
     places = [f"{given.kind} at {shown_address(given.url)}" for given in plan.given]
     if ours:
-        # The folder may be a link to where the servers' account can enter.
+        # The folder may be a link to one that the servers' account can enter.
         places.insert(0, f"{(folders.data / 'servers').resolve()} ({', '.join(ours)})")
     return [
         *(("Data" if number == 0 else "", place) for number, place in enumerate(places)),
         ("Logs", str(folders.logs)),
-        ("Secrets", str(folders.keep.folder)),
+        ("Secrets", str(folders.kept_values.folder)),
     ]
 
 
 def _admin_key(plan: Plan, *, has_admin_key: bool) -> str:
-    if "ADMIN_API_KEY" not in plan.kept:
+    if "ADMIN_API_KEY" not in plan.generated:
         return "as given in ADMIN_API_KEY"
     if has_admin_key:
-        return f"in {plan.folders.keep.path(secret_file('ADMIN_API_KEY'))}"
-    return "not known here: this database has an admin already, whose key was made elsewhere"
+        return f"in {plan.folders.kept_values.path(secret_file('ADMIN_API_KEY'))}"
+    return "unknown: this database already has an admin, whose key was made elsewhere"
 
 
 def watch(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> None:
-    """Pass on what the logs say that matters, end what hangs, and revive supervisor itself.
+    """Print serious log lines, end programs that hang, and restart supervisor if it dies.
 
-    Raises: StopRequested: when a signal came; there is no other end.
+    Raises: StopRequested: when a signal came. It never returns.
     """
     programs = (*plan.server_programs, *plan.app_programs)
     names = ("supervisord", *(program.name for program in programs))
-    followers = [LogTail(plan.folders.logs / f"{name}.log") for name in names]
-    hangs = HangWatchdog(
+    tails = [LogTail(plan.folders.logs / f"{name}.log") for name in names]
+    watchdog = HangWatchdog(
         names=[program.name for program in programs if program.has_heartbeat],
         run=plan.folders.run,
         heartbeats=heartbeat_files.folder(plan.settings.data_dir),
@@ -233,14 +232,14 @@ def watch(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> None:
     )
     while True:
         signals.pause(_WATCH_EVERY_S)
-        for follower in followers:
-            for line in follower.important_lines():
+        for tail in tails:
+            for line in tail.important_lines():
                 say(line)
-        hangs.look()
+        watchdog.check()
         if supervisor.revive():
-            say("the process manager ended: started it again, and everything with it")
+            say("the process manager ended: restarted it with all programs")
 
 
 def say(line: str) -> None:
-    """Tell the person at the terminal."""
+    """Print a line on the terminal."""
     print(f"truepenny: {line}", file=sys.stderr, flush=True)

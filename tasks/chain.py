@@ -1,8 +1,9 @@
 """The chain: reserve → deduct → credit → commit over one batch, and rollback beside it.
 
-A link names its batch and nothing else. Each runs one ledger step in one transaction, and
-Celery publishes the next link after that. Whatever happens between the two (death, a broker
-that is away) leaves transfers that stand still, which the recovery scan drives on.
+The message of a link names its batch and nothing else. Each link runs one ledger step in one
+transaction, and Celery publishes the next link after that. A failure between the two (a killed
+worker, a broker that is away) leaves transfers that do not move; the recovery scan re-drives
+them (`tasks.recovery`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ log = get_logger(__name__)
 
 @shared_task(bind=True, name="money.reserve", max_retries=MAX_RETRIES)
 def reserve(self: Task[..., None], batch_id: str) -> None:
-    """Claim what was accepted into this batch, and hold its money in the sources."""
+    """Claim accepted transfers into this batch, and hold their money in the sources."""
     _run(self, "reserve", UUID(batch_id))
 
 
@@ -41,56 +42,56 @@ def deduct(self: Task[..., None], batch_id: str) -> None:
 
 @shared_task(bind=True, name="money.credit", max_retries=MAX_RETRIES)
 def credit(self: Task[..., None], batch_id: str) -> None:
-    """Move the batch's money from transit into the destinations, not yet to be spent."""
+    """Move the batch's money from transit into the destinations, not yet available there."""
     _run(self, "credit", UUID(batch_id))
 
 
 @shared_task(bind=True, name="money.commit", max_retries=MAX_RETRIES)
 def commit(self: Task[..., None], batch_id: str) -> None:
-    """Let the destinations spend the batch's money."""
+    """Make the batch's money available in the destinations."""
     _run(self, "commit", UUID(batch_id))
 
 
 @shared_task(bind=True, name="money.rollback", max_retries=MAX_RETRIES)
 def rollback(self: Task[..., None], batch_id: str) -> None:
-    """Undo the batch's failed transfers: those whose failure the database has on record.
+    """Undo the batch's failed transfers: those whose failure is recorded in the database.
 
-    Also the errback of every link. A link may fail although its step committed, so the
-    message alone decides nothing.
+    It is also the errback of every link. A link may fail although its step committed, so the
+    database decides, not the message.
     """
     batch, worker = UUID(batch_id), _worker(self)
     try:
         with measured("rollback") as measure, transaction(engine()) as connection:
             measure.moved = ended = steps.roll_back(connection, batch)
-    except Exception as error:  # `disposition` decides on every one
+    except Exception as error:  # `disposition` sorts every error
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
             halves = isolation.isolate_roll_back(connection, batch, error, worker=worker)
         log.error("rollback_failed", exc_info=error, batch_id=batch_id, halves=len(halves))
         for half in halves:
-            of_batch(rollback, half).apply_async()
+            task_for_batch(rollback, half).apply_async()
     else:
         if ended:
             log.info("rolled_back", batch_id=batch_id, transfers=ended)
 
 
-def links_from(state: State, batch_id: UUID) -> Signature[Any]:
-    """The chain that drives a batch on from `state`: the steps it still has before it."""
-    links = chain(*(of_batch(_LINKS[step], batch_id) for step in steps_from(state)))
-    return links.on_error(of_batch(rollback, batch_id))
+def chain_from(state: State, batch_id: UUID) -> Signature[Any]:
+    """Return the chain of the steps that a batch in `state` still needs."""
+    links = chain(*(task_for_batch(_LINKS[step], batch_id) for step in steps_from(state)))
+    return links.on_error(task_for_batch(rollback, batch_id))
 
 
-def of_batch(task: Task[..., None], batch_id: UUID) -> Signature[Any]:
-    """This task for this batch, and how Flower and logs show what it was given."""
-    # Immutable and bound: a failing link then sends the errback as a message of its own,
-    # instead of running it inside the failing process.
+def task_for_batch(task: Task[..., None], batch_id: UUID) -> Signature[Any]:
+    """Return the message of a task for a batch, with its arguments as Flower and logs show them."""
+    # Immutable and bound: a link that fails then sends the errback as a message, instead of
+    # running it inside the failing process.
     shown = {"argsrepr": f"batch={batch_id}"}
     return task.signature(args=(str(batch_id),), options=shown, immutable=True)
 
 
 def kick() -> None:
-    """Publish a chain whose reserve will claim what has been accepted by the time it runs."""
-    links_from("accepted", new_id()).apply_async()
+    """Publish a chain whose reserve will claim the transfers that are accepted when it runs."""
+    chain_from("accepted", new_id()).apply_async()
 
 
 _LINKS: dict[StepName, Task[..., None]] = {
@@ -112,24 +113,26 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
     except Exception as error:
         _retry_or_raise(task, error)
         _isolate(task, step, batch_id, error)
-        raise Ignore from error  # what is left of the batch goes on in chains of its own
+        raise Ignore from error  # the parts of the batch go on in chains of their own
     if progress.more:
         kick()
     if progress.failed:
-        of_batch(rollback, batch_id).apply_async()
+        task_for_batch(rollback, batch_id).apply_async()
     if not progress.left:
-        raise Ignore  # nothing for the links that follow
+        raise Ignore  # the links that follow have nothing to do
 
 
 def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
-    """Returns only when `error` is some transfer's own fault."""
+    """Retry or raise `error`. Return only when the error is caused by a transfer itself."""
+    # As it was shown before the retry.
+    shown: dict[str, Any] = {"argsrepr": task.request.get("argsrepr")}
     match _disposition(error):
         case Disposition.RETRY:
-            # Exhausted, this raises `error`: the transfers then wait for the recovery scan.
+            # After the last retry this raises `error`: the transfers wait for the recovery scan.
             raise task.retry(
                 exc=error,
                 countdown=delay_s(task.request.retries or 0),
-                **_shown_as_before(task),
+                **shown,
             )
         case Disposition.ALARM:
             log.error("step_impossible", exc_info=error)
@@ -138,12 +141,8 @@ def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
             return
 
 
-def _shown_as_before(task: Task[..., None]) -> dict[str, Any]:
-    return {"argsrepr": task.request.get("argsrepr")}
-
-
 def _disposition(error: BaseException) -> Disposition:
-    # Being slow is no transfer's fault: it passes, like a database that is away.
+    # A time-out is not caused by a transfer: it passes, like an outage of the database.
     return Disposition.RETRY if isinstance(error, SoftTimeLimitExceeded) else disposition(error)
 
 
@@ -155,9 +154,9 @@ def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Excep
     log.error("step_failed", exc_info=error, step=step, batch_id=str(batch_id), halves=len(halves))
     start = next(state for state in _STARTS if steps_from(state)[0] == step)
     for half in halves:
-        links_from(start, half).apply_async()
+        chain_from(start, half).apply_async()
     if not halves:
-        of_batch(rollback, batch_id).apply_async()
+        task_for_batch(rollback, batch_id).apply_async()
 
 
 _STARTS: tuple[State, ...] = ("accepted", "reserved", "deducted", "credited")

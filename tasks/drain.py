@@ -1,7 +1,7 @@
-"""The drain: brings what was buffered into the ledger, in order and in bulk.
+"""The drain as a task: replays buffered requests into the ledger, in order and in bulk.
 
-Guarantees that a request leaves the buffer only after the commit of what became of it, and that
-one which the database does not take in holds up nobody behind it.
+Guarantees that a request leaves the buffer only after its outcome is committed, and that a
+request which the database does not accept does not hold up those behind it.
 """
 
 from __future__ import annotations
@@ -27,52 +27,48 @@ from settings import Settings
 from tasks.broker.kick import kick_unless_one_waits
 from tasks.buffer.intake_buffer import intake_buffer
 from tasks.engine import engine
-from tasks.run_log import JobRun, noted
+from tasks.run_log import recorded_run
 
 log = get_logger(__name__)
 
 TASK_NAME = "intake.drain"
 CHUNK: Final = 1_000
-"""How many requests share one commit."""
+"""The number of requests that share one commit."""
 WORKS_FOR_S: Final = 10.0
-"""After this the next drain goes on: well below the time limit of tasks, and, with a chunk on
-top, below what the lock of `replaying.alone` may be idle for."""
+"""After this the next drain continues. With one chunk more, it is below the time limit of tasks,
+and below the time that the lock of `replaying.try_replay_lock` may be idle."""
 
 _elsewhere = OutageLog(log, "drained_elsewhere", repeats=True, count_as="times", level="info")
-"""How often in a row another worker was draining."""
+"""Counts how often in a row another worker was draining."""
 
 
 @shared_task(name=TASK_NAME)
 def drain() -> None:
-    """Replay all that is buffered, unless somebody else is at it.
+    """Replay what is buffered, unless another worker is doing it.
 
     Safe to run twice at once. Without the database, or without the broker, it does nothing.
     """
-    with noted("drain") as run:
+    with recorded_run("drain") as run:
         try:
-            _drain(run)
+            buffer = _buffer()
+            if not buffer.count():
+                run.result = "nothing is buffered"
+                return
+            with replaying.try_replay_lock(engine()) as is_alone:
+                if not is_alone:
+                    _elsewhere.failed()
+                    return
+                with tracing.begin("drain", op="drain"):
+                    done = drain_into_ledger(buffer)
+            replayed = sum(asdict(done).values())
+            run.result = f"replayed {replayed}, of which {done.refused} were rejected"
         except Unavailable as error:
             log.warning("drain_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
 
 
-def _drain(run: JobRun) -> None:
-    buffer = _buffer()
-    if not buffer.count():
-        run.result = "nothing is buffered"
-        return
-    with replaying.alone(engine()) as nobody_else:
-        if nobody_else:
-            with tracing.begin("drain", op="drain"):
-                done = drain_into_ledger(buffer)
-            run.result = f"replayed {done.accepted + done.refused + done.known + done.reused}"
-            run.result += f", of which {done.refused} were rejected"
-        else:
-            _elsewhere.failed()
-
-
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
-    """Replay what is buffered, for a bounded time. Returns: what became of it.
+    """Replay what is buffered, for WORKS_FOR_S at most. Returns: the number of each outcome.
 
     Raises: Unavailable: when the database or the broker goes away; the rest stays buffered.
     """
@@ -104,7 +100,7 @@ def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replaye
             requests.append(decode(entry.content))
         except NewerFormat as error:
             log.error("buffered_by_a_newer_version", exc_info=error)
-            raise Unavailable("A newer version has to drain what it has buffered.") from error
+            raise Unavailable("A newer version buffered this, and has to drain it.") from error
         except Unreadable as error:
             log.error("buffered_request_unreadable", exc_info=error)
             buffer.set_aside(entry)
@@ -112,7 +108,7 @@ def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replaye
 
 
 def _replay(requests: Sequence[Buffered]) -> Replayed:
-    """Replay in one transaction; if something in it does not go in, each half in its own."""
+    """Replay in one transaction; if a request in it fails, each half in one of its own."""
     try:
         with transaction(engine()) as connection:
             return replay(connection, requests)
@@ -128,5 +124,5 @@ def _replay(requests: Sequence[Buffered]) -> Replayed:
 
 @cache
 def _buffer() -> IntakeBuffer:
-    """The buffer of this worker process, made on first use: so after the fork."""
+    """Return the buffer of this worker process, made on first use, after the fork."""
     return intake_buffer(Settings.from_environment())

@@ -15,13 +15,13 @@ POOL_SIZE = 2
 
 @cache
 def engine() -> Engine:
-    """The engine, made on first use: so after the fork, and never shared between processes."""
+    """Return the engine, made on first use: after the fork, never shared between processes."""
     settings = Settings.from_environment()
     return build_engine(settings.database_url, application_name="worker", pool_size=POOL_SIZE)
 
 
 def forget_engine() -> None:
-    """Drop the engine inherited from the parent process, leaving the parent's sockets alone."""
+    """Drop the engine inherited from the parent process without closing the parent's sockets."""
     if engine.cache_info().currsize:
         engine().dispose(close=False)
     engine.cache_clear()

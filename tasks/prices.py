@@ -1,4 +1,7 @@
-"""The refresh of prices as a task. It needs neither the database nor the cache to go on."""
+"""The price refresh as a task: fetches prices from Binance.
+
+It works without the database and without the cache.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +14,40 @@ from prices.stores.cache import KEPT_S, PriceCache, connect
 from prices.stores.database import PriceTable
 from settings import Settings
 from tasks.engine import engine
-from tasks.run_log import JobRun, noted
+from tasks.run_log import JobRun, recorded_run
 
 TASK_NAME = "prices.refresh"
 CACHE_TIMEOUT_S = 0.5
-PASSING_KEPT_S = 60
-"""How long the cache keeps a price that is not to be kept: a real one must not be held against
-it, nor anybody be shown it, when it is real ones that are asked for again."""
+FAKE_KEPT_S = 60
+"""How long the cache keeps prices when KEEP_PRICES is no, as with a fake Binance. After a change
+back to real prices, nobody may see such a price, and no real one may be compared with it."""
 
 
 @shared_task(name=TASK_NAME)
 def refresh() -> None:
-    """Take one look at Binance. A second one at the same time finds nothing to do."""
-    with noted("prices") as run:
-        _say(run, refresher().look())
+    """Fetch the prices once. A second run at the same time finds nothing to do."""
+    with recorded_run("prices") as run:
+        _record(run, refresher().look())
 
 
-def _say(run: JobRun, looked: RefreshResult) -> None:
-    if looked.elsewhere:
-        return  # who has the turn says how it went
-    run.ok = bool(looked.prices) and not looked.refused
-    if looked.prices or looked.refused:
-        run.result = f"{len(looked.prices)} prices refreshed"
-        if looked.refused:
-            run.result += f", {len(looked.refused)} not believed: {', '.join(looked.refused)}"
+def _record(run: JobRun, refreshed: RefreshResult) -> None:
+    if refreshed.elsewhere:
+        return  # the process that does the refresh records it
+    run.ok = bool(refreshed.prices) and not refreshed.refused
+    if refreshed.prices or refreshed.refused:
+        run.result = f"{len(refreshed.prices)} prices refreshed"
+        if refreshed.refused:
+            names = ", ".join(refreshed.refused)
+            run.result += f", {len(refreshed.refused)} rejected as implausible: {names}"
     else:
         run.result = "no prices: Binance does not answer, or asked for a pause"
 
 
 @cache
 def refresher() -> Refresher:
-    """The refresher of this process, made on first use: so after the fork."""
+    """Return the refresher of this process, made on first use, after the fork."""
     settings = Settings.from_environment()
-    kept_s = KEPT_S if settings.keep_prices else PASSING_KEPT_S
+    kept_s = KEPT_S if settings.keep_prices else FAKE_KEPT_S
     return Refresher(
         symbols=settings.price_symbols,
         urls=settings.binance_urls,

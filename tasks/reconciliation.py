@@ -1,4 +1,4 @@
-"""The consistency scan as a task: some seconds of it at a time, beside other scans."""
+"""The consistency scan as a task: a few seconds of a run at a time, beside other scans."""
 
 from __future__ import annotations
 
@@ -20,41 +20,42 @@ log = get_logger(__name__)
 
 TASK_NAME = "scans.reconcile"
 WORKS_FOR_S = 2.0
-"""Well below the time between two beats, so that a long run leaves the processes that scan more
-than half of their time."""
+"""Well below the interval of beat, so that a long run leaves the scans workers more than half
+of their time."""
 MAX_WAITING = 5
-"""With so many scans in the queue nobody does them, and one more would be done no sooner."""
+"""With so many scans in the queue no worker takes them, and one more would not help."""
 
 
 @shared_task(name=TASK_NAME)
 def reconcile() -> None:
-    """Go on with the run that is under way, or begin one when it is time for it.
+    """Continue the current run, or begin a new one when it is due.
 
-    Safe to run twice at once, and to die anywhere: the next one goes on from there.
+    Safe to run twice at once, and to be killed at any point: the next task continues from there.
     """
     every_s = Settings.from_environment().reconcile_every_s
     found: list[Finding] = []
     try:
         run = scan.work(engine(), every_s=every_s, works_for_s=WORKS_FOR_S, found=found)
-    except Unavailable as error:  # the next beat comes soon
+    except Unavailable as error:  # the next task comes soon
         log.warning("reconciliation_interrupted", error=str(error))
         check_ins.note(ok=False)
     else:
         check_ins.note(ok=run is None or run.state != "failed")
-        _tell_end(run)
+        if run is not None and run.state != "running":
+            _log_end(run)
     finally:
         for finding in found:
-            _tell(finding)
+            _log_finding(finding)
 
 
 def publish_unless_scans_wait(app: Celery) -> None:
-    """Have the task done now, not with the next beat. Raises: whatever the broker's client does."""
+    """Publish the task now, unless many scans wait. Raises: any error of the broker's client."""
     if queues.count_waiting(app, queues.SCANS) < MAX_WAITING:
         reconcile.apply_async()
 
 
-def _tell(finding: Finding) -> None:
-    # No amounts and no details in the log: those are in the record.
+def _log_finding(finding: Finding) -> None:
+    # Amounts and details are not logged: they are in the record.
     fields: dict[str, Any] = {
         "kind": finding.kind,
         "wallet_id": finding.wallet_id,
@@ -67,9 +68,7 @@ def _tell(finding: Finding) -> None:
         log.error("journal_wrong", action=finding.action, **fields)
 
 
-def _tell_end(run: Reconciliation | None) -> None:
-    if run is None or run.state == "running":
-        return
+def _log_end(run: Reconciliation) -> None:
     fields: dict[str, Any] = {
         "reconciliation_id": run.id,
         "is_full": run.is_full,

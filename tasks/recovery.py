@@ -1,4 +1,7 @@
-"""The recovery scan as a task: finds what stands still and drives it on from its state."""
+"""The recovery scan as a task: finds transfers that do not move, and re-drives them.
+
+Beat sends it (`beat.schedule`); `ledger.recovery` finds the transfers and gives them new batches.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,26 @@ from monitoring.sentry import tracing
 from settings import Settings
 from tasks.broker import queues
 from tasks.broker.kick import kick_unless_one_waits
-from tasks.chain import links_from, of_batch, rollback
+from tasks.chain import chain_from, rollback, task_for_batch
 from tasks.engine import engine
-from tasks.run_log import JobRun, noted
+from tasks.run_log import JobRun, recorded_run
 
 log = get_logger(__name__)
 
 TASK_NAME = "scans.recover"
-
-
 MAX_WAITING = 50
-"""With this many batches in the queue, the workers are behind or gone: more messages would say
-nothing new, and pile up without end while no worker takes them."""
+"""With so many batches in the queue, the workers are slow or gone. More messages would add
+nothing, and their number would grow without end."""
 
 
 @shared_task(bind=True, name=TASK_NAME)
 def recover(self: Task[..., None]) -> None:
-    """Drive on every transfer that has not moved for STUCK_AFTER_S, at most a bounded number.
+    """Re-drive transfers that have not moved for STUCK_AFTER_S, a bounded number of them.
 
-    Safe beside live workers and beside a second scan. Published after the commit: what is
-    lost in between is stuck again, and found again.
+    Safe beside live workers and beside a second scan. Messages are published after the commit:
+    if they are lost, the transfers are stuck again, and the next scan finds them.
     """
-    with noted("recovery") as run:
+    with recorded_run("recovery") as run:
         try:
             _scan(self, run)
         except Unavailable as error:  # the next scan comes soon
@@ -46,9 +47,9 @@ def _scan(task: Task[..., None], run: JobRun) -> None:
     stuck_after_s = Settings.from_environment().stuck_after_s
     if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING:
         count = _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
-        run.result = f"drove on {count} transfers" if count else "nothing stood still"
+        run.result = f"re-drove {count} transfers" if count else "no transfer was stuck"
     else:
-        run.ok, run.result = False, f"held back: {MAX_WAITING} batches or more wait for workers"
+        run.ok, run.result = False, f"skipped: {MAX_WAITING} batches or more wait for workers"
     with transaction(engine()) as connection:
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
     if waiting:
@@ -56,7 +57,7 @@ def _scan(task: Task[..., None], run: JobRun) -> None:
 
 
 def _redrive(stuck_after_s: float, *, worker: str) -> int:
-    """Returns: how many transfers were driven on."""
+    """Re-drive stuck transfers. Returns: their number."""
     with transaction(engine()) as connection:
         redrives = recovery.redrive_stuck(connection, stuck_after_s=stuck_after_s, worker=worker)
     for redrive in redrives:
@@ -70,7 +71,7 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
         REDRIVEN.labels(redrive.state).inc(redrive.count)
         with tracing.begin("redrive", op="redrive"):
             if redrive.failed:
-                of_batch(rollback, redrive.batch_id).apply_async()
+                task_for_batch(rollback, redrive.batch_id).apply_async()
             else:
-                links_from(redrive.state, redrive.batch_id).apply_async()
+                chain_from(redrive.state, redrive.batch_id).apply_async()
     return sum(redrive.count for redrive in redrives)

@@ -1,4 +1,4 @@
-"""When a failed task is tried again: one policy for all, as pure functions."""
+"""The retry policy of tasks, as a pure function from attempt to delay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_DELAY_S = 3.0
 
 
 def delay_s(attempt: int, *, jitter: float | None = None) -> float:
-    """Seconds to wait before retry number `attempt` (0 is the first): exponential, jittered.
+    """Return the seconds to wait before retry `attempt` (0 is the first): exponential, jittered.
 
     jitter: from 0 to 1, random by default. The delay lies between half and all of
     FIRST_DELAY_S * 2**attempt, bounded by MAX_DELAY_S, so it never becomes a long ETA: after

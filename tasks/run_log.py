@@ -1,4 +1,4 @@
-"""Every run of a scan leaves a note of how it ended."""
+"""The run log: records how each run of a scan ended."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from settings import Settings
 
 @dataclass(slots=True)
 class JobRun:
-    """What a run says of itself when it ends. Without a result it leaves no note."""
+    """The outcome of a run, filled in by the run. Without a result nothing is recorded."""
 
     result: str | None = None
     ok: bool = True
 
 
 @contextmanager
-def noted(name: ScanName) -> Iterator[JobRun]:
-    """Note how the run in the block ends, also when it raises; the error goes on its way."""
+def recorded_run(name: ScanName) -> Iterator[JobRun]:
+    """Record how the run in the block ends, also when it raises; the error is raised on."""
     run = JobRun()
     try:
         yield run
         check_ins.note(ok=run.ok)
     except Exception as error:
         SCANS.labels(name, "failed").inc()
-        # The error's text may hold anything.
-        _notes().tell(name, ok=False, result=f"failed: {type(error).__name__}")
+        # Only the type: the error's text may hold anything.
+        _job_runs().tell(name, ok=False, result=f"failed: {type(error).__name__}")
         raise
     if run.result is not None:
         SCANS.labels(name, "ok" if run.ok else "failed").inc()
-        _notes().tell(name, ok=run.ok, result=run.result)
+        _job_runs().tell(name, ok=run.ok, result=run.result)
 
 
 @cache
-def _notes() -> JobRuns:
-    """The notes of this worker process, made on first use: so after the fork."""
+def _job_runs() -> JobRuns:
+    """Return the records of this worker process, made on first use, after the fork."""
     return JobRuns(Settings.from_environment().cache_url)

@@ -1,4 +1,4 @@
-"""Measuring the steps in the workers."""
+"""Measures the steps: seconds, and transfers moved."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from monitoring.metrics.catalogue import STEP_SECONDS, STEP_TRANSFERS
 
 @dataclass(slots=True)
 class Measure:
-    """What a step says of itself: how many transfers it moved."""
+    """The number of transfers that a step moved, filled in by the step."""
 
     moved: int = 0
 
 
 @contextmanager
 def measured(step: str) -> Iterator[Measure]:
-    """Measure the step in the block, with its commit if the block has it."""
+    """Measure the step that runs in the block, including a commit inside it."""
     began_s = time.perf_counter()
     measure, outcome = Measure(), "failed"
     try:

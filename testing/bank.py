@@ -67,20 +67,20 @@ class Bank:
             self.fund(funds, wallet)
         return self.look(wallet)
 
-    def fund(self, amount: int, *into: Wallet) -> None:
+    def fund(self, amount_minor: int, *into: Wallet) -> None:
         """Pay this amount, in minor units, from an external wallet into each of the wallets."""
         asset = into[0].asset
         if asset not in self.external:
             self.external[asset] = self.wallet(asset=asset, kind="external", owner=self.admin)
         source = self.external[asset]
-        self.accept(*(self.request(source, to, amount, client=self.admin) for to in into))
+        self.accept(*(self.request(source, to, amount_minor, client=self.admin) for to in into))
         self.settle()
 
     def request(
         self,
         source: Wallet | UUID,
         destination: Wallet | UUID,
-        amount: int,
+        amount_minor: int,
         *,
         key: str | None = None,
         client: Client | None = None,
@@ -96,7 +96,7 @@ class Bank:
             destination_id=destination if isinstance(destination, UUID) else destination.id,
             asset=asset,
             scale=SCALES[asset],
-            amount=amount,
+            amount_minor=amount_minor,
             reference=reference,
         )
 

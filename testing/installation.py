@@ -82,11 +82,11 @@ class Installation:
     def buffer(self) -> IntakeBuffer:
         return intake_buffer(Settings.from_environment(self.environment))
 
-    def buffer_directly(self, count: int, *, amount: int = 100) -> list[uuid.UUID]:
+    def buffer_directly(self, count: int, *, amount_minor: int = 100) -> list[uuid.UUID]:
         """Put requests into the buffer, as the API does while the database is away."""
         requests = [
             Buffered(
-                self.bank.request(self.source, self.destination, amount, client=self.owner),
+                self.bank.request(self.source, self.destination, amount_minor, client=self.owner),
                 datetime.now(UTC),
             )
             for _ in range(count)

@@ -1,1 +1,14 @@
-"""The Celery application: its queues, its configuration, and the life of its processes."""
+"""The Celery application: its queues, its configuration, and the life of its worker processes.
+
+Workers run the tasks of `tasks/`, which move transfers through `ledger/`: a money worker reads
+the queues of kicks and batches, a scans worker those that beat fills (`beat.schedule`).
+
+- app: the application that `celery --app workers.app` loads; celery_app builds it.
+- lifecycle: hooks at the start of a process: heartbeats, metrics, logs, and the parts below.
+- consumer: reconnects to the broker; queue_repair replaces dead queues of RabbitMQ.
+- consumer_watchdog: reconnects when messages wait and none arrives.
+- pause_consumption: stops taking tasks while the database is away.
+- lossy_events: sends Celery's events without ever blocking a worker.
+- task_logging: binds a task's ids to its log lines; sentry_hooks reports tasks to Sentry.
+- flower/: the read-only front of Flower.
+"""

@@ -1,4 +1,4 @@
-"""What `celery -A workers.app` runs."""
+"""The Celery application that `celery --app workers.app` loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the Celery application, for the workers, beat, Flower and whoever publishes to them."""
+"""Builds the Celery application, for workers, beat, Flower, and the API that publishes tasks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tasks.broker import queues
 SOFT_TIME_LIMIT_S = 45
 TIME_LIMIT_S = 60
 VISIBILITY_TIMEOUT_S = 120
-"""After this long the Redis broker hands out again what a dead worker had taken. Longer than
-any task may run, or the same task would run twice at once."""
+"""After this time the Redis broker delivers a dead worker's messages again. Longer than any task
+may run, or a task would run twice at once."""
 BROKER_TIMEOUT_S = 2.0
-"""The longest that one question to the broker may take, so that one that hangs holds up nobody."""
+"""The time limit of one call to the broker, so that a broker that hangs blocks no process."""
 HEARTBEAT_S = 10
-"""RabbitMQ and its consumers give each other up after two of these without a sign of life."""
+"""RabbitMQ and its consumers close a connection after two intervals without a heartbeat."""
 MAX_DELIVERIES = 20
-"""RabbitMQ drops a message that has come back so often, for it may be what ends its consumers.
-The recovery scan drives its batch on."""
+"""RabbitMQ drops a message after so many deliveries, since it may be what kills its consumers.
+The recovery scan re-drives its batch."""
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -45,7 +45,7 @@ def make_celery(settings: Settings) -> Celery:
         **_WORKERS,
         **_broker(settings),
     )
-    # Tasks are published from threads, too, where only a default application is seen.
+    # Tasks are also published from threads, which only see a default application.
     app.set_default()
     return app
 
@@ -65,9 +65,9 @@ _TASKS: dict[str, Any] = {
     "accept_content": ["json"],
     "task_ignore_result": True,
     "task_acks_late": True,
-    # A child that dies takes its message with it. The recovery scan drives the batch on a
-    # little later; handing the message out again at once would let one that kills its
-    # worker kill all of them in turn.
+    # The message of a child that dies is lost, and the recovery scan re-drives its batch a
+    # little later. Delivering it again at once would let a message that kills its worker kill
+    # all workers in turn.
     "task_reject_on_worker_lost": False,
     "task_soft_time_limit": SOFT_TIME_LIMIT_S,
     "task_time_limit": TIME_LIMIT_S,
@@ -78,8 +78,8 @@ _WORKERS: dict[str, Any] = {
     "worker_send_task_events": True,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "worker_consumer": "workers.consumer:SteadyConsumer",
-    # What a broker refuses for a while (its memory is full, a queue was deleted) is a reason
-    # to connect anew, not to end the process.
+    # When the broker refuses an operation (its memory is full, a queue was deleted), the worker
+    # reconnects instead of ending.
     "broker_channel_error_retry": True,
     "enable_utc": True,
     "timezone": "UTC",
@@ -87,8 +87,8 @@ _WORKERS: dict[str, Any] = {
 
 
 def _queue(name: str, settings: Settings) -> Queue:
-    # A direct exchange, so messages go to the queue by its name: a queue that was deleted and
-    # declared again needs no binding.
+    # A direct exchange of the queue's name: a queue that is deleted and declared again then
+    # needs no binding.
     exchange = Exchange(name, type="direct")
     if not _is_amqp(settings):
         return Queue(name, exchange, routing_key=name)
@@ -100,7 +100,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
     visibility = {"visibility_timeout": VISIBILITY_TIMEOUT_S}
     if _is_amqp(settings):
         options: dict[str, Any] = {
-            # Without it a message that the broker cannot take is lost without a word.
+            # Without it a message that the broker cannot take is lost silently.
             "confirm_publish": True,
             "read_timeout": BROKER_TIMEOUT_S,
             "write_timeout": BROKER_TIMEOUT_S,
@@ -108,7 +108,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
     else:
         options = {
             **visibility,
-            # By name, so money.advance before money.reserve.
+            # Sorted by name: money.advance comes before money.reserve.
             "queue_order_strategy": "sorted",
             "socket_timeout": BROKER_TIMEOUT_S,
             "socket_connect_timeout": BROKER_TIMEOUT_S,
@@ -117,7 +117,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
         }
     return {
         "broker_transport_options": options | _RECONNECT,
-        # Celery reads the visibility timeout in three places.
+        # Celery reads the visibility timeout from three places.
         "result_backend_transport_options": visibility,
         **visibility,
         "broker_connection_timeout": BROKER_TIMEOUT_S,
@@ -136,11 +136,11 @@ def _broker(settings: Settings) -> dict[str, Any]:
 
 
 _CONTROL = {"control_queue_exclusive": False, "control_queue_durable": True}
-"""A worker that comes back before RabbitMQ has noticed that its old connection is dead would be
-locked out of its own exclusive queue, and could not start. This one expires when unused."""
+"""With an exclusive queue, a worker that restarts before RabbitMQ notices that its old connection
+is dead would be locked out of its queue, and could not start. This queue expires when unused."""
 
 _RECONNECT = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.5}
-"""Whoever publishes gives up soon and tries again with the next message."""
+"""A publisher gives up soon, and tries again with its next message."""
 
 
 def _is_amqp(settings: Settings) -> bool:

@@ -1,4 +1,4 @@
-"""What happens when a worker process starts, and while it lives."""
+"""The hooks of a worker process: heartbeats, metrics, logs, and its own steps of Celery's start."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from workers.pause_consumption import PauseWithoutDatabase
 BEAT_EVERY_S = 1.0
 
 _CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
-"""Loggers that tell of every task received, done or sent; Flower and the timeline show those."""
-_WARNING_IN_VAIN = ("celery.app.base", "celery.worker.consumer.consumer")
-"""With quorum queues the one warns at each retry that the worker waits for its time, which is
-meant; the other at each attempt to reach the broker, which `workers.consumer` tells shorter."""
+"""Loggers with a line for every task received, done or sent; Flower and timelines show those."""
+_NEEDLESS_WARNINGS = ("celery.app.base", "celery.worker.consumer.consumer")
+"""The first warns at each retry with quorum queues that the retry waits in the worker, as it
+should; the second at each attempt to reach the broker, which `workers.consumer` logs itself."""
 
 
 def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
-    signals.celeryd_init.connect(_begin_to_measure)
+    signals.celeryd_init.connect(_start_metrics)
     signals.worker_process_init.connect(_after_fork)
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
@@ -40,9 +40,9 @@ def install(app: Celery) -> None:
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """Gives the worker its pulse, and beats from the event loop for as long as that turns.
+    """Sends the worker's heartbeats from its event loop.
 
-    The consumer goes on with it while the loop cannot turn (`workers.consumer`).
+    While the consumer blocks the loop to reconnect, it sends them (`workers.consumer`).
     """
 
     requires = ("celery.worker.components:Timer",)
@@ -52,17 +52,17 @@ class Heartbeat(bootsteps.StartStopStep):
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
-        parent.pulse = HeartbeatEmitter.of(parent.hostname, Settings.from_environment())
-        parent.pulse.beat()
-        self._timer = parent.timer.call_repeatedly(BEAT_EVERY_S, parent.pulse.beat)
+        parent.heartbeat = HeartbeatEmitter.of(parent.hostname, Settings.from_environment())
+        parent.heartbeat.beat()
+        self._timer = parent.timer.call_repeatedly(BEAT_EVERY_S, parent.heartbeat.beat)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._timer is not None:
             self._timer.cancel()
 
 
-def _begin_to_measure(sender: str, **_: object) -> None:
-    """In the main process, before it forks the first child."""
+def _start_metrics(sender: str, **_: object) -> None:
+    """Start the metrics, in the main process, before it forks its first child."""
     settings = Settings.from_environment()
     program = sender.partition("@")[0]
     catalogue.begin(program, settings.data_dir, catalogue.OF_WORKERS)
@@ -71,7 +71,7 @@ def _begin_to_measure(sender: str, **_: object) -> None:
 
 
 def _note_ending(sender: str, **_: object) -> None:
-    """Heartbeats end with the loop, before the last task does: that is no hang."""
+    """Record that the worker ends: its heartbeats stop before its last task does."""
     folder = heartbeat_files.folder(Settings.from_environment().data_dir)
     heartbeat_files.note_ending(folder, sender.partition("@")[0])
 
@@ -86,5 +86,5 @@ def _set_up_logging(**_: object) -> None:
     if level != "DEBUG":
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
-        for name in _WARNING_IN_VAIN:
+        for name in _NEEDLESS_WARNINGS:
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,9 +1,8 @@
-"""Celery's events, which Flower shows: sent once, and lost when that does not work.
+"""Celery's events for Flower: each is sent once, and lost if that fails.
 
-Guarantees that what is only for looking at never holds up what moves money. Celery itself
-repeats a heartbeat event until the broker takes it, from the worker's event loop, and keeps
-all others in memory meanwhile: with a broker away, its workers stand still until it is back,
-or grow.
+Guarantees that events, which are only for display, never block what moves money. Celery itself
+repeats a heartbeat event from the worker's event loop until the broker takes it, and keeps all
+other events in memory. While the broker is away, its workers would stop or their memory grow.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ log = get_logger(__name__)
 
 TIMEOUT_S = 1.0
 PAUSE_AFTER_FAILURE_S = 20.0
-"""So that a broker that does not answer costs the loop a twentieth of its time."""
+"""A broker that does not answer then costs the loop a twentieth of its time."""
 
 
 class Events(CeleryEvents):
@@ -30,7 +29,7 @@ class Events(CeleryEvents):
 
 
 class LossyDispatcher(EventDispatcher):
-    """Tries each event once, and after a failure none at all for a while."""
+    """Tries each event once, and after a failure sends none for a while."""
 
     exchange: Any
     serializer: Any
@@ -65,7 +64,7 @@ class LossyDispatcher(EventDispatcher):
                 timeout=TIMEOUT_S,
                 confirm_timeout=TIMEOUT_S,
             )
-        except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
+        except Exception as error:  # noqa: BLE001 - any error of a broker's client
             self._cooldown.start()
             log.info("events_not_sent", error=type(error).__name__)
         else:

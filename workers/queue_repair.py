@@ -1,9 +1,9 @@
-"""Queues of RabbitMQ that exist and do nothing any more, replaced by new ones.
+"""Queue repair: replaces queues of RabbitMQ that exist but no longer work.
 
 A quorum queue that was declared less than a second before its only node was killed comes back
-without a leader, or not at all, and stays so: it can be looked at, but whoever publishes to it
-or consumes from it gets no answer, or an internal error. Only hints are thrown away here, which
-the recovery scan makes anew.
+without a leader, or not at all, and stays so: it can be inspected, but publishing to it or
+consuming from it gets no answer, or an internal error. Only hints are lost here; the recovery
+scan publishes new ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DELETE_WITHIN_S = 15.0
 """RabbitMQ itself waits five seconds for the leader before it deletes a queue without one."""
 
 SYMPTOMS = (TimeoutError, amqp.InternalError)
-"""What a dead queue's users see, of a broker that lets them connect."""
+"""The errors of a dead queue, on a broker that accepts connections."""
 
 log = get_logger(__name__)
 
@@ -30,10 +30,10 @@ log = get_logger(__name__)
 def replace_dead_queues(app: Celery, *, beat: Callable[[], None]) -> None:
     """Delete the queues of this worker that do not answer; it declares them when it connects.
 
-    beat: says that this process goes on; called before whatever may take long, for all
-    queues together may take longer than a process may be silent.
-    Harmless to repeat, and to do to a queue that was merely slow.
-    Raises: whatever the broker's client raises when the broker does not answer.
+    beat: sends a heartbeat; called before each slow operation, since all queues together may
+    take longer than the time allowed between heartbeats.
+    Harmless to repeat, and harmless to a queue that was only slow.
+    Raises: any error of the broker's client, when the broker does not answer.
     """
     selected: Any = app.amqp.queues.consume_from
     for name, queue in selected.items():
@@ -42,22 +42,18 @@ def replace_dead_queues(app: Celery, *, beat: Callable[[], None]) -> None:
         beat()
         if not _answers(app, queue):
             beat()
-            _delete(app, queue)
+            patience = {"read_timeout": DELETE_WITHIN_S}
+            with app.connection_for_write(transport_options=patience) as connection:
+                queue.bind(connection.default_channel).delete()
             log.error("queue_replaced", queue=name)
 
 
 def _answers(app: Celery, queue: Queue) -> bool:
     with app.connection_for_read() as connection:
         try:
-            # What it gives, it gets back when the connection is closed.
+            # A message that it delivers returns to the queue when the connection closes.
             queue.bind(connection.default_channel).get(no_ack=False)
         except SYMPTOMS:
-            connection.collect()  # to close it in order is to wait for an answer again
+            connection.collect()  # an orderly close would wait for an answer again
             return False
     return True
-
-
-def _delete(app: Celery, queue: Queue) -> None:
-    patience = {"read_timeout": DELETE_WITHIN_S}
-    with app.connection_for_write(transport_options=patience) as connection:
-        queue.bind(connection.default_channel).delete()

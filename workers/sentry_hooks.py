@@ -1,12 +1,13 @@
-"""What a process that has to do with tasks tells Sentry: errors, its share of traces, check-ins.
+"""Sentry hooks of the processes that run or send tasks: errors, traces and check-ins.
 
-Guarantees that of a task's arguments nothing is told but an id, and that without a DSN no
-signal is connected that a task or a message would pass.
+Guarantees that of a task's arguments only an id is sent, and that without a DSN no signal of
+tasks or messages is connected.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
 from typing import Any, Final
@@ -24,47 +25,47 @@ _STATUS: Final = {states.SUCCESS: "ok", IGNORED: "ok", states.RETRY: "aborted"}
 
 
 def install() -> None:
-    """Have each process begin once its logs are set up, which would take our handler away."""
-    signals.celeryd_after_setup.connect(_begin_worker)
-    signals.worker_process_init.connect(_begin_child)
+    """Start Sentry in each process, after its logs are set up, which removes other handlers."""
+    for signal, program in (
+        (signals.celeryd_after_setup, "worker"),
+        (signals.worker_process_init, "worker child"),
+        (signals.beat_init, "beat"),
+    ):
+        signal.connect(_starter(program), weak=False)
     signals.worker_process_shutdown.connect(_finish)
-    signals.beat_init.connect(_begin_beat)
 
 
-def begin(settings: Settings, *, program: str) -> bool:
-    """Tell from now on of this process. Returns: whether there is anybody to tell."""
-    is_told = sentry.start(settings, program=program)
-    if is_told:
+def start_sentry(settings: Settings, *, program: str) -> bool:
+    """Report this process and its tasks from now on. Returns: whether Sentry is configured."""
+    is_on = sentry.start(settings, program=program)
+    if is_on:
         signals.before_task_publish.connect(_add_trace)
         signals.task_prerun.connect(_run.begin)
         signals.task_postrun.connect(_run.end)
-    return is_told
+    return is_on
 
 
-def _begin_worker(**_: object) -> None:
-    begin(Settings.from_environment(), program="worker")
+def _starter(program: str) -> Callable[..., None]:
+    """Return a handler for the signal at which this program starts."""
 
+    def start(**_: object) -> None:
+        start_sentry(Settings.from_environment(), program=program)
 
-def _begin_child(**_: object) -> None:
-    begin(Settings.from_environment(), program="worker child")
-
-
-def _begin_beat(**_: object) -> None:
-    begin(Settings.from_environment(), program="beat")
+    return start
 
 
 def _finish(**_: object) -> None:
-    # A child ends without what Python does at the end of a program.
+    # A child ends without running Python's exit handlers.
     sentry.finish()
 
 
 def _add_trace(headers: dict[str, Any], **_: object) -> None:
-    """Have a message say in whose trace it is sent: what it brings about joins it."""
+    """Add the current trace to a message, so that the task it starts joins the trace."""
     headers.update(tracing.current() or {})
 
 
 class _Run:
-    """The task that this process is at; it is never at two."""
+    """The task that this process runs; it never runs two at once."""
 
     def __init__(self) -> None:
         self._began_at_s = 0.0
@@ -77,14 +78,14 @@ class _Run:
 
         self._began_at_s = time.monotonic()
         check_ins.begin()
-        self._open.close()  # of a task whose end nobody told us
+        self._open.close()  # of a task whose end was not signalled
         joined = tracing.join(task.request.headers or {}, task.name, op="queue.process")
         self._transaction = self._open.enter_context(joined)
         scope = sentry_sdk.get_isolation_scope()
         tags = {"task": task.name, "batch_id": batch_id_of(args)}
         for name, value in tags.items():
             scope.set_tag(name, value)
-            if self._transaction is None:  # a trace has a scope of its own, which ends with it
+            if self._transaction is None:  # a trace has its own scope, which ends with it
                 self._open.callback(scope.remove_tag, name)
         if self._transaction is not None:
             route = (task.request.delivery_info or {}).get("routing_key")
@@ -93,7 +94,7 @@ class _Run:
             self._transaction.set_data("messaging.message.retry.count", task.request.retries)
 
     def end(self, task: Any, state: str | None, **_: object) -> None:
-        """Leave the trace, and check in where the task is one of beat's."""
+        """Leave the trace, and check in if the task is one that beat sends."""
         if self._transaction is not None:
             self._transaction.set_status(_STATUS.get(state or "", "internal_error"))
             self._transaction = None
@@ -113,6 +114,6 @@ _run = _Run()
 
 @cache
 def _schedule() -> dict[str, float]:
-    """How often beat sends each of its tasks."""
+    """Return how often beat sends each of its tasks, in seconds."""
     entries = beat_schedule(Settings.from_environment()).values()
     return {entry["task"]: float(entry["schedule"]) for entry in entries}

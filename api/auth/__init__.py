@@ -1,1 +1,1 @@
-"""Authentication: API keys, and the last answers remembered for an outage."""
+"""Authentication: finds the client of an API key, and remembers clients for an outage."""

@@ -1,8 +1,8 @@
-"""Who calls: the client behind an API key.
+"""API keys: finds the client of a key, and remembers it for a short time.
 
-Guarantees that keys are remembered hashed only, and that a flood of made-up keys cannot push
-the good ones out. What is remembered counts for seconds; only while the database is away, the
-client that it named last goes on being let in.
+Guarantees that keys are remembered as hashes only, and that a flood of made-up keys cannot
+push the good ones out. Normally a remembered client counts for seconds; while the database is
+away, the client that it returned last for a key may go on.
 """
 
 from __future__ import annotations
@@ -30,32 +30,31 @@ _MAX_KEY_LENGTH = 256
 
 
 class KeyRing:
-    """Finds the client of a key, and remembers for a short time what it found.
+    """Finds the client of a key, and remembers the result for a short time.
 
-    So a revoked key works for up to KNOWN_FOR_S, and a new one that was tried too early
+    So a revoked key works for up to KNOWN_FOR_S more, and a new key that was tried too early
     fails for up to UNKNOWN_FOR_S.
     """
 
     def __init__(
         self,
         find: Callable[[str], Client | None],
-        last_known: OutageCache,
+        outage_cache: OutageCache,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take how to ask the database, and what to go by while that is away."""
+        """Make an empty one. find: reads the client of a key from the database."""
         self._find = find
-        self._last_known = last_known
+        self._outage_cache = outage_cache
         self._lock = threading.Lock()
         self._known: TTLCache[bytes, Client] = TTLCache(_MAX_KNOWN, KNOWN_FOR_S, clock)
         self._unknown: TTLCache[bytes, bool] = TTLCache(_MAX_UNKNOWN, UNKNOWN_FOR_S, clock)
-        self._seen: LRUCache[bytes, Client] = LRUCache(_MAX_KNOWN)
+        self._last: LRUCache[bytes, Client] = LRUCache(_MAX_KNOWN)  # for an outage
 
     def client_of(self, api_key: str) -> Client | None:
-        """Return the client, or None when nobody has this key.
+        """Return the client, or None when no client has this key.
 
-        Raises: Unavailable: when the database is away and has not named this key's client
-        lately.
+        Raises: Unavailable: when the database is away and the key's client is not remembered.
         """
         key_hash = hash_key(api_key)
         with self._lock:
@@ -74,28 +73,30 @@ class KeyRing:
 
     def _remember(self, key_hash: bytes, client: Client | None) -> None:
         with self._lock:
-            was = self._seen.get(key_hash)
+            before = self._last.get(key_hash)
             if client is None:
                 self._unknown[key_hash] = True
-                self._seen.pop(key_hash, None)
+                self._last.pop(key_hash, None)
             else:
-                self._known[key_hash] = self._seen[key_hash] = client
-        # A flood of made-up keys costs the cache nothing: they were never seen.
+                self._known[key_hash] = self._last[key_hash] = client
+        # Nothing is sent to the cache for made-up keys: they never had a client.
         if client is not None:
-            self._last_known.remember(_name(key_hash), _written(client))
-        elif was is not None:
-            self._last_known.forget(_name(key_hash))
+            text = json.dumps([str(client.id), client.name, client.scope, client.rate_limit])
+            self._outage_cache.remember(_name(key_hash), text)
+        elif before is not None:
+            self._outage_cache.forget(_name(key_hash))
 
     def _recall(self, key_hash: bytes) -> Client | None:
         with self._lock:
-            client = self._seen.get(key_hash)
+            client = self._last.get(key_hash)
         if client is None:
-            kept = self._last_known.recall(_name(key_hash))
+            kept = self._outage_cache.recall(_name(key_hash))
             if kept is None:
                 return None
-            client = _read(kept)
+            id, name, scope, rate_limit = json.loads(kept)
+            client = Client(UUID(id), name, scope, rate_limit)
             with self._lock:
-                self._seen[key_hash] = client
+                self._last[key_hash] = client
         return client
 
 
@@ -103,19 +104,10 @@ def _name(key_hash: bytes) -> str:
     return f"client:{key_hash.hex()}"
 
 
-def _written(client: Client) -> str:
-    return json.dumps([str(client.id), client.name, client.scope, client.rate_limit])
-
-
-def _read(text: str) -> Client:
-    id, name, scope, rate_limit = json.loads(text)
-    return Client(UUID(id), name, scope, rate_limit)
-
-
 def authenticate(keys: KeyRing, *, count_failure: Callable[[], None]) -> None:
-    """Find out who calls, once per request.
+    """Find the client of the request, once per request, for `caller`.
 
-    Raises: Problem unauthenticated, or what `count_failure` raises when there were too many.
+    Raises: Problem unauthenticated; or what `count_failure` raises after too many failures.
     """
     scheme, _, api_key = request.headers.get("Authorization", "").partition(" ")
     api_key = api_key.strip()
@@ -145,7 +137,7 @@ def is_caller_known() -> bool:
 
 
 def admin() -> Client:
-    """Return the caller. Raises: Forbidden: when it is no admin."""
+    """Return the client that made the request. Raises: Forbidden: when it is no admin."""
     client = caller()
     if not client.is_admin:
         raise Forbidden

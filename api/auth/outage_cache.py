@@ -1,8 +1,8 @@
-"""What the database said last, kept in the cache for when it is away.
+"""Outage cache: keeps the database's last answers in Redis, signed, for when it is away.
 
-Guarantees that a process which starts during an outage knows who calls, and that nobody who can
-write to the cache alone can make up a client: every value is signed with a secret that only
-those have who may write to the database.
+Guarantees that a process which starts during an outage can still authenticate clients, and
+that write access to the cache alone is not enough to forge a client: every value is signed
+with a secret that only programs with access to the database have.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ log = get_logger(__name__)
 
 
 def short_cache_client(cache_url: str) -> redis.Redis:
-    """Return a client that gives up soon, for what can be done without. It connects on use."""
+    """Return a client with a short time-out. It connects when first used."""
     return connect(cache_url, _TIMEOUT_S)
 
 
 class OutageCache:
-    """Texts by name, signed. A cache that is away or has evicted them knows nothing."""
+    """Signed texts by name. None is found while the cache is away or after it evicted them."""
 
     def __init__(self, cache: redis.Redis, *, secret: str) -> None:
         self._cache = cache
@@ -39,7 +39,7 @@ class OutageCache:
         self._cooldown = Cooldown(_COOLDOWN_S)
 
     def remember(self, name: str, value: str) -> None:
-        """Keep a value, if the cache is there."""
+        """Keep a value, if the cache answers."""
         if self._cooldown.allows():
             try:
                 self._cache.set(_PREFIX + name, self._sign(name, value) + value, ex=KEPT_FOR_S)
@@ -49,7 +49,7 @@ class OutageCache:
                 self._cooldown.end()
 
     def forget(self, name: str) -> None:
-        """Drop a value that is no longer so."""
+        """Drop a value that is no longer true, if the cache answers."""
         if self._cooldown.allows():
             try:
                 self._cache.delete(_PREFIX + name)
@@ -59,7 +59,7 @@ class OutageCache:
                 self._cooldown.end()
 
     def recall(self, name: str) -> str | None:
-        """The value that was kept, if it is there and nobody has changed it."""
+        """Return the value that was kept, or None when it is missing or its signature is wrong."""
         if not self._cooldown.allows():
             return None
         try:

@@ -1,1 +1,1 @@
-"""HTTP mechanics: bodies, headers, cursors, problems and their handlers."""
+"""HTTP mechanics: bodies, headers, cursors, validation, problems and error handlers."""

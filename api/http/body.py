@@ -1,7 +1,7 @@
-"""Reading bodies: never more than the limit, and never half of one.
+"""Request bodies: reads one whole, up to a limit, or drops the rest of it.
 
-Guarantees that an endless or oversized body costs at most its limit in memory. How long
-a body may take is the server's concern (`api/gunicorn_worker.py`).
+Guarantees that an endless or oversized body costs at most its limit in memory, and that half
+a body is never taken for a whole one. `api/gunicorn_worker.py` bounds how long a body may take.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
     """Read the whole body of a request.
 
     limit: how many bytes it may have at most.
-    Raises: Problem too_large: when it has more, by its own word or in fact.
-    Problem invalid_request: when it ends before its end.
+    Raises: Problem too_large: when Content-Length, or the body itself, exceeds the limit.
+    Problem invalid_request: when the body ends early, or Content-Length is no number.
     """
     declared = _declared_length(environ)
     if declared is not None and declared > limit:
@@ -32,7 +32,7 @@ def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
     try:
         # One byte more than is allowed tells an oversized chunked body from a full one.
         body: bytes = environ["wsgi.input"].read(limit + 1 if declared is None else declared)
-    except OSError as error:  # broken chunks, or a connection that ended in their midst
+    except OSError as error:  # broken chunks, or a connection that ended between them
         raise Problem("invalid_request", "The body could not be read to its end.") from error
     if len(body) > limit:
         raise _too_large(limit)
@@ -42,35 +42,29 @@ def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
 
 
 def discard_rest(environ: dict[str, Any], *, within_s: float) -> None:
-    """Read on and forget, so that a refused client hears the refusal.
+    """Read the rest of a refused request and drop it, so that its client gets the answer.
 
-    A connection that is closed while its client still sends is reset, and the answer on
-    its way is lost with it. But this thread is needed for others: after `within_s`, or
-    DISCARD_LIMIT bytes, nothing more is read from this client, ever.
+    A connection that is closed while its client still sends is reset, and the answer on its
+    way is lost. But other clients need this thread: after `within_s`, or DISCARD_LIMIT bytes,
+    nothing more is read from this connection.
     """
-    left, deadline = DISCARD_LIMIT, time.monotonic() + within_s
+    left, deadline_s = DISCARD_LIMIT, time.monotonic() + within_s
     connection: socket.socket | None = environ.get("gunicorn.socket")
-    with suppress(OSError):  # too late, or the client has gone: nobody is left to hear anything
-        while left > 0 and (patience_s := deadline - time.monotonic()) > 0:
+    is_whole = False
+    with suppress(OSError):  # the time is over, or the client has gone
+        while left > 0 and (timeout_s := deadline_s - time.monotonic()) > 0:
             if connection is not None:
-                connection.settimeout(patience_s)
+                connection.settimeout(timeout_s)
             piece = environ["wsgi.input"].read(min(left, _PIECE))
             if not piece:
-                _wait_again(connection)
-                return
+                is_whole = True
+                break
             left -= len(piece)
-    _read_no_more(connection)
-
-
-def _wait_again(connection: socket.socket | None) -> None:
-    if connection is not None:
-        connection.settimeout(None)
-
-
-def _read_no_more(connection: socket.socket | None) -> None:
-    """Let the server see the end of what this client sends; the answer still goes out."""
-    _wait_again(connection)
-    if connection is not None:
+    if connection is None:
+        return
+    connection.settimeout(None)
+    if not is_whole:
+        # The server sees an end of what this client sends; the answer still goes out.
         with suppress(OSError):  # it is closed already
             connection.shutdown(socket.SHUT_RD)
 

@@ -1,7 +1,7 @@
-"""Cursors: where a list goes on, opaque to clients and checked when they come back.
+"""Cursors: mark where the next page of a list begins; opaque to clients, checked when used.
 
-Guarantees that a cursor of one list is refused by another, and that nothing but a cursor
-we could have made is accepted.
+Guarantees that a cursor of one list is refused by another, and that only a text which could be
+our cursor is accepted.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def make_cursor(kind: str, at: datetime, tie: UUID | int) -> str:
-    """Encode the place behind the object made at `at`; `tie` orders those of one instant."""
+    """Encode the place after the object made at `at`; `tie` orders objects of one instant."""
     text = f"{kind}:{(at - _EPOCH) // _MICROSECOND}:{tie}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def read_id_cursor(kind: str, cursor: str | None) -> tuple[datetime, UUID] | None:
-    """Decode a cursor whose tie is an id. Raises: Problem invalid_request: when it is not one."""
+    """Decode a cursor whose tie is an id. Raises: Problem invalid_request: when it is none."""
     if cursor is None:
         return None
     at, tie = _read(kind, cursor)
@@ -35,7 +35,7 @@ def read_id_cursor(kind: str, cursor: str | None) -> tuple[datetime, UUID] | Non
 
 
 def read_seq_cursor(kind: str, cursor: str | None) -> tuple[datetime, int] | None:
-    """Decode a cursor whose tie is a number. Raises: Problem invalid_request, as above."""
+    """Decode a cursor whose tie is a number. Raises: Problem invalid_request: when it is none."""
     if cursor is None:
         return None
     at, tie = _read(kind, cursor)
@@ -59,4 +59,4 @@ def _read(kind: str, cursor: str) -> tuple[datetime, str]:
 
 
 def _bad_cursor() -> Problem:
-    return Problem("invalid_request", "cursor is not one that this list gave out.")
+    return Problem("invalid_request", "cursor is not a next_cursor of this list.")

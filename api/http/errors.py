@@ -1,4 +1,4 @@
-"""The last line: whatever a view raises becomes a problem."""
+"""Error handlers: turn every exception of a view into a problem."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ log = get_logger(__name__)
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Make sure that no error leaves the application in another shape."""
+    """Register a handler for every kind of error, so that no answer has another shape."""
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(LedgerError, _ledger_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _bug)
+    app.register_error_handler(Exception, _unexpected_error)
 
 
 def _ledger_error(error: LedgerError) -> Response:
@@ -37,20 +37,20 @@ def _ledger_error(error: LedgerError) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """Answer what Werkzeug found out by itself: no such route, or not with this method."""
+    """Answer an error that Werkzeug raised: no such route, or a method that it does not have."""
     if error.code is None or error.code >= internal_error().status:
-        return _bug(error)
+        return _unexpected_error(error)
     code = _CODES.get(error.code, "invalid_request")
     detail = {
         "not_found": "There is nothing at this address.",
-        "method_not_allowed": "Not with this method; Allow says with which.",
-    }.get(code, "The request cannot be understood.")
-    # Werkzeug knows the methods that Allow must name; everything else is ours to say.
+        "method_not_allowed": "This method is not allowed here; see the Allow header.",
+    }.get(code, "This is not a valid request.")
+    # Werkzeug knows which methods Allow must name; its other headers are not needed.
     allow = {name: value for name, value in error.get_headers() if name == "Allow"}
     return problem_response(Problem(code, detail, headers=allow))
 
 
-def _bug(error: Exception) -> Response:
+def _unexpected_error(error: Exception) -> Response:
     _log(error)
     return problem_response(internal_error())
 

@@ -1,4 +1,4 @@
-"""Problems: every way in which a request can fail, as RFC 9457 says it.
+"""Problems: every way in which a request can fail, as an answer of RFC 9457.
 
 Guarantees that one table maps each code to its HTTP status and title, and that a problem
 carries no stack trace, SQL or secret: an unexpected error becomes one fixed sentence.
@@ -21,34 +21,34 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "forbidden": (403, "Not allowed"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "Method not allowed"),
-    "not_acceptable": (406, "Only JSON is served"),
-    "invalid_state": (409, "Not in this state"),
+    "not_acceptable": (406, "Answers are JSON only"),
+    "invalid_state": (409, "Not possible in this state"),
     "too_large": (413, "The body is too large"),
-    "unsupported_media_type": (415, "Only JSON is read"),
-    "idempotency_key_reused": (422, "The Idempotency-Key was used before"),
+    "unsupported_media_type": (415, "The body must be JSON"),
+    "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
     "wallet_not_found": (422, "Wallet not found"),
     "asset_mismatch": (422, "The assets differ"),
     "same_wallet": (422, "Source and destination are the same"),
     "wallet_frozen": (422, "A wallet is frozen"),
     "wallet_closed": (422, "A wallet is closed"),
     "linked_failed": (422, "A linked transfer failed"),
-    "refund_exceeded": (422, "More than is left to refund"),
+    "refund_exceeded": (422, "The refund is more than what is left to refund"),
     "quote_expired": (422, "The quote has expired"),
     "rolled_back": (422, "The transfer was rolled back"),
     "refused": (422, "The transfer was refused"),
     "rate_limited": (429, "Too many requests"),
     "internal_error": (500, "Internal error"),
-    "unavailable": (503, "Unavailable right now"),
-    "overloaded": (503, "Overloaded right now"),
-    "price_unavailable": (503, "No price right now"),
+    "unavailable": (503, "Temporarily unavailable"),
+    "overloaded": (503, "Temporarily overloaded"),
+    "price_unavailable": (503, "No price is available"),
 }
-"""code: (HTTP status, title). Codes never change; titles may be worded better."""
+"""code: (HTTP status, title). Codes never change; titles may be improved."""
 
 RETRY_AFTER_S: Final = 2
-"""What a 503 asks the client to wait: a restart of the database takes about this long."""
+"""How long a 503 asks the client to wait: a restart of the database takes about this long."""
 
 OVERLOADED_RETRY_AFTER_S: Final = 5
-"""The same of an overload, which ends when what waits has been worked off."""
+"""The same for an overload, which lasts until the waiting work is done."""
 
 
 class Problem(Exception):
@@ -63,12 +63,12 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         transfer_id: str | None = None,
     ) -> None:
-        """Take what varies between two problems of one code.
+        """Make a problem of a code.
 
         errors: (JSON pointer into the body, what is wrong there), in the body's order.
         """
         super().__init__(detail)
-        # A code that a newer version wrote is still a refusal to this one.
+        # A newer version may have recorded a code that this one does not know.
         self.status, self.title = TABLE.get(code, TABLE["refused"])
         self.code = code
         self.detail = detail
@@ -115,7 +115,7 @@ def from_ledger(error: LedgerError, *, prefix: str = "") -> Problem:
     if isinstance(error, Overloaded):
         return overloaded()
     if isinstance(error, Unavailable):
-        # The detail says what the database is doing, which is not the client's concern.
+        # The error's detail describes the database; clients get a fixed text.
         return unavailable()
     if error.code == "internal_error":
         return internal_error()
@@ -123,31 +123,34 @@ def from_ledger(error: LedgerError, *, prefix: str = "") -> Problem:
 
 
 def from_failed(transfer: Transfer) -> Problem:
-    """Make the problem that answers for a transfer which ended otherwise than committed."""
+    """Make the problem that answers for a transfer that was rejected or rolled back."""
     failure = transfer.failure
     code, detail = (failure.code, failure.detail) if failure else ("rolled_back", "")
     return Problem(code, detail, transfer_id=str(transfer.id))
 
 
 def unavailable() -> Problem:
-    """Make the problem of a request of which nobody knows what became."""
+    """Make the problem of a request that may or may not have been stored."""
     return Problem(
         "unavailable",
-        "There was no answer in time, so it is not known whether this was stored. Repeat it in a "
-        "moment; what has an Idempotency-Key, with the same one.",
+        "The database did not answer in time, so the request may or may not have been stored. "
+        "Send it again in a moment, with the same Idempotency-Key if it had one.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 
 
 def overloaded() -> Problem:
-    """Make the problem of so much that waits already that more would endanger it."""
+    """Make the problem of a request that is refused because the queues are full."""
     return Problem(
         "overloaded",
-        "Too much is waiting to be done. Nothing was recorded; repeat the request in a moment.",
+        "Too many transfers are waiting. Nothing was recorded; send the request again in a moment.",
         headers={"Retry-After": str(OVERLOADED_RETRY_AFTER_S)},
     )
 
 
 def internal_error() -> Problem:
-    """Make the problem that tells nothing but that it was logged."""
-    return Problem("internal_error", "Something went wrong here. It was logged with this id.")
+    """Make the problem of an unexpected error. It shows no more than that it was logged."""
+    return Problem(
+        "internal_error",
+        "Something went wrong in the server. The error was logged with this request_id.",
+    )

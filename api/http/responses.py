@@ -1,4 +1,4 @@
-"""Responses: JSON bytes with the headers that every answer carries."""
+"""Responses: JSON documents and problems, as bytes with their content type."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from flask import Response
 from pydantic_core import to_json
 
-from api.http.negotiation import JSON, PROBLEM_JSON
+from api.http.headers import JSON, PROBLEM_JSON, request_id
 from api.http.problems import TABLE, Problem
-from api.http.request_ids import request_id
 from monitoring.metrics.cardinality import OTHER
 from monitoring.metrics.catalogue import PROBLEMS
 

@@ -1,9 +1,9 @@
-"""Strict JSON: what two parsers could read differently, or PostgreSQL cannot store, is refused.
+"""Strict JSON: refuses what two parsers could read differently or PostgreSQL cannot store.
 
-Guarantees that a parsed body has no duplicate keys (another parser would take the other
+Guarantees that a parsed body has no duplicate keys (another parser might take the other
 amount), no NaN or Infinity, and no strings with NUL or unpaired surrogates. The standard
-library's parser is used because it alone shows duplicate keys; it takes 5 µs for a
-transfer, and the quicker ones silently take the last.
+library's parser is used because it alone shows duplicate keys; it takes 5 µs for a transfer.
+Faster parsers silently take the last of two equal keys.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         document = _decoder.decode(body.decode("utf-8"))
-        # Only an escape can smuggle in what UTF-8 and JSON forbid in plain.
+        # UTF-8 and JSON forbid NUL and surrogates as plain text; only an escape can hold them.
         if b"\\u" in body:
             _refuse_unstorable(document)
     except UnicodeDecodeError as error:
@@ -33,13 +33,13 @@ def parse_json(body: bytes) -> Any:
         where = f"line {error.lineno}, column {error.colno}"
         raise _invalid(f"The body is not valid JSON ({where}).") from error
     except ValueError as error:  # from our own hooks, or a number of thousands of digits
-        said = error.args[0] if isinstance(error, _NotStrict) else "a number is too long"
-        raise _invalid(f"The body is not strict JSON: {said}.") from error
+        reason = error.args[0] if isinstance(error, _NotStrict) else "a number is too long"
+        raise _invalid(f"The body is not strict JSON: {reason}.") from error
     return document
 
 
 class _NotStrict(ValueError):
-    """Valid JSON by the grammar, but not something to move money by."""
+    """Valid JSON by its grammar, but refused here."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -65,21 +65,17 @@ def _refuse_unstorable(document: Any) -> None:
     while pending:
         match pending.pop():
             case str() as text:
-                _refuse_unstorable_text(text)
+                if "\0" in text:
+                    raise _NotStrict("a string contains NUL")
+                try:
+                    text.encode()
+                except UnicodeEncodeError as error:
+                    raise _NotStrict("a string contains an unpaired surrogate") from error
             case dict() as members:
                 pending.extend(members)
                 pending.extend(members.values())
             case list() as elements:
                 pending.extend(elements)
-
-
-def _refuse_unstorable_text(text: str) -> None:
-    if "\0" in text:
-        raise _NotStrict("a string contains NUL")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _NotStrict("a string contains an unpaired surrogate") from error
 
 
 def _invalid(detail: str) -> Problem:

@@ -1,4 +1,4 @@
-"""From a request to a checked body or query, or to a problem that says what is wrong where."""
+"""Validation: checks bodies and queries, and names each wrong field in a problem."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from api.http.body import BODY_LIMIT, read_body
-from api.http.negotiation import require_json_body
+from api.http.headers import require_json_body
 from api.http.problems import Problem, invalid_fields
 from api.http.strict_json import parse_json
 from api.schemas.requests import Body, NoQuery, Nothing, Query
@@ -20,10 +20,10 @@ AnyQuery = TypeVar("AnyQuery", bound=Query)
 MAX_ERRORS = 20
 _MAX_POINTER_LENGTH = 200
 
-# pydantic's own words are for programmers of pydantic models; these are for our callers.
+# pydantic writes its messages for authors of models; these are for clients.
 _PHRASES: Final = {
     "missing": "is required",
-    "extra_forbidden": "is not known here",
+    "extra_forbidden": "is unknown",
     "string_type": "must be a string",
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
@@ -49,7 +49,7 @@ def parse_body(model: type[AnyBody], *, limit: int = BODY_LIMIT) -> AnyBody:
 
 
 def require_no_body() -> None:
-    """Raises: Problem invalid_request: when there is more in the body than an empty object."""
+    """Accept no body, or an empty object. Raises: Problem invalid_request: for any other."""
     require_no_query()
     body = read_body(request.environ, limit=BODY_LIMIT)
     if body:
@@ -66,9 +66,8 @@ def check(model: type[AnyBody], document: Any, *, prefix: str = "") -> AnyBody:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise invalid_fields(
-            [(_pointer(prefix, each), _phrase(each)) for each in _first_errors(error)]
-        ) from error
+        found = error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
+        raise invalid_fields([(_pointer(prefix, each), _phrase(each)) for each in found]) from error
 
 
 def parse_query(model: type[AnyQuery]) -> AnyQuery:
@@ -80,7 +79,7 @@ def parse_query(model: type[AnyQuery]) -> AnyQuery:
     for name, found in request.args.lists():
         if len(found) > 1:
             raise _invalid_parameter(name, "is given more than once")
-        if not found[0].isprintable():  # NUL, unpaired surrogates and their kin
+        if not found[0].isprintable():  # such as NUL, or an unpaired surrogate
             raise _invalid_parameter(name, "has characters that cannot be printed")
         values[name] = found[0]
     try:
@@ -96,14 +95,10 @@ def require_no_query() -> None:
         parse_query(NoQuery)
 
 
-def _first_errors(error: ValidationError) -> list[ErrorDetails]:
-    return error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
-
-
 def _pointer(prefix: str, error: ErrorDetails) -> str:
     steps = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"]]
     pointer = "".join([prefix, *("/" + step for step in steps)])
-    # An unknown field may have a name of a megabyte; point at its object then.
+    # The name of an unknown field may be a megabyte long; then point at its object.
     return pointer if len(pointer) <= _MAX_POINTER_LENGTH else prefix
 
 

@@ -1,5 +1,5 @@
-"""The OpenAPI document: the contract in a form that programs read.
+"""OpenAPI document: the contract in a form that programs read.
 
-Guarantees that request schemas come from the models that check requests. A test holds the
-rest to the truth: every route is described, and real answers match their schemas.
+Guarantees that request schemas come from the models that check requests. Tests check the rest:
+every route is described, and real answers match their schemas.
 """

@@ -1,4 +1,4 @@
-"""Puts the document together from the operations, the models and the table of problems."""
+"""Document builder: makes the OpenAPI document from operations, schemas and problem codes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import TypedDictSchema
 
-from api.http.negotiation import JSON, PROBLEM_JSON
-from api.http.preferences import MAX_WAIT_S
+from api.http.headers import JSON, MAX_WAIT_S, PROBLEM_JSON
 from api.http.problems import TABLE, Problem
 from api.openapi.examples import KEY, TRANSFER
 from api.openapi.operations import Operation, Success
@@ -24,7 +23,7 @@ from api.schemas.problems import ProblemDocument
 from api.schemas.requests import NewBatchItem, Query
 from version import version
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 _SCHEMAS: Final = "#/components/schemas/"
 _ID: Final = {"type": "string", "format": "uuid"}
 _SYMBOL: Final = {"type": "string", "examples": ["BTCUSDT"]}
@@ -32,81 +31,84 @@ _SYMBOL: Final = {"type": "string", "examples": ["BTCUSDT"]}
 DESCRIPTION: Final = """\
 Moves money between wallets and never loses a penny.
 
-**Amounts** are decimal strings with at most as many decimals as the asset has; answers print
-all of them. **Times** are RFC 3339 in UTC. **Lists** take `limit` and the `cursor` that the
-page before gave. **Unknown** fields and parameters are errors. **Errors** are RFC 9457
-problems; look at `code`. Nothing in a 4xx or 5xx has moved money. Every answer carries
-`X-Request-Id`: yours, if you sent one. **Limits**: writing is limited, by your address or by
-your client if it has a limit of its own; a batch counts as one. So are failed
-authentications, by address. Where a request was counted, `X-RateLimit-*` says how you stand.
+**Amounts** are decimal strings with at most as many decimals as the asset has; answers show
+all of them. **Times** are RFC 3339 in UTC. **Lists** take a `limit`, and a `cursor`: the
+`next_cursor` of the previous page. **Unknown** fields and parameters are errors. **Errors** are
+RFC 9457 problems; rely on `code`. A request that is answered 4xx has moved no money; after a
+5xx, send it again with the same `Idempotency-Key`. Every answer has `X-Request-Id`: yours, if
+you sent one. **Limits**: writes are limited per address, or per client if it has a limit of
+its own; a batch request counts as one. Failed authentications are limited per address. The
+answer to a counted request has `X-RateLimit-*` headers.
 """
 
-PARAMETERS: Final[dict[str, Json]] = {
+PARAMETERS: Final[dict[str, JsonObject]] = {
     "Idempotency-Key": {
         "name": "Idempotency-Key",
         "in": "header",
         "required": True,
-        "description": "What makes a repeat harmless: one key, one transfer. Printable, UTF-8.",
+        "description": "Your name for the transfer: one key, one transfer. A repeat with the "
+        "same key moves nothing twice. Printable characters, in UTF-8.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
         "example": KEY,
     },
     "Prefer": {
         "name": "Prefer",
         "in": "header",
-        "description": f"`wait=N`: answer once it has ended, or after N seconds, at most "
-        f"{MAX_WAIT_S} (RFC 7240). Not applied when too many are waiting.",
+        "description": "`wait=N`: answer when the transfer has ended, or after N seconds, at most "
+        f"{MAX_WAIT_S} (RFC 7240). Not applied when too many requests are waiting.",
         "schema": {"type": "string"},
         "example": "wait=10",
     },
     "X-Request-Id": {
         "name": "X-Request-Id",
         "in": "header",
-        "description": "An id of yours, to find the request again: up to 128 ASCII characters.",
+        "description": "Your id for the request, used in answers and logs: up to 128 printable "
+        "ASCII characters.",
         "schema": {"type": "string", "maxLength": 128},
     },
 }
 
-HEADERS: Final[dict[str, Json]] = {
+HEADERS: Final[dict[str, JsonObject]] = {
     "X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}},
     "Location": {
-        "description": "Where to read it.",
+        "description": "The address of the object.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Retry-After": {
-        "description": "After how many seconds to ask again.",
+        "description": "How many seconds to wait before the next request.",
         "schema": {"type": "integer", "minimum": 0},
     },
     LIMIT: {
-        "description": "How many requests your limit allows. Only where you have one.",
+        "description": "How many requests the limit allows. Only where there is a limit.",
         "schema": {"type": "integer", "minimum": 1},
     },
     REMAINING: {
-        "description": "How many of them are left.",
+        "description": "How many requests are left.",
         "schema": {"type": "integer", "minimum": 0},
     },
     RESET: {
-        "description": "When all are there again, in seconds since 1970.",
+        "description": "When the limit starts again, in seconds since 1970 (POSIX time).",
         "schema": {"type": "integer"},
     },
     "Idempotent-Replayed": {
-        "description": "On a repeat only.",
+        "description": "Present when the request repeats an earlier one.",
         "schema": {"type": "string", "const": "true"},
     },
     "Preference-Applied": {
-        "description": "When we waited as you preferred.",
+        "description": "Present when the answer waited as `Prefer` asked.",
         "schema": {"type": "string", "const": "wait"},
     },
     "WWW-Authenticate": {
-        "description": "How to send a key.",
+        "description": "The scheme in which to send the API key.",
         "schema": {"type": "string", "const": "Bearer"},
     },
 }
 
 
 @cache
-def build_document() -> Json:
-    """Return the document. Callers share it and leave it as it is."""
-    paths: defaultdict[str, Json] = defaultdict(dict)
+def build_document() -> JsonObject:
+    """Return the document. Callers share it and must not change it."""
+    paths: defaultdict[str, JsonObject] = defaultdict(dict)
     for operation in OPERATIONS:
         paths[operation.path][operation.method] = _operation(operation)
     return {
@@ -124,9 +126,10 @@ def build_document() -> Json:
     }
 
 
-def _operation(operation: Operation) -> Json:
-    described: Json = {
-        "operationId": _operation_id(operation),
+def _operation(operation: Operation) -> JsonObject:
+    words = operation.path.removeprefix("/v1").replace("{", "").replace("}", "").split("/")
+    described: JsonObject = {
+        "operationId": "_".join([operation.method, *filter(None, words)]),
         "tags": [operation.tag],
         "summary": operation.summary,
         "parameters": _parameters(operation),
@@ -142,12 +145,7 @@ def _operation(operation: Operation) -> Json:
     return described
 
 
-def _operation_id(operation: Operation) -> str:
-    words = operation.path.removeprefix("/v1").replace("{", "").replace("}", "").split("/")
-    return "_".join([operation.method, *filter(None, words)])
-
-
-def _parameters(operation: Operation) -> list[Json]:
+def _parameters(operation: Operation) -> list[JsonObject]:
     in_path = [
         {
             "name": step.strip("{}"),
@@ -163,33 +161,31 @@ def _parameters(operation: Operation) -> list[Json]:
     return [*in_path, *in_query, *({"$ref": f"#/components/parameters/{it}"} for it in headers)]
 
 
-def _query_parameters(query: type[Query]) -> list[Json]:
-    schema = query.model_json_schema(schema_generator=_Plain)
-    required = schema.get("required", ())
-    return [
-        _query_parameter(name, dict(described), required=name in required)
-        for name, described in schema["properties"].items()
-    ]
+def _query_parameters(query: type[Query]) -> list[JsonObject]:
+    model = query.model_json_schema(schema_generator=_Plain)
+    parameters: list[JsonObject] = []
+    for name, described in model["properties"].items():
+        schema = dict(described)
+        description = schema.pop("description", "")
+        # An optional parameter is left out, never null.
+        for alternative in schema.pop("anyOf", ()):
+            if alternative != {"type": "null"}:
+                schema |= alternative
+                schema.pop("default", None)
+        schema.pop("description", None)
+        parameters.append(
+            {
+                "name": name,
+                "in": "query",
+                "required": name in model.get("required", ()),
+                "description": description,
+                "schema": schema,
+            }
+        )
+    return parameters
 
 
-def _query_parameter(name: str, schema: Json, *, required: bool) -> Json:
-    description = schema.pop("description", "")
-    # An optional parameter is left out, never null.
-    for alternative in schema.pop("anyOf", ()):
-        if alternative != {"type": "null"}:
-            schema = {**schema, **alternative}
-            schema.pop("default", None)
-    schema.pop("description", None)
-    return {
-        "name": name,
-        "in": "query",
-        "required": required,
-        "description": description,
-        "schema": schema,
-    }
-
-
-def _responses(operation: Operation) -> Json:
+def _responses(operation: Operation) -> JsonObject:
     counted = RATE_HEADERS if operation.is_counted else ()
     responses = {str(status): _answer(it, counted) for status, it in operation.answers.items()}
     by_status: defaultdict[int, list[str]] = defaultdict(list)
@@ -200,8 +196,8 @@ def _responses(operation: Operation) -> Json:
     return responses
 
 
-def _answer(answer: Success, counted: tuple[str, ...]) -> Json:
-    described: Json = {
+def _answer(answer: Success, counted: tuple[str, ...]) -> JsonObject:
+    described: JsonObject = {
         "description": answer.description,
         "headers": _headers(*answer.headers, *counted),
     }
@@ -211,39 +207,38 @@ def _answer(answer: Success, counted: tuple[str, ...]) -> Json:
     return described
 
 
-def _problem(status: int, codes: list[str], counted: tuple[str, ...]) -> Json:
+def _problem(status: int, codes: list[str], counted: tuple[str, ...]) -> JsonObject:
     extra = {
         401: ("WWW-Authenticate", *RATE_HEADERS),
         429: ("Retry-After", *RATE_HEADERS),
         503: ("Retry-After",),
     }.get(status, ())
+    examples = {}
+    for code in codes:
+        transfer_id = TRANSFER if code in FAILURES else None
+        problem = Problem(code, f"{TABLE[code][1]}.", transfer_id=transfer_id)
+        examples[code] = {"value": problem.as_json(request_id="0f8e")}
     return {
         "description": " · ".join(f"`{code}`" for code in codes),
         "headers": _headers(*extra, *counted),
         "content": {
             PROBLEM_JSON: {
                 "schema": _reference(ProblemDocument),
-                "examples": {code: {"value": _example(code)} for code in codes},
+                "examples": examples,
             }
         },
     }
 
 
-def _example(code: str) -> ProblemDocument:
-    title = TABLE[code][1]
-    transfer_id = TRANSFER if code in FAILURES else None
-    return Problem(code, f"{title}.", transfer_id=transfer_id).as_json(request_id="0f8e")
-
-
-def _headers(*names: str) -> Json:
+def _headers(*names: str) -> JsonObject:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *names)}
 
 
-def _reference(schema: type[Any]) -> Json:
+def _reference(schema: type[Any]) -> JsonObject:
     return {"$ref": _SCHEMAS + schema.__name__}
 
 
-def _schemas() -> Json:
+def _schemas() -> JsonObject:
     described: list[type[Any]] = [ProblemDocument, NewBatchItem]
     for operation in OPERATIONS:
         described += [operation.body] if operation.body else []
@@ -253,16 +248,16 @@ def _schemas() -> Json:
         ref_template=_SCHEMAS + "{model}",
         schema_generator=_Plain,
     )
-    schemas: Json = found["$defs"]
+    schemas: JsonObject = found["$defs"]
     schemas["NewBatch"]["properties"]["transfers"]["items"] = _reference(NewBatchItem)
     return schemas
 
 
 class _Plain(GenerateJsonSchema):
-    """Schemas of objects with exactly their members, without titles that repeat their names."""
+    """Makes schemas of objects without further members, and without titles."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - overrides
         return False
 
-    def typed_dict_schema(self, schema: TypedDictSchema) -> Json:
+    def typed_dict_schema(self, schema: TypedDictSchema) -> JsonObject:
         return super().typed_dict_schema(schema) | {"additionalProperties": False}

@@ -1,4 +1,4 @@
-"""Examples of bodies and answers: Alice pays Bob 12.50 dollars for order 1001."""
+"""Examples of bodies and answers, in which Alice pays Bob 12.50 dollars for order 1001."""
 
 from __future__ import annotations
 
@@ -157,5 +157,5 @@ DOWN: HealthAnswer = {
 READY: ReadyAnswer = {"status": "ok", "detail": "the database answers"}
 NOT_READY: ReadyAnswer = {
     "status": "down",
-    "detail": "neither the database nor the broker takes anything: transfers are refused",
+    "detail": "neither the database nor the broker answers: new transfers are refused",
 }

@@ -1,4 +1,4 @@
-"""Descriptions of operations and of their successful answers, as `api/openapi/paths/` has them."""
+"""Operation descriptions: the types with which `api/openapi/paths/` describes each route."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Success:
 class Operation:
     """One method of one path.
 
-    problems: the codes that this operation answers besides those that all of its kind do.
-    headers: names of the parameter components that it takes.
+    problems: its codes, besides those that `all_problems` adds.
+    headers: names among the document's parameter components.
     """
 
     method: str
@@ -45,7 +45,7 @@ class Operation:
 
     @property
     def is_counted(self) -> bool:
-        """Whether it counts against a limit: that of writes, or one of its own."""
+        """Whether it counts against a rate limit: that of writes, or one of its own."""
         return self.method != "get"
 
     @property

@@ -1,8 +1,8 @@
-"""Reports of errors in the pages: who may send them, how many, and what is in one.
+"""Browser reports: the fields of an error report, who may send one, and how many.
 
-Guarantees that nobody who can reach the page, or make others' browsers do so, can flood the
-logs or whoever is alarmed by them: each address has its limit, and each process one for all.
-Needs neither the database nor the broker: pages fail most when those are away.
+Guarantees that nobody who can reach the pages, or can make other browsers do so, floods the
+logs or the alarms: each address has a limit, and each process one for all addresses. Needs
+neither the database nor the broker, for pages fail most often when those are away.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from monitoring.logs import get_logger
 BODY_LIMIT: Final = 16 * 1024
 LIMIT_PER_ADDRESS: Final = "30/minute"
 MAX_PER_PROCESS: Final = 120
-"""How many reports a process takes in a minute, from whomever."""
+"""How many reports a process takes in a minute, from all addresses together."""
 _WINDOW_S: Final = 60.0
 MAX_COUNT: Final = 1_000_000
 
@@ -43,7 +43,9 @@ log = get_logger(__name__)
 
 def _panel(value: object) -> str:
     if not (isinstance(value, str) and _PANEL.fullmatch(value)):
-        raise PydanticCustomError("panel", "must be a word of at most 32 of a-z, 0-9 and -")
+        raise PydanticCustomError(
+            "panel", "must start with a-z and have at most 32 characters of a-z, 0-9 and -"
+        )
     return value
 
 
@@ -55,7 +57,9 @@ def _request_id(value: object) -> str:
 
 def _path(value: object) -> str:
     if not (isinstance(value, str) and _PATH.fullmatch(value) and value.isprintable()):
-        raise PydanticCustomError("path", "must be a path of at most 300 characters, no query")
+        raise PydanticCustomError(
+            "path", "must be a path of at most 300 characters, without a query"
+        )
     return value
 
 
@@ -72,28 +76,30 @@ def _count(value: object) -> int:
 
 
 class ClientError(Body):
-    """An error that a page of ours met, or the same one several times."""
+    """An error that happened in one of our pages, once or several times."""
 
     page: Annotated[Literal["wallet", "ops"], Field(description="The page.")]
     panel: (
         Annotated[
             str,
             PlainValidator(_panel),
-            text_schema("The panel that broke; null for the page.", pattern="^[a-z][a-z0-9-]*$"),
+            text_schema(
+                "The panel that failed; null for the whole page.", pattern="^[a-z][a-z0-9-]*$"
+            ),
         ]
         | None
     ) = None
     kind: Annotated[
         Literal["error", "rejection", "render"],
-        Field(description="How it was met: uncaught, as a promise's rejection, or in a panel."),
+        Field(
+            description="error: uncaught. rejection: of a promise. render: while a panel was drawn."
+        ),
     ]
     name: Annotated[
         str, PlainValidator(_name), text_schema("The error's name.", minLength=1, maxLength=100)
     ]
-    message: Annotated[str, Field(max_length=2_000, description="What it says.")]
-    stack: Annotated[str, Field(max_length=12_000, description="Its stack, as it is.")] | None = (
-        None
-    )
+    message: Annotated[str, Field(max_length=2_000, description="The error's message.")]
+    stack: Annotated[str, Field(max_length=12_000, description="The error's stack.")] | None = None
     url: (
         Annotated[
             str,
@@ -106,19 +112,19 @@ class ClientError(Body):
         Annotated[
             str,
             PlainValidator(_request_id),
-            text_schema("The request that failed.", minLength=1, maxLength=128),
+            text_schema("The X-Request-Id of the request that failed.", minLength=1, maxLength=128),
         ]
         | None
     ) = None
     count: Annotated[
         int,
         PlainValidator(_count),
-        number_schema("How often it was met.", minimum=1, maximum=MAX_COUNT),
+        number_schema("How often it happened.", minimum=1, maximum=MAX_COUNT),
     ]
 
 
 def require_own_page(request: Request) -> None:
-    """Let in what our own pages send, and programs, which say nothing of where they are.
+    """Accept requests of our own pages, and of programs, which send no origin at all.
 
     Raises: Problem forbidden: when a browser sends it for another site.
     """
@@ -127,21 +133,21 @@ def require_own_page(request: Request) -> None:
         is_own = site == "same-origin"
     else:
         origin = request.headers.get("Origin")
-        # Not compared with our scheme: a proxy before us may have taken TLS off.
+        # The scheme is not compared: a proxy in front of us may have terminated TLS.
         is_own = origin is None or _host(origin) == request.host
     if not is_own:
-        raise Problem("forbidden", "Only pages of this site may report their errors here.")
+        raise Problem("forbidden", "Only pages of this site may report errors here.")
 
 
 def _host(origin: str) -> str | None:
     try:
         return urlsplit(origin).netloc
-    except ValueError:  # it is none
+    except ValueError:  # not a URL
         return None
 
 
 class ReportLimit:
-    """Counts the reports, by address and all together."""
+    """Limits the reports per address, and per process for all addresses together."""
 
     def __init__(self, counters: Counters, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = RateLimit(
@@ -158,18 +164,18 @@ class ReportLimit:
     def count(self) -> None:
         """Count the current request.
 
-        Raises: Problem rate_limited: when its address, or everybody together, sent too many.
+        Raises: Problem rate_limited: when its address, or all together, sent too many.
         """
         self._limit.check(client_address())
         if (wait_s := self._wait_s()) > 0:
             raise Problem(
                 "rate_limited",
-                "Too many errors are being reported. This one was dropped.",
+                "Too many errors are being reported. This report was dropped.",
                 headers={"Retry-After": str(math.ceil(wait_s))},
             )
 
     def _wait_s(self) -> float:
-        """Count one for everybody. Returns: how long to wait; 0 when there is room."""
+        """Count one report of any address. Returns: how long to wait; 0 when it may pass."""
         now_s = self._clock()
         with self._lock:
             if now_s - self._begun_at_s >= _WINDOW_S:

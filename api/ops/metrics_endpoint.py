@@ -1,7 +1,7 @@
-"""Everything that Prometheus is told, on one page.
+"""Metrics endpoint: all metrics for Prometheus on one page.
 
-Guarantees an answer within about a second, with every server away, and that many who scrape at
-once cost what one does.
+Guarantees an answer within about a second, even with every server away, and that many scrapes
+at the same time cost no more than one.
 """
 
 from __future__ import annotations
@@ -14,50 +14,49 @@ from typing import Final
 from prometheus_client import Metric
 
 from api.ops.snapshot import Snapshots
-from api.ops.snapshot_metrics import nothing_known, seen_families
+from api.ops.snapshot_metrics import nothing_known, snapshot_families
 from monitoring.logs import get_logger
 from monitoring.metrics.exposition import Page, measured, page, programs_in
 from resilience.single_flight import Flight, SingleFlight
 
-PATIENCE_S: Final = 1.4
-"""A little more than a look at everything may take."""
+TIMEOUT_S: Final = 1.4
+"""A little more than a snapshot may take."""
 FRESH_FOR_S: Final = 1.0
 
 log = get_logger(__name__)
 
 
 class MetricsPage:
-    """Shared by all threads of a process."""
+    """Renders the page. Shared by all threads of a process."""
 
-    def __init__(self, sights: Snapshots, folder: Path) -> None:
-        """Take what sees the servers, and where the programs of this machine measure."""
-        self._seen = SingleFlight(
-            "metrics-seen", lambda: _seen(sights), log=log, fresh_for_s=FRESH_FOR_S
+    def __init__(self, snapshots: Snapshots, folder: Path) -> None:
+        """Take the snapshots, and the folder where the programs of this machine measure."""
+
+        def from_snapshot() -> Sequence[Metric]:
+            return list(snapshot_families(snapshots.take()))
+
+        def from_files() -> Sequence[Metric]:
+            return measured(programs_in(folder))
+
+        self._from_snapshot = SingleFlight(
+            "metrics-snapshot", from_snapshot, log=log, fresh_for_s=FRESH_FOR_S
         )
-        # Read anew each time: a scrape of another process must not have seen more before.
-        self._measured = SingleFlight("metrics-measured", lambda: _measured(folder), log=log)
+        # Never reused: a scrape must not show less than an earlier one of another process did.
+        self._from_files = SingleFlight("metrics-files", from_files, log=log)
 
     def render(self, accept: str) -> Page:
-        """Return it in the newest format that is accepted. Never raises for an outage."""
-        deadline_s = time.monotonic() + PATIENCE_S
-        seen, own = self._seen.join(), self._measured.join()
+        """Return the page in the newest accepted format. Never raises because of an outage."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        snapshot, files = self._from_snapshot.join(), self._from_files.join()
         families = [
-            *(_within(seen, deadline_s) or nothing_known()),
-            *(_within(own, deadline_s) or ()),
+            *(_result(snapshot, deadline_s) or nothing_known()),
+            *(_result(files, deadline_s) or ()),
         ]
         return page(families, accept=accept)
 
 
-def _seen(sights: Snapshots) -> Sequence[Metric]:
-    return list(seen_families(sights.seen()))
-
-
-def _measured(folder: Path) -> Sequence[Metric]:
-    return measured(programs_in(folder))
-
-
-def _within(flight: Flight[Sequence[Metric]], deadline_s: float) -> Sequence[Metric] | None:
-    """What was found, or None when it takes too long, or failed."""
+def _result(flight: Flight[Sequence[Metric]], deadline_s: float) -> Sequence[Metric] | None:
+    """Return the metrics, or None when reading them takes too long or fails."""
     try:
         return flight.result(deadline_s - time.monotonic())
     except Exception:  # noqa: BLE001 - `SingleFlight` has logged it

@@ -1,4 +1,4 @@
-"""Answer of the overview for operators, made from what was seen of every part."""
+"""Overview for operators: turns a snapshot into the answer of /v1/ops/overview."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from monitoring.job_runs import SHOWN, JobNote, ShownScan
 _INTAKE: Final = "intake"
 PURPOSES: Final = {
     "money.advance": "batches under way",
-    "money.reserve": "kicks for what is accepted",
+    "money.reserve": "kicks for newly accepted transfers",
     "scans": "recovery, drain, reconciliation and counts",
-    "watch": "prices and the watch over broker and cache",
+    "watch": "prices, and the checks of broker and cache",
     _INTAKE: "requests buffered while the database is away",
 }
 """What waits in each queue."""
 _BREAKER: Final[dict[BreakerState, str]] = {
-    "closed": "the database is asked",
-    "open": "the database is away: nothing waits for it, and transfers are buffered",
-    "half-open": "the database was away: a probe tries whether it is back",
+    "closed": "the database is used",
+    "open": "the database is away: no request waits for it, and transfers are buffered",
+    "half-open": "the database was away: a probe tests whether it is back",
 }
-_NEVER_RAN: Final = "no run is on record: it has not run, or the cache was emptied since"
+_NEVER_RAN: Final = "no run is recorded: it has not run, or the cache was emptied since"
 _NEVER_RECONCILED: Final = "it has never run"
 _PARTS: Final[dict[str, tuple[UnknownPart, ...]]] = {
     "database": ("transfers",),
@@ -44,62 +44,63 @@ _PARTS: Final[dict[str, tuple[UnknownPart, ...]]] = {
     "cache": ("workers", "scans"),
     "prices": ("prices",),
 }
-"""Which parts of the answer come from where."""
+"""The parts of the answer that each part of the snapshot is needed for."""
 
 
-def overview_answer(seen: Snapshot, *, flower_url: str | None) -> OverviewAnswer:
-    """Describe what was seen. flower_url: where operators find Flower, if anywhere."""
-    breaker = cast(BreakerState, seen.breaker_state)
+def overview_answer(snapshot: Snapshot, *, flower_url: str | None) -> OverviewAnswer:
+    """Describe a snapshot. flower_url: where operators find Flower, if it is known."""
+    breaker = cast(BreakerState, snapshot.breaker_state)
+    prices = snapshot.prices
     return {
-        "at": time_text(seen.at),
-        "status": seen.health.status,
-        "components": components_answer(seen.health),
-        "transfers": _transfers(seen),
-        "queues": _queues(seen),
-        "workers": _workers(seen),
+        "at": time_text(snapshot.at),
+        "status": snapshot.health.status,
+        "components": components_answer(snapshot.health),
+        "transfers": _transfers(snapshot),
+        "queues": _queues(snapshot),
+        "workers": _workers(snapshot),
         "breakers": [{"name": "database", "state": breaker, "detail": _BREAKER[breaker]}],
-        "prices": None if seen.prices is None else [price_answer(quote) for quote in seen.prices],
-        "scans": _scans(seen),
+        "prices": None if prices is None else [price_answer(quote) for quote in prices],
+        "scans": _scans(snapshot),
         "flower_url": flower_url,
-        "unknown": {part: why for place, why in seen.unknown.items() for part in _PARTS[place]},
+        "unknown": {part: why for name, why in snapshot.unknown.items() for part in _PARTS[name]},
     }
 
 
-def _transfers(seen: Snapshot) -> StandingAnswer:
-    standing = None if seen.database is None else seen.database.standing
-    oldest = None if standing is None else standing.oldest_unfinished
-    # Each state is counted, so none is missing but while all are unknown.
-    counts: dict[State, int] = {} if standing is None else standing.states
+def _transfers(snapshot: Snapshot) -> StandingAnswer:
+    counts = None if snapshot.database is None else snapshot.database.counts
+    oldest = None if counts is None else counts.oldest_unfinished
+    # Every state is counted: either all numbers are known, or none is.
+    states: dict[State, int] = {} if counts is None else counts.states
     return {
         "states": {
-            "buffered": None if seen.broker is None else seen.broker.buffered,
-            "accepted": counts.get("accepted"),
-            "reserved": counts.get("reserved"),
-            "deducted": counts.get("deducted"),
-            "credited": counts.get("credited"),
-            "committed": counts.get("committed"),
-            "rejected": counts.get("rejected"),
-            "rolled_back": counts.get("rolled_back"),
+            "buffered": None if snapshot.broker is None else snapshot.broker.buffered,
+            "accepted": states.get("accepted"),
+            "reserved": states.get("reserved"),
+            "deducted": states.get("deducted"),
+            "credited": states.get("credited"),
+            "committed": states.get("committed"),
+            "rejected": states.get("rejected"),
+            "rolled_back": states.get("rolled_back"),
         },
-        "settled_last_minute": None if standing is None else standing.settled_last_minute,
+        "settled_last_minute": None if counts is None else counts.settled_last_minute,
         "oldest_unfinished": None
         if oldest is None
         else {"id": str(oldest.id), "state": oldest.state, "age_s": round(oldest.age_s, 3)},
     }
 
 
-def _queues(seen: Snapshot) -> list[QueueAnswer] | None:
-    if seen.broker is None:
+def _queues(snapshot: Snapshot) -> list[QueueAnswer] | None:
+    if snapshot.broker is None:
         return None
-    waiting = {**seen.broker.queues, _INTAKE: seen.broker.buffered}
+    waiting = {**snapshot.broker.queues, _INTAKE: snapshot.broker.buffered}
     return [
         {"name": name, "waiting": count, "purpose": PURPOSES[name]}
         for name, count in waiting.items()
     ]
 
 
-def _workers(seen: Snapshot) -> list[WorkerAnswer] | None:
-    if seen.cache is None:
+def _workers(snapshot: Snapshot) -> list[WorkerAnswer] | None:
+    if snapshot.cache is None:
         return None
     return [
         {
@@ -108,20 +109,20 @@ def _workers(seen: Snapshot) -> list[WorkerAnswer] | None:
             "age_s": age_s,
             "alive": age_s <= FRESH_S,
         }
-        for name, age_s in sorted(seen.cache.heartbeats.items())
+        for name, age_s in sorted(snapshot.cache.heartbeats.items())
     ]
 
 
-def _scans(seen: Snapshot) -> list[ScanAnswer] | None:
-    if seen.cache is None:
+def _scans(snapshot: Snapshot) -> list[ScanAnswer] | None:
+    if snapshot.cache is None:
         return None
-    scans = [_scan(name, seen.cache.notes.get(name), seen.at) for name in SHOWN]
-    if seen.database is None:
+    scans = [_scan(name, snapshot.cache.notes.get(name), snapshot.at) for name in SHOWN]
+    if snapshot.database is None:
         return scans
-    # Its last run is in the database, the others' are in the cache.
-    books = seen.database.books
-    note = None if books is None else books.note
-    return [*scans, _scan("reconciliation", note, seen.at, without=_NEVER_RECONCILED)]
+    # The last reconciliation is in the database; the other scans are in the cache.
+    status = snapshot.database.reconciliation
+    note = None if status is None else status.note
+    return [*scans, _scan("reconciliation", note, snapshot.at, without=_NEVER_RECONCILED)]
 
 
 def _scan(

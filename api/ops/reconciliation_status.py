@@ -1,4 +1,4 @@
-"""How the last reconciliation went, as a scan among the others."""
+"""Reconciliation status: the last run of the consistency scan, and the number of findings."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ACTIONS: Final = ("rebuilt", "frozen", "alarmed")
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationStatus:
-    """The last time that the books were held against themselves, and all that was ever found.
+    """The last run of the consistency scan, and all findings of all runs.
 
-    findings: how many, by kind and by what was done about them.
+    findings: how many, by kind and by action.
     """
 
     note: JobNote
     findings: Mapping[tuple[str, str], int]
 
 
-def see_books(connection: Connection) -> ReconciliationStatus | None:
-    """Read what is known of the books; None while nothing is."""
+def read_reconciliation_status(connection: Connection) -> ReconciliationStatus | None:
+    """Read the status; None before the first run."""
     run = runs.latest(connection)
     if run is None:
         return None
@@ -40,9 +40,9 @@ def see_books(connection: Connection) -> ReconciliationStatus | None:
 
 def _result(run: Reconciliation) -> str:
     checked = f"{run.wallets_checked} wallets and {run.assets_checked} assets checked"
-    found = f"{run.findings_count} found wrong, {run.standing_count} still wrong from before"
+    found = f"{run.findings_count} new discrepancies, {run.standing_count} from earlier runs remain"
     if run.state == "failed":
-        return f"could not go on: {checked}, {found}"
+        return f"failed: {checked}, {found}"
     so_far = "under way: " if run.state == "running" else ""
     is_right = not run.findings_count and not run.standing_count
-    return f"{so_far}{checked}, {'all is right' if is_right else found}"
+    return f"{so_far}{checked}, {'no discrepancy' if is_right else found}"

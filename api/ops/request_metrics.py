@@ -1,4 +1,7 @@
-"""Measuring every request, by the route's template: what a client made up never becomes a label."""
+"""Request metrics: measure every request by its route's template.
+
+Guarantees that a label never holds text that a client wrote.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ _ARGUMENT: Final = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
 def measure_requests(app: Flask) -> None:
-    """Measure from here to the last of what is done for a request. Call it before all others."""
+    """Measure each request. Call it before all other registrations, to include their time."""
     app.before_request(_begin)
-    app.after_request(_end)  # Flask calls those in the opposite order: this one comes last
+    app.after_request(_end)  # Flask calls these in reverse order: this one comes last
 
 
 def _begin() -> None:
@@ -41,5 +44,5 @@ def _end(response: Response) -> Response:
 
 @lru_cache(maxsize=1024)
 def template(rule: str) -> str:
-    """Write a rule as the API's description does: with {name} for each argument."""
+    """Write a rule as the OpenAPI document does: with {name} for each argument."""
     return _ARGUMENT.sub(r"{\1}", rule)

@@ -1,8 +1,8 @@
-"""What can be seen of the whole from here: the numbers behind the overview and the metrics.
+"""Snapshot of all components, for the overview of operators and the metrics.
 
-Guarantees an answer within about a second whatever hangs, and that many who ask at once cost
-what one does: each part is looked at by one thread at a time, and what was just seen is good
-enough for the next. What cannot be known now is None, and a sentence says why.
+Guarantees an answer within about a second whatever hangs, and that many requests at the same
+time cost no more than one: each part is read by one thread at a time, and a fresh result is
+used again. A part that cannot be read now is None, and a sentence says why.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-import redis
-from sqlalchemy import Engine
-
-from api.ops.reconciliation_status import ReconciliationStatus, see_books
+from api.ops.reconciliation_status import ReconciliationStatus, read_reconciliation_status
 from ledger.buffer.entries import IntakeBuffer
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
-from ledger.transfer_counts import TransferCounts, read_standing
+from ledger.transfer_counts import TransferCounts, count_transfers
 from monitoring.health.broker_probe import redis_client
 from monitoring.health.report import BOUND_S, Health, Report
 from monitoring.heartbeats import heartbeat_cache
@@ -32,23 +29,23 @@ from resilience.single_flight import Flight, NoThread, SingleFlight
 from settings import Settings
 
 STATEMENT_TIMEOUT_S: Final = 4.0
-"""Longer than anybody waits here: who asks again then gets what was seen meanwhile."""
+"""Longer than a snapshot waits: a late result is used by the next snapshot."""
 FRESH_FOR_S: Final = 1.0
 
 Part = TypeVar("Part")
 
 log = get_logger(__name__)
 
-Pressed = Callable[[], tuple[bool, float | None]]
-"""Says whether new transfers are refused, and which share of the broker's memory is used."""
+PressureReading = Callable[[], tuple[bool, float | None]]
+"""Tells whether new transfers are refused, and which share of the broker's memory is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabasePart:
-    """How the transfers stand. books: None when they were never held against themselves."""
+    """The counts of transfers. reconciliation: None before the first run."""
 
-    standing: TransferCounts
-    books: ReconciliationStatus | None = None
+    counts: TransferCounts
+    reconciliation: ReconciliationStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ class BrokerPart:
 
 @dataclass(frozen=True, slots=True)
 class CachePart:
-    """The age of each heartbeat, and the last note of each scan."""
+    """The age of each heartbeat in seconds, and the last run of each scan."""
 
     heartbeats: Mapping[str, int]
     notes: Mapping[str, JobNote]
@@ -69,7 +66,7 @@ class CachePart:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that could be seen. unknown: why a part is None, by its name here."""
+    """The state of all parts at one time. unknown: why a part is None, by its name here."""
 
     at: datetime
     health: Report
@@ -84,7 +81,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Looks at every part, side by side. Shared by all threads of a process."""
+    """Reads all parts at the same time. Shared by all threads of a process."""
 
     def __init__(
         self,
@@ -95,22 +92,22 @@ class Snapshots:
         broker: Callable[[], BrokerPart],
         cache: Callable[[], CachePart],
         prices: Callable[[], list[Quote]],
-        pressure: Pressed,
+        pressure: PressureReading,
     ) -> None:
-        """Take how to look at each part. Whatever that raises means that it is unknown.
+        """Take a function that reads each part. When it raises, the part is unknown.
 
         breaker_state, pressure: answer at once, and never raise.
         """
         self._health = health
         self._breaker_state = breaker_state
         self._pressure = pressure
-        self._database = _look("database", database)
-        self._broker = _look("broker", broker)
-        self._cache = _look("cache", cache)
-        self._prices = _look("prices", prices)
+        self._database = _flight("database", database)
+        self._broker = _flight("broker", broker)
+        self._cache = _flight("cache", cache)
+        self._prices = _flight("prices", prices)
 
-    def seen(self) -> Snapshot:
-        """Look at everything. Takes at most the bound of health, and a little."""
+    def take(self) -> Snapshot:
+        """Take a snapshot, in little more than the BOUND_S of the health report."""
         unknown: dict[str, str] = {}
         deadline_s = time.monotonic() + BOUND_S
         database, broker = self._database.join(), self._broker.join()
@@ -121,7 +118,7 @@ class Snapshots:
             try:
                 return flight.result(deadline_s - time.monotonic())
             except Exception as error:  # noqa: BLE001 - `SingleFlight` has logged it
-                unknown[name] = _why(error, name)
+                unknown[name] = _reason(error, name)
                 return None
 
         is_overloaded, share = self._pressure()
@@ -139,22 +136,22 @@ class Snapshots:
         )
 
 
-def _look(name: str, look: Callable[[], Part]) -> SingleFlight[Part]:
-    return SingleFlight(f"see-{name}", look, log=log, fresh_for_s=FRESH_FOR_S)
+def _flight(name: str, read: Callable[[], Part]) -> SingleFlight[Part]:
+    return SingleFlight(f"snapshot-{name}", read, log=log, fresh_for_s=FRESH_FOR_S)
 
 
-def _why(error: Exception, name: str) -> str:
-    """Say it in a sentence of our own: an error's text may hold an address or a password."""
+def _reason(error: Exception, name: str) -> str:
+    """Return a fixed sentence: an error's own text may hold an address or a password."""
     if isinstance(error, TimeoutError):
         return f"the {name} did not answer within {BOUND_S:g} s"
     if isinstance(error, NoThread):
-        return "nobody could look: this process gets no more threads"
+        return "not read: this process cannot start any more threads"
     if isinstance(error, LedgerError) and not isinstance(error, Unreachable):
-        return f"the {name} could not tell just now"
+        return f"the {name} could not be read just now"
     return f"the {name} does not answer"
 
 
-def build_sights(
+def build_snapshots(
     settings: Settings,
     *,
     health: Health,
@@ -162,10 +159,10 @@ def build_sights(
     buffer: IntakeBuffer,
     queue_lengths: Callable[[], Mapping[str, int]],
     breaker_state: Callable[[], str],
-    pressure: Pressed,
+    pressure: PressureReading,
 ) -> Snapshots:
-    """Wire them for one process. Connects to nothing."""
-    # Of its own: what many watch must not take a connection from what moves money.
+    """Wire the snapshots of one process. Connects to nothing."""
+    # An engine of its own: watching must not take a connection from requests that move money.
     engine = build_engine(
         settings.database_url,
         application_name="truepenny-ops",
@@ -173,21 +170,17 @@ def build_sights(
         statement_timeout_s=STATEMENT_TIMEOUT_S,
     )
     cache = redis_client(settings.cache_url)
+
+    def read_database() -> DatabasePart:
+        with autocommit(engine) as connection:
+            return DatabasePart(count_transfers(connection), read_reconciliation_status(connection))
+
     return Snapshots(
         health=health,
         breaker_state=breaker_state,
-        database=lambda: _see_database(engine),
+        database=read_database,
         broker=lambda: BrokerPart(queue_lengths(), buffer.count()),
-        cache=lambda: _see_cache(cache),
+        cache=lambda: CachePart(heartbeat_cache.ages_s(cache), read_notes(cache)),
         prices=prices.quotes,
         pressure=pressure,
     )
-
-
-def _see_database(engine: Engine) -> DatabasePart:
-    with autocommit(engine) as connection:
-        return DatabasePart(read_standing(connection), see_books(connection))
-
-
-def _see_cache(cache: redis.Redis) -> CachePart:
-    return CachePart(heartbeat_cache.ages_s(cache), read_notes(cache))

@@ -1,7 +1,7 @@
-"""Metrics of what is seen at the time of asking: what is in the servers, and no process counted.
+"""Snapshot metrics: state of the servers, read at scrape time and counted by no process.
 
-Every API answers the same, so whoever has several takes the `max` of them. What cannot be known
-now is left out, and `truepenny_known` says so.
+Every API process answers the same, so a query takes the `max` of them. What cannot be read now
+is left out, and `truepenny_known` says so.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ _SOURCES: Final = ("live", "stale", "static")
 Numbers = Iterable[tuple[Sequence[str], float]]
 
 
-def seen_families(seen: Snapshot) -> Iterator[Metric]:
-    """Describe what was seen, family by family."""
-    yield _known(set(_PARTS) - seen.unknown.keys())
-    yield from _health(seen.health)
-    if seen.database is not None:
-        yield from _standing(seen.database.standing)
-        yield from _books(seen.database.books)
-    if seen.broker is not None:
-        yield from _broker(seen.broker)
-    if seen.cache is not None:
-        yield from _cache(seen.cache)
-    yield from _scans(seen)
-    if seen.prices is not None:
-        yield from _prices(seen.prices)
-    yield from _pressure(seen)
+def snapshot_families(snapshot: Snapshot) -> Iterator[Metric]:
+    """Make the metrics of a snapshot, family by family."""
+    yield _known(set(_PARTS) - snapshot.unknown.keys())
+    yield from _health(snapshot.health)
+    if snapshot.database is not None:
+        yield from _transfers(snapshot.database.counts)
+        yield from _findings(snapshot.database.reconciliation)
+    if snapshot.broker is not None:
+        yield from _broker(snapshot.broker)
+    if snapshot.cache is not None:
+        yield from _cache(snapshot.cache)
+    yield from _scans(snapshot)
+    if snapshot.prices is not None:
+        yield from _prices(snapshot.prices)
+    yield from _pressure(snapshot)
 
 
 def nothing_known() -> list[Metric]:
-    """Describe that nothing could be seen in time."""
+    """Make the metric that says that no part could be read in time."""
     return [_known(set())]
 
 
 def _known(parts: set[str]) -> Metric:
     return _gauge(
         "truepenny_known",
-        "Whether the numbers that come from a part are known now.",
+        "Whether the metrics that come from a part are known now.",
         ["part"],
         (([part], part in parts) for part in _PARTS),
     )
@@ -75,25 +75,25 @@ def _health(report: Report) -> Iterator[Metric]:
     )
 
 
-def _standing(standing: TransferCounts) -> Iterator[Metric]:
+def _transfers(counts: TransferCounts) -> Iterator[Metric]:
     yield _gauge(
         "truepenny_transfers",
         "Transfers under way, by state.",
         ["state"],
-        (([state], standing.states[state]) for state in UNFINISHED),
+        (([state], counts.states[state]) for state in UNFINISHED),
     )
     settled = CounterMetricFamily(
         "truepenny_transfers_settled",
-        "Transfers that have ended since the beginning, by how; as the database has them.",
+        "All transfers that have ended, by final state, as counted in the database.",
         labels=["state"],
     )
     for state in FINISHED:
-        settled.add_metric([state], standing.states[state])
+        settled.add_metric([state], counts.states[state])
     yield settled
-    oldest = standing.oldest_unfinished
+    oldest = counts.oldest_unfinished
     yield _gauge(
         "truepenny_oldest_unfinished_age_seconds",
-        "How long ago the oldest transfer under way was accepted; 0 when none is.",
+        "How long ago the oldest transfer under way was accepted; 0 when there is none.",
         [],
         [([], 0 if oldest is None else oldest.age_s)],
     )
@@ -108,7 +108,7 @@ def _broker(broker: BrokerPart) -> Iterator[Metric]:
     )
     yield _gauge(
         "truepenny_intake_buffer_requests",
-        "Requests that wait in the broker until the database has them.",
+        "Requests that wait on the broker until they are in the database.",
         [],
         [([], broker.buffered)],
     )
@@ -117,7 +117,7 @@ def _broker(broker: BrokerPart) -> Iterator[Metric]:
 def _cache(cache: CachePart) -> Iterator[Metric]:
     yield _gauge(
         "truepenny_heartbeat_age_seconds",
-        "How long ago a process gave a sign of life; those of the last hour.",
+        "The age of the last heartbeat of each process seen within the last hour.",
         ["name"],
         (([name], age_s) for name, age_s in cache.heartbeats.items()),
     )
@@ -127,22 +127,22 @@ def _cache(cache: CachePart) -> Iterator[Metric]:
         alive[program] = alive.get(program, 0) + (age_s <= FRESH_S)
     yield _gauge(
         "truepenny_workers_alive",
-        "Processes that give signs of life, by program.",
+        "Processes with a fresh heartbeat, by program.",
         ["program"],
         (([program], count) for program, count in alive.items()),
     )
 
 
-def _scans(seen: Snapshot) -> Iterator[Metric]:
+def _scans(snapshot: Snapshot) -> Iterator[Metric]:
     notes: dict[str, JobNote | None] = {}
-    if seen.cache is not None:
-        notes = {name: seen.cache.notes.get(name) for name in NAMES}
-    if seen.database is not None:
-        books = seen.database.books
-        notes["reconciliation"] = None if books is None else books.note
+    if snapshot.cache is not None:
+        notes = {name: snapshot.cache.notes.get(name) for name in NAMES}
+    if snapshot.database is not None:
+        status = snapshot.database.reconciliation
+        notes["reconciliation"] = None if status is None else status.note
     yield _gauge(
         "truepenny_scan_ok",
-        "Whether the last run of a scan went well; 0 when none is on record.",
+        "Whether the last run of a scan succeeded; 0 when none is recorded.",
         ["scan"],
         (([name], note is not None and note.ok) for name, note in notes.items()),
     )
@@ -154,12 +154,12 @@ def _scans(seen: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _books(books: ReconciliationStatus | None) -> Iterator[Metric]:
-    # Zero for each action: or else what is found first is no increase to whoever watches.
-    findings = {("none", action): 0 for action in ACTIONS} | dict(books.findings if books else {})
+def _findings(status: ReconciliationStatus | None) -> Iterator[Metric]:
+    # Zero for each action at first: an alert sees the first finding as an increase only then.
+    findings = {("none", action): 0 for action in ACTIONS} | dict(status.findings if status else {})
     found = CounterMetricFamily(
         "truepenny_reconciliation_findings",
-        "What was ever found wrong in the books, by kind and by what was done about it.",
+        "All findings of the consistency scan, by kind and by what was done about each.",
         labels=["kind", "action"],
     )
     for (kind, action), count in findings.items():
@@ -186,19 +186,19 @@ def _prices(quotes: list[Quote]) -> Iterator[Metric]:
     )
 
 
-def _pressure(seen: Snapshot) -> Iterator[Metric]:
+def _pressure(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "truepenny_overloaded",
         "Whether this process refuses new transfers because the broker is too full.",
         [],
-        [([], seen.is_overloaded)],
+        [([], snapshot.is_overloaded)],
     )
-    if seen.broker_memory_share is not None:
+    if snapshot.broker_memory_share is not None:
         yield _gauge(
             "truepenny_broker_memory_ratio",
             "The used share of the broker's memory; of a RabbitMQ 1 while it has an alarm, else 0.",
             [],
-            [([], seen.broker_memory_share)],
+            [([], snapshot.broker_memory_share)],
         )
 
 

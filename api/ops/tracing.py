@@ -1,7 +1,7 @@
-"""A trace for each request to the contract that is sampled, around the whole application.
+"""Request tracing: wraps the application and traces each sampled request to the API.
 
-Guarantees that one which is not sampled costs next to nothing, and that a trace is named after
-its route, never after its address: that has ids in it, and whatever else a client wrote.
+Guarantees that a request which is not sampled costs next to nothing, and that a trace is named
+after its route, never after its address, which holds ids and any other text of the client.
 """
 
 from __future__ import annotations
@@ -21,38 +21,35 @@ UNKNOWN_ROUTE = "nowhere"
 
 
 class TracedRequests:
-    """Wraps an application whose answers are whole when it returns."""
+    """Wraps an application that returns each answer as a whole, not as a stream."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        # Probes, pages and their reports come all the time, and tell nothing about money.
+        # Probes, pages and their reports are frequent, and tell nothing about money.
         if not environ["PATH_INFO"].startswith(PREFIX):
             return self._application(environ, start_response)
         with tracing.begin("request", op="http.server") as transaction:
             if transaction is None:
                 return self._application(environ, start_response)
-            return self._traced(transaction, environ, start_response)
 
-    def _traced(
-        self, transaction: Transaction, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        def note_answer(status: str, *rest: Any) -> Any:
-            # Here, where Flask has not yet forgotten the request.
-            method = environ["REQUEST_METHOD"]
-            method = method if method in METHODS else "other"
-            transaction.name = f"{method} {_route(environ)}"
-            transaction.source = "route"
-            transaction.set_data("http.request.method", method)
-            transaction.set_http_status(int(status[:3]))
-            return start_response(status, *rest)
+            def start_traced(status: str, *rest: Any) -> Any:
+                # Only now, when Flask has found the route and still knows the request.
+                _describe(transaction, environ, status)
+                return start_response(status, *rest)
 
-        return self._application(environ, note_answer)
+            return self._application(environ, start_traced)
 
 
-def _route(environ: WSGIEnvironment) -> str:
-    """The route that Flask found: `/v1/transfers/{transfer_id}`."""
+def _describe(transaction: Transaction, environ: WSGIEnvironment, status: str) -> None:
+    """Put the route, such as `/v1/transfers/{transfer_id}`, the method and the status on it."""
+    method = environ["REQUEST_METHOD"]
+    method = method if method in METHODS else "other"
     rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-    return UNKNOWN_ROUTE if rule is None else template(rule.rule)
+    route = UNKNOWN_ROUTE if rule is None else template(rule.rule)
+    transaction.name = f"{method} {route}"
+    transaction.source = "route"
+    transaction.set_data("http.request.method", method)
+    transaction.set_http_status(int(status[:3]))

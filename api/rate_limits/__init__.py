@@ -1,1 +1,1 @@
-"""Rate limits: one check for all of them, counters in the cache or in memory, and headers."""
+"""Rate limits: the limits, their counters in the cache or in memory, and their headers."""

@@ -1,8 +1,8 @@
 """Client address: the network address that a request is counted by.
 
-Guarantees that one subscriber is one address: an IPv6 host may choose among 2^64 addresses
-of its network, so the whole network counts as one. Which proxies to believe is decided in
-`api/app.py`; this module takes the address that is left.
+Guarantees that one subscriber is one address: an IPv6 host may choose among the 2^64 addresses
+of its network, so the whole network counts as one. `api/app.py` decides which proxies are
+trusted; this module takes the address that follows from that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from flask import request
 
 UNKNOWN = "unknown"
-"""All whose address cannot be read count as one, so that nonsense makes no new counters."""
+"""All addresses that cannot be parsed count as one, so that they make no new counters."""
 _SUBSCRIBER_BITS = 64
 
 
@@ -27,7 +27,7 @@ def counted_address(text: str | None) -> str:
     An IPv4 address written as IPv6 (`::ffff:192.0.2.1`) counts as the IPv4 address. A port,
     which some proxies append, is dropped.
     """
-    address = _address(text or "")
+    address = _parse(text or "")
     if address is None:
         return UNKNOWN
     if isinstance(address, IPv4Address):
@@ -38,17 +38,13 @@ def counted_address(text: str | None) -> str:
     return str(network)
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    for candidate in (text, _without_port(text)):
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    # With a port it is `192.0.2.1:80` or `[2001:db8::1]:80`.
+    is_bracketed = text.startswith("[")
+    without_port = text[1:].partition("]")[0] if is_bracketed else text.rpartition(":")[0]
+    for candidate in (text, without_port):
         try:
             return ip_address(candidate)
         except ValueError:
             continue
     return None
-
-
-def _without_port(text: str) -> str:
-    """Return what stands before the port in `192.0.2.1:80` and in `[2001:db8::1]:80`."""
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.rpartition(":")[0]

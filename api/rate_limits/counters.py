@@ -1,8 +1,8 @@
-"""Counters of requests in fixed windows, each beginning with its first request.
+"""Request counters: count in fixed windows, each of which begins with its first request.
 
-Guarantees that counting never fails and never holds a request up: while the cache is dead,
-hangs or is full, this process counts for itself, in bounded memory, and asks the cache
-again when it has come back. Knows nothing of HTTP and nothing of which limits there are.
+Guarantees that counting never fails and never delays a request for long: while the cache is
+dead, hangs or is full, this process counts by itself, in bounded memory, until the cache works
+again. Knows nothing of HTTP, and not which limits there are.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from resilience.background_thread import BackgroundThread
 from resilience.redis_client import connect
 
 TIMEOUT_S: Final = 0.2
-"""How long the cache may take. Once: after that nobody asks until it has come back."""
+"""How long the cache may take. After one time-out no request uses it until it works again."""
 TRY_AGAIN_EVERY_S: Final = 1.0
 MAX_KEYS: Final = 10_000
-"""How many counters a process holds by itself, so that no flood of addresses fills it."""
+"""How many counters a process holds at most, so that a flood of addresses cannot fill it."""
 
 _COUNTER: Final = "truepenny:requests:"
 _MARK: Final = "truepenny:mark:"
 _TRIAL: Final = "trial"
 
-# A counter without an end would lock somebody out for ever. So the end is not set "with the
-# first request", but whenever there is none.
+# A counter without an end would lock a client out permanently. So the end is set whenever
+# there is none, and not only with the first request.
 _COUNT: Final = """\
 local count = redis.call('INCR', KEYS[1])
 local left_ms = redis.call('PTTL', KEYS[1])
@@ -48,7 +48,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How many requests a window has seen, and for how long it will go on."""
+    """A window: how many requests it has counted, and in how many seconds it ends."""
 
     count: int
     left_s: float
@@ -79,7 +79,7 @@ class CacheCounters:
         return Window(int(count), left_ms / 1000) if count and left_ms > 0 else NOTHING
 
     def mark(self, name: str, *, for_s: int) -> bool:
-        """Let all processes find the mark for so long, or until the cache forgets it."""
+        """Set a mark that all processes find for so long, or until the cache evicts it."""
         return bool(self._client.set(_MARK + name, 1, ex=for_s))
 
     def is_marked(self, name: str) -> bool:
@@ -87,19 +87,19 @@ class CacheCounters:
         return bool(self._client.exists(_MARK + name))
 
     def try_out(self) -> None:
-        """Do what counting does: a cache that is full answers a ping all the same."""
+        """Count once, as a test: a cache that is full would still answer a ping."""
         self.hit(_TRIAL, 1)
 
-    def forget_connections(self) -> None:
-        """Close what is idle: those connections lead to a cache that does not answer."""
+    def close_idle_connections(self) -> None:
+        """Close the idle connections: they lead to a cache that does not answer."""
         self._client.connection_pool.disconnect(inuse_connections=False)
 
 
 class MemoryCounters:
-    """Counters of one process out of several that share the requests between them.
+    """Counters in the memory of one of several processes that share the requests.
 
-    Each request after the first stands for one in every process, so that all together allow
-    about what the limit says, and at least one request each.
+    Each request after the first counts once for every process, so that all processes together
+    allow about as many as the limit, and each at least one.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class MemoryCounters:
         return Window(count, ends_at_s - now_s) if ends_at_s > now_s else NOTHING
 
     def note(self, key: str, window: Window) -> None:
-        """Remember how far the shared counter had come, to go on from there."""
+        """Remember the count of the shared counter, to continue from it."""
         ends_at_s = self._clock() + window.left_s
         with self._lock:
             self._keep(key, window.count, ends_at_s)
@@ -146,15 +146,15 @@ class MemoryCounters:
     def _keep(self, key: str, count: int, ends_at_s: float) -> None:
         self._windows.pop(key, None)
         if len(self._windows) >= self._max_keys:
-            # Whoever was quiet longest gets a new window somewhat early.
+            # The key that was used least recently gets a new window somewhat early.
             del self._windows[next(iter(self._windows))]
         self._windows[key] = (count, ends_at_s)
 
 
 class Counters:
-    """The cache's counters, or this process's own while the cache does not count.
+    """The cache's counters, or those in memory while the cache does not count.
 
-    One thread, which lives only then, tries the cache again; no request waits for it.
+    One thread, which runs only during that time, tries the cache again; no request waits for it.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Counters:
         self._memory = memory
         self._try_again_every_s = try_again_every_s
         self._lock = threading.Lock()
-        self._resting = False
+        self._is_cache_away = False
         self._thread = BackgroundThread(
             "rate-counters", self._try_again, log=log, not_started="cache_trial_not_started"
         )
@@ -176,7 +176,7 @@ class Counters:
     @property
     def are_shared(self) -> bool:
         """Whether the cache counts."""
-        return not self._resting
+        return not self._is_cache_away
 
     def hit(self, key: str, window_s: int) -> Window:
         """Count one request."""
@@ -192,7 +192,7 @@ class Counters:
         return self._memory.look(key) if window is None else window
 
     def mark(self, name: str, *, for_s: int) -> bool:
-        """Leave a mark for all processes. Returns: whether the cache took it."""
+        """Set a mark for all processes. Returns: whether the cache has stored it."""
         return self._ask(lambda: self._cache.mark(name, for_s=for_s)) or False
 
     def is_marked(self, name: str) -> bool:
@@ -200,25 +200,26 @@ class Counters:
         return self._ask(lambda: self._cache.is_marked(name)) or False
 
     def _ask(self, question: Callable[[], _T]) -> _T | None:
-        """Ask the cache. Returns: None when it rests, or fails and rests from now on."""
-        if self._resting:
+        """Ask the cache. Returns: None while it is away, also when it fails just now."""
+        if self._is_cache_away:
             return None
         try:
             return question()
         except (redis.RedisError, OSError) as error:
-            self._rest(error)
+            self._cache_failed(error)
             return None
 
-    def _rest(self, error: Exception) -> None:
+    def _cache_failed(self, error: Exception) -> None:
         with self._lock:
-            if self._resting:  # others failed with us
+            if self._is_cache_away:  # other threads failed at the same time
                 return
-            self._resting = True
-        self._cache.forget_connections()
+            self._is_cache_away = True
+        self._cache.close_idle_connections()
         if self._thread.ensure_running():
             log.warning("requests_counted_in_memory", error=type(error).__name__)
         else:
-            self._resting = False  # or nobody would ever end the rest: the next request asks
+            # Without the thread nothing would notice that the cache works: the next request asks.
+            self._is_cache_away = False
 
     def _try_again(self) -> None:
         pause = threading.Event()
@@ -228,10 +229,10 @@ class Counters:
                 self._cache.try_out()
             except (redis.RedisError, OSError) as error:
                 log.debug("cache_does_not_count_yet", error=type(error).__name__)
-            except Exception as error:  # nobody else brings the cache back
+            except Exception as error:  # only this thread can bring the cache back: it goes on
                 log.error("cache_trial_failed", exc_info=error)
             else:
                 self._thread.retire()  # the next failure starts the next thread
-                self._resting = False
+                self._is_cache_away = False
                 log.info("requests_counted_in_cache")
                 return

@@ -1,8 +1,8 @@
 """Limits failed authentications per client address.
 
-Guarantees that an address which tried too many bad keys costs the database nothing more,
-and that a key which was good before is served all the same: a client that shares an address
-with an attacker is not locked out with it.
+Guarantees that an address which tried too many bad keys causes no more queries, and that a key
+which was good before still works: a client that shares an address with an attacker is not
+locked out with it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ledger.clients import Client, hash_key
 
 KNOWN_FOR_S: Final = 86_400
 """How long a key counts as known after it was last found to be good."""
-_SAY_AGAIN_AFTER_S: Final = 3_600
+_MARK_AGAIN_AFTER_S: Final = 3_600
 _MAX_KNOWN: Final = 10_000
 
-Find = Callable[[str], Client | None]
+FindClient = Callable[[str], Client | None]
 
 
 class FailedAuthLimit:
@@ -44,11 +44,11 @@ class FailedAuthLimit:
             )
         self._counters = counters
         self._lock = threading.Lock()
-        # Marks of good keys, each with the time at which the other processes were told.
+        # Marks of good keys, each with the time at which it was last set for all processes.
         self._known: TTLCache[str, float] = TTLCache(_MAX_KNOWN, KNOWN_FOR_S)
 
-    def guard(self, find: Find) -> Find:
-        """Return a `find`, for use in a request, that looks only if its sender may still try.
+    def guard(self, find: FindClient) -> FindClient:
+        """Return a `find`, for use in a request, that runs only while the address may try.
 
         It raises: Problem rate_limited: when the address has used up its failures, unless
         the key was good before.
@@ -58,9 +58,11 @@ class FailedAuthLimit:
             return find
 
         def guarded(api_key: str) -> Client | None:
-            # The database holds the same hash: the cache learns nothing that opens a door.
+            # The cache gets the hash, as the database does, and never the key.
             mark = hash_key(api_key).hex()
-            if not self._is_known(mark):
+            with self._lock:
+                is_known = mark in self._known
+            if not is_known:
                 is_marked = partial(self._counters.is_marked, mark)
                 limit.require_room(client_address(), unless=is_marked)
             client = find(api_key)
@@ -70,25 +72,22 @@ class FailedAuthLimit:
         return guarded
 
     def count_failure(self) -> None:
-        """Count a request whose sender could not be authenticated.
+        """Count a request that could not be authenticated.
 
         Raises: Problem rate_limited: when its address has used up its failures.
         """
         if self._limit is not None:
             self._limit.check(client_address())
 
-    def _is_known(self, mark: str) -> bool:
-        with self._lock:
-            return mark in self._known
-
     def _remember(self, mark: str, *, good: bool) -> None:
         with self._lock:
             if not good:
-                self._known.pop(mark, None)  # revoked; what the others were told runs out
+                self._known.pop(mark, None)  # revoked; the mark in the cache runs out by itself
                 return
-            told_at_s = self._known.get(mark, -math.inf)
+            marked_at_s = self._known.get(mark, -math.inf)
         now_s = time.monotonic()
-        if now_s - told_at_s > _SAY_AGAIN_AFTER_S and self._counters.mark(mark, for_s=KNOWN_FOR_S):
-            told_at_s = now_s
+        is_due = now_s - marked_at_s > _MARK_AGAIN_AFTER_S
+        if is_due and self._counters.mark(mark, for_s=KNOWN_FOR_S):
+            marked_at_s = now_s
         with self._lock:
-            self._known[mark] = told_at_s  # known for another day
+            self._known[mark] = marked_at_s  # known for another day

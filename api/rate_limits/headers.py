@@ -19,7 +19,7 @@ HEADERS: Final = (LIMIT, REMAINING, RESET)
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """The window in which the current request was counted. reset_at_s: its end, as a POSIX time."""
+    """The limit of the current request, and what is left of it. reset_at_s: a POSIX time."""
 
     limit: int
     remaining: int
@@ -27,12 +27,12 @@ class LimitStatus:
 
 
 def report(status: LimitStatus) -> None:
-    """Put the status into the headers of the current request's answer, whatever that will be."""
+    """Note the status for the headers of the current request's answer, whatever its outcome."""
     g.limit_status = status
 
 
 def add_rate_headers(response: Response) -> None:
-    """Add the headers of the status that was reported; none when the request was not counted."""
+    """Add the headers of the reported status; none when the request was not counted."""
     status: LimitStatus | None = g.get("limit_status")
     if status is not None:
         response.headers[LIMIT] = str(status.limit)

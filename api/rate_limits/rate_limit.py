@@ -23,8 +23,8 @@ class RateLimit:
     def __init__(self, limit: str, counters: Counters, *, scope: str, what: str) -> None:
         """Take the limit as text, for example "30/minute".
 
-        scope: sets the counters of this limit apart from others' with the same keys.
-        what: what is limited: the beginning of the sentence that a refused client reads.
+        scope: separates the counters of this limit from those of others with the same keys.
+        what: what is limited: the beginning of the problem's detail, such as "Reports are".
         """
         self._limit = parse(limit)
         self._counters = counters
@@ -34,7 +34,7 @@ class RateLimit:
     def check(self, key: str) -> None:
         """Count the current request.
 
-        Raises: Problem rate_limited: when it is one too many.
+        Raises: Problem rate_limited: when it exceeds the limit.
         """
         window = self._counters.hit(self._name(key), self._limit.get_expiry())
         if window.count > self._limit.amount:
@@ -44,7 +44,7 @@ class RateLimit:
     def require_room(self, key: str, *, unless: Callable[[], bool]) -> None:
         """Refuse the current request when the limit is used up. Counts nothing.
 
-        unless: asked only then; whether the request is let in all the same.
+        unless: called only then; returns whether the request is let in despite the limit.
         Raises: Problem rate_limited.
         """
         window = self._counters.look(self._name(key))

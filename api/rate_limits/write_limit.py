@@ -1,4 +1,4 @@
-"""Limits writes, by the client's address or by the client where it has a limit of its own.
+"""Limits writes per client address, or per client where it has a limit of its own.
 
 Guarantees that reading is never limited, that a batch counts as one request, and that counting
 comes before a body is read. Flask-Limiter holds the rule, counts before each request and decides;
@@ -36,7 +36,7 @@ class WriteLimit:
     """Limits the writes to one application."""
 
     def __init__(self, default: str, counters: Counters) -> None:
-        """Take the limit of all who have none of their own: "10/minute", or "none"."""
+        """Take the limit of clients that have none of their own: "10/minute", or "none"."""
         self._default = default
         self._counters = counters
         self._limiter = Limiter(
@@ -45,11 +45,11 @@ class WriteLimit:
             headers_enabled=False,  # its Retry-After would replace the one of a 202
         )
         self._limiter.request_filter(self._is_exempt)
-        # It would log each refusal, so that a flood of requests became a flood of lines.
+        # Else it logs each refusal, and a flood of requests becomes a flood of lines.
         self._limiter.logger.setLevel(logging.WARNING)
 
     def init_app(self, app: Flask) -> None:
-        """Count before each request from now on: after what is registered to authenticate it."""
+        """Count before each request. Call it after the authentication has been registered."""
         app.config["RATELIMIT_STORAGE_URI"] = f"{_SCHEME}://"
         app.config["RATELIMIT_STORAGE_OPTIONS"] = {"counters": self._counters}
         self._limiter.init_app(app)
@@ -81,8 +81,8 @@ class WriteLimit:
 class CountersStorage(Storage):
     """Our counters as a storage for Flask-Limiter, which finds it by its scheme.
 
-    Fixed windows only. It remembers in the request what the count has said, because Flask-Limiter
-    asks three times. It never raises, so Flask-Limiter never needs a fallback of its own.
+    Fixed windows only. It keeps the counted window in the request, because Flask-Limiter asks
+    for it three times. It never raises, so Flask-Limiter never needs a fallback of its own.
     """
 
     STORAGE_SCHEME = [_SCHEME]  # noqa: RUF012 - the library reads it off the class
@@ -93,7 +93,7 @@ class CountersStorage(Storage):
 
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
-        """Nothing that the library could wrap is raised here."""
+        """No exceptions: nothing is raised here that the library could wrap."""
         return ()
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
@@ -105,7 +105,7 @@ class CountersStorage(Storage):
         return window.count
 
     def get(self, key: str) -> int:
-        """Return how many requests the window has seen."""
+        """Return how many requests the window has counted."""
         return self._window(key).count
 
     def get_expiry(self, key: str) -> float:
@@ -113,7 +113,7 @@ class CountersStorage(Storage):
         return time.time() + self._window(key).left_s
 
     def check(self) -> bool:
-        """Say that it works, as it always does."""
+        """Return that it works, as it always does."""
         return True
 
     def reset(self) -> int | None:
@@ -129,7 +129,7 @@ class CountersStorage(Storage):
 
 
 def _counted_windows() -> dict[str, Window]:
-    """The windows in which the current request was counted, by key."""
+    """Return the windows in which the current request was counted, by key."""
     windows: dict[str, Window] = g.setdefault("counted_windows", {})
     return windows
 
@@ -141,12 +141,12 @@ def _counted_by() -> str:
 
 @lru_cache(maxsize=1_000)
 def _is_readable(limit: str) -> bool:
-    """Tell whether a stored limit can be used. The API stores no other; a person might."""
+    """Tell whether a stored limit can be used. Someone may have changed it in the database."""
     try:
         if limit == NONE:
             return True
         parsed = parse(limit)
-        # The cache would refuse a window without end, and seem to be broken.
+        # The cache would refuse a window that is longer, and look as if it were broken.
         return parsed.amount > 0 and parsed.get_expiry() <= _LONGEST_WINDOW_S
     except ValueError as error:
         log.error("rate_limit_unreadable", exc_info=error)

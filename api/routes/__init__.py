@@ -1,4 +1,4 @@
-"""The routes: one module per kind of object, each view parse, call, answer."""
+"""Routes: one module per resource; each view parses, calls and answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from api.routes import (
 
 
 def all_blueprints(prefix: str) -> list[Blueprint]:
-    """Return every blueprint, made anew. prefix: where the versioned contract starts."""
+    """Make every blueprint. prefix: the address below which the versioned contract lies."""
     return [
         clients.blueprint(prefix),
         wallets.blueprint(prefix),

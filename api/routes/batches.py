@@ -1,4 +1,4 @@
-"""Batches: thousands of transfers in one request, each with a result of its own."""
+"""Batch requests: thousands of transfers in one request, each with a result of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from flask import Blueprint, Response
 
 from api.auth.api_keys import caller
 from api.http.body import BATCH_BODY_LIMIT
-from api.http.idempotency import missing_key
+from api.http.headers import missing_key, request_id
 from api.http.problems import Problem, from_failed, from_ledger, invalid_fields
-from api.http.request_ids import request_id
 from api.http.responses import json_response
 from api.http.validation import check, parse_body
 from api.schemas.requests import NewBatch, NewBatchItem
 from api.schemas.transfers import BatchAnswer, Failed, Submitted
-from api.services import Services, require_room, services
+from api.services import require_room, services
+from api.transfers.asset_scales import AssetScales
 from api.transfers.group_commit import Outcome
 from api.transfers.requests import transfer_request
 from ledger.acceptance import TransferRequest
@@ -25,21 +25,21 @@ from ledger.errors import Invalid, InvalidField, Unavailable
 
 
 def blueprint(prefix: str) -> Blueprint:
-    """Return the route of batches."""
+    """Return the route of batch requests."""
     routes = Blueprint("batches", __name__, url_prefix=f"{prefix}/transfers/batch")
     routes.post("")(create)
     return routes
 
 
 def create() -> Response:
-    """Submit transfers; results come in the order of the requests."""
+    """Submit transfers; the results are in the order of the request."""
     require_room()
     body = parse_body(NewBatch, limit=BATCH_BODY_LIMIT)
     if body.atomic:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
-    checked = _check_all(body.transfers, client=caller(), used=services())
-    usable = [each for each in checked if isinstance(each, TransferRequest)]
-    answers = iter(services().intake.submit(usable) if usable else ())
+    checked = _check_all(body.transfers, client=caller(), scales=services().scales)
+    valid = [each for each in checked if isinstance(each, TransferRequest)]
+    answers = iter(services().intake.submit(valid) if valid else ())
     request = request_id()
     results = [
         _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)
@@ -49,27 +49,26 @@ def create() -> Response:
 
 
 def _check_all(
-    items: list[Any], *, client: Client, used: Services
+    items: list[Any], *, client: Client, scales: AssetScales
 ) -> list[TransferRequest | Problem]:
     checked: list[TransferRequest | Problem] = []
     for position, item in enumerate(items):
         prefix = f"/transfers/{position}"
+        if isinstance(item, dict) and item.get("idempotency_key") in (None, ""):
+            checked.append(missing_key(f"{prefix}/idempotency_key"))
+            continue
         try:
-            checked.append(_check_one(item, prefix, client=client, used=used))
+            body = check(NewBatchItem, item, prefix=prefix)
+            request = transfer_request(
+                body, client=client, idempotency_key=body.idempotency_key, scales=scales
+            )
         except (InvalidField, Unavailable) as error:
             checked.append(from_ledger(error, prefix=prefix))
         except Problem as problem:
             checked.append(problem)
+        else:
+            checked.append(request)
     return checked
-
-
-def _check_one(item: Any, prefix: str, *, client: Client, used: Services) -> TransferRequest:
-    if isinstance(item, dict) and item.get("idempotency_key") in (None, ""):
-        raise missing_key(f"{prefix}/idempotency_key")
-    body = check(NewBatchItem, item, prefix=prefix)
-    return transfer_request(
-        body, client=client, idempotency_key=body.idempotency_key, scales=used.scales
-    )
 
 
 def _result(answer: Outcome, request: str) -> Submitted | Failed:

@@ -1,4 +1,4 @@
-"""Errors of our pages, reported by them: logged and passed on, and kept nowhere."""
+"""Error reports from our pages: logged and passed on to Sentry, not stored."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ log = get_logger(__name__)
 
 
 def blueprint() -> Blueprint:
-    """Return the one route, which needs no key: a page may fail before it has one."""
+    """Return the route of error reports. It needs no key: a page may fail before it has one."""
     routes = Blueprint("client_errors", __name__)
     routes.post("/client-errors")(create)
     return routes
 
 
 def create() -> Response:
-    """Take a report. A second one of the same error is another report, and counts as one."""
+    """Take a report. Reports of the same error are not merged: each is logged and counted."""
     require_own_page(request)
     services().report_limit.count()
     report = BrowserError(**parse_body(ClientError, limit=BODY_LIMIT).model_dump())
-    unbind_contextvars("request_id")  # the line has the id of the request that failed on the page
+    unbind_contextvars("request_id")  # this line names the request that failed on the page
     log.warning("client_error", **report.fields())
     count_client_error(report.page, report.panel)
     sentry.tell(report.event())

@@ -1,4 +1,4 @@
-"""Clients: an admin lets callers in."""
+"""Clients: an admin makes API keys for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def blueprint(prefix: str) -> Blueprint:
 
 
 def create() -> Response:
-    """Make a client and show its key, this once."""
+    """Make a client. This answer alone shows its key."""
     admin()
     body = parse_body(NewClient)
     with services().database.transaction() as connection:

@@ -1,9 +1,8 @@
-"""The contract, for programs and for people, served from here down to the last script."""
+"""Documentation: the OpenAPI document and a page that shows it, with all its files."""
 
 from __future__ import annotations
 
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,7 @@ _SWAGGER_UI: Final = "flask_swagger_ui"
 _ASSETS: Final = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 _DAY_S: Final = 86_400
 
-# Nothing from elsewhere, nothing inline, nobody may frame it.
+# Nothing from other servers, nothing inline, and no frames.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -26,7 +25,7 @@ CONTENT_SECURITY_POLICY: Final = (
 
 
 def blueprint() -> Blueprint:
-    """Return /openapi.json, /docs and what the page needs."""
+    """Return the routes /openapi.json, /docs, and the files of that page."""
     routes = Blueprint("documentation", __name__)
     routes.get("/openapi.json")(document)
     routes.get("/docs")(page)
@@ -48,13 +47,9 @@ def page() -> Response:
 
 
 def asset(name: str) -> Response:
-    """Serve a file of the page, among those it needs."""
+    """Serve a file that the page needs. Raises: NotFound: for any other."""
     if name == "start.js":
         return send_file(_OURS / name)
     if name not in _ASSETS:
         raise NotFound
-    return send_file(Path(str(_bundle() / name)), max_age=_DAY_S)
-
-
-def _bundle() -> Traversable:
-    return resources.files(_SWAGGER_UI) / "dist"
+    return send_file(Path(str(resources.files(_SWAGGER_UI) / "dist" / name)), max_age=_DAY_S)

@@ -1,4 +1,4 @@
-"""Health: for probes and for people, without a key."""
+"""Health: reports for probes and for people, without a key."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RETRY_AFTER_S = 1
 
 _READINESS: Final = {
     "database": "the database answers",
-    "broker": "the database does not answer: transfers are buffered in the broker",
-    None: "neither the database nor the broker takes anything: transfers are refused",
+    "broker": "the database does not answer: transfers are buffered on the broker",
+    None: "neither the database nor the broker answers: new transfers are refused",
 }
-"""What to say of readiness, by where transfers can be stored."""
-_FULL: Final = "the queues are too full for more: new transfers are refused until they have room"
+"""The detail of readiness, by where transfers can be stored."""
+_FULL: Final = "the queues are full: new transfers are refused until there is room again"
 
 
 def blueprint() -> Blueprint:
@@ -31,15 +31,15 @@ def blueprint() -> Blueprint:
 
 
 def health() -> Response:
-    """Say how each part is doing: 200, or 503 when nothing can be stored."""
+    """Report how each part is doing: 200, or 503 when no transfer can be stored."""
     report = services().health.report()
     return _answer(health_answer(report), is_well=report.status != "down")
 
 
 def ready() -> Response:
-    """Say whether this process can take transfers, and why (not)."""
+    """Report whether this process can take transfers, and why or why not."""
     store = services().health.store()
-    # A store is no use while nothing new is let in.
+    # While the queues are full, a store that answers does not make it ready.
     is_full = store is not None and services().is_overloaded()
     is_well = store is not None and not is_full
     detail = _FULL if is_full else _READINESS[store]
@@ -47,7 +47,7 @@ def ready() -> Response:
 
 
 def live() -> Response:
-    """Say that this process answers. It asks nobody else: their faults are not cured here."""
+    """Report that this process answers. Asks no server: a restart here would not mend one."""
     return json_response(LiveAnswer(status="ok"))
 
 

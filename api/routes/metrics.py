@@ -1,4 +1,4 @@
-"""Metrics: for Prometheus, without a key."""
+"""Metrics: the page that Prometheus reads, without a key."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def blueprint() -> Blueprint:
 
 
 def metrics() -> Response:
-    """Print everything that is measured, and what can be seen now."""
-    printed = services().metrics_page.render(request.headers.get("Accept", ""))
-    return Response(printed.content, content_type=printed.content_type)
+    """Return the metrics of all programs of this machine, and those of the snapshot."""
+    page = services().metrics_page.render(request.headers.get("Accept", ""))
+    return Response(page.content, content_type=page.content_type)

@@ -1,4 +1,4 @@
-"""For operators: how the whole stands, in one answer."""
+"""Operations: the overview of all components, for admins."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def blueprint(prefix: str) -> Blueprint:
 
 
 def overview() -> Response:
-    """Say how everything stands, as far as it can be known within about a second."""
+    """Report the state of all components, as far as it can be read within about a second."""
     admin()
     require_no_query()
-    used = services()
-    return json_response(overview_answer(used.sights.seen(), flower_url=used.flower_url))
+    snapshot = services().snapshots.take()
+    return json_response(overview_answer(snapshot, flower_url=services().flower_url))

@@ -1,4 +1,4 @@
-"""Prices: reading them, whatever is away, with their source and age."""
+"""Prices: read with their source and age, also while servers are away."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def blueprint(prefix: str) -> Blueprint:
 
 
 def index() -> Response:
-    """List every price that is followed, on one page: the settings bound their number."""
+    """List every followed price, on one page: the settings name them all."""
     require_no_query()
     answers = [price_answer(quote) for quote in services().prices.quotes()]
     return json_response(PriceList(data=answers, next_cursor=None))

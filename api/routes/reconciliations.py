@@ -1,4 +1,4 @@
-"""Reconciliations: the runs of the consistency scan, what they found, and beginning one."""
+"""Reconciliations: begins runs of the consistency scan, and shows runs and findings."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def begin() -> Response:
     require_no_body()
     with services().database.transaction() as connection:
         run, is_new = runs.begin(connection, "operator")
-    # After the commit, and a hint: without it, beat's next one goes on with the run.
+    # After the commit. It is a hint: if it is lost, beat's next one continues the run.
     services().reconcile()
     location = {"Location": f"/v1/reconciliations/{run.id}"}
     return json_response(reconciliation_answer(run), 202 if is_new else 200, location)
 
 
 def show(reconciliation_id: UUID) -> Response:
-    """Show a run with what it found."""
+    """Show a run with its findings."""
     admin()
     require_no_query()
     with services().database.autocommit() as connection:

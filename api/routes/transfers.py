@@ -1,4 +1,8 @@
-"""Transfers: submitting one, reading one, listing them."""
+"""Transfers: submits one, shows one with its timeline, lists them.
+
+A transfer is refused for lack of funds in `ledger/rejections.py`: at intake, and again when the
+worker reserves the money. `api/__init__.py` lists all steps.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,7 @@ from structlog.contextvars import bind_contextvars
 
 from api.auth.api_keys import caller
 from api.http.cursors import make_cursor, read_id_cursor
-from api.http.idempotency import idempotency_key
-from api.http.preferences import wait_seconds
+from api.http.headers import idempotency_key, wait_seconds
 from api.http.problems import Problem
 from api.http.responses import json_response
 from api.http.validation import parse_body, parse_query, require_no_query
@@ -34,7 +37,7 @@ from ledger.transfers import Transfer, TransferFilter, get_transfer, list_transf
 
 
 def blueprint(prefix: str) -> Blueprint:
-    """Return the routes below /transfers, but for the batches."""
+    """Return the routes below /transfers, except those of batch requests."""
     routes = Blueprint("transfers", __name__, url_prefix=f"{prefix}/transfers")
     routes.post("")(create)
     routes.get("")(index)
@@ -46,6 +49,7 @@ def blueprint(prefix: str) -> Blueprint:
 
 def create() -> Response:
     """Submit a transfer; with Prefer: wait, also wait for its end."""
+    # Parse.
     require_room()
     key = idempotency_key()
     body = parse_body(NewTransfer)
@@ -53,15 +57,18 @@ def create() -> Response:
         body, client=caller(), idempotency_key=key, scales=services().scales
     )
     bind_contextvars(transfer_id=str(transfer_id_of(submitted.client.id, key)))
-    [answer] = services().intake.submit([submitted])
-    if isinstance(answer, Invalid):
-        raise answer
-    if isinstance(answer, Kept):
-        return buffered_response(answer)
-    waited = _wait_for(answer.transfer)
-    return submitted_response(
-        waited.transfer or answer.transfer, replayed=answer.replayed, waited=waited.applied
-    )
+
+    # Call: the ledger records, rejects or finds invalid what is submitted here.
+    [outcome] = services().intake.submit([submitted])
+    if isinstance(outcome, Invalid):
+        raise outcome
+
+    # Answer.
+    if isinstance(outcome, Kept):
+        return buffered_response(outcome)
+    waited = _wait_for(outcome.transfer)
+    transfer = waited.transfer or outcome.transfer
+    return submitted_response(transfer, replayed=outcome.replayed, waited=waited.applied)
 
 
 def index() -> Response:
@@ -70,7 +77,7 @@ def index() -> Response:
     narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
     after = read_id_cursor("transfers", page.cursor)
     with services().database.autocommit() as connection:
-        # One more than asked for tells whether there is a next page.
+        # One more than the limit shows whether there is a next page.
         found = list_transfers(
             connection, caller=caller(), limit=page.limit + 1, after=after, narrow=narrow
         )
@@ -100,23 +107,26 @@ def not_available_yet(transfer_id: UUID) -> Response:  # noqa: ARG001 - the rout
 
 
 _Stored = tuple[Transfer, TransferDetail]
-"""A transfer, and what is shown of it."""
+"""A transfer, and its description for the answer."""
 
 
 def _read(transfer_id: UUID) -> _Stored | Buffered:
     """Read a transfer from the database or, where it is not there yet, from the buffer.
 
-    Raises: NotFound: when it is in neither. Unavailable: when one of them cannot tell.
+    Raises: NotFound: when it is in neither. Unavailable: when one of them cannot be read.
     """
     try:
         return _read_stored(transfer_id)
     except (NotFound, Unreachable) as error:
         buffered = services().buffer.find(transfer_id)
-        if buffered is not None and _may_see(buffered):
+        # Until it is in the ledger, its wallets' owners are not known: show it to its sender.
+        if buffered is not None and (
+            caller().is_admin or buffered.request.client.id == caller().id
+        ):
             return buffered
         if isinstance(error, Unreachable):
             raise
-    # It may have come from the one into the other while we looked.
+    # It may have moved from the buffer to the database between the two reads.
     return _read_stored(transfer_id)
 
 
@@ -127,16 +137,11 @@ def _read_stored(transfer_id: UUID) -> _Stored:
     return transfer, transfer_detail(transfer, entries)
 
 
-def _may_see(buffered: Buffered) -> bool:
-    """Whose wallets it touches is not known yet, so only whoever sent it may see it."""
-    return caller().is_admin or buffered.request.client.id == caller().id
-
-
 def _wait_for(transfer: Transfer) -> WaitResult:
-    """Wait for the end of a transfer as long as the client prefers, if there is a place to."""
-    seconds = wait_seconds(request.headers.get("Prefer"))
-    if not seconds:
+    """Wait for the end of a transfer as long as the client prefers, if a slot is free."""
+    timeout_s = wait_seconds(request.headers.get("Prefer"))
+    if not timeout_s:
         return WaitResult(applied=False)
     if transfer.state in FINISHED:
         return WaitResult(applied=True, transfer=transfer)
-    return services().waiting.wait(transfer.id, timeout_s=seconds)
+    return services().settlement_waiter.wait(transfer.id, timeout_s=timeout_s)

@@ -1,4 +1,4 @@
-"""Wallets: making them, reading them and their statements, freezing and closing them."""
+"""Wallets: makes and shows them and their postings; freezes and closes them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def index() -> Response:
     page = parse_query(PageQuery)
     after = read_id_cursor("wallets", page.cursor)
     with services().database.autocommit() as connection:
-        # One more than asked for tells whether there is a next page.
+        # One more than the limit shows whether there is a next page.
         found = wallets.list_wallets(connection, caller=caller(), limit=page.limit + 1, after=after)
     data = found[: page.limit]
     more = len(found) > page.limit
@@ -93,7 +93,7 @@ def postings(wallet_id: UUID) -> Response:
 
 
 def balance(wallet_id: UUID) -> Response:
-    """Show the balance as it stood at a time."""
+    """Show the balance at a given time."""
     at = parse_query(BalanceQuery).at
     with services().database.autocommit() as connection:
         wallet, then = wallets.balance_at(connection, wallet_id, at, caller=caller())

@@ -1,6 +1,6 @@
-"""Shapes of the contract: models that check requests, and TypedDicts that describe answers.
+"""Schemas of the contract: models that check requests, and TypedDicts that describe answers.
 
-Guarantees that an answer has one description: mypy holds the dictionaries that are sent to
-their TypedDict, and the OpenAPI document is made from it. Answers are not checked again at
-run time. Imports nothing else of `api/`, so that every part of it can use these.
+Guarantees that an answer is described once: mypy checks the dictionaries that are sent against
+their TypedDict, and the OpenAPI document is made from it. Answers are not checked again at run
+time. Imports nothing else of `api/`, so that every part of it can use these.
 """

@@ -17,11 +17,13 @@ class ClientAnswer(TypedDict):
     id: IdText
     name: str
     scope: Scope
-    api_key: Annotated[str, Field(description="Shown this once, and stored hashed only.")]
+    api_key: Annotated[
+        str, Field(description="Shown only in this answer. Only its hash is stored.")
+    ]
 
 
 def client_answer(client: Client, api_key: str) -> ClientAnswer:
-    """Describe a new client, with the key that is shown this once."""
+    """Describe a new client with its key. No other answer shows the key."""
     return {
         "id": str(client.id),
         "name": client.name,

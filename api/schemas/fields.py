@@ -1,7 +1,7 @@
 """Field types of requests and answers, with their rules and schemas.
 
-Guarantees that a value of a request which passes can be handed to the ledger and to PostgreSQL.
-What is wrong is said as a phrase that follows the field's name: "must be a string".
+Guarantees that a value which passes can be given to the ledger and to PostgreSQL. An error is
+a phrase that follows the field's name, such as "must be a string".
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def parse_time(value: object) -> datetime:
         try:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
-            pass  # looks like a time, but is none: the 30th of February, the year 0
+            pass  # it has the form of a time, but is none: the 30th of February, the year 0
     raise PydanticCustomError(
         "time", 'must be an RFC 3339 time such as "2026-01-31T12:00:00Z" (in a query, + is %2B)'
     )
@@ -59,7 +59,7 @@ def parse_limit(value: object) -> int:
 
 
 def check_amount_is_text(value: object) -> str:
-    """Refuse JSON numbers, which many programs would have made through a float."""
+    """Refuse JSON numbers: many programs make them from a float, which is not exact."""
     if not isinstance(value, str):
         raise PydanticCustomError("amount", 'must be a JSON string such as "12.50"')
     return value
@@ -91,7 +91,7 @@ def check_metadata(value: object) -> dict[str, Any]:
     if _is_deeper_than(value, MAX_METADATA_DEPTH):
         raise PydanticCustomError("metadata", f"is nested deeper than {MAX_METADATA_DEPTH} levels")
     if _has_extreme_number(value):
-        # The database writes them out: six characters would become three hundred.
+        # The database stores such numbers digit by digit: 1e300 would need 301 digits.
         raise PydanticCustomError("metadata", "has a number that is extremely large or small")
     compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if len(compact.encode()) > MAX_METADATA_BYTES:
@@ -150,11 +150,11 @@ Amount = Annotated[
     ),
 ]
 AssetCode = Annotated[str, Field(max_length=12, description="The code of an asset.")]
-RateLimit = Annotated[
+RateLimitText = Annotated[
     str,
     PlainValidator(check_rate_limit),
     text_schema(
-        "Requests per unit of time, or none.",
+        'How many requests per unit of time, or "none" for no limit.',
         pattern=r"^(none|[1-9][0-9]{0,8}/(second|minute|hour|day))$",
     ),
 ]
@@ -164,7 +164,7 @@ Metadata = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "description": f"Anything of yours: at most {MAX_METADATA_DEPTH} levels deep "
+            "description": f"Any data of yours, at most {MAX_METADATA_DEPTH} levels deep "
             f"and {MAX_METADATA_BYTES} bytes as compact JSON.",
         }
     ),
@@ -173,13 +173,16 @@ IdempotencyKey = Annotated[
     str,
     PlainValidator(check_key),
     text_schema(
-        "What makes a repeat of the request harmless.", minLength=1, maxLength=MAX_KEY_LENGTH
+        "Your name for the transfer. A repeat with the same key moves nothing twice.",
+        minLength=1,
+        maxLength=MAX_KEY_LENGTH,
     ),
 ]
 Reference = Annotated[
-    str, Field(max_length=MAX_REFERENCE_LENGTH, description="A text of yours, such as an order.")
+    str,
+    Field(max_length=MAX_REFERENCE_LENGTH, description="Any text of yours, such as an order id."),
 ]
-Name = Annotated[str, Field(min_length=1, max_length=255, description="A name for people.")]
+Name = Annotated[str, Field(min_length=1, max_length=255, description="A name for display.")]
 Limit = Annotated[
     int,
     PlainValidator(parse_limit),
@@ -189,20 +192,20 @@ Limit = Annotated[
             "minimum": 1,
             "maximum": MAX_LIMIT,
             "default": DEFAULT_LIMIT,
-            "description": "How many objects to return at most.",
+            "description": "The largest number of objects to return.",
         }
     ),
 ]
 Cursor = Annotated[
-    str, Field(max_length=200, description="The `next_cursor` of the page before, as it came.")
+    str, Field(max_length=200, description="The `next_cursor` of the previous page, unchanged.")
 ]
 
-# What answers are made of.
+# Fields of answers.
 AmountText = Annotated[
     str,
     Field(
         pattern=r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$",
-        description="A decimal with all digits of the asset's scale.",
+        description="A decimal with all decimal places of the asset.",
     ),
 ]
 IdText = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
@@ -210,7 +213,7 @@ TimeText = Annotated[
     str,
     Field(
         json_schema_extra={"format": "date-time"},
-        description="RFC 3339, in UTC, to the microsecond.",
+        description="An RFC 3339 time in UTC, with microseconds.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Answers about the health of the whole, of its parts, and of this process."""
+"""Answers of /health: the overall status, each component, and this process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from monitoring.health.report import HealthStatus, Report
 
 
 class ComponentAnswer(TypedDict):
-    """How one part is doing."""
+    """The status of one component."""
 
     status: HealthStatus
     detail: str
 
 
 class ComponentsAnswer(TypedDict):
-    """The parts."""
+    """The components."""
 
     database: ComponentAnswer
     broker: ComponentAnswer
@@ -28,29 +28,29 @@ class ComponentsAnswer(TypedDict):
 
 
 def components_answer(report: Report) -> ComponentsAnswer:
-    """Describe the parts, each that is down with what that means."""
+    """Describe the components. The detail of one that is down says what that means."""
     described: dict[str, ComponentAnswer] = {
         name: {"status": each.status, "detail": each.detail}
         for name, each in explain(report.components).items()
     }
-    # The checks of a process name its parts; that they are these is shown by real answers.
+    # The process's checks choose these names; tests compare real answers with the schema.
     return cast(ComponentsAnswer, described)
 
 
 class HealthAnswer(TypedDict):
-    """How the whole is doing; down means that nothing can be stored or buffered."""
+    """The overall status; down means that no transfer can be stored or buffered."""
 
     status: HealthStatus
     components: ComponentsAnswer
 
 
 def health_answer(report: Report) -> HealthAnswer:
-    """Describe how the whole is doing."""
+    """Describe the overall status and each component."""
     return {"status": report.status, "components": components_answer(report)}
 
 
 class ReadyAnswer(TypedDict):
-    """Whether this process can take transfers, and why (not)."""
+    """Whether this process can take transfers, and why or why not."""
 
     status: Literal["ok", "down"]
     detail: str

@@ -1,4 +1,4 @@
-"""Answer of the overview for operators, part by part."""
+"""Answer of the overview for operators."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ _UNKNOWN = "Null while it is unknown; `unknown` says why."
 
 
 class StatesAnswer(TypedDict):
-    """How many transfers are in each state. Null while it is unknown."""
+    """How many transfers are in each state. Null while unknown."""
 
     buffered: Annotated[
-        Count | None, Field(description="Requests that wait in the broker for the database.")
+        Count | None, Field(description="Requests that wait on the broker for the database.")
     ]
     accepted: Count | None
     reserved: Count | None
     deducted: Count | None
     credited: Count | None
-    committed: Annotated[
-        Count | None, Field(description="Since the beginning, as with the two below.")
-    ]
+    committed: Annotated[Count | None, Field(description="All that were ever committed.")]
     rejected: Annotated[
-        Count | None, Field(description="With the buffered requests that were refused on replay.")
+        Count | None,
+        Field(
+            description="All that were ever rejected, with the buffered requests that were "
+            "refused on replay."
+        ),
     ]
-    rolled_back: Count | None
+    rolled_back: Annotated[Count | None, Field(description="All that were ever rolled back.")]
 
 
 class OldestAnswer(TypedDict):
@@ -48,20 +50,20 @@ class OldestAnswer(TypedDict):
 
 
 class StandingAnswer(TypedDict):
-    """How the transfers stand."""
+    """Counts of transfers."""
 
     states: StatesAnswer
     settled_last_minute: Annotated[
-        Count | None, Field(description="How many have ended, in whichever way, within a minute.")
+        Count | None, Field(description="How many ended in the last minute, in any final state.")
     ]
     oldest_unfinished: Annotated[
         OldestAnswer | None,
-        Field(description="Null when none is under way, or while it is unknown."),
+        Field(description="Null when no transfer is under way, or while it is unknown."),
     ]
 
 
 class QueueAnswer(TypedDict):
-    """One queue, or the intake buffer, and how much in it nobody has taken yet."""
+    """One queue, or the intake buffer, and how many messages wait in it."""
 
     name: str
     waiting: Count
@@ -69,16 +71,16 @@ class QueueAnswer(TypedDict):
 
 
 class WorkerAnswer(TypedDict):
-    """One process that gave a sign of life within the last hour."""
+    """One process whose heartbeat was seen within the last hour."""
 
     name: str
     program: str
-    age_s: Annotated[int, Field(ge=0, description="Seconds since its last sign of life.")]
+    age_s: Annotated[int, Field(ge=0, description="Seconds since its last heartbeat.")]
     alive: bool
 
 
 class BreakerAnswer(TypedDict):
-    """One circuit breaker of the process that answers."""
+    """One circuit breaker of the process that sent this answer."""
 
     name: Literal["database"]
     state: BreakerState
@@ -89,13 +91,13 @@ class ScanAnswer(TypedDict):
     """The last run of one scan."""
 
     name: Literal[ShownScan, "reconciliation"]
-    at: Annotated[TimeText | None, Field(description="When it ended. Null when none is known.")]
+    at: Annotated[TimeText | None, Field(description="When it ended. Null when unknown.")]
     ok: bool
-    result: Annotated[str, Field(description="What it did, or why it could not, in a sentence.")]
+    result: Annotated[str, Field(description="What it did, or why it failed.")]
 
 
 class OverviewAnswer(TypedDict):
-    """How everything stands, as far as it can be known within about a second."""
+    """The state of all components, as far as it can be read within about a second."""
 
     at: TimeText
     status: HealthStatus
@@ -106,11 +108,11 @@ class OverviewAnswer(TypedDict):
     breakers: list[BreakerAnswer]
     prices: Annotated[list[PriceAnswer] | None, Field(description=_UNKNOWN)]
     scans: Annotated[list[ScanAnswer] | None, Field(description=_UNKNOWN)]
-    flower_url: Annotated[str | None, Field(description="Where Flower is, if it is known.")]
+    flower_url: Annotated[str | None, Field(description="The address of Flower, if configured.")]
     unknown: Annotated[
         dict[UnknownPart, str],
         Field(
-            description="Why something is null, by its name: `transfers` for all its numbers but "
-            "`buffered`, which has an entry of its own."
+            description="Why a part is null, by its name. `transfers` stands for all its numbers "
+            "except `buffered`, which has its own entry."
         ),
     ]

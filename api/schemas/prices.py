@@ -13,7 +13,7 @@ from prices.quotes import Quote, Source
 
 
 class PriceAnswer(TypedDict):
-    """A price, with where it comes from and how old it is."""
+    """A price, with its source and its age."""
 
     symbol: str
     price: Annotated[
@@ -25,7 +25,7 @@ class PriceAnswer(TypedDict):
     ]
     source: Annotated[
         Source,
-        Field(description="The market's, the last one known, or one from the settings."),
+        Field(description="live: the market's. stale: the last one known. static: a setting."),
     ]
     as_of: Annotated[TimeText | None, Field(description="Null for a static price.")]
     age_s: Annotated[
@@ -45,7 +45,7 @@ def price_answer(quote: Quote) -> PriceAnswer:
 
 
 class PriceList(TypedDict):
-    """Every price that is followed."""
+    """All prices that are followed."""
 
     data: list[PriceAnswer]
     next_cursor: Annotated[None, Field(description="There is one page.")]

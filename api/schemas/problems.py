@@ -11,7 +11,7 @@ from api.schemas.fields import IdText
 
 
 class FieldError(TypedDict):
-    """One thing that is wrong with the body."""
+    """One error in the body."""
 
     pointer: Annotated[str, Field(description="A JSON pointer (RFC 6901) into the body.")]
     detail: str
@@ -20,11 +20,11 @@ class FieldError(TypedDict):
 class ProblemDocument(TypedDict):
     """Why a request failed (RFC 9457)."""
 
-    type: Annotated[str, Field(description="urn:truepenny:problem: and the code.")]
+    type: Annotated[str, Field(description="urn:truepenny:problem: followed by the code.")]
     title: str
     status: int
-    code: Annotated[str, Field(description="Stable; what a program should look at.")]
-    detail: Annotated[str, Field(description="For people; its wording may change.")]
+    code: Annotated[str, Field(description="Stable. Programs should rely on this field.")]
+    detail: Annotated[str, Field(description="For people. Its wording may change.")]
     request_id: str
     errors: NotRequired[list[FieldError]]
     transfer_id: NotRequired[

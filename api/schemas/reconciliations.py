@@ -14,37 +14,27 @@ from ledger.reconciliation.runs import SHOWN_FINDINGS, Reconciliation, RunState,
 
 
 class FindingAnswer(TypedDict):
-    """Something that was wrong, and what was done about it."""
+    """A discrepancy, and what was done about it."""
 
-    kind: Annotated[str, Field(description="Stable; what a program should look at.")]
+    kind: Annotated[str, Field(description="Stable. Programs should rely on this field.")]
     wallet: IdText | None
     asset: str | None
     transfer: IdText | None
-    detail: Annotated[str, Field(description="For people; its wording may change.")]
+    detail: Annotated[str, Field(description="For people. Its wording may change.")]
     action: Annotated[
         Action,
         Field(
-            description="rebuilt: the wallet was written anew from its postings and holds. "
-            "frozen: so were the customers' wallets concerned. alarmed: a human has to look."
+            description="rebuilt: the wallet was computed again from its postings and holds. "
+            "frozen: the customer wallets concerned were frozen. alarmed: a person has to look."
         ),
     ]
-    before: Annotated[dict[str, Any] | None, Field(description="What the action has changed.")]
-    after: Annotated[dict[str, Any] | None, Field(description="What it has changed it to.")]
+    before: Annotated[
+        dict[str, Any] | None, Field(description="The values before the action changed them.")
+    ]
+    after: Annotated[
+        dict[str, Any] | None, Field(description="The values after the action changed them.")
+    ]
     at: TimeText
-
-
-def _finding_answer(finding: Finding) -> FindingAnswer:
-    return {
-        "kind": finding.kind,
-        "wallet": id_text(finding.wallet_id),
-        "asset": finding.asset,
-        "transfer": id_text(finding.transfer_id),
-        "detail": finding.detail,
-        "action": finding.action,
-        "before": finding.before,
-        "after": finding.after,
-        "at": time_text(finding.at),
-    }
 
 
 class ReconciliationAnswer(TypedDict):
@@ -57,14 +47,14 @@ class ReconciliationAnswer(TypedDict):
     finished_at: TimeText | None
     wallets_checked: int
     assets_checked: int
-    findings_count: Annotated[int, Field(description="What this run was the first to find.")]
+    findings_count: Annotated[int, Field(description="Discrepancies that are new in this run.")]
     standing_count: Annotated[
-        int, Field(description="What earlier runs found, and still stood at the end of this one.")
+        int, Field(description="Discrepancies of earlier runs that are still there after this one.")
     ]
 
 
 def reconciliation_answer(run: Reconciliation) -> ReconciliationAnswer:
-    """Describe a run, without what it found."""
+    """Describe a run without its findings."""
     return {
         "id": str(run.id),
         "trigger": run.trigger,
@@ -86,13 +76,27 @@ class ReconciliationList(TypedDict):
 
 
 class ReconciliationDetail(ReconciliationAnswer):
-    """A run with what it found."""
+    """A run with its findings."""
 
     findings: Annotated[
-        list[FindingAnswer], Field(description=f"In order; at most {SHOWN_FINDINGS:,}.")
+        list[FindingAnswer], Field(description=f"In order, at most {SHOWN_FINDINGS:,}.")
     ]
 
 
 def reconciliation_detail(run: Reconciliation, found: Sequence[Finding]) -> ReconciliationDetail:
-    """Describe a run with what it found."""
-    return {**reconciliation_answer(run), "findings": [_finding_answer(each) for each in found]}
+    """Describe a run with its findings."""
+    findings: list[FindingAnswer] = [
+        {
+            "kind": finding.kind,
+            "wallet": id_text(finding.wallet_id),
+            "asset": finding.asset,
+            "transfer": id_text(finding.transfer_id),
+            "detail": finding.detail,
+            "action": finding.action,
+            "before": finding.before,
+            "after": finding.after,
+            "at": time_text(finding.at),
+        }
+        for finding in found
+    ]
+    return {**reconciliation_answer(run), "findings": findings}

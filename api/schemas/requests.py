@@ -16,7 +16,7 @@ from api.schemas.fields import (
     Limit,
     Metadata,
     Name,
-    RateLimit,
+    RateLimitText,
     Reference,
     Time,
 )
@@ -34,12 +34,14 @@ class Body(BaseModel):
 
 
 class NewClient(Body):
-    """A caller to be let in."""
+    """A client to be made."""
 
     name: Name
-    scope: Annotated[Scope, Field(description="What it may do; admin may do all.")] = "client"
+    scope: Annotated[Scope, Field(description="What it may do; admin may do everything.")] = (
+        "client"
+    )
     rate_limit: Annotated[
-        RateLimit | None, Field(description="Its own limit; null for the default.")
+        RateLimitText | None, Field(description="Its own limit of writes; null for the default.")
     ] = None
 
 
@@ -50,10 +52,14 @@ class NewWallet(Body):
     name: Name | None = None
     kind: Annotated[
         Literal["customer", "house", "external"],
-        Field(description="Other than customer needs the scope admin."),
+        Field(description="Kinds other than customer need the scope admin."),
     ] = "customer"
     owner: Annotated[
-        Id | None, Field(description="The client it belongs to; another needs the scope admin.")
+        Id | None,
+        Field(
+            description="The client it belongs to; you by default. Another one needs the scope "
+            "admin."
+        ),
     ] = None
     metadata: Metadata | None = None
 
@@ -78,15 +84,15 @@ class NewBatchItem(NewTransfer):
 
 
 class NewBatch(Body):
-    """Transfers to be submitted in one go. Each stands or falls by itself."""
+    """Transfers to be submitted in one request. Each succeeds or fails by itself."""
 
     atomic: Annotated[bool, Field(description="true is not available yet.")] = False
-    # Items are checked one by one: a wrong one is its own result, not the batch's.
+    # The items are checked one by one: an error is the result of its item, not of all.
     transfers: Annotated[list[Any], Field(min_length=1, max_length=MAX_BATCH_LENGTH)]
 
 
 class Nothing(Body):
-    """An empty object, which stands for an empty body too."""
+    """An empty object; the same as no body."""
 
 
 class Query(BaseModel):
@@ -100,22 +106,28 @@ class NoQuery(Query):
 
 
 class PageQuery(Query):
-    """Which part of a list."""
+    """A page of a list."""
 
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
 
 class TransferQuery(PageQuery):
-    """Which part of which transfers."""
+    """A page of transfers, with filters."""
 
-    wallet: Annotated[Id | None, Field(description="Only what leaves or reaches it.")] = None
-    state: Annotated[State | None, Field(description="Only those in this state.")] = None
-    created_after: Annotated[Time | None, Field(description="Only later ones.")] = None
-    created_before: Annotated[Time | None, Field(description="Only earlier ones.")] = None
+    wallet: Annotated[Id | None, Field(description="Only transfers from this wallet or to it.")] = (
+        None
+    )
+    state: Annotated[State | None, Field(description="Only transfers in this state.")] = None
+    created_after: Annotated[
+        Time | None, Field(description="Only transfers created after this time.")
+    ] = None
+    created_before: Annotated[
+        Time | None, Field(description="Only transfers created before this time.")
+    ] = None
 
 
 class BalanceQuery(Query):
-    """At which time."""
+    """The time of a balance."""
 
-    at: Annotated[Time, Field(description="The time, not in the future.")]
+    at: Annotated[Time, Field(description="A time that is not in the future.")]

@@ -1,4 +1,4 @@
-"""Answers about transfers, their timelines and batches of them."""
+"""Answers about transfers, their timelines and batch requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ledger.transfers import Capture, TimelineEntry, Transfer
 
 ShownState = Annotated[
     State | Literal["buffered"],
-    Field(description="buffered: kept until the database is back, and not in it yet."),
+    Field(description="buffered: kept on the broker until the database is back."),
 ]
 
 
@@ -29,7 +29,7 @@ class FailureAnswer(TypedDict):
 
 
 class TransferAnswer(TypedDict):
-    """A transfer as it stands."""
+    """A transfer."""
 
     id: IdText
     source: IdText
@@ -57,7 +57,7 @@ def transfer_answer(transfer: Transfer) -> TransferAnswer:
         "source": str(transfer.source_id),
         "destination": str(transfer.destination_id),
         "asset": transfer.asset,
-        "amount": format_amount(transfer.amount, scale=transfer.scale),
+        "amount": format_amount(transfer.amount_minor, scale=transfer.scale),
         "state": transfer.state,
         "capture": transfer.capture,
         "expires_at": None if expires_at is None else time_text(expires_at),
@@ -65,7 +65,7 @@ def transfer_answer(transfer: Transfer) -> TransferAnswer:
         "metadata": transfer.metadata,
         "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
         "refund_of": id_text(transfer.refund_of),
-        "refunded": format_amount(transfer.refunded, scale=transfer.scale),
+        "refunded": format_amount(transfer.refunded_minor, scale=transfer.scale),
         "group": id_text(transfer.group_id),
         "created_at": time_text(transfer.created_at),
         "updated_at": time_text(transfer.updated_at),
@@ -73,14 +73,14 @@ def transfer_answer(transfer: Transfer) -> TransferAnswer:
 
 
 def buffered_answer(buffered: Buffered) -> TransferAnswer:
-    """Describe a request that is going to be a transfer, in the shape of one."""
+    """Describe a buffered request in the shape of the transfer that it will become."""
     request, at = buffered.request, time_text(buffered.at)
     return {
         "id": str(buffered.id),
         "source": str(request.source_id),
         "destination": str(request.destination_id),
         "asset": request.asset,
-        "amount": format_amount(request.amount, scale=request.scale),
+        "amount": format_amount(request.amount_minor, scale=request.scale),
         "state": "buffered",
         "capture": "auto",
         "expires_at": None,
@@ -96,7 +96,7 @@ def buffered_answer(buffered: Buffered) -> TransferAnswer:
 
 
 class TimelineAnswer(TypedDict):
-    """A moment of a transfer's life. What there is nothing to say about is left out."""
+    """An event in a transfer's timeline. Fields without a value are left out."""
 
     event: str
     at: TimeText
@@ -117,7 +117,7 @@ def transfer_detail(transfer: Transfer, entries: Iterable[TimelineEntry]) -> Tra
 
 
 def buffered_detail(buffered: Buffered) -> TransferDetail:
-    """Describe a buffered request with what it has been through."""
+    """Describe a buffered request with its timeline."""
     entry = TimelineEntry("buffered", buffered.at)
     return {**buffered_answer(buffered), "timeline": [_timeline_answer(entry)]}
 
@@ -141,19 +141,19 @@ class TransferList(TypedDict):
 
 
 class Submitted(TypedDict):
-    """A transfer of a batch that is on its way, or a repeat of one."""
+    """A transfer of a batch request that was recorded or buffered, now or before."""
 
     id: IdText
     state: ShownState
 
 
 class Failed(TypedDict):
-    """A transfer of a batch that was not recorded, or was refused."""
+    """A transfer of a batch request that is invalid, was rejected or could not be recorded."""
 
     error: ProblemDocument
 
 
 class BatchAnswer(TypedDict):
-    """What became of each transfer, in the order of the request."""
+    """The result of each transfer, in the order of the request."""
 
     results: list[Submitted | Failed]

@@ -14,7 +14,7 @@ from ledger.wallets import Leg, StatementLine, Wallet, WalletKind, WalletStatus
 
 
 class WalletAnswer(TypedDict):
-    """A wallet as it stands."""
+    """A wallet."""
 
     id: IdText
     owner: Annotated[IdText | None, Field(description="The client it belongs to.")]
@@ -23,8 +23,8 @@ class WalletAnswer(TypedDict):
     name: str | None
     status: WalletStatus
     balance: AmountText
-    reserved: Annotated[AmountText, Field(description="On its way out.")]
-    incoming: Annotated[AmountText, Field(description="Credited, and not yet committed.")]
+    reserved: Annotated[AmountText, Field(description="Set aside for transfers under way.")]
+    incoming: Annotated[AmountText, Field(description="Credited, but not committed yet.")]
     available: Annotated[AmountText, Field(description="balance - reserved - incoming")]
     metadata: dict[str, Any]
     created_at: TimeText
@@ -57,23 +57,23 @@ class WalletList(TypedDict):
 
 
 class PostingAnswer(TypedDict):
-    """A posting as one wallet sees it."""
+    """A posting, seen from one of its two wallets."""
 
     transfer_id: IdText
     leg: Leg
-    amount: Annotated[AmountText, Field(description="Positive for what came in.")]
+    amount: Annotated[AmountText, Field(description="Positive when the wallet received it.")]
     balance_after: AmountText
     counterparty: Annotated[IdText, Field(description="The wallet on the other side.")]
     created_at: TimeText
 
 
 def posting_answer(line: StatementLine, *, scale: int) -> PostingAnswer:
-    """Describe a posting as its wallet sees it."""
+    """Describe a posting, seen from the wallet whose statement it is in."""
     return {
         "transfer_id": str(line.transfer_id),
         "leg": line.leg,
-        "amount": format_amount(line.amount, scale=scale),
-        "balance_after": format_amount(line.balance_after, scale=scale),
+        "amount": format_amount(line.amount_minor, scale=scale),
+        "balance_after": format_amount(line.balance_after_minor, scale=scale),
         "counterparty": str(line.counterparty_id),
         "created_at": time_text(line.created_at),
     }
@@ -87,7 +87,7 @@ class PostingList(TypedDict):
 
 
 class BalanceAnswer(TypedDict):
-    """A balance as it stood."""
+    """A balance at a given time."""
 
     wallet_id: IdText
     asset: str
@@ -96,7 +96,7 @@ class BalanceAnswer(TypedDict):
 
 
 def balance_answer(wallet: Wallet, balance: int, at: datetime) -> BalanceAnswer:
-    """Describe a balance as it stood. balance: in minor units of the wallet's asset."""
+    """Describe a balance at a given time. balance: in minor units of the wallet's asset."""
     return {
         "wallet_id": str(wallet.id),
         "asset": wallet.asset,

@@ -1,1 +1,1 @@
-"""Transfers over HTTP: from a checked body to the ledger, and from a transfer to its answer."""
+"""Transfers over HTTP: requests to the ledger, group commit, waiting, and responses."""

@@ -1,4 +1,4 @@
-"""How many decimals each asset has, remembered because it never changes."""
+"""Asset scales: the number of decimals of each asset, remembered because it never changes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from collections.abc import Callable
 from api.auth.outage_cache import OutageCache
 from ledger.errors import InvalidField, Unavailable
 
-LOOK_AGAIN_AFTER_S = 1.0
+LOAD_AGAIN_AFTER_S = 1.0
 
 
 class AssetScales:
-    """Looks scales up, and asks the database only for assets it has not heard of."""
+    """Looks up scales. Asks the database only for assets that it does not know yet."""
 
     def __init__(
         self,
         load: Callable[[], dict[str, int]],
-        last_known: OutageCache,
+        outage_cache: OutageCache,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take how to ask the database, and what to go by while that is away."""
+        """Make an empty one. load: reads all scales from the database, by asset."""
         self._load = load
-        self._last_known = last_known
+        self._outage_cache = outage_cache
         self._clock = clock
-        self._asked_at_s = float("-inf")
+        self._loaded_at_s = float("-inf")
         self._failure: Unavailable | None = None
         self._scales: dict[str, int] = {}
 
     def of(self, asset: str) -> int:
         """Return the number of decimals.
 
-        Raises: InvalidField: when there is no such asset, as of about a second ago.
-        Unavailable: when the asset is not known here and the database is away.
+        Raises: InvalidField: when there was no such asset about a second ago.
+        Unavailable: when this process does not know the asset and the database is away.
         """
         if asset not in self._scales:
             self._refresh(asset)
@@ -43,23 +43,23 @@ class AssetScales:
         return self._scales[asset]
 
     def prepare(self) -> None:
-        """Look them up while the database is there, unless they are known: it may go away.
+        """Load the scales, unless they are loaded: the database may go away later.
 
-        Raises: Unavailable: when it has gone away already.
+        Raises: Unavailable: when the database is away already.
         """
         if not self._scales:
             self._load_all()
 
     def _refresh(self, asset: str) -> None:
-        # Bounded, or a batch of 5,000 made-up assets would ask 5,000 times.
-        if self._clock() - self._asked_at_s < LOOK_AGAIN_AFTER_S:
+        # Bounded, or a batch request with 5,000 made-up assets would load them 5,000 times.
+        if self._clock() - self._loaded_at_s < LOAD_AGAIN_AFTER_S:
             if self._failure is not None:
                 raise self._failure
             return
         try:
             self._load_all()
         except Unavailable:
-            kept = self._last_known.recall(_NAME)
+            kept = self._outage_cache.recall(_NAME)
             if kept is None or asset not in json.loads(kept):
                 raise
             self._scales = json.loads(kept)
@@ -72,9 +72,9 @@ class AssetScales:
             raise
         else:
             self._failure = None
-            self._last_known.remember(_NAME, json.dumps(self._scales))
+            self._outage_cache.remember(_NAME, json.dumps(self._scales))
         finally:  # after the answer, which may take longer than the pause
-            self._asked_at_s = self._clock()
+            self._loaded_at_s = self._clock()
 
 
 _NAME = "scales"

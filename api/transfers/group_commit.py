@@ -1,12 +1,12 @@
-"""Intake: handing checked requests to the ledger in groups, and telling the workers.
+"""Group commit: stores checked requests in the ledger together, and tells the workers.
 
 Guarantees that a request is stored in the database or, while that is away, in the broker's
-buffer, before anybody is told that it was accepted; and that it is stored under the same id in
-either, so that in doubt it can be stored in both.
+buffer, before it is answered as accepted. It has the same id in both, so it can safely be
+stored in both when an answer was lost.
 
-Requests that arrive at the same time in one process share one statement and one commit,
-like a database's own group commit: while one group is being written the next one gathers.
-An idle process writes at once; a busy one writes larger groups instead of waiting longer.
+Requests that arrive at the same time in one process share one statement and one commit, like
+a database's own group commit: while one group is being written, the next one gathers. An idle
+process writes at once; a busy one writes larger groups instead of waiting longer.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from monitoring.logs import get_logger
 
 MAX_GROUP = 500
 """The most requests that share one statement."""
-PATIENCE_S = 25.0
+GROUP_TIMEOUT_S = 25.0
 """Longer than the writer can take: two tries at the database and one at the buffer."""
 TRIES = 2
-"""One more than one, for a connection that broke while it lay idle in the pool."""
+"""The second is for a connection that broke while it lay idle in the pool."""
 
 Outcome = Acceptance | Kept | Invalid
-"""What became of a request: stored in the database, kept in the buffer, or neither."""
+"""The result of a request: stored in the database, kept in the buffer, or neither."""
 
 log = get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """One request on its way through a group; `called` when there is news for its thread."""
+    """One request in a group. `ready` is set when its result is there or its thread is to write."""
 
     request: TransferRequest
-    called: threading.Event = field(default_factory=threading.Event)
-    writes_next: bool = False
+    ready: threading.Event = field(default_factory=threading.Event)
+    is_leader: bool = False
     result: Outcome | Exception | None = None
 
 
@@ -51,7 +51,7 @@ class GroupCommit:
     """Submits transfer requests. Safe to use from many threads."""
 
     def __init__(self, database: Database, buffer: IntakeBuffer, kick: Callable[[], None]) -> None:
-        """Take what to store in, where to keep what cannot be stored, and whom to tell.
+        """Take the database, the buffer for its outages, and how to reach the workers.
 
         kick: tells the workers that there is work; never blocks, never raises.
         """
@@ -68,35 +68,33 @@ class GroupCommit:
         Returns: per request, in order, what `ledger.acceptance.accept` answers or, while the
         database is away, what the buffer keeps.
         Raises: Overloaded: when the buffer is full. Unavailable: when neither could be
-        reached, or their answers were lost; a repeat tells, for a second call with the same
-        requests changes nothing.
+        reached, or their answers were lost. A second call with the same requests stores
+        nothing twice, and tells which it was.
         """
         if len(requests) == 1:
             return [self._submit_one(requests[0])]
         return self._write(requests)
 
     def _submit_one(self, request: TransferRequest) -> Outcome:
+        """Join the group that gathers now, and write it if no other thread is writing."""
         ticket = _Ticket(request)
         with self._lock:
             self._gathering.append(ticket)
-            ticket.writes_next = not self._writing
+            ticket.is_leader = not self._writing
             self._writing = True
-        if not ticket.writes_next and not ticket.called.wait(PATIENCE_S):
-            self._leave(ticket)
-        if ticket.writes_next:
+        if not ticket.is_leader and not ticket.ready.wait(GROUP_TIMEOUT_S):
+            with self._lock:
+                # Leave the group, unless this thread was made its leader in this moment.
+                if ticket in self._gathering and not ticket.is_leader:
+                    self._gathering.remove(ticket)
+        if ticket.is_leader:
             self._write_group()
         if isinstance(ticket.result, Outcome):
             return ticket.result
         raise ticket.result or Unavailable
 
-    def _leave(self, ticket: _Ticket) -> None:
-        """Give up waiting, unless this thread has just been chosen to write."""
-        with self._lock:
-            if ticket in self._gathering and not ticket.writes_next:
-                self._gathering.remove(ticket)
-
     def _write_group(self) -> None:
-        """Write what has gathered, then let the first of those who came meanwhile go on."""
+        """Write the group that has gathered, then make the first of the next one its leader."""
         with self._lock:
             size = min(len(self._gathering), MAX_GROUP)
             group = [self._gathering.popleft() for _ in range(size)]
@@ -104,13 +102,13 @@ class GroupCommit:
             self._answer(group)
         finally:
             with self._lock:
-                heir = self._gathering[0] if self._gathering else None
-                self._writing = heir is not None
-                if heir is not None:
-                    heir.writes_next = True
-                    heir.called.set()
+                next_leader = self._gathering[0] if self._gathering else None
+                self._writing = next_leader is not None
+                if next_leader is not None:
+                    next_leader.is_leader = True
+                    next_leader.ready.set()
             for ticket in group:
-                ticket.called.set()
+                ticket.ready.set()
 
     def _answer(self, group: list[_Ticket]) -> None:
         try:
@@ -121,11 +119,11 @@ class GroupCommit:
         except Unavailable as error:
             for ticket in group:
                 ticket.result = error
-        except Exception as error:  # noqa: BLE001 - each request's thread raises its own again
+        except Exception as error:  # noqa: BLE001 - the thread of the request raises it
             if len(group) == 1:
                 group[0].result = error
                 return
-            # Something in one of them does not go in: its neighbours must not suffer for it.
+            # One of them cannot be stored. Try each by itself, so that the others are.
             for ticket in group:
                 self._answer([ticket])
 
@@ -141,7 +139,7 @@ class GroupCommit:
         try:
             return self._keep(requests)
         except Overloaded as error:
-            # It says that nothing was recorded, which nobody knows when an answer was lost.
+            # `Overloaded` says that nothing was recorded. After a lost answer that is not known.
             if in_doubt:
                 raise Unavailable from error
             raise
@@ -150,34 +148,31 @@ class GroupCommit:
         # One statement records all, so it needs no transaction around it.
         with self._database.autocommit() as connection:
             answers = accept(connection, requests)
-        # After the commit: a worker that comes earlier would not see the rows.
-        if any(map(_is_new_work, answers)):
+        # After the commit: a worker that looks earlier would not see the rows.
+        if any(
+            isinstance(answer, Acceptance)
+            and not answer.replayed
+            and answer.transfer.state not in FINISHED
+            for answer in answers
+        ):
             self._kick()
         return list(answers)
 
     def _keep(self, requests: list[TransferRequest]) -> list[Outcome]:
-        """Buffer the requests, but for those that need no database to be found wrong."""
-        wrong = [invalid_by_itself(request) for request in requests]
+        """Buffer the requests, except those that are invalid whatever the database holds."""
+        errors = [invalid_by_itself(request) for request in requests]
         now = datetime.now(UTC)
-        sound = [
+        valid = [
             Buffered(request, now)
-            for request, invalid in zip(requests, wrong, strict=True)
+            for request, invalid in zip(requests, errors, strict=True)
             if invalid is None
         ]
-        kept = iter(self._buffer.put(sound) if sound else ())
+        kept = iter(self._buffer.put(valid) if valid else ())
         return [
             invalid or _checked(next(kept), request)
-            for request, invalid in zip(requests, wrong, strict=True)
+            for request, invalid in zip(requests, errors, strict=True)
         ]
 
 
 def _checked(kept: Kept, request: TransferRequest) -> Outcome:
     return kept if kept.buffered.is_repeated_by(request) else IdempotencyKeyReused()
-
-
-def _is_new_work(answer: Acceptance | Invalid) -> bool:
-    return (
-        isinstance(answer, Acceptance)
-        and not answer.replayed
-        and answer.transfer.state not in FINISHED
-    )

@@ -1,4 +1,4 @@
-"""From a checked body to what the ledger takes: amounts in minor units."""
+"""Transfer requests: builds the ledger's request from a checked body, in minor units."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def transfer_request(
 ) -> TransferRequest:
     """Build the ledger's request.
 
-    Raises: InvalidField: when the asset does not exist, the amount is not one of it, or
-    the body asks for what is not available yet.
+    Raises: InvalidField: when the asset does not exist, the amount has too many decimals for
+    it, or the body asks for something that is not available yet.
     """
     if body.capture != "auto":
         raise InvalidField("/capture", "may only be auto: manual is not available yet")
@@ -30,7 +30,7 @@ def transfer_request(
         destination_id=body.destination,
         asset=body.asset,
         scale=scale,
-        amount=parse_amount(body.amount, scale=scale),
+        amount_minor=parse_amount(body.amount, scale=scale),
         reference=body.reference,
         metadata=body.metadata,
     )

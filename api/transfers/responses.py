@@ -1,4 +1,4 @@
-"""Which status answers for a transfer: the contract's table, in one place."""
+"""Transfer responses: the HTTP status and headers for each outcome of a POST."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from ledger.transfers import Transfer
 
 RETRY_AFTER_S = 1
 BUFFERED_RETRY_AFTER_S = 5
-"""An outage of the database lasts longer than a transfer."""
+"""Longer: an outage of the database lasts longer than a transfer."""
 
 
 def submitted_response(transfer: Transfer, *, replayed: bool, waited: bool) -> Response:
     """Answer a POST of a transfer, or a repeat of it.
+
+    A transfer that was rejected is answered by its problem (`from_failed`).
 
     replayed: the key was used before, for this same transfer.
     waited: the client asked us to wait, and we did.
@@ -36,7 +38,7 @@ def submitted_response(transfer: Transfer, *, replayed: bool, waited: bool) -> R
 def buffered_response(kept: Kept) -> Response:
     """Answer a POST of a transfer, or a repeat of it, that is kept until the database is back.
 
-    There is nothing to wait for, so a wish to wait is not applied.
+    It cannot end before the database is back, so `Prefer: wait` is not applied.
     """
     headers = _headers(replayed=not kept.is_new, waited=False)
     headers |= {

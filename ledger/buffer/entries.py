@@ -1,8 +1,8 @@
-"""Buffering: what is kept of a request while the database is away, and how it is kept.
+"""Buffer entries: requests kept while the database is away, their format and their buffer.
 
-Guarantees that a buffered request is whole: it names its client as the client was known when it
-called, so that replaying it later decides as the database would have decided then. Knows
-nothing of Redis or RabbitMQ; `tasks/` has a buffer on each.
+Guarantees that a buffered request is complete: it contains its client as known at the time of
+the call, so that a later replay decides as the database would have decided then. Knows
+nothing of Redis or RabbitMQ; `tasks/buffer` has a buffer on each.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Buffered:
-    """A request that was answered with `buffered`, and when that was by the API's clock."""
+    """A request that was answered with `buffered`, and the time of that, by the API's clock."""
 
     request: TransferRequest
     at: datetime
 
     @property
     def id(self) -> UUID:
-        """The id of the transfer that it is going to be."""
+        """The id of the transfer that the request will become."""
         return transfer_id(self.request.client.id, self.request.idempotency_key)
 
     def is_repeated_by(self, request: TransferRequest) -> bool:
-        """Whether another request with this key asks for the same."""
+        """Return whether another request with this key asks for the same."""
         return fingerprint(self.request) == fingerprint(request)
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the buffer holds under an id after `put`: the first that came."""
+    """The buffer's request under an id after `put`: the first one with this id."""
 
     buffered: Buffered
     is_new: bool
@@ -49,7 +49,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An entry of the buffer: the broker's name for it, and what `encode` made."""
+    """An entry of the buffer: the broker's name for it, and the bytes from `encode`."""
 
     ticket: object
     content: bytes
@@ -59,49 +59,49 @@ class IntakeBuffer(Protocol):
     """A durable, bounded, ordered buffer on the broker. Safe to use from many threads."""
 
     def put(self, requests: Sequence[Buffered]) -> list[Kept]:
-        """Keep all of them, or none; what has an id that is kept already is not kept twice.
+        """Keep all of the requests, or none; an id that is kept already is not kept twice.
 
-        Returns once they are on the broker's disk: per request, in order, what is kept.
+        Returns once they are on the broker's disk: per request, in order, the kept one.
         Raises: Overloaded: when there is no room. Unavailable: when the broker is away; some
-        may be kept all the same, which does no harm, for a repeat has the same id.
+        may be kept nevertheless, which does no harm, because a repeat has the same id.
         """
 
     def find(self, id: UUID) -> Buffered | None:
-        """The request with this id. Raises: Unavailable: when the broker is away."""
+        """Return the request with this id. Raises: Unavailable: when the broker is away."""
 
     def first(self, limit: int) -> list[Waiting]:
-        """The entries that wait longest, in the order in which they came.
+        """Return the entries that have waited longest, in the order in which they came.
 
         Raises: Unavailable: when the broker is away.
         """
 
     def remove(self, entries: Sequence[Waiting]) -> None:
-        """Forget entries, after what became of them is committed. Harmless to repeat.
+        """Remove entries, after their result is committed. Harmless to repeat.
 
         Raises: Unavailable: when the broker is away; they will be replayed again.
         """
 
     def release(self) -> None:
-        """Give back what `first` has returned and nobody has removed. Never raises.
+        """Give back the entries that `first` returned and that were not removed. Never raises.
 
-        Call it when a drain ends, however it ends: on some brokers nobody else would get it.
+        Call it whenever a drain ends: some brokers deliver them to no other worker before that.
         """
 
     def set_aside(self, entry: Waiting) -> None:
-        """Move an entry that cannot be read to where a person finds it.
+        """Move an entry that cannot be read to the place for an operator to look at.
 
         Raises: Unavailable: when the broker is away; it stays where it was.
         """
 
     def count(self) -> int:
-        """How many wait. Raises: Unavailable: when the broker is away."""
+        """Return the number of entries. Raises: Unavailable: when the broker is away."""
 
     def close(self) -> None:
-        """Let go of connections. The next call opens new ones."""
+        """Close the connections. The next call opens new ones."""
 
 
 def encode(buffered: Buffered) -> bytes:
-    """Write a buffered request as the JSON that `decode` reads."""
+    """Return a buffered request as the JSON that `decode` reads."""
     request, client = buffered.request, buffered.request.client
     document = {
         "format": FORMAT,
@@ -112,7 +112,7 @@ def encode(buffered: Buffered) -> bytes:
         "destination": str(request.destination_id),
         "asset": request.asset,
         "scale": request.scale,
-        "amount": request.amount,
+        "amount": request.amount_minor,
         "reference": request.reference,
         "metadata": request.metadata,
     }
@@ -120,7 +120,7 @@ def encode(buffered: Buffered) -> bytes:
 
 
 def decode(content: bytes) -> Buffered:
-    """Read what `encode` wrote.
+    """Return the buffered request that `encode` wrote.
 
     Raises: NewerFormat: when a newer version wrote it. Unreadable: when it is anything else.
     """
@@ -142,7 +142,7 @@ def _request(document: dict[str, Any]) -> TransferRequest:
         destination_id=UUID(document["destination"]),
         asset=document["asset"],
         scale=document["scale"],
-        amount=document["amount"],
+        amount_minor=document["amount"],
         reference=document["reference"],
         metadata=document["metadata"],
     )

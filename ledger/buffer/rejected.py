@@ -1,8 +1,7 @@
-"""Requests that were answered with `buffered` and could not become transfers.
+"""Rejected buffered requests: those that were answered with `buffered` and found invalid later.
 
-They name a wallet that does not exist, or is not the client's, so they cannot stand among the
-transfers. They are kept beside them and read as `rejected`, for good: the same key gets the
-same refusal for ever.
+They name, for example, a wallet that does not exist, so they cannot be rows of `transfers`. They
+are kept in a table of their own and read as `rejected`: the same key always gets the same answer.
 """
 
 from __future__ import annotations
@@ -22,13 +21,15 @@ from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.schema import MinorUnits
 
 
-def refuse(connection: Connection, refusals: Sequence[tuple[Buffered, LedgerError]]) -> None:
-    """Record each request as refused for its reason. A second call changes nothing.
+def record_rejections(
+    connection: Connection, rejections: Sequence[tuple[Buffered, LedgerError]]
+) -> None:
+    """Record each request as rejected, with its reason. A second call changes nothing.
 
-    A transfer that has the same id stays what it is.
+    A transfer with the same id stays as it is.
     """
-    if refusals:
-        connection.execute(_REFUSE, rows_argument(_COLUMNS, map(_row, refusals)))
+    if rejections:
+        connection.execute(_RECORD, rows_argument(_COLUMNS, map(_row, rejections)))
 
 
 _COLUMNS: Columns = {
@@ -49,8 +50,8 @@ _COLUMNS: Columns = {
 }
 
 
-def _row(refusal: tuple[Buffered, LedgerError]) -> tuple[Any, ...]:
-    buffered, reason = refusal
+def _row(rejection: tuple[Buffered, LedgerError]) -> tuple[Any, ...]:
+    buffered, reason = rejection
     request = buffered.request
     return (
         buffered.id,
@@ -61,7 +62,7 @@ def _row(refusal: tuple[Buffered, LedgerError]) -> tuple[Any, ...]:
         request.destination_id,
         request.asset,
         request.scale,
-        request.amount,
+        request.amount_minor,
         request.reference,
         json.dumps(request.metadata or {}),
         reason.code,
@@ -70,15 +71,13 @@ def _row(refusal: tuple[Buffered, LedgerError]) -> tuple[Any, ...]:
     )
 
 
-def _build_refuse() -> Any:
-    given = rows_parameter("given", _COLUMNS)
-    copied = [
-        cast(given.c[name], JSONB) if name == "metadata" else given.c[name] for name in _COLUMNS
-    ]
-    is_transfer = exists().where(schema.transfers.c.id == given.c.id)
-    rows = select(*copied).where(~is_transfer).order_by(given.c.id)
-    table = schema.refused_requests
-    return insert(table).from_select(list(_COLUMNS), rows).on_conflict_do_nothing()
-
-
-_REFUSE = _build_refuse()
+_given = rows_parameter("given", _COLUMNS)
+_copied = [
+    cast(_given.c[name], JSONB) if name == "metadata" else _given.c[name] for name in _COLUMNS
+]
+_is_transfer = exists().where(schema.transfers.c.id == _given.c.id)
+_RECORD = (
+    insert(schema.refused_requests)
+    .from_select(list(_COLUMNS), select(*_copied).where(~_is_transfer).order_by(_given.c.id))
+    .on_conflict_do_nothing()
+)

@@ -1,16 +1,15 @@
-"""Replaying: what was buffered while the database was away becomes transfers, each once.
+"""Replay: turns buffered requests into transfers, each exactly once.
 
-Guarantees that every buffered request ends as a transfer or as a recorded refusal, however
-often it is replayed: its id is the one that its client was told.
+Guarantees that every buffered request ends as a transfer or as a recorded rejection, however
+often it is replayed: its id is the one in the answer to its client.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -27,31 +26,33 @@ from sqlalchemy import (
 
 from ledger.acceptance import Acceptance, accept
 from ledger.buffer.entries import Buffered
-from ledger.buffer.rejected import refuse
+from ledger.buffer.rejected import record_rejections
 from ledger.errors import IdempotencyKeyReused, Invalid, Rejection
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
-from ledger.postgres.database import transaction
+from ledger.postgres.database import try_lock
 from ledger.states import FINISHED
 
 WHY_BUFFERED = "The database was away."
-WHY_NOT_CARRIED_OUT = "Another request with this key had been buffered then; it is not carried out."
+WHY_NOT_CARRIED_OUT = (
+    "Another request with this key was buffered at this time; it is not carried out."
+)
 _LOCK_KEY = 0x7472_7565_6472_696E
-"""Any number of ours; this one spells "truedrin"."""
+"""A number of our own: the letters "truedrin"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of some buffered requests."""
+    """The results of some replayed requests. The field names are labels of a metric."""
 
     accepted: int = 0
     """New transfers that wait for a reserve."""
     refused: int = 0
-    """New ones that were rejected at once."""
+    """New transfers and requests that were rejected."""
     known: int = 0
-    """What was there already, from an earlier replay or a repeat."""
+    """Recorded before, by an earlier replay or a repeat."""
     reused: int = 0
-    """What came too late: its key stands for another request, made since."""
+    """Too late: in the meantime, another request was made with the same key."""
 
     def __add__(self, other: Replayed) -> Replayed:
         return Replayed(
@@ -69,80 +70,65 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> Replayed:
     """Record buffered requests, in order, within the caller's transaction.
 
     A second call with the same requests changes nothing.
-    Raises: whatever `ledger.acceptance.accept` raises; then nothing of them is recorded.
+    Raises: as `ledger.acceptance.accept`; then none of them is recorded.
     """
     answers = accept(connection, [buffered.request for buffered in requests])
     pairs = list(zip(requests, answers, strict=True))
     reused = [each for each, answer in pairs if isinstance(answer, IdempotencyKeyReused)]
-    wrong = [
+    invalid = [
         (each, answer)
         for each, answer in pairs
         if isinstance(answer, Invalid) and not isinstance(answer, IdempotencyKeyReused)
     ]
-    refuse(connection, wrong)
-    _note_reused(connection, reused)
+    record_rejections(connection, invalid)
+    _note(connection, "key_reused", reused, WHY_NOT_CARRIED_OUT)
     recorded = [
         (each, answer)
         for each, answer in pairs
         if isinstance(answer, Acceptance) and not answer.replayed
     ]
-    _note_buffered(connection, [each for each, _ in recorded])
-    open_ = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
+    _note(connection, "buffered", [each for each, _ in recorded], WHY_BUFFERED)
+    accepted = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
     known = sum(isinstance(answer, Acceptance) and answer.replayed for answer in answers)
-    refused = len(answers) - open_ - known - len(reused)
-    return Replayed(accepted=open_, refused=refused, known=known, reused=len(reused))
+    rejected = len(answers) - accepted - known - len(reused)
+    return Replayed(accepted=accepted, refused=rejected, known=known, reused=len(reused))
 
 
 def give_up(connection: Connection, buffered: Buffered) -> None:
-    """Refuse a request that the database does not take in, for a reason that nobody foresaw."""
-    refuse(connection, [(buffered, Rejection("The request could not be recorded."))])
+    """Reject a request that the database does not accept, for a reason that no check expects."""
+    record_rejections(connection, [(buffered, Rejection("The request could not be recorded."))])
 
 
-@contextmanager
-def alone(engine: Engine) -> Iterator[bool]:
-    """Keep others from replaying at the same time. Yields: whether nobody else is at it.
+def try_replay_lock(engine: Engine) -> AbstractContextManager[bool]:
+    """Hold the lock of the replay for the block. Yields: False when another process has it.
 
-    Two at once would do no harm, only everything twice. The lock goes with a transaction, which
-    the server ends when it is idle for too long: whoever stands still must not hold up all.
+    Two replays at once would do no harm, but would do all work twice.
     """
-    with transaction(engine) as connection:
-        lock = select(func.pg_try_advisory_xact_lock(_LOCK_KEY))
-        yield bool(connection.execute(lock).scalar_one())
+    return try_lock(engine, _LOCK_KEY)
 
 
 _NOTED: Columns = {"transfer_id": Uuid(), "at": DateTime(timezone=True), "detail": Text()}
 
 
-def _note_buffered(connection: Connection, requests: Sequence[Buffered]) -> None:
-    """Write into the timelines when the requests came."""
-    _note(connection, "buffered", requests, WHY_BUFFERED)
-
-
-def _note_reused(connection: Connection, requests: Sequence[Buffered]) -> None:
-    """Write into the timeline of what a key stands for that another request came too late."""
-    _note(connection, "key_reused", requests, WHY_NOT_CARRIED_OUT)
-
-
 def _note(connection: Connection, event: str, requests: Sequence[Buffered], detail: str) -> None:
-    """Write an event with the time of each request, once for each transfer.
+    """Write an event into the timeline of each request's transfer, once, with the request's time.
 
-    The time is never later than now by this database: a clock that is ahead would put the
-    beginning of a transfer behind its end.
+    The time is never later than now by the database's clock: if the API's clock is ahead, the
+    start of a transfer would otherwise come after its end.
     """
     if requests:
         rows = [(each.id, each.at.astimezone(UTC).isoformat(), detail) for each in requests]
         connection.execute(_NOTE, rows_argument(_NOTED, rows) | {"event_noted": event})
 
 
-def _build_note() -> Any:
-    given = rows_parameter("given", _NOTED)
-    event = bindparam("event_noted", type_=Text())
-    noted = exists().where(
-        schema.events.c.transfer_id == given.c.transfer_id, schema.events.c.event == event
-    )
-    at = func.least(given.c.at, func.now())
-    rows = select(given.c.transfer_id, at, event, given.c.detail).where(~noted)
-    return insert(schema.events).from_select(["transfer_id", "at", "event", "detail"], rows)
-
-
-_NOTE = _build_note()
+_given = rows_parameter("given", _NOTED)
+_event = bindparam("event_noted", type_=Text())
+_is_noted = exists().where(
+    schema.events.c.transfer_id == _given.c.transfer_id, schema.events.c.event == _event
+)
+_NOTE = insert(schema.events).from_select(
+    ["transfer_id", "at", "event", "detail"],
+    select(
+        _given.c.transfer_id, func.least(_given.c.at, func.now()), _event, _given.c.detail
+    ).where(~_is_noted),
+)

@@ -1,8 +1,8 @@
-"""Many Python rows as one table in a statement.
+"""Bulk rows: passes many Python rows as one table in a statement.
 
-A statement with a thousand rows then has the text of one with a single row. The values
-travel as one array literal per column: a list of a thousand separate values would cost
-the server more to parse than to store.
+A statement with a thousand rows then has the same text as one with a single row. The values
+are sent as one array literal per column: a thousand separate values would cost the server
+more to parse than to store.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Columns = Mapping[str, TypeEngine[Any]]
 
 
 def rows_parameter(name: str, columns: Columns) -> CTE:
-    """A common table expression over rows given at execution, see `rows_argument`.
+    """Return a common table expression over rows given at execution, see `rows_argument`.
 
-    It has the given columns and `position`, which counts the rows from 1 in their order.
+    It has these columns, and `position`, which counts the rows from 1 in their order.
     """
     arrays = [
         cast(bindparam(_array(key), type_=Text()), ARRAY(kind)) for key, kind in columns.items()
@@ -31,13 +31,13 @@ def rows_parameter(name: str, columns: Columns) -> CTE:
 
 
 def rows_argument(columns: Columns, rows: Iterable[tuple[object, ...]]) -> dict[str, str]:
-    """The argument for a `rows_parameter` with these columns: tuples in the columns' order."""
+    """Return the argument for a `rows_parameter`. rows: tuples in the order of the columns."""
     values = list(zip(*rows, strict=True)) or [()] * len(columns)
     return {_array(key): array_literal(value) for key, value in zip(columns, values, strict=True)}
 
 
 def array_literal(values: Iterable[object]) -> str:
-    """Write an array as PostgreSQL reads it (manual, 8.15.6). None is NULL; bytes are bytea."""
+    """Return an array as PostgreSQL reads it (manual, 8.15.6). None is NULL; bytes are bytea."""
     return "{" + ",".join(map(_element, values)) + "}"
 
 

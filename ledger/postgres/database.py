@@ -1,8 +1,8 @@
-"""Connections, transactions, and what the database's errors mean.
+"""Database access: engines, transactions, locks, and the translation of PostgreSQL's errors.
 
-Guarantees that code outside this module meets only errors of `ledger.errors`: a driver
-error leaves here as Unavailable (it passes), Poisoned (this data does not go in) or
-Misconfigured (nothing goes in until somebody looks).
+Guarantees that code outside this module sees only errors of `ledger.errors`: a driver
+error becomes Unavailable (it passes), Poisoned (the database does not accept this data) or
+Misconfigured (an operator must act before anything works).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOCK_TIMEOUT_S = 5.0
 IDLE_IN_TRANSACTION_TIMEOUT_S = 30.0
 POOL_TIMEOUT_S = 2
 GRACE_S = 1.0
-"""How much longer than its time-out the server may take to say that it is over."""
+"""The time that the server has, after a statement's time-out, to report it."""
 
 
 def build_engine(
@@ -39,12 +39,12 @@ def build_engine(
     pool_size: int = 20,
     statement_timeout_s: float | None = STATEMENT_TIMEOUT_S,
 ) -> Engine:
-    """Make an engine. It connects on first use, so build it after the fork.
+    """Build an engine. It connects on first use, so build it after the fork.
 
-    database_url: libpq's, so with several hosts if need be.
+    database_url: as libpq reads it, possibly with several hosts.
     pool_size: the most connections this process will ever hold; 0 for a new one at each use.
     statement_timeout_s: the most that a statement, and the wait for its answer, may take;
-    None for no bound, as migrations need it.
+    None for no limit, as migrations need it.
     Raises: Misconfigured: when the URL cannot be read.
     """
     try:
@@ -61,13 +61,17 @@ def build_engine(
             },
         )
     except psycopg2.ProgrammingError as error:
-        raise Misconfigured("DATABASE_URL is not a URL that PostgreSQL's library reads.") from error
+        raise Misconfigured("DATABASE_URL is not a valid PostgreSQL URL.") from error
+    pool: dict[str, object] = {"poolclass": NullPool}
+    if pool_size:
+        pool = {"poolclass": QueuePool, "pool_use_lifo": True, "pool_timeout": POOL_TIMEOUT_S}
+        pool |= {"pool_size": pool_size, "max_overflow": 0}
     return create_engine(
         "postgresql+psycopg2://",
         creator=connector,
         # Amounts and metadata are in the parameters, and errors are logged.
         hide_parameters=True,
-        **_pool(pool_size),
+        **pool,
     )
 
 
@@ -81,7 +85,7 @@ def _options(statement_timeout_s: float | None) -> str:
     return " ".join([*bounds, *_KEEPALIVES, "-c timezone=UTC"])
 
 
-# The server's side: what a client that has vanished held is free again within seconds.
+# On the server: the locks of a client that has vanished are released within seconds.
 _KEEPALIVES = (
     "-c tcp_keepalives_idle=5",
     "-c tcp_keepalives_interval=2",
@@ -89,18 +93,11 @@ _KEEPALIVES = (
 )
 
 
-def _pool(size: int) -> dict[str, object]:
-    if size == 0:
-        return {"poolclass": NullPool}
-    bounds = {"pool_size": size, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT_S}
-    return {"poolclass": QueuePool, "pool_use_lifo": True, **bounds}
-
-
 def probe(engine: Engine) -> None:
-    """Make sure that the database answers, and that a commit comes through.
+    """Check that the database answers, and that a commit succeeds.
 
-    A primary whose synchronous standby is gone answers every question and confirms no commit.
-    Raises: Unavailable: when it does not.
+    A primary whose synchronous standby is gone answers every query but confirms no commit.
+    Raises: Unavailable: when either fails.
     """
     with autocommit(engine) as connection:
         if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
@@ -109,9 +106,9 @@ def probe(engine: Engine) -> None:
 
 
 _PROBE_KEY = 0x7472_7565_7072_6F62
-"""Any number of ours; this one spells "trueprob"."""
-# A message in the write-ahead log, which belongs to no table. Under a lock that is held until
-# the commit is through: of many probes whose commits hang, one alone keeps a session.
+"""A number of our own: the letters "trueprob"."""
+# A message in the write-ahead log, which belongs to no table. It is written under a lock that is
+# held until the commit: of many probes whose commits hang, only one keeps a session.
 _COMMIT_SOMETHING = text(
     "SELECT pg_logical_emit_message(true, 'truepenny', 'probe')"
     " FROM (SELECT pg_advisory_xact_lock(:key)) AS locked"
@@ -120,11 +117,11 @@ _COMMIT_SOMETHING = text(
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """One database transaction: committed when the block ends, rolled back when it raises.
+    """Run the block in one transaction: committed at its end, rolled back when it raises.
 
-    Raises: Unreachable: when the database is away. Unavailable: when it asks to try again.
-    The commit's own answer may be lost too, so the caller must look up what happened, never
-    assume.
+    Raises: Unreachable: when the database is away. Unavailable: when it should be tried again.
+    The answer to the commit may be lost too. So after an error the caller must look up whether
+    it was committed.
     """
     with _translated(), engine.begin() as connection:
         yield connection
@@ -132,16 +129,28 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
-    """A connection on which each statement is its own transaction: for reads, mostly."""
+    """Connect for the block; each statement is its own transaction. Mostly for reads."""
     with _translated(), engine.connect() as connection:
         yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
-    """A part of a transaction that can fail alone: undone when the block raises."""
+    """Run the block as a part of the transaction that is undone alone when the block raises."""
     with _translated(), connection.begin_nested():
         yield
+
+
+@contextmanager
+def try_lock(engine: Engine, key: int) -> Iterator[bool]:
+    """Hold an advisory lock of the database for the block. Yields: False when it is taken already.
+
+    The lock belongs to a transaction, which the server ends when it is idle for too long: a
+    process that hangs loses the lock and does not block the others.
+    """
+    with transaction(engine) as connection:
+        lock = text("SELECT pg_try_advisory_xact_lock(:key)")
+        yield bool(connection.execute(lock, {"key": key}).scalar_one())
 
 
 @contextmanager
@@ -149,33 +158,38 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        # Without its cause: PostgreSQL's own detail shows the failing row, and errors are logged.
+        # Without its cause: PostgreSQL's detail shows the failing row, and errors are logged.
         raise translate(error).with_traceback(error.__traceback__) from None
     except psycopg2.Error as error:
-        # SQLAlchemy lets the driver's own through where it sets a connection up.
+        # SQLAlchemy does not wrap the driver's errors while it sets up a connection.
         raise _of_link(error.pgcode) from None
     except PoolTimeout as error:
         raise Unavailable("No database connection became free in time.") from error
 
 
-# What an SQLSTATE says (PostgreSQL manual, appendix A). Everything that is not listed is
-# about the statement or the server, not about one transfer's data.
+# The meaning of SQLSTATE prefixes (PostgreSQL manual, appendix A). All others are about the
+# statement or the server, not about one transfer's data.
 _AWAY = ("08", "53", "57P", "58", "25006")
 _PASSES = ("40", "55", "57", "25")
 _THIS_DATA = ("22", "23", "P0", "44")
 
 
 def translate(error: DBAPIError) -> LedgerError:
-    """Say what a driver's error means to the ledger, by its SQLSTATE."""
+    """Return the ledger's error for an error of the driver, by its SQLSTATE."""
     sqlstate = getattr(error.orig, "pgcode", None)
     if error.connection_invalidated:
         return _of_link(sqlstate)
-    if sqlstate is None:  # the driver speaks for itself: it was misused, or the link broke
+    if sqlstate is None:  # from the driver, not the server: bad arguments, or a lost connection
         if isinstance(error, DataError | IntegrityError | ProgrammingError | NotSupportedError):
-            return Poisoned("The database driver refused the data.")
+            return Poisoned("The database driver does not accept the data.")
         return _of_link(sqlstate)
     translated = _of_sqlstate(sqlstate)
-    translated.add_note(_where(error, sqlstate))
+    # A note for the log: the place of the error, without any value of a row.
+    diagnostics = getattr(error.orig, "diag", None)
+    place = [getattr(diagnostics, name, None) for name in ("table_name", "constraint_name")]
+    if not sqlstate.startswith("22"):  # only messages of class 22 quote a value
+        place.append(getattr(diagnostics, "message_primary", None))
+    translated.add_note(" · ".join(str(part) for part in (sqlstate, *place) if part))
     return translated
 
 
@@ -189,14 +203,5 @@ def _of_sqlstate(sqlstate: str) -> LedgerError:
     if sqlstate.startswith(_PASSES):
         return Unavailable(f"The database cannot answer right now ({sqlstate}).")
     if sqlstate.startswith(_THIS_DATA):
-        return Poisoned(f"The database refused the data ({sqlstate}).")
-    return Misconfigured(f"The database refused the statement ({sqlstate}).")
-
-
-def _where(error: DBAPIError, sqlstate: str) -> str:
-    """What a log needs to know, and no value of any row."""
-    said = getattr(error.orig, "diag", None)
-    names = (getattr(said, name, None) for name in ("table_name", "constraint_name"))
-    # Only class 22 quotes the value that it cannot use.
-    message = None if sqlstate.startswith("22") else getattr(said, "message_primary", None)
-    return " · ".join(str(part) for part in (sqlstate, *names, message) if part)
+        return Poisoned(f"The database does not accept the data ({sqlstate}).")
+    return Misconfigured(f"The database does not accept the statement ({sqlstate}).")

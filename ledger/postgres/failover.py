@@ -1,9 +1,8 @@
-"""Opening connections to PostgreSQL, and never waiting for one of its answers without end.
+"""Failover: opens connections to one of several PostgreSQL hosts, with a limit on every wait.
 
-Guarantees that a server which stops answering (frozen, or behind a cut cable) costs a bounded
-time: the server's own time-outs do not run while it stands still, so a deadline on this side
-counts as well. Of several hosts the first that takes the session as asked for is used, and
-one that hangs is passed over.
+Guarantees that a server which stops answering (frozen, or cut off from the network) costs a
+bounded time: the server's own time-outs do not run while it is frozen, so this side has a
+deadline as well. The first host that accepts the session is used; one that hangs is skipped.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, connection, parse_dsn, set_wait_callback
 
 CONNECT_TIMEOUT_S = 2.0
-"""For each host. libpq's own `connect_timeout` is not heard where a wait callback is set."""
+"""For each host. libpq's own `connect_timeout` has no effect when a wait callback is set."""
 
 
 class _Connection(connection):
-    """A connection that gives up on the server after `answer_timeout_s`."""
+    """A connection that fails when an answer takes longer than `answer_timeout_s`."""
 
     answer_timeout_s: float | None = CONNECT_TIMEOUT_S
 
@@ -29,17 +28,18 @@ class _Connection(connection):
 class Connector:
     """Opens connections to the server of a libpq URL, which may name several hosts.
 
-    They are tried one by one, from the one that answered last: a server that was promoted
-    is asked first from then on.
+    They are tried one by one, starting with the one that was used last: after a failover, the
+    new primary is tried first.
     """
 
     def __init__(
         self, database_url: str, *, answer_timeout_s: float | None, parameters: Mapping[str, Any]
     ) -> None:
-        """Take the URL, and what its parameters are completed with.
+        """Read the URL.
 
+        parameters: for libpq, where the URL does not set them.
         answer_timeout_s: how long a statement may take before the connection is given up;
-        None for ever.
+        None for no limit.
         Raises: psycopg2.ProgrammingError: when libpq cannot read the URL.
         """
         scheme, _, rest = database_url.partition("://")
@@ -52,17 +52,17 @@ class Connector:
     def __call__(self) -> connection:
         """Connect. Raises: psycopg2.OperationalError: when no host takes the session."""
         set_wait_callback(_wait)
-        refused: psycopg2.OperationalError | None = None
+        last_error: psycopg2.OperationalError | None = None
         for offset in range(len(self._hosts)):
             index = (self._last_good + offset) % len(self._hosts)
             try:
                 opened = self._open(self._hosts[index])
             except psycopg2.OperationalError as error:
-                refused = error
+                last_error = error
             else:
                 self._last_good = index
                 return opened
-        raise refused or psycopg2.OperationalError("no host is named")
+        raise last_error or psycopg2.OperationalError("no host is named")
 
     def _open(self, host: Mapping[str, str]) -> connection:
         opened: Any = psycopg2.connect(
@@ -73,7 +73,7 @@ class Connector:
 
 
 def _hosts(given: Mapping[str, str]) -> list[dict[str, str]]:
-    """The parameters that differ from host to host; a single port serves all of them."""
+    """Return the parameters of each host; a single port is used for all hosts."""
     listed = {
         name: given[name].split(",") for name in ("host", "hostaddr", "port") if name in given
     }
@@ -85,7 +85,7 @@ def _hosts(given: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _wait(waiting: Any) -> None:
-    """Wait until the server has answered. psycopg2 closes the connection when this raises."""
+    """Wait until the server has answered. psycopg2 closes the connection if this raises."""
     timeout_s: float | None = getattr(waiting, "answer_timeout_s", None)
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
     while (state := waiting.poll()) != POLL_OK:

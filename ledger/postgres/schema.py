@@ -1,15 +1,15 @@
-"""The tables, as SQLAlchemy Core sees them.
+"""Tables of the database, as SQLAlchemy Core objects.
 
-The rules (CHECK, UNIQUE, foreign keys, triggers) are made by the migrations; a test
-compares the two, so neither drifts. Three tables tell one transfer's life:
+The migrations create them, with their rules (CHECK, UNIQUE, foreign keys, triggers); a test
+compares the two, so they cannot drift apart. Three tables hold a transfer:
 
-    transfers    what was asked for; written once, never changed
-    unfinished   where it stands while it is under way; small and hot, one row each
-    outcomes     how it ended; written once, never changed
+    transfers    the request; written once, never changed
+    unfinished   the state of a transfer that has not ended; small and hot, one row each
+    outcomes     the end of a transfer; written once, never changed
 
-A transfer has a row in exactly one of the last two. Keeping the moving part out of the
-large table makes a step an update in place (HOT) of a table that fits in memory; it
-repeats the four columns that the steps need, so that they read nothing else.
+A transfer has a row in exactly one of the last two. Since the changing part is not in the
+large table, a step is an update in place (HOT) of a table that fits in memory. `unfinished`
+repeats the four columns that the steps need, so that they read no other table.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ wallets = Table(
     Column("incoming", MinorUnits, nullable=False, server_default=text("0")),
     Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
-    # The time of the newest posting. No later one may be stamped before it, whatever a
-    # clock does, so that "the balance at a time" has one answer.
+    # The time of the newest posting. No later posting gets an earlier time, even if a clock is
+    # set back, so that "the balance at a time" has one answer.
     Column("posted_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
@@ -84,7 +84,7 @@ transfers = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("source_id", Uuid, nullable=False),
     Column("destination_id", Uuid, nullable=False),
-    # Who may see the transfer. Wallets never change hands, so this never goes stale.
+    # The clients that may see the transfer. A wallet never changes its owner.
     Column("source_owner_id", Uuid),
     Column("destination_owner_id", Uuid),
     Column("asset", Text, nullable=False),
@@ -108,16 +108,16 @@ unfinished = Table(
     Column("destination_id", Uuid, nullable=False),
     Column("amount", MinorUnits, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'accepted'")),
-    # The batch that drives it; null until a reserve has claimed it.
+    # The batch that it moves in; null until a reserve has claimed it.
     Column("batch_id", Uuid),
-    # A decided failure: no step moves it on any more, only rollback.
+    # A decided failure: no step moves it forward any more, only rollback moves it back.
     Column("failure_code", Text),
     Column("failure_detail", Text),
     Column("redrives", Integer, nullable=False, server_default=text("0")),
     Column("reserved_at", TimestampColumn),
     Column("deducted_at", TimestampColumn),
     Column("credited_at", TimestampColumn),
-    # When it last moved or was last driven; what the recovery scan goes by.
+    # The time of its last step or re-drive; the recovery scan compares it with the clock.
     Column("moved_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
@@ -161,8 +161,8 @@ events = Table(
     Column("detail", Text),
 )
 
-# Requests that were buffered and then refused for naming what is not there: no transfers, but
-# read as rejected ones. See `ledger.buffer.rejected`.
+# Buffered requests that were rejected because they are invalid: not transfers, but read as
+# rejected ones. See `ledger.buffer.rejected`.
 refused_requests = Table(
     "refused_requests",
     metadata,
@@ -183,7 +183,7 @@ refused_requests = Table(
     Column("refused_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
-# Not the ledger's: the prices that were last known, one row each, for when the cache has none.
+# Not the ledger's: the last known price of each symbol, used when the cache has none.
 last_prices = Table(
     "last_prices",
     metadata,
@@ -192,8 +192,8 @@ last_prices = Table(
     Column("as_of", TimestampColumn, nullable=False),
 )
 
-# The consistency scan's: its runs, what they found and did, what of that still stands, and how
-# far each wallet's postings were read. See `ledger.reconciliation.scan`.
+# Tables of the consistency scan: its runs, their findings, the discrepancies that still stand,
+# and how far each wallet's postings were read. See `ledger.reconciliation.scan`.
 reconciliations = Table(
     "reconciliations",
     metadata,
@@ -251,7 +251,7 @@ read_positions = Table(
     "read_positions",
     metadata,
     Column("wallet_id", Uuid, primary_key=True),
-    # The full run that has read all of them; null when only parts, or by none of those.
+    # The full run that read these postings; null when no full run did.
     Column("full_run_id", Uuid),
     Column("posted_at", TimestampColumn, nullable=False),
     Column("seq", BigInteger, nullable=False),
@@ -259,7 +259,7 @@ read_positions = Table(
     Column("stamped", MinorUnits, nullable=False),
 )
 
-# How many have ended, up to a time after which none can be added before it. See
+# How many transfers had ended by a time; none can be added before that time. See
 # `ledger.transfer_counts`.
 ended_counts = Table(
     "ended_counts",

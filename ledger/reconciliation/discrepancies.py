@@ -1,4 +1,4 @@
-"""What is said of what is wrong with a wallet's postings and holds, and with an asset."""
+"""Discrepancies of wallets and assets: builds one, with its text, for each failed check."""
 
 from __future__ import annotations
 
@@ -9,58 +9,65 @@ from ledger.reconciliation.findings import Discrepancy
 from ledger.reconciliation.wallet_scan import WalletCheck
 
 
-def wrong_postings(look: WalletCheck) -> Iterator[Discrepancy]:
-    """What is wrong with the postings of a wallet that were read just now."""
-    for transfer_id, leg in look.orphans:
+def posting_discrepancies(check: WalletCheck) -> Iterator[Discrepancy]:
+    """Yield the discrepancies of the postings that this check has read."""
+    for transfer_id, leg in check.orphans:
         yield Discrepancy(
             kind="posting_orphaned",
-            wallet_id=look.wallet_id,
+            wallet_id=check.wallet_id,
             transfer_id=transfer_id,
             leg=leg,
-            wallet_ids=(look.wallet_id,),
+            wallet_ids=(check.wallet_id,),
             detail=f"There is a posting ({leg}), but no such transfer.",
         )
-    for broken in look.breaks:
+    for broken in check.breaks:
         after, expected = (
-            format_amount(amount, scale=look.scale) for amount in (broken.after, broken.expected)
+            format_amount(amount_minor, scale=check.scale)
+            for amount_minor in (broken.after_minor, broken.expected_minor)
         )
         yield Discrepancy(
             kind="chain_broken",
-            wallet_id=look.wallet_id,
+            wallet_id=check.wallet_id,
             transfer_id=broken.transfer_id,
             leg=broken.leg,
-            wallet_ids=(look.wallet_id,),
-            is_about_amounts=False,  # those are held against the transfers
-            detail=f"The posting ({broken.leg}) says a balance of {after}, which does not "
-            f"follow from the one before it: {expected} would.",
+            wallet_ids=(check.wallet_id,),
+            is_about_amounts=False,  # amounts are compared with the transfers
+            detail=f"The posting ({broken.leg}) has the balance {after}, which does not "
+            f"follow from the posting before it: that gives {expected}.",
         )
 
 
-def wrong_holds(look: WalletCheck) -> Iterator[Discrepancy]:
-    """What is wrong with a wallet whose postings have all been read, if not with its row."""
-    if look.is_transit_wrong:
-        told = [format_amount(it, scale=look.scale) for it in (look.booked, look.between)]
+def hold_discrepancies(check: WalletCheck) -> Iterator[Discrepancy]:
+    """Yield the discrepancies of a complete check, except those of the wallet's row."""
+    if check.is_transit_wrong:
+        booked, between = (
+            format_amount(amount_minor, scale=check.scale)
+            for amount_minor in (check.booked, check.between)
+        )
         yield Discrepancy(
             kind="transit_wrong",
-            wallet_id=look.wallet_id,
-            asset=look.asset,
-            wallet_ids=(look.wallet_id,),
-            detail=f"{told[0]} is in transit by its postings, {told[1]} by the transfers under "
-            "way.",
+            wallet_id=check.wallet_id,
+            asset=check.asset,
+            wallet_ids=(check.wallet_id,),
+            detail=f"{booked} is in transit by its postings, but {between} by the unfinished "
+            "transfers.",
         )
-    if look.is_overdrawn:
+    if check.is_overdrawn:
         yield Discrepancy(
             kind="overdrawn",
-            wallet_id=look.wallet_id,
-            wallet_ids=(look.wallet_id,),
-            detail="By its postings and holds, less than nothing is available.",
+            wallet_id=check.wallet_id,
+            wallet_ids=(check.wallet_id,),
+            detail="By its postings and holds, the available amount is below zero.",
         )
 
 
-def wrong_asset(asset: str, total: int, transits: int) -> Discrepancy:
-    """What is wrong with an asset. total: of its wallets' balances, in minor units."""
+def asset_discrepancy(asset: str, total_minor: int, transits: int) -> Discrepancy:
+    """Return the discrepancy of an asset.
+
+    total_minor: the sum of its wallets' balances. transits: the number of its transit wallets.
+    """
     if transits != 1:
         detail = f"The asset has {transits} transit wallets instead of one."
         return Discrepancy(kind="transit_missing", asset=asset, detail=detail)
-    detail = f"The balances of all its wallets add up to {total} minor units instead of zero."
+    detail = f"The balances of all its wallets add up to {total_minor} minor units instead of zero."
     return Discrepancy(kind="asset_not_zero", asset=asset, detail=detail)

@@ -1,8 +1,8 @@
-"""What the consistency scan does about what it finds, and the record of that.
+"""Findings of the consistency scan: acts on each discrepancy, and records it.
 
-Guarantees that each finding is written in the transaction that acts on it, and once: what was
-told and still stands is neither told nor acted on again, so a wallet that an operator has
-unfrozen stays unfrozen. Never touches a posting.
+Guarantees that each finding is written once, in the transaction that acts on it. A discrepancy
+that was recorded before and still stands is neither recorded nor acted on again, so a wallet
+that an operator has unfrozen stays unfrozen. Never changes a posting.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ledger.errors import Poisoned, Superseded
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import array_literal
 from ledger.postgres.database import savepoint, transaction
-from ledger.reconciliation.wallet_scan import WalletCheck, look_at
+from ledger.reconciliation.wallet_scan import WalletCheck, check_wallet
 
 Action = Literal["rebuilt", "frozen", "alarmed"]
 
 MAX_FINDINGS: Final = 1_000
-"""The most that one run records and acts on. What is found beyond that is only counted: then
-something is wrong that no scan should mend, and the next run takes the next ones."""
+"""The most discrepancies that one run records and acts on; more are only counted. So many mean a
+fault that no scan should repair by itself. The next run takes the next ones."""
 
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was wrong, and what was done about it."""
+    """The record of a discrepancy, and of the action on it."""
 
     kind: str
     wallet_id: UUID | None
@@ -48,14 +48,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discrepancy:
-    """Something in the journal that contradicts the ledger's rules."""
+    """Something in the books that contradicts the ledger's rules."""
 
     kind: str
     detail: str
     wallet_ids: Sequence[UUID] = ()
     """All wallets concerned; those of customers are frozen."""
     is_about_amounts: bool = True
-    """Whether it makes doubtful what the postings of these wallets add up to."""
+    """Whether the sum of these wallets' postings cannot be trusted because of it."""
     wallet_id: UUID | None = None
     asset: str | None = None
     transfer_id: UUID | None = None
@@ -63,125 +63,134 @@ class Discrepancy:
 
     @property
     def key(self) -> str:
-        """What makes two sightings the same wrong."""
+        """The identity of the discrepancy: it is the same in a later run if the key is the same."""
         parts = (self.kind, self.wallet_id, self.asset, self.transfer_id, self.leg)
         return ":".join(str(part) for part in parts if part is not None)
 
 
-Still = Callable[[Connection, Discrepancy], bool]
+Recheck = Callable[[Connection, Discrepancy], bool]
 
 
-def _always(_connection: Connection, _wrong: Discrepancy) -> bool:
+def _always(_connection: Connection, _discrepancy: Discrepancy) -> bool:
     return True
 
 
 @dataclass
 class Recorder:
-    """Acts on what one chunk of a run finds, each finding in a transaction of its own."""
+    """Acts on the discrepancies of one chunk of a run, each in a transaction of its own."""
 
     engine: Engine
     run_id: UUID
     chunks: int
     is_full: bool
     found: list[Finding] = field(default_factory=list)
-    """What is recorded, each once it is committed."""
+    """The recorded findings, each added after its commit."""
     unrecorded: int = 0
-    """Found beyond MAX_FINDINGS."""
+    """The number of discrepancies beyond MAX_FINDINGS."""
     _pending: list[Finding] = field(default_factory=list)
 
-    def wrong(self, wrong: Discrepancy, *, still: Still = _always) -> None:
-        """Freeze the wallets concerned, and record it.
+    def record(self, discrepancy: Discrepancy, *, recheck: Recheck = _always) -> None:
+        """Freeze the wallets concerned, and record the discrepancy.
 
-        still: looks again, once the wallets are held, whether it is wrong at all.
+        recheck: called when the wallets are locked; False: there is no discrepancy any more.
         """
         with self._recording() as connection:
-            connection.execute(_HOLD_CUSTOMERS, {"ids": array_literal(wrong.wallet_ids)})
-            if still(connection, wrong):
-                self._record_wrong(connection, wrong)
+            connection.execute(_HOLD_CUSTOMERS, {"ids": array_literal(discrepancy.wallet_ids)})
+            if recheck(connection, discrepancy):
+                self._freeze_and_record(connection, discrepancy)
 
-    def wrongs(self, wrongs: Sequence[Discrepancy], *, still: Still = _always) -> None:
-        """The same for many: those that were told already at once, and none beyond the bound."""
+    def record_all(
+        self, discrepancies: Sequence[Discrepancy], *, recheck: Recheck = _always
+    ) -> None:
+        """Record many: one statement for all that are known, and none beyond MAX_FINDINGS."""
         with self._recording() as connection:
-            keys = array_literal([wrong.key for wrong in wrongs])
+            keys = array_literal([each.key for each in discrepancies])
             known = set(connection.scalars(_SEE_ALL_AGAIN, self._and(keys=keys)))
-        for wrong in wrongs:
-            if wrong.key in known:
+        for each in discrepancies:
+            if each.key in known:
                 continue
             if self.unrecorded:
                 self.unrecorded += 1
             else:
-                self.wrong(wrong, still=still)
+                self.record(each, recheck=recheck)
 
-    def projection(self, wallet_id: UUID, deviation: str) -> None:
+    def rebuild(self, wallet_id: UUID, deviation: str) -> None:
         """Rebuild a wallet's balance, holds and clock from the journal, if that can be trusted.
 
-        Looks again first, under the wallet's lock, which every step takes that moves it.
-        deviation: by how much it was wrong when it was first seen. A wallet that is wrong in
-        another way by now was spoilt again after the journal was read: it is left to the next.
+        Checks the wallet again first, under its lock, which every step that changes it takes.
+        deviation: the differences when they were first found. If they are others now, the wallet
+        was changed again after the journal was read: it is left to the next run.
         """
         with self._recording() as connection:
             connection.execute(_HOLD_WALLET, {"id": wallet_id})
-            look = look_at(connection, wallet_id, run_id=self.run_id, is_full=self.is_full)
-            if look is None or not look.is_complete or look.deviation != deviation:
+            check = check_wallet(connection, wallet_id, run_id=self.run_id, is_full=self.is_full)
+            if check is None or not check.is_complete or check.deviation != deviation:
                 return
             if connection.execute(_IS_DOUBTFUL, self._and(wallet_id=wallet_id)).scalar_one():
-                self._record_wrong(connection, not_rebuilt(look, "the journal cannot be trusted"))
+                self._freeze_and_record(
+                    connection, not_rebuilt(check, "the journal cannot be trusted")
+                )
             elif not self._has_room(connection):
                 self.unrecorded += 1
             else:
-                self._rebuild(connection, look)
+                self._rebuild_row(connection, check)
 
-    def is_known(self, wrong: Discrepancy) -> bool:
-        """Whether it was told by an earlier run, or by this one, and stands."""
+    def is_known(self, discrepancy: Discrepancy) -> bool:
+        """Return whether an earlier run, or this one, has recorded it and it still stands."""
         with transaction(self.engine) as connection:
-            return bool(connection.execute(_IS_KNOWN, {"key": wrong.key}).scalar_one())
+            return bool(connection.execute(_IS_KNOWN, {"key": discrepancy.key}).scalar_one())
 
     @contextmanager
     def _recording(self) -> Iterator[Connection]:
         self._pending.clear()
         with transaction(self.engine) as connection:
-            hold(connection, self.run_id, self.chunks)
+            hold_run(connection, self.run_id, self.chunks)
             yield connection
         self.found += self._pending
 
-    def _rebuild(self, connection: Connection, look: WalletCheck) -> None:
+    def _rebuild_row(self, connection: Connection, check: WalletCheck) -> None:
         try:
             with savepoint(connection):
-                values = look.rebuilt_values()
+                values = check.rebuilt_values()
                 table = schema.wallets
-                connection.execute(update(table).where(table.c.id == look.wallet_id).values(values))
+                connection.execute(
+                    update(table).where(table.c.id == check.wallet_id).values(values)
+                )
         except Poisoned:
-            # What the journal says breaks a rule of the table: that is no projection's fault.
-            self._record_wrong(connection, not_rebuilt(look, "a wallet must not look like that"))
+            # The values from the journal break a rule of the table: so the journal is wrong.
+            self._freeze_and_record(
+                connection, not_rebuilt(check, "a wallet must not have these values")
+            )
             return
-        before, after = look.differences()
+        before, after = check.differences()
+        names = _listed(before)
         self._write(
             connection,
             kind="projection_wrong",
-            wallet_id=look.wallet_id,
-            detail=f"{_listed(before)} did not follow from the journal.",
+            wallet_id=check.wallet_id,
+            detail=f"{names} did not follow from the journal.",
             action="rebuilt",
             before=before,
             after=after,
         )
 
-    def _record_wrong(self, connection: Connection, wrong: Discrepancy) -> None:
-        if connection.execute(_SEE_AGAIN, self._and(key=wrong.key)).rowcount:
+    def _freeze_and_record(self, connection: Connection, discrepancy: Discrepancy) -> None:
+        if connection.execute(_SEE_AGAIN, self._and(key=discrepancy.key)).rowcount:
             return
         if not self._has_room(connection):
             self.unrecorded += 1
             return
-        ids = array_literal(wrong.wallet_ids)
-        doubtful = ids if wrong.is_about_amounts else array_literal(())
-        connection.execute(_KEEP, self._and(key=wrong.key, ids=doubtful))
+        ids = array_literal(discrepancy.wallet_ids)
+        doubtful = ids if discrepancy.is_about_amounts else array_literal(())
+        connection.execute(_KEEP, self._and(key=discrepancy.key, ids=doubtful))
         statuses = {str(row.id): row.was for row in connection.execute(_FREEZE, {"ids": ids})}
         self._write(
             connection,
-            kind=wrong.kind,
-            wallet_id=wrong.wallet_id,
-            asset=wrong.asset,
-            transfer_id=wrong.transfer_id,
-            detail=wrong.detail,
+            kind=discrepancy.kind,
+            wallet_id=discrepancy.wallet_id,
+            asset=discrepancy.asset,
+            transfer_id=discrepancy.transfer_id,
+            detail=discrepancy.detail,
             action="frozen" if statuses else "alarmed",
             before={"status": statuses} if statuses else None,
             after={"status": dict.fromkeys(statuses, "frozen")} if statuses else None,
@@ -190,7 +199,7 @@ class Recorder:
     def _write(self, connection: Connection, **values: Any) -> None:
         table = schema.reconciliation_findings
         values = {"wallet_id": None, "asset": None, "transfer_id": None, **values}
-        # Python's None is JSON's null to SQLAlchemy, unless it is left out.
+        # SQLAlchemy would write None as JSON's null, so None is left out.
         given = {name: value for name, value in values.items() if value is not None}
         write = insert(table).values(reconciliation_id=self.run_id, **given)
         at = connection.execute(write.returning(table.c.at)).scalar_one()
@@ -205,22 +214,23 @@ class Recorder:
         return {"run_id": self.run_id, **argument}
 
 
-def not_rebuilt(look: WalletCheck, reason: str) -> Discrepancy:
-    """A projection that cannot be rebuilt: what it should be is not known, or not allowed."""
-    before, after = look.differences()
+def not_rebuilt(check: WalletCheck, reason: str) -> Discrepancy:
+    """Return the discrepancy of a wallet that is not rebuilt, with the reason."""
+    before, after = check.differences()
+    names = _listed(before)
     return Discrepancy(
         kind="projection_wrong",
-        wallet_id=look.wallet_id,
-        wallet_ids=(look.wallet_id,),
-        detail=f"{_listed(before)} did not follow from the journal, which says "
-        f"{_told(after)} for {_told(before)}. Left as it is: {reason}.",
+        wallet_id=check.wallet_id,
+        wallet_ids=(check.wallet_id,),
+        detail=f"{names} did not follow from the journal, which gives "
+        f"{_values(after)} instead of {_values(before)}. Not changed: {reason}.",
     )
 
 
-def hold(connection: Connection, run_id: UUID, chunks: int) -> None:
-    """Keep others from going on with the run until the transaction ends, and wait for nobody long.
+def hold_run(connection: Connection, run_id: UUID, chunks: int) -> None:
+    """Keep other workers from continuing the run until the transaction ends. Waits 2 s at most.
 
-    Raises: Superseded: when they have done so already, or have given it up.
+    Raises: Superseded: when one of them has continued it already, or has given it up.
     """
     connection.execute(text(_LOCK_TIMEOUT))
     if connection.execute(_HOLD_RUN, {"run_id": run_id, "chunks": chunks}).first() is None:
@@ -231,7 +241,7 @@ def _listed(values: dict[str, Any]) -> str:
     return " and ".join(values).capitalize()
 
 
-def _told(values: dict[str, Any]) -> str:
+def _values(values: dict[str, Any]) -> str:
     return ", ".join(str(value) for value in values.values())
 
 
@@ -240,8 +250,8 @@ _HOLD_RUN = text("""
     SELECT FROM reconciliations WHERE id = :run_id AND chunks = :chunks AND state = 'running'
     FOR NO KEY UPDATE
 """).bindparams(_run_id)
-# In id order, as the steps lock. Only customers' are frozen, so only those are held: a transit
-# or an external wallet is everybody's, and a finding about one transfer must not stop all others.
+# In id order, as the steps lock. Only customer wallets are frozen, so only they are locked: transit
+# and external wallets are shared, and a finding about one transfer must not stop all others.
 _HOLD_CUSTOMERS = text("""
     SELECT FROM wallets WHERE id = ANY (CAST(:ids AS uuid[])) AND kind = 'customer'
     ORDER BY id FOR NO KEY UPDATE
@@ -267,7 +277,7 @@ _KEEP = text("""
     VALUES (:key, CAST(:ids AS uuid[]), :run_id, :run_id)
 """).bindparams(_run_id)
 _IS_KNOWN = text("SELECT EXISTS (SELECT FROM standing_wrongs WHERE key = :key)")
-# Of a full run, which has looked at every transfer by the time it asks.
+# Used by a full run, which has checked every transfer before its wallets.
 _IS_DOUBTFUL = text("""
     SELECT EXISTS (SELECT FROM standing_wrongs
                    WHERE last_found_in = :run_id AND :wallet_id = ANY (wallet_ids))

@@ -1,7 +1,7 @@
-"""Checking each transfer against what must be there of it: its state, and its postings.
+"""Journal scan: compares each transfer with its state and its postings.
 
-Guarantees exactness while money moves, as `wallet_scan` does: one statement reads all that it
-compares, so it sees each step's changes whole or not at all. No lock is taken.
+Guarantees exactness while money moves, as `wallet_scan` does: one statement reads everything
+that it compares, so it sees all the changes of a step or none. No lock is taken.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ JournalPosition = tuple[datetime, UUID]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The transfers behind one place, up to another, in order of their making."""
+    """The transfers after one position, up to another, in order of creation."""
 
     count: int
     last: JournalPosition | None
@@ -37,7 +37,7 @@ class Range:
 def next_transfers(
     connection: Connection, after: JournalPosition | None, *, until: datetime, smaller: int = 0
 ) -> Range:
-    """Find the next transfers to check: a bounded number, made no later than `until`.
+    """Find the next transfers to check: a limited number, created no later than `until`.
 
     smaller: how often to halve the usual number.
     """
@@ -46,30 +46,30 @@ def next_transfers(
     return Range(row.found, None if row.id is None else (row.created_at, row.id))
 
 
-def wrong_transfers(
+def check_transfers(
     connection: Connection, after: JournalPosition | None, last: JournalPosition
 ) -> list[Discrepancy]:
-    """Check the transfers behind `after`, up to `last`."""
+    """Return the discrepancies of the transfers after `after`, up to `last`."""
     argument = {**_after(after), "last_at": last[0], "last_id": last[1]}
-    return [_wrong(row) for row in connection.execute(_IN_RANGE, argument)]
+    return [_discrepancy(row) for row in connection.execute(_IN_RANGE, argument)]
 
 
-def is_wrong(connection: Connection, wrong: Discrepancy) -> bool:
-    """Whether a transfer is still wrong in the same way."""
-    rows = connection.execute(_BY_ID, {"id": wrong.transfer_id})
-    return any(_wrong(row).key == wrong.key for row in rows)
+def still_stands(connection: Connection, discrepancy: Discrepancy) -> bool:
+    """Check the transfer again. Returns: whether it still has the same discrepancy."""
+    rows = connection.execute(_BY_ID, {"id": discrepancy.transfer_id})
+    return any(_discrepancy(row).key == discrepancy.key for row in rows)
 
 
-def orphans(
+def find_orphans(
     connection: Connection,
     table: StateTable,
     after: UUID | None,
     *,
     smaller: int = 0,
 ) -> tuple[UUID | None, list[Discrepancy]]:
-    """Look for states of transfers that do not exist.
+    """Find states of transfers that do not exist.
 
-    Returns: the last transfer id that was looked at, None when there are no more; the orphans.
+    Returns: the last transfer id that was checked, None when there are no more; the orphans.
     """
     argument = {"after": after or _NO_ID, "most": max(1, STATES_AT_ONCE >> smaller)}
     rows = connection.execute(_ORPHANS[table], argument).all()
@@ -90,12 +90,12 @@ def orphans(
 _NO_ID = UUID(int=0)
 
 
-def _after(place: JournalPosition | None) -> dict[str, object]:
-    return {"after_at": place and place[0], "after_id": place[1] if place else _NO_ID}
+def _after(position: JournalPosition | None) -> dict[str, object]:
+    return {"after_at": position and position[0], "after_id": position[1] if position else _NO_ID}
 
 
-def _wrong(row: Any) -> Discrepancy:
-    kind, detail = _judge(row)
+def _discrepancy(row: Any) -> Discrepancy:
+    kind, detail = _diagnose(row)
     return Discrepancy(
         kind=kind,
         detail=detail,
@@ -105,23 +105,23 @@ def _wrong(row: Any) -> Discrepancy:
     )
 
 
-def _judge(row: Any) -> tuple[str, str]:
-    """Say what is wrong with a transfer; the first of the checks counts."""
+def _diagnose(row: Any) -> tuple[str, str]:
+    """Return the kind and the text of a transfer's discrepancy; the first check that fails."""
     found, expected = _legs(row.found), _legs(row.expected)
     if not (row.is_open or row.is_ended):
-        return "transfer_lost", "The transfer is neither under way nor ended."
+        return "transfer_lost", "The transfer is neither unfinished nor ended."
     if row.is_open and row.is_ended:
-        return "transfer_doubled", "The transfer is both under way and ended."
+        return "transfer_doubled", "The transfer is both unfinished and ended."
     if row.disagrees:
         return "transfer_disagrees", (
-            "What is under way, or its wallets, do not agree with what was asked for."
+            "Its row in unfinished, or its wallets, do not agree with the request."
         )
     if missing := [leg for leg in expected if leg not in found]:
-        return "leg_missing", f"It is {row.state}, and has no posting for: {', '.join(missing)}."
+        return "leg_missing", f"It is {row.state}, but has no posting for: {', '.join(missing)}."
     if surplus := [leg for leg in found if leg not in expected]:
-        return "leg_surplus", f"It is {row.state}, yet there are postings: {', '.join(surplus)}."
+        return "leg_surplus", f"It is {row.state}, but has postings for: {', '.join(surplus)}."
     if found != expected:
-        return "leg_wrong", f"Its postings are not in order: {', '.join(found)}."
+        return "leg_wrong", f"Its postings are in the wrong order: {', '.join(found)}."
     return "leg_wrong", "A posting has another amount or other wallets than the transfer."
 
 
@@ -130,7 +130,7 @@ def _legs(text: str) -> list[str]:
 
 
 def _sides() -> str:
-    """Which wallets each leg goes between, as a condition in SQL, from the table of movements."""
+    """Build the SQL condition on the two wallets of each leg, from the table of movements."""
     conditions = []
     for movement, effects in MOVEMENTS.items():
         sides = {effect.balance: f"said.{effect.role}_id" for effect in effects if effect.balance}
@@ -142,8 +142,8 @@ def _sides() -> str:
     return f"CASE posting.leg {' '.join(conditions)} ELSE false END"
 
 
-# Each LATERAL is looked up row by row, in an index. The planner knows too little of a range of
-# pairs, and joined whole tables to it: a piece then took the longer the larger the books were.
+# Each LATERAL is looked up row by row, in an index. Without it the planner, which knows too little
+# about a range of pairs, joined whole tables: a piece then took longer in a larger database.
 _CHECK = """
 WITH said AS MATERIALIZED (
     SELECT transfers.id, transfers.source_id, transfers.destination_id, transfers.asset,
@@ -223,7 +223,7 @@ _RANGE = (
     ), last AS (SELECT created_at, id FROM next ORDER BY created_at DESC, id DESC LIMIT 1)
     SELECT (SELECT count(*) FROM next) AS found, last.created_at, last.id
     FROM (SELECT) AS one LEFT JOIN last ON true
-""")  # noqa: S608 - composed of our own words
+""")  # noqa: S608 - built from constants
     .bindparams(*_AFTER, bindparam("until", type_=TimestampColumn))
     .columns(id=Uuid(), created_at=TimestampColumn)
 )
@@ -234,7 +234,7 @@ def _orphans_of(table: str, wallet_ids: str) -> TextClause:
         SELECT transfer_id AS id, CAST({wallet_ids} AS text[]) AS wallet_ids,
                (SELECT true FROM transfers WHERE transfers.id = transfer_id) IS NULL AS is_orphan
         FROM {table} WHERE transfer_id > :after ORDER BY transfer_id LIMIT :most
-    """  # noqa: S608 - composed of our own words
+    """  # noqa: S608 - built from constants
     return text(query).bindparams(bindparam("after", type_=Uuid())).columns(id=Uuid())  # type: ignore[return-value]
 
 

@@ -1,7 +1,7 @@
-"""The runs of the consistency scan as records: beginning, reading, ending and pruning them.
+"""Runs of the consistency scan as records: beginning, reading and pruning them.
 
-Guarantees that at most one run is under way, whoever begins one (a unique index). What a run
-does is in `ledger.reconciliation.scan`; what it found is in `ledger.reconciliation.findings`.
+Guarantees that at most one run is under way (a unique index). `ledger.reconciliation.scan`
+does the work of a run; `ledger.reconciliation.findings` records its findings.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ RunState = Literal["running", "finished", "failed"]
 Phase = Literal["outcomes", "unfinished", "transfers", "wallets", "assets"]
 
 FULL_EVERY_S: Final = 86_400.0
-"""A scheduled run reads what is new; once a day, and when an operator begins it, a run reads all:
-what was posted never changes, but for a hand that can switch triggers off."""
+"""A scheduled run reads only what is new. Once a day, and when an operator begins it, a run reads
+all, in case somebody with the right to switch off triggers has changed old postings."""
 
 SHOWN_FINDINGS: Final = 1_000
 KEPT_S: Final = 7 * 86_400.0
@@ -44,7 +44,7 @@ PRUNED_AT_ONCE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """One run: what it is about, how far it is, and what came of it."""
+    """One run: its kind, its progress and its result."""
 
     id: UUID
     trigger: Trigger
@@ -55,32 +55,32 @@ class Reconciliation:
     assets_checked: int
     transfers_checked: int
     findings_count: int
-    """What was newly found, also beyond what is recorded."""
+    """The number of new discrepancies, including those that were only counted."""
     standing_count: int
-    """What earlier runs found, and still stood when this one had finished."""
+    """The number of discrepancies from earlier runs that still stood at the end of this one."""
     is_full: bool
     phase: Phase
     cursor: dict[str, Any]
     chunks: int
-    """Grows with each piece of work that is done: whoever holds an older number is too late."""
+    """Grows with each finished piece of work: a worker with an older number is too late."""
     attempts: int
-    """How often in a row work on it was begun without getting a piece done."""
+    """How often in a row work on it began without finishing a piece."""
     transfers_from: datetime | None
     transfers_until: datetime
-    """Of what is made later, the next run takes care: a run has an end."""
+    """Later transfers are left to the next run, so that this one can end."""
     horizon: datetime
     passes: int
-    """How often all was read, or is being read, in this run."""
+    """How often this run has read everything, including the present pass."""
     suspects: dict[str, str]
-    """Wallets that did not follow from the journal before this pass began, and by how much."""
+    """Wallets that did not follow from the journal before this pass, with their deviation."""
     next_suspects: dict[str, str]
     """The same, found in this pass."""
 
 
 def begin(connection: Connection, trigger: Trigger) -> tuple[Reconciliation, bool]:
-    """Begin a run. Returns: the one that is under way now, and whether it is this one.
+    """Begin a run if none is under way. Returns: the run under way, and whether it is a new one.
 
-    An operator's run is a full one; a scheduled one is, when the last full one is a day old.
+    An operator's run is a full one; a scheduled run is one if the last full run is a day old.
     """
     run_id, full_every = new_id(), timedelta(seconds=FULL_EVERY_S)
     while True:
@@ -90,11 +90,11 @@ def begin(connection: Connection, trigger: Trigger) -> tuple[Reconciliation, boo
         running = current(connection)
         if running is not None:
             return running, False
-        # It ended between the two statements.
+        # The other run ended between the two statements.
 
 
 def begin_if_due(connection: Connection, *, every_s: float) -> Reconciliation | None:
-    """Begin a scheduled run when the last one, whoever began it, is so old. None: not yet."""
+    """Begin a scheduled run if the last run of any kind is `every_s` old. None: not yet."""
     argument = {"every": timedelta(seconds=every_s)}
     if not connection.execute(_IS_DUE, argument).scalar_one():
         return None
@@ -102,20 +102,20 @@ def begin_if_due(connection: Connection, *, every_s: float) -> Reconciliation | 
 
 
 def current(connection: Connection) -> Reconciliation | None:
-    """The run that is under way."""
+    """Return the run that is under way, if any."""
     row = connection.execute(select(_runs).where(_runs.c.state == "running")).one_or_none()
     return None if row is None else _run(row)
 
 
 def latest(connection: Connection) -> Reconciliation | None:
-    """The run that began last, however it stands."""
+    """Return the run that began last, in any state."""
     newest = select(_runs).order_by(_runs.c.started_at.desc(), _runs.c.id.desc()).limit(1)
     row = connection.execute(newest).one_or_none()
     return None if row is None else _run(row)
 
 
 def get(connection: Connection, run_id: UUID) -> Reconciliation:
-    """Raises: NotFound: when there is none with this id (any more)."""
+    """Return a run. Raises: NotFound: when there is none with this id, or it was pruned."""
     row = connection.execute(select(_runs).where(_runs.c.id == run_id)).one_or_none()
     if row is None:
         raise NotFound
@@ -125,7 +125,7 @@ def get(connection: Connection, run_id: UUID) -> Reconciliation:
 def list_runs(
     connection: Connection, *, limit: int, before: tuple[datetime, UUID] | None
 ) -> list[Reconciliation]:
-    """Runs, newest first. before: (started_at, id) of the last one already seen."""
+    """Return runs, newest first. before: (started_at, id) of the last one of the previous page."""
     query = select(_runs).order_by(_runs.c.started_at.desc(), _runs.c.id.desc()).limit(limit)
     if before is not None:
         seen = tuple_(*map(literal, before))
@@ -134,7 +134,7 @@ def list_runs(
 
 
 def findings_of(connection: Connection, run_id: UUID) -> list[Finding]:
-    """What a run found, in the order in which it did; at most SHOWN_FINDINGS."""
+    """Return the findings of a run, in the order of recording; at most SHOWN_FINDINGS."""
     found = schema.reconciliation_findings
     query = select(found).where(found.c.reconciliation_id == run_id)
     rows = connection.execute(query.order_by(found.c.id).limit(SHOWN_FINDINGS))
@@ -155,24 +155,24 @@ def findings_of(connection: Connection, run_id: UUID) -> list[Finding]:
 
 
 def count_findings(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many findings all runs ever recorded, per (kind, action)."""
+    """Return how many findings all runs together have recorded, per (kind, action)."""
     found = schema.reconciliation_findings.c
     query = select(found.kind, found.action, func.count()).group_by(found.kind, found.action)
     return {(row[0], row[1]): row[2] for row in connection.execute(query)}
 
 
 def prune(connection: Connection) -> int:
-    """Delete old runs that found nothing new, a bounded number. Returns: how many."""
+    """Delete old runs without findings, a limited number at a time. Returns: how many."""
     argument = {"age": timedelta(seconds=KEPT_S), "most": PRUNED_AT_ONCE}
     return connection.execute(_PRUNE, argument).rowcount
 
 
 _runs = schema.reconciliations
 
-# `horizon` is where the next run may begin with the transfers: what was made before that had
-# ended when this run began. A minute of overlap, since a transfer is seen only some time after
-# its `created_at`; and at most a day, so that one which stands still for ever does not make
-# every run a full one.
+# The next run begins with the transfers at `horizon`: all older transfers had ended when this run
+# began. There is a minute of overlap, because a transfer becomes visible some time after its
+# `created_at`; and `horizon` is at most a day old, so that a transfer which never ends does not
+# make every run a full one.
 _BEGIN = text("""
     INSERT INTO reconciliations (id, trigger, is_full, phase, transfers_from, horizon)
     SELECT :id, :trigger, full_one, CASE WHEN full_one THEN 'outcomes' ELSE 'unfinished' END,
@@ -186,7 +186,7 @@ _BEGIN = text("""
     CROSS JOIN LATERAL (SELECT :trigger = 'operator' OR last.horizon IS NULL OR (
         NOT EXISTS (SELECT FROM reconciliations
                     WHERE is_full AND state = 'finished' AND started_at > now() - :full_every)
-        -- After one that failed, a quick one has its turn: it may be all that can be done.
+        -- After a failed full run comes a quick one: perhaps only that can succeed.
         AND NOT coalesce((SELECT is_full AND state = 'failed' FROM reconciliations
                           ORDER BY started_at DESC, id DESC LIMIT 1), false)) AS full_one) AS depth
     ON CONFLICT DO NOTHING
@@ -195,7 +195,7 @@ _BEGIN = text("""
     bindparam("trigger", type_=schema.reconciliations.c.trigger.type),
     bindparam("full_every", type_=Interval()),
 )
-# Not in the future either: a clock that was set back must not keep the scan waiting.
+# A start in the future does not count: after a clock was set back, the scan must not wait for it.
 _IS_DUE = text("""
     SELECT NOT EXISTS (SELECT FROM reconciliations
                        WHERE started_at BETWEEN now() - :every AND now() + :every)

@@ -1,24 +1,24 @@
-"""The consistency scan: the books against themselves, in small pieces, while money moves.
+"""Consistency scan: checks wallets, transfers and assets in small pieces while money moves.
 
-Guarantees that nothing is called wrong which is not: all that is compared is read by one
-statement, on one snapshot. That no payment waits for it, unless something is to be mended:
-then one wallet is held for some milliseconds. That a run can be taken up by anybody where it
-stands, since its place is a row; and that two at work on it at once do nothing twice.
+Guarantees:
+- No false alarms: everything that is compared is read by one statement, on one snapshot.
+- No transfer waits for it, except during a repair, which locks one wallet for milliseconds.
+- Any worker can continue a run, since its position is a row; two at once do nothing twice.
 
-A wrong projection (what is written on a wallet does not follow from the journal) is rebuilt.
-A wrong journal (the journal contradicts itself) is not mended by a program: the wallets
-concerned are frozen, and a human is called. So a wallet is rebuilt only when every transfer was
-looked at *after* it was found to be wrong, and it is still wrong by as much: whoever spoilt it
-may have spoilt the journal. A run that meets such a wallet reads all, once more if need be.
+A wrong projection (a wallet's row does not follow from the journal) is rebuilt. A wrong journal
+(it contradicts itself) is not repaired by a program: the wallets concerned are frozen, and an
+operator is alerted. So a wallet is rebuilt only if every transfer was checked *after* it was
+found to be wrong, and its deviation is still the same: the cause of the wrong wallet may have
+damaged the journal too. A run that finds such a wallet reads everything, again if necessary.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,26 +26,30 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from ledger.errors import Superseded
 from ledger.postgres import schema
-from ledger.postgres.database import autocommit, transaction
+from ledger.postgres.database import autocommit, transaction, try_lock
 from ledger.reconciliation import journal_scan, runs, wallet_scan
-from ledger.reconciliation.discrepancies import wrong_asset, wrong_holds, wrong_postings
-from ledger.reconciliation.findings import MAX_FINDINGS, Finding, Recorder, hold, not_rebuilt
+from ledger.reconciliation.discrepancies import (
+    asset_discrepancy,
+    hold_discrepancies,
+    posting_discrepancies,
+)
+from ledger.reconciliation.findings import MAX_FINDINGS, Finding, Recorder, hold_run, not_rebuilt
 from ledger.reconciliation.journal_scan import StateTable
 from ledger.reconciliation.runs import Phase, Reconciliation
 from ledger.reconciliation.wallet_scan import WalletCheck
 
 MAX_ATTEMPTS: Final = 20
-"""A run that gets nothing done in so many attempts, each smaller than the one before, is given
-up, so that a new one can begin."""
+"""After so many attempts without a finished piece, each smaller than the last, a run is given up,
+so that a new one can begin."""
 
 MAX_PASSES: Final = 3
-"""Wallets that are spoilt anew while one run reads and reads again are left to the next."""
+"""Wallets that become wrong again in every pass of a run are left to the next run."""
 
 _LOCK_KEY: Final = 0x7265_636F_6E63_696C
-"""Any number of ours; this one spells "reconcil"."""
+"""A number of our own: the letters "reconcil"."""
 
 FIRST_PHASE_OF_ALL: Final[Phase] = "outcomes"
-"""Ended transfers never change: a run that reads only what is new begins one phase later."""
+"""Ended transfers never change, so a run that is not full begins one phase later."""
 _NEXT_PHASE: Final[dict[Phase, Phase]] = {
     "outcomes": "unfinished",
     "unfinished": "transfers",
@@ -57,16 +61,17 @@ _NEXT_PHASE: Final[dict[Phase, Phase]] = {
 def work(
     engine: Engine, *, every_s: float, works_for_s: float, found: list[Finding]
 ) -> Reconciliation | None:
-    """Go on with the run that is under way, or begin one when the last is `every_s` old.
+    """Continue the run that is under way, or begin one if the last is `every_s` old.
 
-    works_for_s: take up no new piece of work after so many seconds.
-    found: gets what was found, each once it is committed, also when this raises.
-    Returns: the run as it stands now; None when there was nothing to do, or others did it.
-    Harmless beside another one at work, and wherever it is interrupted.
-    Raises: Unavailable: when the database does not answer; what is done stays done.
+    works_for_s: begin no new piece of work after so many seconds.
+    found: gets each finding after its commit, also if this function raises later.
+    Returns: the run as it is now; None when there was nothing to do, or another worker did it.
+    Harmless beside another call, and wherever it is interrupted.
+    Raises: Unavailable: when the database does not answer; finished pieces stay finished.
     """
-    with _alone(engine) as nobody_else:
-        return _work_alone(engine, every_s, works_for_s, found) if nobody_else else None
+    # Two at once would do all work twice. Correctness does not depend on it: see `hold_run`.
+    with try_lock(engine, _LOCK_KEY) as is_alone:
+        return _work_alone(engine, every_s, works_for_s, found) if is_alone else None
 
 
 def _work_alone(
@@ -84,32 +89,22 @@ def _work_alone(
     try:
         if run.attempts >= MAX_ATTEMPTS:
             return _end(engine, run, "failed", {})
-        # Noted before anything can go wrong with it.
+        # Counted first, so that an attempt that crashes the process counts as well.
         now = _change(engine, run, {"attempts": _runs.c.attempts + 1})
         while now and now.state == "running":
-            now = _do_piece(engine, now, found)  # at least one, however little time there is
-            if time.monotonic() >= deadline_s:
+            recorder = Recorder(engine, now.id, now.chunks, now.is_full, found)
+            step = _PHASES[now.phase](now, recorder)
+            now = _advance(engine, now, step, recorder.unrecorded)
+            if time.monotonic() >= deadline_s:  # asked last: at least one piece is done
                 break
     except Superseded:
         return None
     return now
 
 
-@contextmanager
-def _alone(engine: Engine) -> Iterator[bool]:
-    """Keep others from the same work; they would only do it twice. Yields: whether nobody is at it.
-
-    The lock goes with a transaction, which the server ends when it is idle for too long: one who
-    stands still must not hold up all. Nothing relies on it: see `findings.hold`.
-    """
-    with transaction(engine) as connection:
-        lock = select(func.pg_try_advisory_xact_lock(_LOCK_KEY))
-        yield bool(connection.execute(lock).scalar_one())
-
-
 @dataclass(frozen=True)
 class _Step:
-    """Where a run goes on after a piece of work."""
+    """The result of a piece of work, and where the run continues."""
 
     cursor: dict[str, Any] | None
     """None: the phase is done."""
@@ -117,46 +112,36 @@ class _Step:
     transfers: int = 0
     assets: int = 0
     suspects: dict[str, str] = field(default_factory=dict)
-    """Wallets to be rebuilt, once all has been read after this."""
+    """Wallets to be rebuilt after everything has been read once more."""
     must_read_all: bool = False
-
-
-def _do_piece(engine: Engine, run: Reconciliation, found: list[Finding]) -> Reconciliation | None:
-    """Do the next piece of work. Returns: the run after it; None when another was faster.
-
-    found: gets what was found, as soon as it is recorded.
-    """
-    recorder = Recorder(engine, run.id, run.chunks, run.is_full, found)
-    step = _PHASES[run.phase](run, recorder)
-    return _advance(engine, run, step, recorder.unrecorded)
 
 
 def _orphans(run: Reconciliation, recorder: Recorder) -> _Step:
     table: StateTable = "outcomes" if run.phase == "outcomes" else "unfinished"
     after = run.cursor.get("after")
     with autocommit(recorder.engine) as connection:
-        last, wrongs = journal_scan.orphans(
+        last, orphans = journal_scan.find_orphans(
             connection, table, after and UUID(after), smaller=_smaller(run)
         )
-    recorder.wrongs(wrongs)
+    recorder.record_all(orphans)
     return _Step(None if last is None else {"after": str(last)})
 
 
 def _transfers(run: Reconciliation, recorder: Recorder) -> _Step:
-    after = _place(run)
+    after = _position(run)
     with autocommit(recorder.engine) as connection:
         found = journal_scan.next_transfers(
             connection, after, until=run.transfers_until, smaller=_smaller(run)
         )
         if found.last is None:
             return _Step(None)
-        wrongs = journal_scan.wrong_transfers(connection, after, found.last)
-    recorder.wrongs(wrongs, still=journal_scan.is_wrong)
+        discrepancies = journal_scan.check_transfers(connection, after, found.last)
+    recorder.record_all(discrepancies, recheck=journal_scan.still_stands)
     at, id = found.last
     return _Step({"at": at.isoformat(), "id": str(id)}, transfers=found.count)
 
 
-def _place(run: Reconciliation) -> journal_scan.JournalPosition | None:
+def _position(run: Reconciliation) -> journal_scan.JournalPosition | None:
     if run.cursor:
         return datetime.fromisoformat(run.cursor["at"]), UUID(run.cursor["id"])
     return None if run.transfers_from is None else (run.transfers_from, UUID(int=0))
@@ -165,7 +150,7 @@ def _place(run: Reconciliation) -> journal_scan.JournalPosition | None:
 def _wallets(run: Reconciliation, recorder: Recorder) -> _Step:
     after = run.cursor.get("after")
     with autocommit(recorder.engine) as connection:
-        looks = wallet_scan.look_at_next(
+        checks = wallet_scan.check_next_wallets(
             connection,
             after and UUID(after),
             alone=run.cursor.get("alone", False),
@@ -173,15 +158,15 @@ def _wallets(run: Reconciliation, recorder: Recorder) -> _Step:
             is_full=run.is_full,
             smaller=_smaller(run),
         )
-    recorder.wrongs([wrong for look in looks for wrong in wrong_postings(look)])
-    # What was found is recorded first: nobody reads these postings again in this run.
+    recorder.record_all([each for check in checks for each in posting_discrepancies(check)])
+    # The positions are saved after that: this run does not read these postings again.
     with transaction(recorder.engine) as connection:
-        hold(connection, run.id, run.chunks)
-        wallet_scan.save_positions(connection, looks, run_id=run.id, is_full=run.is_full)
-    complete = _leading(looks, lambda look: look.is_complete)
-    recorder.wrongs([wrong for look in complete for wrong in wrong_holds(look)])
+        hold_run(connection, run.id, run.chunks)
+        wallet_scan.save_positions(connection, checks, run_id=run.id, is_full=run.is_full)
+    complete = list(takewhile(lambda check: check.is_complete, checks))
+    recorder.record_all([each for check in complete for each in hold_discrepancies(check)])
     suspects = _rebuild(run, complete, recorder)
-    if not looks:
+    if not checks:
         return _Step(None)
     last = str(complete[-1].wallet_id) if complete else after
     cursor = {"after": last, "alone": not complete}
@@ -189,45 +174,39 @@ def _wallets(run: Reconciliation, recorder: Recorder) -> _Step:
     return _Step(cursor, wallets=len(complete), suspects=suspects, must_read_all=must_read_all)
 
 
-def _rebuild(run: Reconciliation, looks: list[WalletCheck], recorder: Recorder) -> dict[str, str]:
-    """Rebuild the wallets that were wrong before this pass began, and still are by as much.
+def _rebuild(run: Reconciliation, checks: list[WalletCheck], recorder: Recorder) -> dict[str, str]:
+    """Rebuild the wallets that were wrong before this pass and have the same deviation now.
 
-    Returns: the others that are wrong: they are rebuilt after all has been read once more.
+    Returns: the other wrong wallets: they are rebuilt after everything has been read once more.
     """
     suspects = {}
-    for look in looks:
-        if not look.is_projection_wrong:
+    for check in checks:
+        if not check.is_projection_wrong:
             continue
-        name = str(look.wallet_id)
-        if run.is_full and run.suspects.get(name) == look.deviation:
-            recorder.projection(look.wallet_id, look.deviation)
+        name = str(check.wallet_id)
+        if run.is_full and run.suspects.get(name) == check.deviation:
+            recorder.rebuild(check.wallet_id, check.deviation)
         elif run.passes >= MAX_PASSES:
-            recorder.wrong(not_rebuilt(look, "it was spoilt again while all was read"))
-        elif run.is_full or not recorder.is_known(not_rebuilt(look, "")):
-            suspects[name] = look.deviation
+            recorder.record(not_rebuilt(check, "it changed again while everything was read"))
+        elif run.is_full or not recorder.is_known(not_rebuilt(check, "")):
+            suspects[name] = check.deviation
     return suspects
-
-
-def _leading(looks: list[WalletCheck], holds: Callable[[WalletCheck], bool]) -> list[WalletCheck]:
-    """The first of them, up to one of which it does not hold."""
-    end = next((place for place, look in enumerate(looks) if not holds(look)), len(looks))
-    return looks[:end]
 
 
 def _assets(run: Reconciliation, recorder: Recorder) -> _Step:
     with autocommit(recorder.engine) as connection:
         count, wrong_assets = wallet_scan.assets_not_zero(connection)
-    wrongs = [wrong_asset(asset, total, transits) for asset, total, transits in wrong_assets]
+    discrepancies = [asset_discrepancy(*each) for each in wrong_assets]
     if run.next_suspects and run.passes < MAX_PASSES:
         return _Step(None, must_read_all=True)
-    if not run.is_full and not all(map(recorder.is_known, wrongs)):
+    if not run.is_full and not all(map(recorder.is_known, discrepancies)):
         return _Step(None, must_read_all=True)
-    recorder.wrongs(wrongs)
+    recorder.record_all(discrepancies)
     return _Step(None, assets=count)
 
 
 def _smaller(run: Reconciliation) -> int:
-    """Once a piece of work has failed, for it may have been too much at once, it is halved."""
+    """Return how often to halve a piece: once for each failure, which may mean it was too large."""
     return max(run.attempts - 1, 0)
 
 
@@ -259,7 +238,7 @@ def _advance(
         again = {"wallets_checked": 0, "transfers_checked": 0, "assets_checked": 0}
         values |= again | {"is_full": True, "phase": FIRST_PHASE_OF_ALL, "cursor": {}}
         values |= {"transfers_from": None, "transfers_until": func.clock_timestamp()}
-        # What was found beyond the bound is found, and counted, again.
+        # Discrepancies beyond MAX_FINDINGS will be found, and counted, again.
         values["findings_count"] = func.least(_runs.c.findings_count, MAX_FINDINGS)
         values |= {"suspects": suspects, "next_suspects": {}, "passes": _runs.c.passes + 1}
     elif step.cursor is not None:
@@ -279,17 +258,17 @@ def _change(engine: Engine, run: Reconciliation, values: dict[str, Any]) -> Reco
 def _end(
     engine: Engine, run: Reconciliation, state: str, values: dict[str, Any]
 ) -> Reconciliation | None:
-    wrongs = schema.standing_wrongs
+    standing = schema.standing_wrongs
     with transaction(engine) as connection:
-        hold(connection, run.id, run.chunks)
+        hold_run(connection, run.id, run.chunks)
         if run.is_full and state == "finished":
-            # It has looked everywhere: what it has not seen again is right by now.
-            connection.execute(delete(wrongs).where(wrongs.c.last_found_in != run.id))
-        standing = select(func.count()).select_from(wrongs).where(wrongs.c.found_in != run.id)
+            # It has checked everything: a discrepancy that it has not seen stands no longer.
+            connection.execute(delete(standing).where(standing.c.last_found_in != run.id))
+        older = select(func.count()).select_from(standing).where(standing.c.found_in != run.id)
         ended = {
             "state": state,
             "finished_at": func.clock_timestamp(),
-            "standing_count": standing.scalar_subquery(),
+            "standing_count": older.scalar_subquery(),
         }
         return _update(connection, run, values | ended)
 

@@ -1,9 +1,9 @@
-"""Reading wallets against their postings and the transfers under way.
+"""Wallet scan: compares wallets with their postings and with the unfinished transfers.
 
-Guarantees exactness while money moves: whatever is compared is read by one statement, so on
-one snapshot of the database, and a step's changes are in a snapshot whole or not at all. No
-lock is taken. The postings of a wallet are read in order, a bounded number at a time, from
-where they were read before (`read_positions`).
+Guarantees exactness while money moves: everything that is compared is read by one statement,
+so on one snapshot of the database, which has all the changes of a step or none. No lock is
+taken. The postings of a wallet are read in order, a limited number at a time, starting where
+the last reading ended (`read_positions`).
 """
 
 from __future__ import annotations
@@ -22,59 +22,59 @@ from ledger.postgres.schema import MinorUnits, TimestampColumn
 WALLETS_AT_ONCE: Final = 100
 POSTINGS_OF_EACH: Final = 500
 POSTINGS_OF_ONE: Final = 20_000
-"""Of a wallet that has more than POSTINGS_OF_EACH to read: it is then read alone."""
+"""Used for a wallet that has more than POSTINGS_OF_EACH to read: it is then read alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A posting that says a balance which follows neither from the one before it nor from the sum.
+    """A posting whose balance follows neither from the posting before it nor from the sum.
 
-    A wallet whose balance is wrong stamps it on what follows, until the balance is rebuilt: that
-    is one break, where the stamps leave the sum, and none where they come back to it.
+    A wrong wallet balance is written on all later postings until it is rebuilt. That is one
+    break, at the first posting that differs from the sum, and none where they agree again.
     """
 
     transfer_id: UUID
     leg: str
-    after: int
-    """The balance that is stamped on it."""
-    expected: int
+    after_minor: int
+    """The balance that is written on it."""
+    expected_minor: int
 
 
 @dataclass(frozen=True, slots=True)
 class WalletCheck:
-    """A wallet on one snapshot, and what follows for it from the journal. In minor units."""
+    """A wallet on one snapshot, and the values that follow from the journal. In minor units."""
 
     wallet_id: UUID
     asset: str
     scale: int
     kind: str
     is_complete: bool
-    """Whether all its postings have been read now; before that, nothing below is final."""
+    """Whether all its postings have been read; before that, the values below are not final."""
     balance: int
     booked: int
-    """What its postings add up to."""
+    """The sum of its postings."""
     stamped: int
-    """What the last of them says."""
+    """The balance that is written on the last posting."""
     reserved: int
     held: int
-    """By transfers that are `reserved`, from this wallet."""
+    """The sum of the `reserved` transfers from this wallet."""
     incoming: int
     coming: int
-    """By transfers that are `credited`, to this wallet."""
+    """The sum of the `credited` transfers to this wallet."""
     between: int
-    """Of the asset by transfers that are `deducted`: where this is its transit wallet."""
+    """The sum of the `deducted` transfers whose transit wallet this is."""
     posted_at: datetime
     last_posted_at: datetime | None
-    """When its last posting was made, if it has any."""
+    """The time of its last posting, if it has any."""
     seq: int | None
-    """With `last_posted_at`, the place of the last posting; None when no new one was read."""
+    """With `last_posted_at`, the position of the last posting; None when no new one was read."""
     breaks: tuple[Break, ...]
     orphans: tuple[tuple[UUID, str], ...]
     """(transfer, leg) of postings whose transfer does not exist."""
 
     @property
     def is_projection_wrong(self) -> bool:
-        """Whether what is written on the wallet is not what follows from the journal."""
+        """Return whether the wallet's row differs from what follows from the journal."""
         return bool(self.differences()[0])
 
     @property
@@ -86,7 +86,7 @@ class WalletCheck:
         return self.kind != "external" and self.booked - self.held - self.coming < 0
 
     def differences(self) -> tuple[dict[str, str], dict[str, str]]:
-        """What is written, and what should be, where the two differ; amounts as decimals."""
+        """Return the written values and the right ones, where they differ; amounts as decimals."""
         pairs = {
             "balance": (self.balance, self.booked),
             "reserved": (self.reserved, self.held),
@@ -104,7 +104,7 @@ class WalletCheck:
 
     @property
     def deviation(self) -> str:
-        """By how much it differs: the same until somebody spoils it further, or mends it."""
+        """Return the differences as text. It stays the same until the wallet is changed again."""
         deltas = (
             self.balance - self.booked,
             self.reserved - self.held,
@@ -114,7 +114,7 @@ class WalletCheck:
         return ":".join(map(str, deltas))
 
     def rebuilt_values(self) -> dict[str, Any]:
-        """The columns of the wallet as they follow from the journal."""
+        """Return the columns of the wallet as they follow from the journal."""
         values: dict[str, Any] = {
             "balance": self.booked,
             "reserved": self.held,
@@ -124,12 +124,12 @@ class WalletCheck:
 
     @property
     def _is_clock_behind(self) -> bool:
-        # The next posting would be stamped before one that is there, and "the balance at a
+        # The next posting could get an earlier time than the last one, and "the balance at a
         # time" would have two answers.
         return self.last_posted_at is not None and self.posted_at < self.last_posted_at
 
 
-def look_at_next(
+def check_next_wallets(
     connection: Connection,
     after: UUID | None,
     *,
@@ -138,12 +138,12 @@ def look_at_next(
     is_full: bool,
     smaller: int = 0,
 ) -> list[WalletCheck]:
-    """Look at the wallets that follow `after` in id order, and read on in their postings.
+    """Check the wallets that follow `after` in id order, and read their next postings.
 
-    alone: look at the first of them only, and read many postings.
+    alone: check only the first of them, and read many postings.
     smaller: how often to halve the usual amount of work.
     """
-    return _look(
+    return _check(
         connection,
         _NEXT,
         after=after or _BEFORE_ALL,
@@ -154,11 +154,11 @@ def look_at_next(
     )
 
 
-def look_at(
+def check_wallet(
     connection: Connection, wallet_id: UUID, *, run_id: UUID, is_full: bool
 ) -> WalletCheck | None:
-    """Look at one wallet, and read on in its postings. None: there is no such wallet."""
-    looks = _look(
+    """Check one wallet, and read its next postings. None: there is no such wallet."""
+    checks = _check(
         connection,
         _ONE,
         wallet=wallet_id,
@@ -166,17 +166,17 @@ def look_at(
         run_id=run_id,
         is_full=is_full,
     )
-    return looks[0] if looks else None
+    return checks[0] if checks else None
 
 
 def save_positions(
-    connection: Connection, looks: list[WalletCheck], *, run_id: UUID, is_full: bool
+    connection: Connection, checks: list[WalletCheck], *, run_id: UUID, is_full: bool
 ) -> None:
-    """Remember how far the postings of these wallets were read."""
+    """Save how far the postings of these wallets were read."""
     rows = [
-        (look.wallet_id, look.last_posted_at.isoformat(), look.seq, look.booked, look.stamped)
-        for look in looks
-        if look.last_posted_at is not None and look.seq is not None
+        (check.wallet_id, check.last_posted_at.isoformat(), check.seq, check.booked, check.stamped)
+        for check in checks
+        if check.last_posted_at is not None and check.seq is not None
     ]
     if rows:
         argument = {"run_id": run_id if is_full else None}
@@ -186,8 +186,8 @@ def save_positions(
 def assets_not_zero(connection: Connection) -> tuple[int, list[tuple[str, int, int]]]:
     """Add up the balances of each asset's wallets, and count its transit wallets.
 
-    Returns: how many assets there are, and (asset, sum in minor units, transit wallets) of
-    those whose sum is not zero, or that have not one transit wallet.
+    Returns: the number of assets, and (asset, sum in minor units, transit wallets) of each asset
+    whose sum is not zero, or that does not have exactly one transit wallet.
     """
     rows = connection.execute(_SUMS).all()
     wrong = [row for row in rows if row.total or row.transits != 1]
@@ -197,39 +197,39 @@ def assets_not_zero(connection: Connection) -> tuple[int, list[tuple[str, int, i
 _BEFORE_ALL = UUID(int=0)
 
 
-def _look(connection: Connection, statement: TextClause, **argument: object) -> list[WalletCheck]:
-    postings = argument["postings"]
-    return [_of_row(row, postings) for row in connection.execute(statement, argument)]
+def _check(connection: Connection, statement: TextClause, **argument: object) -> list[WalletCheck]:
+    rows: Any = connection.execute(statement, argument)
+    return [
+        WalletCheck(
+            wallet_id=row.id,
+            asset=row.asset,
+            scale=row.scale,
+            kind=row.kind,
+            is_complete=row.lines != argument["postings"],
+            balance=int(row.balance),
+            booked=int(row.booked),
+            stamped=int(row.stamped),
+            reserved=int(row.reserved),
+            held=int(row.held),
+            incoming=int(row.incoming),
+            coming=int(row.coming),
+            between=int(row.between),
+            posted_at=row.posted_at,
+            last_posted_at=row.last_posted_at,
+            seq=row.last_seq,
+            breaks=tuple(
+                Break(UUID(each[0]), each[1], int(each[2]), int(each[3]))
+                for each in row.breaks or ()
+            ),
+            orphans=tuple((UUID(each[0]), each[1]) for each in row.orphans or ()),
+        )
+        for row in rows
+    ]
 
 
-def _of_row(row: Any, postings: object) -> WalletCheck:
-    return WalletCheck(
-        wallet_id=row.id,
-        asset=row.asset,
-        scale=row.scale,
-        kind=row.kind,
-        is_complete=row.lines != postings,
-        balance=int(row.balance),
-        booked=int(row.booked),
-        stamped=int(row.stamped),
-        reserved=int(row.reserved),
-        held=int(row.held),
-        incoming=int(row.incoming),
-        coming=int(row.coming),
-        between=int(row.between),
-        posted_at=row.posted_at,
-        last_posted_at=row.last_posted_at,
-        seq=row.last_seq,
-        breaks=tuple(
-            Break(UUID(each[0]), each[1], int(each[2]), int(each[3])) for each in row.breaks or ()
-        ),
-        orphans=tuple((UUID(each[0]), each[1]) for each in row.orphans or ()),
-    )
-
-
-# Which states hold what is in `ledger.movements.MOVEMENTS`: reserve holds in the source until
-# deduct takes it, into transit, until credit; commit lets it go in the destination.
-_LOOK = """
+# This follows from `ledger.movements.MOVEMENTS`: a `reserved` transfer holds money in its source,
+# a `deducted` one has it in transit, and for a `credited` one it is incoming in its destination.
+_CHECK = """
 WITH chunk AS MATERIALIZED (
     SELECT wallet.*, assets.scale,
            coalesce(read.posted_at, '-infinity') AS read_at,
@@ -304,7 +304,7 @@ ORDER BY chunk.id
 
 def _statement(which: str, *names: str) -> TextClause:
     ids = [bindparam(name, type_=Uuid()) for name in ("run_id", *names)]
-    typed = text(_LOOK.format(which=which)).bindparams(*ids)
+    typed = text(_CHECK.format(which=which)).bindparams(*ids)
     return typed.columns(id=Uuid(), posted_at=TimestampColumn, last_posted_at=TimestampColumn)  # type: ignore[return-value]
 
 
@@ -328,7 +328,7 @@ _SAVE = text("""
     ON CONFLICT (wallet_id) DO UPDATE
     SET posted_at = excluded.posted_at, seq = excluded.seq,
         balance = excluded.balance, stamped = excluded.stamped,
-        -- A run that does not read all leaves the mark of the one that did.
+        -- A run that does not read all keeps the id of the full run.
         full_run_id = coalesce(excluded.full_run_id, read_positions.full_run_id)
 """).bindparams(bindparam("run_id", type_=Uuid()))
 

@@ -1,4 +1,4 @@
-"""The ledger: assets, clients, wallets, transfers and their postings."""
+"""Ledger tables: assets, clients, wallets, transfers and their postings."""
 
 from alembic import op
 
@@ -22,7 +22,7 @@ CREATE TABLE clients (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
--- A row is updated in place over and over: the low fill factor leaves room for that.
+-- A row is updated in place very often: the low fill factor leaves room for that.
 CREATE TABLE wallets (
     id         uuid PRIMARY KEY,
     owner_id   uuid REFERENCES clients,
@@ -83,9 +83,9 @@ CREATE INDEX transfers_by_source_owner ON transfers (source_owner_id, created_at
 CREATE INDEX transfers_by_destination_owner ON transfers (destination_owner_id, created_at);
 CREATE INDEX transfers_by_age ON transfers (created_at);
 
--- Small and hot: vacuumed by count, not by share of its size, and with room on each page
--- for the versions that a row goes through. It repeats what the steps need of a transfer,
--- which never changes, so that they do not touch the large table at all.
+-- Small and hot: vacuumed after a number of changes, not a share of its size, and with room on
+-- each page for the versions of a row. It repeats the columns of a transfer that the steps need,
+-- which never change, so that the steps do not read the large table.
 CREATE TABLE unfinished (
     transfer_id    uuid PRIMARY KEY,
     seq            bigint GENERATED ALWAYS AS IDENTITY,
@@ -134,8 +134,8 @@ CREATE TABLE outcomes (
 );
 CREATE INDEX outcomes_failed ON outcomes (state, finished_at) WHERE state <> 'committed';
 
--- The wallets come from `unfinished`, so from `transfers`; keys to them here would cost
--- another quarter of the steps' speed (docs/decisions.md).
+-- The wallet ids come from `unfinished`, so from `transfers`; foreign keys here would make the
+-- steps a quarter slower (docs/decisions.md).
 CREATE TABLE postings (
     transfer_id          uuid NOT NULL,
     leg                  text NOT NULL CONSTRAINT postings_leg
@@ -205,4 +205,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("a ledger is never migrated away; restore a backup instead")
+    raise RuntimeError("a ledger is never downgraded; restore a backup instead")

@@ -1,4 +1,4 @@
-"""The last known prices: one row per symbol, replaced by newer ones."""
+"""Last known prices: one row per symbol, replaced by newer prices."""
 
 from alembic import op
 

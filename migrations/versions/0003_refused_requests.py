@@ -1,4 +1,4 @@
-"""Buffered requests that could not become transfers: refused, and kept as that."""
+"""Rejected buffered requests: those that could not become transfers."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# No keys to other tables: what is wrong with these is, mostly, what they name.
+# No foreign keys: most of these requests were rejected because they name a missing wallet.
 TABLE = """
 CREATE TABLE refused_requests (
     id              uuid PRIMARY KEY,
@@ -37,4 +37,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("a ledger is never migrated away; restore a backup instead")
+    raise RuntimeError("a ledger is never downgraded; restore a backup instead")

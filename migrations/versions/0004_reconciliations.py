@@ -1,4 +1,4 @@
-"""The consistency scan: its runs, what they found, and how far the books were read."""
+"""Consistency scan: its runs, their findings, and how far the postings were read."""
 
 from alembic import op
 
@@ -57,15 +57,15 @@ CREATE TRIGGER reconciliation_findings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciliation_findings
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- What is wrong and was told already: it is not told again, nor acted on again, while it stands.
+-- Discrepancies that were recorded: while they stand, they are not recorded or acted on again.
 CREATE TABLE standing_wrongs (
     key           text PRIMARY KEY,
-    wallet_ids    uuid[] NOT NULL, -- whose sum of postings it makes doubtful
+    wallet_ids    uuid[] NOT NULL, -- whose sum of postings cannot be trusted
     found_in      uuid NOT NULL,
     last_found_in uuid NOT NULL
 );
 
--- How far each wallet's postings were read: what they add up to, and what the last one says.
+-- How far each wallet's postings were read: their sum, and the balance on the last one.
 CREATE TABLE read_positions (
     wallet_id   uuid PRIMARY KEY,
     full_run_id uuid,
@@ -82,4 +82,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("what the scans found and did is kept; restore a backup instead")
+    raise RuntimeError("the findings of the scans are kept; restore a backup instead")

@@ -1,4 +1,4 @@
-"""How many transfers have ended: counts that are carried on, and cheap indexes to do it by."""
+"""Counts of ended transfers, and the small indexes that extend them."""
 
 from alembic import op
 
@@ -7,8 +7,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# Rows come in about the order of their times, so an index of a few pages is enough, and costs
-# the steps nothing that could be measured.
+# Rows are inserted nearly in the order of their times, so an index of a few pages is enough, and
+# no cost to the steps could be measured.
 INDEXES = """
 CREATE INDEX outcomes_by_end ON outcomes USING brin (finished_at)
     WITH (pages_per_range = 32, autosummarize = on);
@@ -25,7 +25,7 @@ CREATE TABLE ended_counts (
 ) WITH (fillfactor = 50);
 """
 
-# What ended lately is left to the first count: an older version may be writing meanwhile.
+# Recent ends are left to the first count: an older version may still be writing.
 SEED = """
 INSERT INTO ended_counts (state, count, up_to)
 SELECT named.state, count(ended.at), now() - interval '10 minutes'

@@ -1,8 +1,8 @@
 """Makes `.venv` and installs one pinned, hashed requirements file into it.
 
-Runs on the system's Python before anything is installed, so it knows the standard library
-only. A second call with unchanged requirements does nothing and costs milliseconds; an
-interrupted one is taken up again, since a file is stamped as installed only at its end.
+Runs on the system's Python before anything is installed, so it uses the standard library only.
+A second call with unchanged requirements does nothing and takes milliseconds. After an
+interrupted call the next one installs again, since a file is marked as installed at the end.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ class InstallError(RuntimeError):
 
 
 def prepare(requirements: Path) -> None:
-    """Make the environment hold what `requirements` pins. Harmless to repeat.
+    """Install what `requirements` pins into the environment. Harmless to repeat.
 
-    Raises: InstallError: when the environment cannot be made or a package not be installed.
+    Raises: InstallError: when the environment cannot be made, or a package cannot be installed.
     """
     with _alone():
-        _make_environment()
+        if not _works():
+            _say(f"making .venv with Python {sys.version.split()[0]}")
+            try:
+                venv.create(ENVIRONMENT, clear=True, symlinks=True, with_pip=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise InstallError(f".venv could not be made: {error}") from error
         _once(requirements, install)
         if shutil.which("cc"):
             _once(FAST, build_if_possible)
@@ -45,20 +50,24 @@ def prepare(requirements: Path) -> None:
 def install(requirements: Path) -> None:
     """Install wheels only: a source package would run a build with unpinned tools.
 
-    Says every few seconds how many packages have been fetched.
+    Prints every few seconds how many packages have been fetched.
     """
     pinned = sum(
         "==" in line for line in requirements.read_text().splitlines() if line[:1].isalnum()
     )
     if _run_with_progress(_pip_command("--only-binary=:all:", requirements), total=pinned) != 0:
-        raise InstallError(f"{requirements.name} could not be installed; pip says why above")
+        raise InstallError(
+            f"{requirements.name} could not be installed: see the messages of pip above"
+        )
 
 
 def build_if_possible(requirements: Path) -> None:
-    """Build what makes things faster but nothing depends on."""
+    """Build packages that make Truepenny faster; nothing depends on them."""
     command = _pip_command("--quiet", "--no-build-isolation", requirements)
     if subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) != 0:
-        _say(f"{requirements.name} could not be built here; everything works without it")
+        _say(
+            f"{requirements.name} could not be built here: everything works without it, only slower"
+        )
 
 
 def _once(requirements: Path, action: Callable[[Path], None]) -> None:
@@ -71,18 +80,8 @@ def _once(requirements: Path, action: Callable[[Path], None]) -> None:
     stamp.write_text(wanted)
 
 
-def _make_environment() -> None:
-    if _works():
-        return
-    _say(f"making .venv with Python {sys.version.split()[0]}")
-    try:
-        venv.create(ENVIRONMENT, clear=True, symlinks=True, with_pip=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InstallError(f".venv could not be made: {error}") from error
-
-
 def _works() -> bool:
-    """Whether the environment's interpreter runs: an upgraded system may have taken it away."""
+    """Return whether the environment's Python runs: a system upgrade may have removed it."""
     check = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
     silent = subprocess.DEVNULL
     return PYTHON.exists() and not subprocess.call(
@@ -98,17 +97,17 @@ def _pip_command(*arguments: str | Path) -> list[str]:
 
 
 def _run_with_progress(command: list[str], *, total: int) -> int:
-    """Run pip, whose own lines are too many to show, and say now and then how far it is."""
+    """Run pip, and print its progress now and then instead of its many lines."""
     fetched = 0
-    said_at_s = time.monotonic()
-    at_once = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=at_once) as process:
+    printed_at_s = time.monotonic()
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=unbuffered) as process:
         for line in process.stdout or ():
             fetched += line.startswith(("Collecting ", "Requirement already satisfied"))
             is_last = line.startswith("Installing collected packages")
-            if is_last or time.monotonic() - said_at_s >= PROGRESS_EVERY_S:
-                said_at_s = time.monotonic()
-                doing = "now unpacking them" if is_last else "still fetching"
+            if is_last or time.monotonic() - printed_at_s >= PROGRESS_EVERY_S:
+                printed_at_s = time.monotonic()
+                doing = "installing them" if is_last else "still fetching"
                 _say(f"{fetched} of about {total} packages fetched, {doing}")
     return process.returncode
 

@@ -1,6 +1,6 @@
-# Runs a script with the first Python that is new enough and can make virtual environments:
+# Runs a script with the first Python that is new enough and can make virtual environments.
 #   sh stack/bootstrap/python.sh SCRIPT [ARGUMENT...]
-# $PYTHON, where set, is the only candidate. POSIX sh, since nothing else is certain to be here.
+# If $PYTHON is set, it is the only candidate. POSIX sh, which every machine has.
 
 usable='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python}; do

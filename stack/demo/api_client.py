@@ -1,4 +1,4 @@
-"""A caller of our own HTTP API, for the demo: standard library, no proxy, no retries."""
+"""HTTP client of our own API for the demo: standard library, no proxy, no retries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TIMEOUT_S = 30.0
 
 
 class ApiError(RuntimeError):
-    """The API refused; the message has its status and what it said."""
+    """The API answered with an error; the message has its status, code and detail."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(f"{status} {body.get('code', '')}: {body.get('detail', body)}")
@@ -20,7 +20,7 @@ class ApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class Api:
-    """The API as one client sees it."""
+    """The API, called with one client's key."""
 
     host: str
     port: int
@@ -31,15 +31,15 @@ class Api:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def get(self, path: str) -> dict[str, Any]:
-        """The body of the answer. Raises: ApiError: when it is a refusal."""
+        """Return the body of the answer. Raises: ApiError: when it is an error."""
         return self._call("GET", path, None, {})
 
     def post(self, path: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
-        """The body of the answer. Raises: ApiError: when it is a refusal."""
+        """Return the body of the answer. Raises: ApiError: when it is an error."""
         return self._call("POST", path, json.dumps(body), headers)
 
     def knows_key(self) -> bool:
-        """Whether the key belongs to a client. Raises: ApiError: when the API cannot tell."""
+        """Return whether the key belongs to a client. Raises: ApiError: when that is unknown."""
         try:
             self.get("/v1/wallets?limit=1")
         except ApiError as error:
@@ -49,7 +49,7 @@ class Api:
         return True
 
     def probe(self) -> None:
-        """Ask whether the API lives. Raises: ConnectionError: when it does not (yet)."""
+        """Check that the API runs. Raises: ConnectionError: when it does not answer (yet)."""
         try:
             self.get("/health/live")
         except (OSError, http.client.HTTPException, ApiError) as error:

@@ -1,7 +1,7 @@
-"""A Binance that is none, for machines without internet: `BINANCE_URLS=fake make up`.
+"""Fake Binance, for machines without internet: `BINANCE_URLS=fake make up`.
 
-A program of its own that answers over real HTTP and fails on command: `testing.fakes.binance`.
-Only the stack knows the word: the application is given an address like any other.
+It is a separate program that answers over HTTP and fails on command: `testing.fakes.binance`.
+Only the stack knows the value `fake`; the application gets a URL like any other.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from stack.servers.server import launch_command
 
 NAME = "binance"
 _SETTING = "BINANCE_URLS"
-_MADE_UP = {"KEEP_PRICES": "no"}
-"""Or a later start with the real Binance would take them for the last that were known."""
+_KEEP_NOTHING = {"KEEP_PRICES": "no"}
+"""Otherwise a later start with the real Binance would use fake prices as the last known ones."""
 
 
 def wants_fake(environment: Mapping[str, str]) -> bool:
-    """Whether a fake Binance is asked for."""
+    """Return whether BINANCE_URLS asks for the fake."""
     return environment.get(_SETTING, "").strip().lower() == "fake"
 
 
 def with_url(environment: Mapping[str, str], port: int) -> dict[str, str]:
-    """The environment as the application is given it."""
-    return {**environment, **_MADE_UP, _SETTING: f"http://{LOOPBACK}:{port}"}
+    """Return the environment of the application, with the fake's URL."""
+    return {**environment, **_KEEP_NOTHING, _SETTING: f"http://{LOOPBACK}:{port}"}
 
 
-def choose_port(keep: KeptValues) -> int:
-    """The port it listens on, the same at every start."""
-    return kept_port(keep, NAME)
+def choose_port(kept_values: KeptValues) -> int:
+    """Return the fake's port, the same at every start."""
+    return kept_port(kept_values, NAME)
 
 
 def program(port: int, *, run: Path) -> Program:
-    """The fake as an entry of the table of processes."""
+    """Return the fake as an entry of the table of programs."""
     command = (sys.executable, "-m", "testing.fakes.binance", "--port", str(port))
     return Program(NAME, launch_command(command, "--pace", str(run / f"{NAME}.pace")))

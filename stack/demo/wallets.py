@@ -1,7 +1,7 @@
-"""A client and two funded wallets for the first steps, made once through our own API.
+"""Demo wallets: a client and two funded wallets, made once through our own API.
 
-What was made is kept in DATA_DIR and found again; when it no longer works (another database,
-say), new ones are made.
+They are kept in DATA_DIR and used again at the next start. When they no longer work (with another
+database, for example), new ones are made.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
-from typing import Any
 
 from stack.demo.api_client import Api, ApiError
 from stack.errors import StackError
 from stack.servers.kept_values import KeptValues
 
 ASSET = "USD"
-_STEP = Decimal("25.00")
+_AMOUNT = Decimal("25.00")
 _FUNDS = "1000.00"
 _SETTLED_WITHIN_S = 60.0
 _FILE = "demo.json"
@@ -27,7 +26,7 @@ _FILE = "demo.json"
 
 @dataclass(frozen=True)
 class Demo:
-    """The demo client's key, and the two wallets that are its own."""
+    """The demo client's key, its two wallets, and the external wallet that funds them."""
 
     api_key: str = field(repr=False)
     outside: str
@@ -35,13 +34,13 @@ class Demo:
     destination: str
 
 
-def ensure_demo(admin: Api, keep: KeptValues, *, pause: Callable[[float], None]) -> Demo:
-    """The demo client with two wallets, both with something in them. Harmless to repeat.
+def ensure_demo(admin: Api, kept_values: KeptValues, *, pause: Callable[[float], None]) -> Demo:
+    """Return the demo client and its two funded wallets. Harmless to repeat.
 
-    Raises: StackError: when the API refuses, or the funds do not arrive.
+    Raises: StackError: when the API answers with an error, or the funds do not arrive.
     """
     try:
-        demo = _kept(admin, keep) or _make(admin, keep)
+        demo = _kept(admin, kept_values) or _make(admin, kept_values)
         for wallet in (demo.source, demo.destination):
             _fund(admin, demo, wallet, pause)
     except (ApiError, OSError) as error:
@@ -50,11 +49,11 @@ def ensure_demo(admin: Api, keep: KeptValues, *, pause: Callable[[float], None])
 
 
 def curl_line(api: Api, demo: Demo) -> str:
-    """A transfer between the two wallets, with a key that was never used."""
+    """Return a command that makes a transfer between the wallets, with a new idempotency key."""
     body = {
         "source": demo.source,
         "destination": demo.destination,
-        "amount": str(_STEP),
+        "amount": str(_AMOUNT),
         "asset": ASSET,
     }
     return " \\\n    ".join(
@@ -68,9 +67,9 @@ def curl_line(api: Api, demo: Demo) -> str:
     )
 
 
-def _kept(admin: Api, keep: KeptValues) -> Demo | None:
-    """The demo of an earlier run, if the API still knows it."""
-    text = keep.read(_FILE)
+def _kept(admin: Api, kept_values: KeptValues) -> Demo | None:
+    """Return the demo of an earlier run, or None if the API no longer knows it."""
+    text = kept_values.read(_FILE)
     if text is None:
         return None
     demo = Demo(**json.loads(text))
@@ -84,8 +83,8 @@ def _kept(admin: Api, keep: KeptValues) -> Demo | None:
     return demo if all(wallet["status"] == "active" for wallet in wallets) else None
 
 
-def _make(admin: Api, keep: KeptValues) -> Demo:
-    # Without a limit of its own, a tour of a few minutes would run into the default one.
+def _make(admin: Api, kept_values: KeptValues) -> Demo:
+    # With the default rate limit, a tour of a few minutes would exceed it.
     client = admin.post("/v1/clients", {"name": "demo", "rate_limit": "none"})
     outside = admin.post(
         "/v1/wallets", {"asset": ASSET, "kind": "external", "name": "the outside world"}
@@ -95,13 +94,13 @@ def _make(admin: Api, keep: KeptValues) -> Demo:
         demo_client.post("/v1/wallets", {"asset": ASSET, "name": name}) for name in ("one", "two")
     )
     demo = Demo(client["api_key"], outside["id"], source["id"], destination["id"])
-    keep.write(_FILE, json.dumps(asdict(demo)))
+    kept_values.write(_FILE, json.dumps(asdict(demo)))
     return demo
 
 
 def _fund(admin: Api, demo: Demo, wallet: str, pause: Callable[[float], None]) -> None:
-    """Bring money from the outside, unless the wallet can still pay for the printed line."""
-    if Decimal(admin.get(f"/v1/wallets/{wallet}")["available"]) >= _STEP:
+    """Fund the wallet, unless it has enough for the transfer of the printed command."""
+    if Decimal(admin.get(f"/v1/wallets/{wallet}")["available"]) >= _AMOUNT:
         return
     transfer = admin.post(
         "/v1/transfers",
@@ -109,13 +108,9 @@ def _fund(admin: Api, demo: Demo, wallet: str, pause: Callable[[float], None]) -
         Idempotency_Key=f"demo-{uuid.uuid4()}",
         Prefer="wait=5",
     )
-    deadline = time.monotonic() + _SETTLED_WITHIN_S
+    deadline_s = time.monotonic() + _SETTLED_WITHIN_S
     while transfer["state"] != "committed":
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline_s:
             raise StackError(f"the demo's funds are still {transfer['state']}: see the logs")
         pause(0.2)
-        transfer = _transfer(admin, transfer["id"])
-
-
-def _transfer(admin: Api, id: str) -> dict[str, Any]:
-    return admin.get(f"/v1/transfers/{id}")
+        transfer = admin.get(f"/v1/transfers/{transfer['id']}")

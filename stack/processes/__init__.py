@@ -1,1 +1,7 @@
-"""Processes of `make up`: supervised, watched and ended together."""
+"""Processes of `make up`: supervised, watched and stopped together.
+
+- programs: the table of programs; supervisor runs it, migrate runs before the application.
+- hang_watchdog: ends programs that hang; log_tail shows what is serious in their logs.
+- signals: turns Ctrl-C and the end of make into a stop.
+- reaper: ends orphaned processes; locks keeps a second `make up` out.
+"""

@@ -1,9 +1,9 @@
-"""Ends programs that hang, so that the process manager starts them again.
+"""Hang watchdog: ends programs that hang, so that the process manager starts them again.
 
-A program that dies is started again by supervisor. One that hangs is alive, as far as
-supervisor can tell; what tells it from a healthy one is its heartbeat file, which stands
-still. Guarantees to wait out what only looks like a hang: a clock that was set, a machine or a
-`make up` that was paused, a program that still starts. Knows nothing of what programs do.
+Supervisor restarts a program that dies, but cannot see that one hangs: the sign is that its
+heartbeat file is no longer touched. Guarantees to end no program that only seems to hang: after a
+change of the clock, after a pause of the machine or of `make up`, or while it still starts. Knows
+nothing of what the programs do.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import psutil
 
 from monitoring.heartbeats import heartbeat_files
 
-_LOOKED_AWAY_S = 2.0
-"""What passes between two looks counts for no more than this: we may have been paused, and
-then so was everybody else."""
+_MAX_COUNTED_S = 2.0
+"""Time between two checks counts for at most this much: we may have been paused, and the programs
+with us."""
 
 
 @dataclass
@@ -36,9 +36,9 @@ class _Program:
 
 @dataclass
 class HangWatchdog:
-    """Looks at the programs' heartbeats; call `look` about twice a second.
+    """Checks the programs' heartbeats; call `check` about twice a second.
 
-    run: where the launcher notes which process each program is (`stack.launcher`, --pace).
+    run: the folder where the launcher records the process id of each program (option --pace).
     """
 
     names: Iterable[str]
@@ -48,26 +48,29 @@ class HangWatchdog:
     say: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     _programs: list[_Program] = field(init=False)
-    _looked_at_s: float = field(init=False)
+    _checked_at_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._programs = [_Program(name) for name in self.names]
-        self._looked_at_s = self.clock()
+        self._checked_at_s = self.clock()
 
-    def look(self) -> None:
-        """Look at all of them, and end those that have been quiet for too long."""
+    def check(self) -> None:
+        """Check all programs, and end those without a heartbeat for too long."""
         now_s = self.clock()
-        passed_s = min(now_s - self._looked_at_s, _LOOKED_AWAY_S)
-        self._looked_at_s = now_s
+        passed_s = min(now_s - self._checked_at_s, _MAX_COUNTED_S)
+        self._checked_at_s = now_s
         for program in self._programs:
-            self._note(program, passed_s)
+            self._update(program, passed_s)
             if program.quiet_s > self._patience_s(program):
                 self._end(program)
 
-    def _note(self, program: _Program, passed_s: float) -> None:
+    def _update(self, program: _Program, passed_s: float) -> None:
         process_id = self._process_id(program.name)
-        touched_at_ns = self._touched_at_ns(program.name)
-        if process_id != program.process_id:  # another start: it has its time again
+        touched_at_ns = None
+        with suppress(FileNotFoundError):
+            file = heartbeat_files.path(self.heartbeats, program.name)
+            touched_at_ns = file.stat().st_mtime_ns
+        if process_id != program.process_id:  # it was restarted: its time begins again
             program.process_id, program.has_beaten, program.quiet_s = process_id, False, 0.0
         elif touched_at_ns != program.touched_at_ns:
             program.has_beaten, program.quiet_s = True, 0.0
@@ -82,10 +85,8 @@ class HangWatchdog:
     def _end(self, program: _Program) -> None:
         quiet_s, program.quiet_s = program.quiet_s, 0.0
         if program.process_id is None or not _leads_a_group_below_us(program.process_id):
-            return  # it ended a moment ago
-        self.say(
-            f"{program.name} shows no sign of life for {quiet_s:.0f} s: ending it, to start again"
-        )
+            return  # it has just ended
+        self.say(f"{program.name} hangs: no heartbeat for {quiet_s:.0f} s, restarting it")
         with suppress(ProcessLookupError):
             os.killpg(program.process_id, signal.SIGKILL)
 
@@ -96,15 +97,9 @@ class HangWatchdog:
             return None
         return int(text) if text.isascii() and text.isdigit() else None
 
-    def _touched_at_ns(self, name: str) -> int | None:
-        try:
-            return heartbeat_files.path(self.heartbeats, name).stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
-
 
 def _leads_a_group_below_us(process_id: int) -> bool:
-    """Whether the id is still that of a program of ours: ids of the dead are given away again."""
+    """Return whether the id is still that of our program: the kernel reuses ids."""
     try:
         ancestors = psutil.Process(process_id).parents()
         return os.getpgid(process_id) == process_id and os.getpid() in {it.pid for it in ancestors}

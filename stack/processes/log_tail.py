@@ -1,4 +1,4 @@
-"""The lines of the log files that a person at the terminal wants to see."""
+"""Log tail: shows serious lines of the log files on the terminal of `make up`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from monitoring.logs import printable, terminal_renderer
 
-_AT_ONCE = 20
-# What servers and libraries print in words of their own: an ERROR of PostgreSQL is often only
-# one of its constraints at work, and the program that caused it reports it anyway.
+_MAX_LINES = 20
+# For lines of servers and libraries. ERROR is left out: in PostgreSQL it is often only a failed
+# constraint, which the program that caused it reports itself.
 _SERIOUS = re.compile(r"\b(CRITICAL|FATAL|PANIC)\b")
 _SERIOUS_LEVELS = ("warning", "error", "critical")
 _NOT_SHOWN = ("at", "logger", "process", "exception")
@@ -20,17 +20,17 @@ _ENDED = re.compile(r" exited: (?P<name>\S+) \((?P<how>.+?)(; (not )?expected)?\
 
 
 class LogTail:
-    """Reads what is added to one log file from its creation on."""
+    """Reads the lines that are added to one log file after the tail was made."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = self._size()
 
     def important_lines(self) -> Iterator[str]:
-        """What is new and serious, `_AT_ONCE` lines at most: the file has the rest."""
+        """Return the new serious lines, `_MAX_LINES` at most: the file has the rest."""
         shown = filter(None, map(self._shown, self._new_lines()))
         for number, line in enumerate(shown):
-            if number == _AT_ONCE:
+            if number == _MAX_LINES:
                 yield f"{self._path.stem} | ... more in {self._path}"
                 return
             yield line
@@ -50,12 +50,9 @@ class LogTail:
     def _shown(self, line: str) -> str | None:
         if ended := _ENDED.search(line):
             return f"{ended['name']} ended ({ended['how']}): starting it again"
-        if line.startswith("{"):
-            return self._shown_event(line)
-        return f"{self._path.stem} | {line}" if _SERIOUS.search(line) else None
-
-    def _shown_event(self, line: str) -> str | None:
-        """Return a line of our own logs as text, without where and when; the file has the rest."""
+        if not line.startswith("{"):
+            return f"{self._path.stem} | {line}" if _SERIOUS.search(line) else None
+        # A line of our own logs, shown as text without time and logger; the file has the rest.
         try:
             event = json.loads(line)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Brings the database up to date before the application starts."""
+"""Runs the migrations before the application starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def migrate(
     options: Sequence[str] = (),
     pause: Callable[[float], None],
 ) -> None:
-    """Run the migrations to their end, with their output in `log`. Harmless to repeat.
+    """Run the migrations until they end, with their output in `log`. Harmless to repeat.
 
     options: of `python -m migrations`.
     Raises: StackError: when they fail.
@@ -32,14 +32,14 @@ def migrate(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            process_group=0,  # a Ctrl-C is ours to handle, not theirs
+            process_group=0,  # Ctrl-C must not reach them: we stop them
         )
     try:
         while process.poll() is None:
             pause(0.02)
     finally:
-        process.terminate()  # does nothing to a process that has ended
+        process.terminate()  # harmless if it has ended
         process.wait()
     if process.returncode != 0:
         last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-        raise StackError(f"the migrations failed: {last} (all of it in {log})")
+        raise StackError(f"the migrations failed: {last} (more in {log})")

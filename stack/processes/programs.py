@@ -1,4 +1,4 @@
-"""Programs of `make up`: how each is started, and how it is asked to stop."""
+"""The table of programs of `make up`: how each is started, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from stack.servers.server import Server, launch_command, server_command
 
 @dataclass(frozen=True)
 class Program:
-    """One entry of the table. After `stop_within_s` it is killed with its whole group.
+    """One entry of the table. After `stop_within_s` a program is killed with its process group.
 
-    has_heartbeat: whether it touches a heartbeat file of its name for as long as it goes on.
+    has_heartbeat: whether it touches the heartbeat file of its name while it works.
     """
 
     name: str
     command: tuple[str, ...]
     stop_signal: signal.Signals = signal.SIGTERM
-    stop_within_s: int = 30  # longer than a request may wait, or a task take
+    stop_within_s: int = 30  # longer than a request may wait or a task may take
     has_heartbeat: bool = False
 
 
@@ -29,7 +29,7 @@ _WITH_HEARTBEAT = ("money", "scans", "beat")
 
 
 def app_programs(*, run: Path, ready: Path) -> list[Program]:
-    """The application's programs. They wait for `ready`: first the servers, then migrations."""
+    """Return the application's programs. They wait for `ready`: for servers and migrations."""
     return [
         Program(
             name,
@@ -41,7 +41,7 @@ def app_programs(*, run: Path, ready: Path) -> list[Program]:
 
 
 def server_programs(servers: Sequence[Server], *, run: Path) -> list[Program]:
-    """The servers' programs. They get time to write down what they hold before they are killed."""
+    """Return the servers' programs. They have longer to stop, to write their data to disk."""
     return [
         Program(
             server.name,

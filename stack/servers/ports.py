@@ -1,4 +1,4 @@
-"""TCP ports: which are free, and which are taken by somebody else."""
+"""TCP ports: checks whether a port is free, and finds a free one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 _EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - addresses to listen, not to call
-# Below the ports the kernel lends to outgoing connections (from 32768): one of those could
-# take a server's port in the second in which the server is being restarted.
+# Below the ports that the kernel uses for outgoing connections (from 32768): such a connection
+# could take a server's port while the server restarts.
 _OURS = range(20_000, 32_000)
 
 
 def reachable(host: str) -> str:
-    """Where on this machine a server answers that listens at `host`."""
+    """Return the address on this machine of a server that listens at `host`."""
     return _EVERYWHERE.get(host, host)
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now. A port in TIME_WAIT counts as free.
+    """Return whether a server could listen there now. A port in TIME_WAIT counts as free.
 
-    Raises: OSError: when `host` is no address of this machine.
+    Raises: OSError: when `host` is not an address of this machine.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -39,7 +39,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """A free loopback port, at random so that two stacks started together rarely collide."""
+    """Return a random free loopback port, so that stacks started together rarely collide."""
     for port in random.sample(_OURS, len(_OURS)):
         if is_free(LOOPBACK, port):
             return port

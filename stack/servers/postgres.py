@@ -1,7 +1,7 @@
-"""A PostgreSQL of our own: durable, on loopback, with passwords only.
+"""Our own PostgreSQL: durable, on loopback, with password authentication only.
 
-Its superuser is for making the role and the database; the ledger connects as the owner of
-its one database and cannot touch the server.
+The superuser creates the role and the database. The ledger connects as the owner of its one
+database, and cannot change the server.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _CONFIGURATION = """\
 # Written by the stack at every start.
 listen_addresses = '{host}'
 port = {port}
-unix_socket_directories = ''      # the ledger comes over TCP; a socket would need a place
+unix_socket_directories = ''      # clients connect over TCP; a socket would need a folder
 max_connections = 100
 password_encryption = 'scram-sha-256'
 
-# Nothing that was acknowledged may be lost: these are the defaults, and here to stay.
+# What was acknowledged must not be lost. These are the defaults, stated so that they stay.
 fsync = on
 synchronous_commit = on
 full_page_writes = on
 
-# A small machine with a busy ledger: fewer checkpoints, less to write for each.
+# For a busy ledger on a small machine: fewer checkpoints, each with less to write.
 shared_buffers = '256MB'
 max_wal_size = '4GB'
 checkpoint_timeout = '15min'
 wal_compression = on
-# Short transactions gain nothing from parallel plans, and those need a large /dev/shm.
+# Short transactions gain nothing from parallel plans, which need a large /dev/shm.
 max_parallel_workers_per_gather = 0
 
 timezone = 'UTC'
@@ -53,15 +53,15 @@ log_destination = 'stderr'
 
 
 def owner_url(*, port: int, password: str) -> str:
-    """The address of the one database, for the role that owns it."""
+    """Return the URL of the database, for the role that owns it."""
     return f"postgresql://{_OWNER}:{password}@{LOOPBACK}:{port}/{_OWNER}"
 
 
 @dataclass(frozen=True)
 class Postgres:
-    """One server and the one database in it that `url` names."""
+    """One server, and its one database that `url` names."""
 
-    place: Home
+    home: Home
     port: int
     password: str = field(repr=False)
     superuser_password: str = field(repr=False)
@@ -70,11 +70,11 @@ class Postgres:
 
     @property
     def folder(self) -> Path:
-        return self.place.data / self.name
+        return self.home.data / self.name
 
     @property
     def command(self) -> tuple[str, ...]:
-        binary = str(self.place.postgres_binaries / "postgres")
+        binary = str(self.home.postgres_binaries / "postgres")
         return (binary, "-D", str(self.folder), "-c", f"config_file={self._configuration}")
 
     @property
@@ -87,19 +87,19 @@ class Postgres:
         return f"postgresql://{credentials}@{LOOPBACK}:{self.port}/{_SUPERUSER}"
 
     def prepare(self) -> None:
-        """Make the data folder where there is none, and write the configuration.
+        """Make the data folder if it is missing, and write the configuration.
 
         Raises: StackError: when `initdb` fails, or the data is of another major version.
         """
         if not self.folder.exists():
             self._initialise()
-        self.place.own_folder(self.name)
+        self.home.own_folder(self.name)
         self._check_version()
         settings = _CONFIGURATION.format(host=LOOPBACK, port=self.port)
-        self.place.write_configuration(self._configuration.name, settings)
+        self.home.write_configuration(self._configuration.name, settings)
 
     def probe(self) -> None:
-        """Make the role and the database, if they are not there.
+        """Create the role and the database if they are missing.
 
         Raises: ConnectionError: when the server does not answer (yet).
         """
@@ -108,71 +108,64 @@ class Postgres:
         except psycopg2.OperationalError as error:
             raise ConnectionError(str(error)) from error
         with closing(connection):
-            connection.autocommit = True  # CREATE DATABASE refuses to run in a transaction
-            _ensure_database(connection, self.password)
+            connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
+            with connection.cursor() as cursor:
+                owner = sql.Identifier(_OWNER)
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [_OWNER])
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(owner))
+                cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD %s").format(owner), [self.password])
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_OWNER])
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
 
     @property
     def _configuration(self) -> Path:
-        return self.place.data / f"{self.name}.conf"
+        return self.home.data / f"{self.name}.conf"
 
     def _initialise(self) -> None:
-        """Run `initdb` aside and move the result into place, so that it is whole or absent."""
-        aside = self.place.data / f"{self.name}.partial"
+        """Run `initdb` in another folder and move the result, so that it is complete or absent."""
+        aside = self.home.data / f"{self.name}.partial"
         if aside.exists():
             shutil.rmtree(aside)
         aside.mkdir(mode=0o700)
         password_file = aside / "password"
         password_file.touch(mode=0o600)
         password_file.write_text(self.superuser_password)
-        if self.place.account is not None:
+        if self.home.account is not None:
             _nobody().own(aside)
-        self._run_initdb(aside / "data", password_file)
-        (aside / "data").rename(self.folder)
-        shutil.rmtree(aside)
-
-    def _run_initdb(self, folder: Path, password_file: Path) -> None:
         initdb = (
-            *(str(self.place.postgres_binaries / "initdb"), "--pgdata", str(folder)),
+            *(str(self.home.postgres_binaries / "initdb"), "--pgdata", str(aside / "data")),
             *("--username", _SUPERUSER, "--pwfile", str(password_file)),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
             *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
         )
-        user = () if self.place.account is None else ("--user", str(_nobody().uid))
+        user = () if self.home.account is None else ("--user", str(_nobody().uid))
         command = launch_command(initdb, *user)
-        # In a process group of its own: a Ctrl-C must not leave half of it behind.
+        # In a process group of its own: Ctrl-C must not stop it halfway.
         result = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd="/", process_group=0
         )
         if result.returncode != 0:
             raise StackError(f"initdb failed: {result.stderr.strip()}")
+        (aside / "data").rename(self.folder)
+        shutil.rmtree(aside)
 
     def _check_version(self) -> None:
         written_by = (self.folder / "PG_VERSION").read_text().strip()
-        binary = self.place.postgres_binaries / "postgres"
+        binary = self.home.postgres_binaries / "postgres"
         ours = subprocess.check_output([binary, "--version"], text=True).split()[-1]
         if written_by != ours.partition(".")[0]:
             raise StackError(
                 f"{self.folder} was written by PostgreSQL {written_by} and this is {ours}: "
-                "move it with pg_upgrade, or install the requirements it was made with"
+                "convert it with pg_upgrade, or install the requirements it was made with"
             )
 
 
 def _nobody() -> Account:
-    """Whom `initdb` runs as: the one program here that insists on a user with a name."""
+    """Return the account of `initdb`, the only program here that needs a user with a name."""
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError as error:
         raise StackError("initdb cannot run as root, and there is no user `nobody`") from error
     return Account(nobody.pw_uid, nobody.pw_uid)
-
-
-def _ensure_database(connection: psycopg2.extensions.connection, password: str) -> None:
-    owner = sql.Identifier(_OWNER)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [_OWNER])
-        if cursor.fetchone() is None:
-            cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(owner))
-        cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD %s").format(owner), [password])
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_OWNER])
-        if cursor.fetchone() is None:
-            cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))

@@ -1,4 +1,4 @@
-"""What every server of the stack offers, and how one is started without the process manager."""
+"""The protocol of the stack's servers, and the commands that start one."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _STOP_WITHIN_S = 30.0
 
 
 class Probed(Protocol):
-    """A server that somebody runs and that we wait for."""
+    """A server that can be probed until it answers."""
 
     @property
     def name(self) -> str: ...
 
     def probe(self) -> None:
-        """Use the server once, and make what its users expect in it.
+        """Use the server once, and create what its users need in it.
 
         Raises: ConnectionError: when it does not answer (yet).
         """
 
 
 class Server(Probed, Protocol):
-    """A server of our own: prepared on disk, started by whoever runs programs, then probed."""
+    """A server of our own: prepared on disk, started as a program, then probed."""
 
     @property
-    def place(self) -> Home: ...
+    def home(self) -> Home: ...
 
     @property
     def command(self) -> tuple[str, ...]: ...
@@ -53,16 +53,16 @@ class Server(Probed, Protocol):
 def launch_command(
     program: tuple[str, ...], *options: str, orphaned: signal.Signals = signal.SIGTERM
 ) -> tuple[str, ...]:
-    """`program` as a command that dies with its parent; for the options see `stack.launcher`."""
+    """Return a command that ends with its parent; for the options see `stack.launcher`."""
     launcher = (sys.executable, "-I", "-S", str(_LAUNCHER), "--orphaned", orphaned.name)
     return (*launcher, *options, "--", *program)
 
 
 def server_command(server: Server, *options: str) -> tuple[str, ...]:
-    """The command that starts `server` under the servers' account, once at a time."""
-    options += ("--alone", str(server.place.data / f"{server.name}.lock"))
-    if server.place.account is not None:
-        options += ("--user", str(server.place.account.uid))
+    """Return the command that starts `server` under the servers' account, once at a time."""
+    options += ("--alone", str(server.home.data / f"{server.name}.lock"))
+    if server.home.account is not None:
+        options += ("--user", str(server.home.account.uid))
     return launch_command(server.command, *options, orphaned=server.stop_signal)
 
 
@@ -71,18 +71,18 @@ def wait_until_up(
     *,
     timeout_s: float,
     pause: Callable[[float], None] = time.sleep,
-    lives: Callable[[], bool] = lambda: True,
+    is_running: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Probe `server` until it answers, with a `pause` after each time it does not.
+    """Probe `server` until it answers, with a `pause` after each failure.
 
-    Raises: StackError: when it does not within `timeout_s`, or no longer `lives`.
+    Raises: StackError: when it does not answer within `timeout_s`, or `is_running()` is false.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             server.probe()
         except ConnectionError as error:
-            if time.monotonic() > deadline or not lives():
+            if time.monotonic() > deadline or not is_running():
                 reason = " ".join(str(error).split())
                 raise StackError(f"{server.name} does not answer: {reason}") from error
             pause(0.05)
@@ -102,7 +102,7 @@ def running(server: Server, *, log: Path, timeout_s: float = 60.0) -> Iterator[N
             server_command(server), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        wait_until_up(server, timeout_s=timeout_s, lives=lambda: process.poll() is None)
+        wait_until_up(server, timeout_s=timeout_s, is_running=lambda: process.poll() is None)
         yield
     finally:
         process.send_signal(server.stop_signal)

@@ -1,7 +1,7 @@
-"""Valkeys of our own, in the two roles of Redis that are never shared.
+"""Our own Valkeys, one as broker and one as cache.
 
-The broker refuses what does not fit into its memory and writes each command to disk before it
-answers; the cache evicts what was used least and keeps nothing.
+The broker refuses what does not fit into its memory, and writes each command to disk before it
+answers. The cache evicts what was used least, and writes nothing to disk.
 """
 
 from __future__ import annotations
@@ -43,33 +43,33 @@ class Valkey:
 
     name: str
     role: str
-    place: Home
+    home: Home
     port: int
     password: str = field(repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def command(self) -> tuple[str, ...]:
-        return (str(self.place.valkey_binary), str(self._configuration))
+        return (str(self.home.valkey_binary), str(self._configuration))
 
     @property
     def url(self) -> str:
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
 
     def prepare(self) -> None:
-        """Make the folder where there is none, and write the configuration."""
+        """Make the folder if it is missing, and write the configuration."""
         common = _ALWAYS.format(
             host=LOOPBACK,
             port=self.port,
             password=self.password,
-            folder=self.place.own_folder(self.name),
+            folder=self.home.own_folder(self.name),
         )
-        self.place.write_configuration(self._configuration.name, common + self.role)
+        self.home.write_configuration(self._configuration.name, common + self.role)
 
     def probe(self) -> None:
         """Ping.
 
-        Raises: ConnectionError: when the server does not answer, or still reads its log.
+        Raises: ConnectionError: when the server does not answer, or still loads its data.
         """
         client = redis.Redis.from_url(self.url, socket_timeout=3, socket_connect_timeout=3)
         try:
@@ -81,4 +81,4 @@ class Valkey:
 
     @property
     def _configuration(self) -> Path:
-        return self.place.data / f"{self.name}.conf"
+        return self.home.data / f"{self.name}.conf"

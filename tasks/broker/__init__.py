@@ -1,1 +1,6 @@
-"""Broker access: queue names, kicks and backpressure."""
+"""Broker access.
+
+- queues: their names, which task goes where, and how many messages wait.
+- kick: tells workers that transfers were accepted.
+- backpressure: reads the broker's memory and says when to refuse new work.
+"""

@@ -1,9 +1,9 @@
-"""Backpressure: watches the broker's memory and says when no more work is to be taken in.
+"""Backpressure: reads the broker's memory and says when to refuse new work.
 
-Guarantees that asking costs nothing: a thread of its own looks once a second, each look is
-bounded in time, and every caller gets the last reading. /health asks for its looks here, so it
-shows the reading by which this process refuses. A broker that does not answer is not an
-overloaded one: what is accepted then waits in the database.
+Guarantees that asking costs nothing: a background thread takes a reading once a second, each
+reading is bounded in time, and every caller gets the last one. /health takes its readings here,
+so it shows the reading by which this process refuses. A broker that does not answer does not
+count as overloaded: transfers that are accepted meanwhile wait in the database.
 """
 
 from __future__ import annotations
@@ -18,63 +18,64 @@ from resilience.background_thread import BackgroundThread
 
 log = get_logger(__name__)
 
-LOOK_EVERY_S = 1.0
+READ_EVERY_S = 1.0
 
 
-class Pressure:
-    """Watches one broker from one process. Make it after the fork: its connection is its own."""
+class BackpressureGauge:
+    """Reads one broker for one process. Make it after the fork: its connection is its own."""
 
     def __init__(self, probe: BrokerProbe) -> None:
         self._probe = probe
         self._thread = BackgroundThread(
             "pressure", self._run, log=log, not_started="pressure_not_watched"
         )
-        self._looking = threading.Lock()
-        self._looked_at_s = -math.inf
+        self._is_reading = threading.Lock()
+        self._read_at_s = -math.inf
         self._reading: BrokerReading | None = None
         self._error: Exception | None = None
 
     def seen(self) -> tuple[bool, float | None]:
-        """Return the last reading: whether it is overloaded, and the used share of its memory.
+        """Return the last reading: whether the broker is overloaded, and its used memory share.
 
-        The share is None while nobody knows it. Returns at once and never raises.
+        The share is None while it is unknown. Returns at once and never raises. The first call
+        starts the background thread.
         """
         self._thread.ensure_running()
         reading = self._reading
         return (False, None) if reading is None else (reading.is_full, reading.memory_share)
 
     def is_overloaded(self) -> bool:
-        """Say what was seen last. Returns at once and never raises; the first call starts it."""
+        """Return whether the broker was full at the last reading; see `seen`."""
         return self.seen()[0]
 
     def look(self) -> BrokerReading:
-        """Look now, and go by that from now on. Threads that look at once share one look.
+        """Take a reading now, and go by it. Threads that call at the same time share one reading.
 
         Raises: what `BrokerProbe.look` raises.
         """
-        came_at_s = time.monotonic()
-        with self._looking:
-            if self._looked_at_s <= came_at_s:  # nobody has looked while this one waited
-                self._look_now()
+        called_at_s = time.monotonic()
+        with self._is_reading:
+            if self._read_at_s <= called_at_s:  # no other thread took one while this one waited
+                self._read()
             if self._reading is None:
-                raise self._error or RuntimeError("a look ended with nothing")
+                raise self._error or RuntimeError("the reading has neither a result nor an error")
             return self._reading
 
     def _run(self) -> None:
         while True:
-            with self._looking:
-                self._look_now()
-            time.sleep(LOOK_EVERY_S)
+            with self._is_reading:
+                self._read()
+            time.sleep(READ_EVERY_S)
 
-    def _look_now(self) -> None:
+    def _read(self) -> None:
         was_full = self._is_full()
         try:
             self._reading = self._probe.look(was_full=was_full)
         except Exception as error:  # noqa: BLE001 - anything a broker's client raises
-            # /health and beat's watch tell operators that the broker is away.
+            # /health and the server watch report that the broker is away.
             log.debug("pressure_unknown", error=type(error).__name__)
             self._reading, self._error = None, error
-        self._looked_at_s = time.monotonic()
+        self._read_at_s = time.monotonic()
         if was_full != self._is_full():
             log.warning("broker_relieved" if was_full else "broker_overloaded")
 

@@ -1,8 +1,8 @@
-"""Telling the workers that something was accepted, without making a request wait for it.
+"""Kicks: hints that tell workers that transfers were accepted, sent outside the request.
 
-Guarantees at most one kick in the queue at a time from each process: a kick that waits
-there will claim everything accepted before it runs, so a second one would say nothing new.
-Under load the batches grow by themselves, like a group commit; an idle system answers at once.
+Guarantees at most one kick in the queue at a time from each process: a waiting kick will claim
+everything that is accepted before it runs, so a second one would add nothing. Under load the
+batches grow by themselves, like a group commit; on an idle system a kick runs at once.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MAX_PAUSE_AFTER_FAILURE_S = 2.0
 
 
 class Kicker:
-    """Publishes kicks from a thread of its own. Make it before or after a fork, either works.
+    """Publishes kicks from a background thread. It can be made before or after a fork.
 
-    The kick is a hint. When it is lost, with the broker or with this process, the recovery
-    scan finds what was accepted.
+    A kick may be lost with the broker or with this process. The recovery scan then finds the
+    accepted transfers.
     """
 
     def __init__(self, app: Celery, publish: Callable[[Celery], None] | None = None) -> None:
-        """Take what to publish instead, where it is another hint than that of new transfers."""
+        """publish: sends another hint instead of the kick for new transfers."""
         self._app = app
         self._publish = publish or kick_unless_one_waits
         self._wanted = threading.Event()
@@ -46,8 +46,8 @@ class Kicker:
     def kick(self) -> None:
         """Ask for a kick, after the commit. Returns at once and never raises.
 
-        Without a thread to publish it the kick is lost, unless another follows.
-        Of those who ask for the same kick, one whose request is traced has it in its trace.
+        If the thread cannot start, the kick is lost unless another follows. When several
+        requests share one kick, it joins the trace of the last traced one.
         """
         self._trace = tracing.current() or self._trace
         self._wanted.set()
@@ -57,24 +57,24 @@ class Kicker:
         while self._wanted.wait():
             self._wanted.clear()
             started_s = time.monotonic()
-            # Whether it is used or not: the next kick is not its doing.
+            # Cleared even if it is not used: the next kick belongs to other requests.
             trace, self._trace = self._trace, None
             try:
                 with tracing.carry(trace):
                     self._publish(self._app)
-            except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
+            except Exception as error:  # noqa: BLE001 - any error of a broker's client
                 self._outage.failed(error=type(error).__name__)
-                self._wanted.set()  # it is still wanted
+                self._wanted.set()  # try again
                 doubled = 2.0 ** min(self._outage.failures, 10)
                 time.sleep(min(0.1 * doubled, MAX_PAUSE_AFTER_FAILURE_S))
             else:
                 self._outage.recovered()
-                # A busy process spends a bounded share of its time on kicking, and the
-                # requests that come during the pause share the next kick.
+                # The pause bounds the share of time that a busy process spends on kicks.
+                # Requests that come during it share the next kick.
                 time.sleep(min(PAUSE_SHARE * (time.monotonic() - started_s), MAX_PAUSE_S))
 
 
 def kick_unless_one_waits(app: Celery) -> None:
-    """Publish a kick. Raises: whatever the broker's client raises."""
+    """Publish a kick if none waits. Raises: any error of the broker's client."""
     if not queues.count_waiting(app, queues.RESERVE):
         chain.kick()

@@ -1,4 +1,7 @@
-"""The queues, by purpose: money apart from the rest, and new work apart from begun work."""
+"""The queues: their names, which task goes to which, and how many messages wait.
+
+Money has queues apart from scans, and batches under way have one apart from new work.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from typing import Any, Final
 from celery import Celery
 
 ADVANCE: Final = "money.advance"
-"""Batches under way. Workers look here first (see `workers.celery_app`): what was begun never
-waits behind what is new, and under load the next batch grows meanwhile."""
+"""Batches under way. Workers read this queue first (see `workers.celery_app`): a batch that has
+begun never waits behind new work, and under load the next batch grows meanwhile."""
 RESERVE: Final = "money.reserve"
-"""Kicks: each says no more than that something may have been accepted."""
+"""Kicks: each says only that transfers may have been accepted."""
 SCANS: Final = "scans"
-"""Beat's work: looking after what stands still."""
+"""Scans that need the database: recovery, drain, reconciliation, counts."""
 WATCH: Final = "watch"
-"""Beat's looks at the outside: what goes on while the database is away, when scans stop."""
+"""Scans that need no database, and so go on while it is away: prices, servers."""
 
 HINTS: Final = (ADVANCE, RESERVE, SCANS, WATCH)
-"""The queues that may be thrown away: the database knows what their messages say."""
+"""Queues whose messages may be thrown away: the database knows all that they say."""
 
 ROUTES: Final = {
     "money.reserve": {"queue": RESERVE},
@@ -27,24 +30,24 @@ ROUTES: Final = {
     "prices.*": {"queue": WATCH},
     "monitors.*": {"queue": WATCH},
 }
-"""Which queue a task goes to, by its name; a whole name counts before a pattern."""
+"""The queue of each task, by its name. A full name takes precedence over a pattern."""
 
 
 ACQUIRE_TIMEOUT_S = 2.0
 
 
 def count_waiting(app: Celery, name: str) -> int:
-    """How many messages nobody has taken from the queue yet, whatever kind the broker is.
+    """Return how many messages wait in the queue, on Redis and on RabbitMQ alike.
 
-    Declares the queue where it is missing, as a worker does.
-    Raises: whatever the broker's client raises when the broker does not answer.
+    Declares the queue if it is missing, as a worker does.
+    Raises: any error of the broker's client, when the broker does not answer.
     """
-    pool: Any = app.pool  # of connections, whatever the type stubs say
+    pool: Any = app.pool  # a pool of connections; the type stubs are wrong
     with pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
         declared: Any = app.amqp.queues[name].bind(connection.default_channel).queue_declare()
         return int(declared.message_count)
 
 
 def lengths(app: Celery) -> dict[str, int]:
-    """How many messages wait, by queue. Raises: as `count_waiting`."""
+    """Return how many messages wait, by queue. Raises: as `count_waiting`."""
     return {name: count_waiting(app, name) for name in HINTS}

@@ -1,4 +1,4 @@
-"""The intake buffer on whichever broker there is."""
+"""Makes the intake buffer that fits the broker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from settings import Settings
 
 
 def intake_buffer(settings: Settings) -> IntakeBuffer:
-    """Make the buffer of this process. It connects on first use."""
+    """Return the buffer of this process. It connects on first use."""
     if not is_redis(settings.broker_url):
         from tasks.buffer.rabbitmq_queue import IntakeQueue
         from tasks.buffer.receipts import Receipts

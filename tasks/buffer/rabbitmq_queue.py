@@ -1,8 +1,8 @@
 """The intake buffer on RabbitMQ: a durable quorum queue with publisher confirms.
 
 Guarantees that `put` returns only after the queue has confirmed every message, and that a
-message leaves the queue only when it is acknowledged, after the database's commit. Celery has
-no part in it: whatever is in the queue is a request, not a task.
+message leaves the queue only when it is acknowledged, after the database's commit. Celery is
+not involved: the messages are requests, not tasks.
 """
 
 from __future__ import annotations
@@ -24,49 +24,55 @@ from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
 ASIDE: Final = "intake.aside"
-"""What could not be read, for a person to look at."""
+"""Queue of the messages that could not be read, for an operator to look at."""
 _TIMEOUT_S: Final = 1.5
-"""For connecting, and for each answer. Half of what a request may wait, for it is tried twice."""
+"""For connecting, and for each answer. Half of what a request may wait, since it is tried twice."""
 _NO_MORE_AFTER_S: Final = 0.1
+"""A consumer that gets nothing for so long has got all there is."""
 _PERSISTENT: Final = 2
 _CONSUMING_HEARTBEAT_S: Final = 60
-"""By this RabbitMQ finds out that a machine has vanished with what it had taken. A drain, for
-which alone the link is open, says something more often than that."""
-_FULL: Final = "As many requests as may be buffered are waiting."
+"""After this RabbitMQ notices that a machine is gone, and returns its messages to the queue.
+The consuming link is open only during a drain, which sends more often than that."""
 _MANY_DELIVERIES: Final = 2**31 - 1
-"""A request that is delivered again and again is isolated by the drain, never dropped."""
+"""Effectively unlimited: the drain isolates a request that fails, RabbitMQ must not drop it."""
 
 
 class IntakeQueue:
-    """The buffer of all processes that share one RabbitMQ. It connects on first use."""
+    """The buffer shared by all processes of one RabbitMQ. It connects on first use."""
 
     def __init__(self, broker_url: str, *, limit: int, receipts: Receipts) -> None:
-        """Take the broker's address, and how many requests may wait."""
+        """limit: how many requests may wait."""
         self._limit = limit
         self._receipts = receipts
-        # No heartbeats where nobody would send them, while the link is idle.
+        # No heartbeats: nothing would send them while the link is idle.
         self._publishing = _Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
         self._consuming = _Link(
             broker_url, self._declare, confirms=False, heartbeat_s=_CONSUMING_HEARTBEAT_S
         )
         self._held: set[int] = set()
-        """Delivery tags of what `first` has returned and nobody has removed."""
+        """Delivery tags of the messages that `first` returned and that are not removed yet."""
 
     def put(self, requests: Sequence[Buffered]) -> list[Kept]:
-        """Keep all of them, see `ledger.buffer.entries.IntakeBuffer`.
+        """Keep all requests; see `ledger.buffer.entries.IntakeBuffer`.
 
-        A repeat is kept once more, which does no harm: a receipt says what a key stands for,
-        not that the queue still has it.
+        A repeated request is kept again, which is harmless: a receipt says which request a key
+        stands for, not that the queue still holds it.
         """
         known = self._receipts.find([each.id for each in requests])
         new: dict[UUID, Buffered] = {}
         for each in requests:
-            # Another content under a known key is going to be refused, so it must not be kept.
+            # A known key with other content will be answered with an error, so it is not kept.
             if each.id not in known or known[each.id].is_repeated_by(each.request):
                 new.setdefault(each.id, each)
+        contents = [encode(known.get(id, each)) for id, each in new.items()]
+
+        def publish_within_limit(link: _Link) -> None:
+            if _count(link) + len(contents) > self._limit:
+                raise Overloaded("The buffer is full.")
+            _publish(link, QUEUE, contents)
+
         with self._publishing.in_use():
-            contents = [encode(known.get(id, each)) for id, each in new.items()]
-            self._publishing.retried_once(lambda link: self._publish_within_limit(link, contents))
+            self._publishing.retried_once(publish_within_limit)
         self._receipts.write([each for id, each in new.items() if id not in known])
         return [
             Kept(known[each.id], is_new=False)
@@ -76,27 +82,36 @@ class IntakeQueue:
         ]
 
     def find(self, id: UUID) -> Buffered | None:
-        """The request with this id, as far as there is a receipt of it."""
+        """Return the request with this id, or None if there is no receipt of it."""
         return self._receipts.find([id]).get(id)
 
     def first(self, limit: int) -> list[Waiting]:
-        """The entries that wait longest; they are this process's until they are released."""
+        """Return the oldest entries; this process holds them until they are removed or released."""
         if self._held:
             self.release()
         with self._consuming.in_use():
             messages = self._consuming.retried_once(lambda link: _take(link, limit))
         self._held = {message.delivery_tag for message in messages}
-        return [Waiting(message.delivery_tag, _bytes(message.body)) for message in messages]
+        return [
+            Waiting(
+                each.delivery_tag, each.body.encode() if isinstance(each.body, str) else each.body
+            )
+            for each in messages
+        ]
 
     def remove(self, entries: Sequence[Waiting]) -> None:
         """Acknowledge entries."""
         with self._consuming.in_use():
             for entry in entries:
                 self._acknowledge(entry)
-        self._receipts.remove([id for each in entries if (id := _id_in(each.content))])
+        ids = []
+        for entry in entries:
+            with suppress(Unreadable):  # it was set aside, and has no receipt
+                ids.append(decode(entry.content).id)
+        self._receipts.remove(ids)
 
     def release(self) -> None:
-        """Put back into the queue what is held here, by closing the link that holds it."""
+        """Return the held messages to the queue, by closing the link that holds them."""
         self._consuming.close()
         self._held = set()
 
@@ -108,32 +123,27 @@ class IntakeQueue:
             self._acknowledge(entry)
 
     def count(self) -> int:
-        """How many wait."""
+        """Return how many requests wait."""
         with self._publishing.in_use():
             return int(self._publishing.retried_once(_count))
 
     def close(self) -> None:
-        """Let go of connections; what `first` has returned goes back into the queue."""
+        """Close the connections; held messages return to the queue."""
         self.release()
         with self._publishing.in_use():
             self._publishing.close()
         self._receipts.close()
 
-    def _publish_within_limit(self, link: _Link, contents: Sequence[bytes]) -> None:
-        if _count(link) + len(contents) > self._limit:
-            raise Overloaded(_FULL)
-        _publish(link, QUEUE, contents)
-
     def _acknowledge(self, entry: Waiting) -> None:
-        # On a new link the tag would name another message; the old one is in the queue again.
+        # On a new link the tag would name another message, and the old one is back in the queue.
         tag = entry.ticket
         if isinstance(tag, int) and tag in self._held and self._consuming.is_open():
             self._consuming.channel.basic_ack(tag)
             self._held.discard(tag)
 
     def _declare(self, connection: Any) -> None:
-        # The bound that counts is ours. This one is for when many count at the same time: it
-        # refuses message by message, and so may take in a part of a batch.
+        # `put` enforces the limit for whole batches. This bound is for processes that count at
+        # the same time: it refuses single messages, and so may accept a part of a batch.
         bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
         _declare_quorum(connection, QUEUE, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
         _declare_quorum(connection, ASIDE, {})
@@ -153,13 +163,13 @@ class _Link:
         self._connection: Any = None
         self.channel: Any = None
         self.published = 0
-        """How many messages the open channel has been given."""
+        """How many messages were published on the open channel."""
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep other threads off; what breaks meanwhile is closed and said to be away."""
+        """Lock the link. A broker error closes it and is raised as Unavailable."""
         if not self._lock.acquire(timeout=2 * _TIMEOUT_S):
-            raise Unavailable("The broker is slow: others wait for it already.")
+            raise Unavailable("The broker is slow: other requests already wait for it.")
         try:
             yield
         except (AMQPError, OSError) as error:
@@ -169,7 +179,7 @@ class _Link:
             self._lock.release()
 
     def retried_once(self, action: Callable[[_Link], Any]) -> Any:
-        """Do it on the open link, or on a new one: an old one may have broken unnoticed."""
+        """Run `action` on the open link, and once more on a new one if the open one is broken."""
         if self.is_open():
             with suppress(AMQPError, OSError):
                 return action(self)
@@ -183,10 +193,10 @@ class _Link:
     def close(self) -> None:
         connection, self._connection, self.channel = self._connection, None, None
         if connection is not None:
-            connection.collect()  # without a farewell, which would wait for an answer
+            connection.collect()  # an orderly close would wait for an answer
 
     def drain(self, timeout_s: float) -> None:
-        """Wait for what the broker says next. Raises: TimeoutError: when it says nothing."""
+        """Wait for the broker's next event. Raises: TimeoutError: when none comes."""
         self._connection.drain_events(timeout=timeout_s)
 
     def _open(self) -> None:
@@ -203,9 +213,9 @@ class _Link:
 
 
 def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> None:
-    """Make the queue where there is none. One that stands keeps the bounds it was made with."""
+    """Declare the queue if it is missing. An existing one keeps the bounds it was made with."""
     try:
-        # A declaration that is refused closes its channel: each has one of its own.
+        # A declaration that fails closes its channel, so each has a channel of its own.
         connection.channel().queue_declare(name, passive=True)
     except NotFound:
         connection.channel().queue_declare(
@@ -223,7 +233,7 @@ def _count(link: _Link) -> int:
 def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
     """Publish to a queue and wait until each message is confirmed.
 
-    Raises: Unavailable: when the queue refuses one. TimeoutError: when it says nothing.
+    Raises: Unavailable: when the queue refuses one. TimeoutError: when a confirm is missing.
     """
     confirms = _Confirms()
     with confirms.heard_on(link.channel):
@@ -235,12 +245,12 @@ def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
         deadline_s = time.monotonic() + _TIMEOUT_S * (1 + len(contents) / 1000)
         while confirms.open:
             link.drain(max(deadline_s - time.monotonic(), 0.001))
-    if confirms.refused:  # not Overloaded, which says that nothing was kept
-        raise Unavailable("The broker refused a part of it.")
+    if confirms.refused:  # not Overloaded, which would mean that nothing was kept
+        raise Unavailable("The broker refused a part of the requests.")
 
 
 class _Confirms:
-    """What a channel has still to confirm, by the numbers that both sides count."""
+    """The messages that a channel has yet to confirm, by their sequence numbers."""
 
     def __init__(self) -> None:
         self.open: set[int] = set()
@@ -268,23 +278,12 @@ class _Confirms:
 
 
 def _take(link: _Link, limit: int) -> list[Any]:
-    """Up to `limit` messages, unacknowledged, as fast as the broker pushes them."""
+    """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them."""
     messages: list[Any] = []
     link.channel.basic_qos(0, limit, a_global=False)
     consumer = link.channel.basic_consume(QUEUE, callback=messages.append)
-    with suppress(TimeoutError):  # what is there has come
+    with suppress(TimeoutError):  # the queue is empty
         while len(messages) < limit:
             link.drain(_NO_MORE_AFTER_S)
     link.channel.basic_cancel(consumer)
     return messages
-
-
-def _bytes(body: bytes | str) -> bytes:
-    return body if isinstance(body, bytes) else body.encode()
-
-
-def _id_in(content: bytes) -> UUID | None:
-    try:
-        return decode(content).id
-    except Unreadable:
-        return None

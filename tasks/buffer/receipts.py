@@ -1,8 +1,8 @@
-"""Receipts: what was buffered, by id, in the cache, where the buffer itself cannot be asked.
+"""Receipts: notes in the cache of the requests that RabbitMQ buffers, by id.
 
-RabbitMQ's queues cannot be searched. A receipt lets the API tell a client that its transfer is
-buffered, and that a key was used for something else. It is lost with the cache, and then only
-that is lost: the request itself is in the queue.
+RabbitMQ's queues cannot be searched. A receipt lets the API answer that a transfer is buffered,
+or that its key was used for another request. Losing the cache loses only these answers: the
+requests themselves are in the queue.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ log = get_logger(__name__)
 
 
 class Receipts:
-    """Receipts of one cache. One that is away has none, and is asked again after a cool-down."""
+    """The receipts in one cache. A cache that fails has none, and is used again after a pause."""
 
     def __init__(self, cache_url: str) -> None:
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
 
     def write(self, requests: Sequence[Buffered]) -> None:
-        """Keep a receipt of each."""
+        """Write a receipt for each request."""
         pipeline = self._cache.pipeline(transaction=False)
         for each in requests:
             pipeline.set(_name(each.id), encode(each), ex=KEPT_FOR_S)
         self._run(pipeline)
 
     def find(self, ids: Sequence[UUID]) -> dict[UUID, Buffered]:
-        """Those of the receipts that are there."""
+        """Return the receipts that exist, by id."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
             pipeline.get(_name(id))
@@ -50,18 +50,18 @@ class Receipts:
         return {id: receipt for id, text in found if (receipt := _read(text)) is not None}
 
     def remove(self, ids: Sequence[UUID]) -> None:
-        """Forget receipts of what is buffered no longer."""
+        """Delete the receipts of requests that are no longer buffered."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
             pipeline.delete(_name(id))
         self._run(pipeline)
 
     def close(self) -> None:
-        """Let go of connections. The next call opens new ones."""
+        """Close the connections. The next call opens new ones."""
         self._cache.close()
 
     def _run(self, pipeline: Any) -> list[Any]:
-        """The answers, in order; none when the cache is away."""
+        """Return the answers in order; none when the cache is away."""
         if not self._cooldown.allows():
             return []
         try:

@@ -1,11 +1,11 @@
-"""The intake buffer on Redis: a stream that keeps the order, and a hash that keeps the requests.
+"""The intake buffer on Redis: a stream keeps the order, a hash keeps the requests.
 
-Guarantees that an entry is there until it is removed: a stream, unlike a queue of the Celery
-transport, is read without being taken out. Two scripts keep stream and hash in step, for Redis
-runs a script as a whole. How durable it is, is the broker's: `appendfsync always` makes it so.
+Guarantees that an entry stays until it is removed: reading a stream takes nothing out, unlike
+reading a queue of the Celery transport. Two scripts keep stream and hash consistent, since Redis
+runs a script as a whole. Durability comes from the broker's setting `appendfsync always`.
 
-A consumer group would add nothing: one drain at a time reads from the head, and what it has
-committed it removes, in that order (XRANGE and XDEL do both).
+A consumer group would add nothing: one drain at a time reads from the head (XRANGE) and, after
+its commit, removes what it read (XDEL).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ledger.errors import Overloaded, Unavailable, Unreadable
 from resilience.redis_client import connect
 
 STREAM: Final = "truepenny:intake"
-"""Entries of one field: the id of a request, in the order in which requests came."""
+"""Stream of request ids, one per entry, in the order in which the requests came."""
 REQUESTS: Final = "truepenny:intake:requests"
-"""What was asked for, by id."""
+"""Hash of the encoded requests, by id."""
 ASIDE: Final = "truepenny:intake:aside"
-"""What could not be read, for a person to look at."""
+"""Hash of the entries that could not be read, for an operator to look at."""
 _TIMEOUT_S: Final = 1.0
 _MAX_CONNECTIONS: Final = 8
 
-# KEYS: stream, hash. ARGV: the most that may wait, then pairs of id and content.
-# Returns: what is kept under each id if it was kept before, else false; or "full".
+# KEYS: stream, hash. ARGV: how many entries may wait, then pairs of id and content.
+# Returns: for each id the content that was kept before, or false; or "full".
 _PUT = """
 local new = 0
 for i = 2, #ARGV, 2 do
@@ -50,7 +50,7 @@ end
 return kept
 """
 
-# KEYS: stream, hash. ARGV: the most to return. Returns: entry, id and content of each.
+# KEYS: stream, hash. ARGV: how many to return. Returns: entry, id and content of each.
 _FIRST = """
 local found = {}
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])) do
@@ -62,12 +62,12 @@ return found
 
 
 class IntakeStream:
-    """The buffer of all processes that share one Redis. It connects on first use."""
+    """The buffer shared by all processes of one Redis. It connects on first use."""
 
     def __init__(self, broker_url: str, *, limit: int) -> None:
-        """Take the broker's address, and how many requests may wait."""
+        """limit: how many requests may wait."""
         self._limit = limit
-        # Blocking: with more threads than connections, some wait for their turn.
+        # Blocking: when there are more threads than connections, the others wait.
         self._client = connect(
             broker_url,
             _TIMEOUT_S,
@@ -80,34 +80,34 @@ class IntakeStream:
         self._first = self._client.register_script(_FIRST)
 
     def put(self, requests: Sequence[Buffered]) -> list[Kept]:
-        """Keep all of them, or none, see `ledger.buffer.entries.IntakeBuffer`."""
+        """Keep all requests or none; see `ledger.buffer.entries.IntakeBuffer`."""
         pairs = [part for each in requests for part in (str(each.id), encode(each))]
         with _translated():
             kept: Any = self._put(keys=[STREAM, REQUESTS], args=[self._limit, *pairs])
         if kept == b"full":
-            raise Overloaded("As many requests as may be buffered are waiting.")
+            raise Overloaded("The buffer is full.")
         return [
             Kept(each, is_new=True) if before is None else Kept(_read(before, each), is_new=False)
             for each, before in zip(requests, kept, strict=True)
         ]
 
     def find(self, id: UUID) -> Buffered | None:
-        """The request with this id."""
+        """Return the buffered request with this id, or None."""
         with _translated():
             found = cast(bytes | None, self._client.hget(REQUESTS, str(id)))
         try:
             return None if found is None else decode(found)
         except Unreadable as error:
-            raise Unavailable("What is buffered cannot be read here.") from error
+            raise Unavailable("The buffered request cannot be read by this version.") from error
 
     def first(self, limit: int) -> list[Waiting]:
-        """The entries that wait longest, in order."""
+        """Return the oldest entries, in order."""
         with _translated():
             found: Any = self._first(keys=[STREAM, REQUESTS], args=[limit])
         return [Waiting((entry, id), content or b"") for entry, id, content in found]
 
     def remove(self, entries: Sequence[Waiting]) -> None:
-        """Forget entries."""
+        """Remove entries from the buffer."""
         if entries:
             tickets = [cast(tuple[bytes, bytes], each.ticket) for each in entries]
             with _translated(), self._client.pipeline(transaction=True) as pipeline:
@@ -116,7 +116,7 @@ class IntakeStream:
                 pipeline.execute()
 
     def release(self) -> None:
-        """Do nothing: what was read is still in its place."""
+        """Do nothing: reading took nothing out."""
 
     def set_aside(self, entry: Waiting) -> None:
         """Move an entry to ASIDE."""
@@ -128,17 +128,17 @@ class IntakeStream:
             pipeline.execute()
 
     def count(self) -> int:
-        """How many wait."""
+        """Return how many requests wait."""
         with _translated():
             return self._client.xlen(STREAM)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._client.close()
 
 
 def _read(kept: bytes, repeat: Buffered) -> Buffered:
-    """What is kept; where a newer version wrote it, what repeats it is all that can be shown."""
+    """Return the kept request, or its repeat if a newer version wrote what is kept."""
     try:
         return decode(kept)
     except Unreadable:

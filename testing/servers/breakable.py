@@ -44,7 +44,7 @@ class Breakable:
                 stdout=output,
                 stderr=output,
             )
-        wait_until_up(self._server, timeout_s=_START_WITHIN_S, lives=lambda: self.runs)
+        wait_until_up(self._server, timeout_s=_START_WITHIN_S, is_running=lambda: self.runs)
 
     def kill(self) -> None:
         """Send SIGKILL to all its processes at once, and wait until they are gone."""

@@ -35,7 +35,7 @@ def own_redis(servers_folder: Path) -> Iterator[OwnRedis]:
     servers = own_servers(servers_folder)
     with ExitStack() as stack:
         broker, cache = (
-            stack.enter_context(breakable(server, servers.place.data / f"{server.name}.log"))
+            stack.enter_context(breakable(server, servers.home.data / f"{server.name}.log"))
             for server in (servers.broker(), servers.cache())
         )
         yield OwnRedis(broker, cache)

@@ -53,7 +53,7 @@ exec {server}
 class RabbitMQ:
     """One node. Its data stays until its folder is deleted."""
 
-    place: Home
+    home: Home
     port: int
     epmd_port: int
     distribution_port: int
@@ -75,7 +75,7 @@ class RabbitMQ:
         Raises: MissingProgram: when RabbitMQ is not installed.
         """
         server = RABBITMQ.path()
-        self.place.own_folder(self.name)
+        self.home.own_folder(self.name)
         configuration = _CONFIGURATION.format(
             host=LOOPBACK,
             port=self.port,
@@ -83,17 +83,17 @@ class RabbitMQ:
             password=self.password,
             watermark=_WATERMARK,
         )
-        self.place.write_configuration(self._file("conf").name, configuration)
-        self.place.write_configuration(self._file("plugins").name, "[].\n")
+        self.home.write_configuration(self._file("conf").name, configuration)
+        self.home.write_configuration(self._file("plugins").name, "[].\n")
         start = _START.format(
             environment="\n".join(f"export {shlex.join([line])}" for line in self._environment()),
             server=server,
         )
-        self.place.write_configuration(self._file("sh").name, start)
+        self.home.write_configuration(self._file("sh").name, start)
 
     def forget(self) -> None:
         """Delete all data of the node, which must not be running."""
-        shutil.rmtree(self.place.data / self.name)
+        shutil.rmtree(self.home.data / self.name)
 
     def probe(self) -> None:
         """Log in.
@@ -142,7 +142,7 @@ class RabbitMQ:
     def _control(self, *arguments: str) -> str:
         environment = dict(line.split("=", 1) for line in self._environment())
         command = (str(RABBITMQ.path().with_name("rabbitmqctl")), *arguments)
-        user = () if self.place.account is None else ("--user", str(self.place.account.uid))
+        user = () if self.home.account is None else ("--user", str(self.home.account.uid))
         return subprocess.run(
             launch_command(command, *user),
             env={"PATH": os.environ["PATH"], **environment},
@@ -154,7 +154,7 @@ class RabbitMQ:
         ).stdout
 
     def _environment(self) -> list[str]:
-        folder = self.place.data / self.name
+        folder = self.home.data / self.name
         only_here = f"-kernel inet_dist_use_interface {{{LOOPBACK.replace('.', ',')}}}"
         # Counts are refreshed five times a second instead of every five seconds.
         erlang = f"{only_here} -rabbit quorum_tick_interval 200 +S 2:2"
@@ -175,4 +175,4 @@ class RabbitMQ:
         ]
 
     def _file(self, kind: str) -> Path:
-        return self.place.data / f"{self.name}.{kind}"
+        return self.home.data / f"{self.name}.{kind}"

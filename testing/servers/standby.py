@@ -43,13 +43,13 @@ class Standby(Postgres):
 
     def _copy_primary(self) -> None:
         assert self.primary is not None
-        folder = self.place.own_folder(self.name)
+        folder = self.home.own_folder(self.name)
         copy = (
-            *(str(self.place.postgres_binaries / "pg_basebackup"), "--pgdata", str(folder)),
+            *(str(self.home.postgres_binaries / "pg_basebackup"), "--pgdata", str(folder)),
             *("--dbname", self.primary.superuser_url, "--write-recovery-conf"),
             *("--wal-method", "stream", "--checkpoint", "fast"),
         )
-        user = () if self.place.account is None else ("--user", str(self.place.account.uid))
+        user = () if self.home.account is None else ("--user", str(self.home.account.uid))
         done = subprocess.run(
             launch_command(copy, *user), cwd="/", capture_output=True, text=True, check=False
         )
@@ -60,7 +60,7 @@ class Standby(Postgres):
 def standby_of(primary: Postgres) -> Standby:
     """Return a standby that is not prepared yet, with the primary's passwords."""
     return Standby(
-        place=primary.place,
+        home=primary.home,
         port=free_port(),
         password=primary.password,
         superuser_password=primary.superuser_password,

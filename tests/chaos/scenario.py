@@ -40,17 +40,17 @@ class Scenario:
             if each.is_money_alive:
                 each.kill_group()
 
-    def submit(self, count: int = 5, amount: int = 100) -> list[UUID]:
+    def submit(self, count: int = 5, amount_minor: int = 100) -> list[UUID]:
         """Accept transfers into a new wallet and kick, as the API does."""
-        ids = self.accept(count, amount)
+        ids = self.accept(count, amount_minor)
         chain.kick()
         return ids
 
-    def accept(self, count: int = 5, amount: int = 100) -> list[UUID]:
+    def accept(self, count: int = 5, amount_minor: int = 100) -> list[UUID]:
         source, destination = self.bank.external["USD"], self.bank.wallet()
         return self.bank.accept(
             *(
-                self.bank.request(source, destination, amount, client=self.bank.admin)
+                self.bank.request(source, destination, amount_minor, client=self.bank.admin)
                 for _ in range(count)
             )
         )

@@ -23,7 +23,7 @@ def test_every_message_delivered_three_times_moves_money_once(scenario: Scenario
     ids = scenario.accept(20)
     batch = str(new_id())
     for _ in range(3):
-        chain.links_from("accepted", batch_id=new_id()).apply_async()
+        chain.chain_from("accepted", batch_id=new_id()).apply_async()
         for link in (chain.reserve, chain.deduct, chain.credit, chain.commit, chain.rollback):
             link.si(batch).apply_async()
     scenario.workers.ready(MONEY, MONEY)
@@ -107,9 +107,9 @@ def test_a_destination_frozen_under_way_refunds_the_source(scenario: Scenario) -
 
 def test_a_poisoned_transfer_is_rolled_back_alone(scenario: Scenario) -> None:
     scenario.worker()
-    with _poison(scenario, amount=66_600):
+    with _poison(scenario, amount_minor=66_600):
         healthy = scenario.accept(24)
-        [poisoned] = scenario.accept(1, amount=66_600)
+        [poisoned] = scenario.accept(1, amount_minor=66_600)
         healthy += scenario.accept(25)
         chain.kick()
         scenario.settles([poisoned], "rolled_back")
@@ -117,23 +117,23 @@ def test_a_poisoned_transfer_is_rolled_back_alone(scenario: Scenario) -> None:
     assert "failed" in scenario.bank.timeline(poisoned)
 
 
-def _fund(scenario: Scenario, wallet: wallets.Wallet, amount: int) -> list[UUID]:
+def _fund(scenario: Scenario, wallet: wallets.Wallet, amount_minor: int) -> list[UUID]:
     bank = scenario.bank
-    request = bank.request(bank.external["USD"], wallet, amount, client=bank.admin)
+    request = bank.request(bank.external["USD"], wallet, amount_minor, client=bank.admin)
     ids = bank.accept(request)
     chain.kick()
     return ids
 
 
 @contextmanager
-def _poison(scenario: Scenario, *, amount: int) -> Iterator[None]:
+def _poison(scenario: Scenario, *, amount_minor: int) -> Iterator[None]:
     """Make every credit of this amount fail with a real, unexpected database error."""
     with scenario.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for statement in (
             """CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$""",
             f"""CREATE TRIGGER test_poison BEFORE INSERT ON postings FOR EACH ROW
-                WHEN (NEW.leg = 'credit' AND NEW.amount = {amount})
+                WHEN (NEW.leg = 'credit' AND NEW.amount = {amount_minor})
                 EXECUTE FUNCTION test_poison()""",
         ):
             connection.execute(text(statement))

@@ -1,7 +1,8 @@
-"""Container image: rules that the Dockerfile and its build context keep."""
+"""The container image: what is in it, and what its Dockerfile promises."""
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from testing.servers.shared import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
+LEFT_OUT = {"bench", "stack", "testing", "tests"}
 
 
 def test_the_image_runs_as_an_unprivileged_user() -> None:
@@ -43,7 +45,7 @@ def test_the_image_starts_a_role() -> None:
 
 
 def test_nothing_but_the_application_goes_into_the_image() -> None:
-    """The packages that import one another, and the migrations; no data and no history."""
+    """The modules that production runs, and what the migrations read; no data, no history."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
@@ -51,8 +53,27 @@ def test_nothing_but_the_application_goes_into_the_image() -> None:
     named = {rule.removeprefix("!") for rule in rules[1:-2]}
     tracked = subprocess.check_output(("git", "ls-files"), cwd=ROOT, text=True).splitlines()
     parts = {Path(file).parts[0] for file in tracked if file.endswith(".py")}
-    code = parts - {"bench", "testing", "tests"}
+    code = parts - LEFT_OUT
     others = {"LICENSE", "NOTICE", "alembic.ini", "pyproject.toml"}
     others |= {"requirements-app.txt", "requirements-fast.txt"}
     assert named - {"web"} == (code | others) - {"web"}
     assert not any("secret" in name or name.startswith((".", "data")) for name in named)
+
+
+def test_no_module_in_the_image_imports_one_that_is_left_out() -> None:
+    listed = subprocess.check_output(("git", "ls-files", "*.py"), cwd=ROOT, text=True)
+    inside = [file for file in listed.splitlines() if Path(file).parts[0] not in LEFT_OUT]
+    imports = {
+        (file, name.partition(".")[0])
+        for file in inside
+        for node in ast.walk(ast.parse((ROOT / file).read_text()))
+        for name in imported(node)
+    }
+    assert ("wsgi.py", "workers") in imports
+    assert not [(file, part) for file, part in imports if part in LEFT_OUT]
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [each.name for each in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -26,12 +26,12 @@ class AsConfigured(Valkey):
 
     def prepare(self) -> None:
         secret = f"{self.name}-requirepass.conf"
-        self.place.write_configuration(secret, f"requirepass {PASSWORD}\n")
-        here = self.role.replace(INCLUDED, str(self.place.data / secret))
-        here = here.replace("dir /data", f'dir "{self.place.own_folder(self.name)}"')
-        assert here.count(str(self.place.data)) == 2
+        self.home.write_configuration(secret, f"requirepass {PASSWORD}\n")
+        here = self.role.replace(INCLUDED, str(self.home.data / secret))
+        here = here.replace("dir /data", f'dir "{self.home.own_folder(self.name)}"')
+        assert here.count(str(self.home.data)) == 2
         address = f"bind {LOOPBACK}\nport {self.port}\n"
-        self.place.write_configuration(f"{self.name}.conf", here + address)
+        self.home.write_configuration(f"{self.name}.conf", here + address)
 
 
 def configuration(role: str) -> str:
@@ -40,7 +40,7 @@ def configuration(role: str) -> str:
 
 @pytest.fixture
 def place(servers: Servers) -> Home:
-    return servers.place
+    return servers.home
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(
 def test_what_cannot_be_replayed_holds_up_nobody(installation: Installation) -> None:
     """The database refuses one entry with an unforeseen error."""
     with refusing_amount(installation.engine, 66_600):
-        [poisoned] = installation.buffer_directly(1, amount=66_600)
+        [poisoned] = installation.buffer_directly(1, amount_minor=66_600)
         ids = installation.buffer_directly(30)
         installation.settles([str(id) for id in ids])
         installation.settles([str(poisoned)], "rejected")

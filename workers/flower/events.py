@@ -1,8 +1,8 @@
-"""Where Flower hears events from: a connection that is made anew for as long as it takes.
+"""Flower's event receiver: reconnects to the broker after every failure.
 
-Flower itself doubles its pause after each failure without end, and after an outage of an hour
-would stay deaf for another. And it shows RabbitMQ a sign of life only when nothing happens, so
-that it is cut off where much does.
+Flower itself doubles its pause after each failure without limit: after an outage of an hour it
+would receive nothing for another hour. And it sends RabbitMQ heartbeats only when no events
+come, so RabbitMQ closes the connection of a busy Flower.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ PAUSE_S: Final = 2.0
 
 
 class _Receiver(EventReceiver):
-    """Gives a sign of life however much there is to hear."""
+    """Sends heartbeats however many events come."""
 
     def on_iteration(self) -> None:
         self.connection.heartbeat_check()
 
 
 class SteadyEvents(Events):  # type: ignore[misc] # it has no types
-    """Flower's events, heard again two seconds after the broker is back."""
+    """Flower's events, received again two seconds after the broker is back."""
 
     def run(self) -> None:
-        """Hear events for as long as the process lives."""
+        """Receive events until the process ends."""
         outage = OutageLog(
             log,
             "events_not_heard",
@@ -47,8 +47,8 @@ class SteadyEvents(Events):  # type: ignore[misc] # it has no types
                     connection.connect()
                     outage.recovered()
                     receiver = _Receiver(connection, handlers={"*": self.on_event}, app=self.capp)
-                    # Asked for a sign of life, workers are known at once.
+                    # It asks workers for an event, so that Flower knows them at once.
                     receiver.capture(limit=None, timeout=None, wakeup=True)
-            except Exception as error:  # noqa: BLE001 - whatever a broker's client raises
+            except Exception as error:  # noqa: BLE001 - any error of a broker's client
                 outage.failed(error=str(error))
             time.sleep(PAUSE_S)

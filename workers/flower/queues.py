@@ -1,7 +1,7 @@
-"""Flower's page of queues, right for either broker and in any hour.
+"""Flower's page of queues: how many messages wait, on either broker.
 
-Flower itself lists what workers say they consume, which is nothing while they pause; and it
-needs RabbitMQ's management plugin. Here all our queues are asked for by name, as a client can.
+Flower itself lists the queues that workers consume, which are none while they pause, and it
+needs RabbitMQ's management plugin. Here each of our queues is asked for by its name instead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INTAKE = "intake buffer"
 
 
 def lengths(app: Any) -> list[dict[str, Any]]:
-    """What waits in each queue, in Flower's words; None where a queue was never declared.
+    """Return the length of each queue under Flower's names; no length for an undeclared queue.
 
     Raises: Unavailable: when the broker does not answer.
     """
@@ -43,32 +43,32 @@ def lengths(app: Any) -> list[dict[str, Any]]:
 
 
 def _length(app: Any, connection: Any, name: str) -> dict[str, Any]:
-    # A channel each: to ask after what is not there closes it.
+    # A channel each: asking for a queue that does not exist closes it.
     with connection.channel() as channel:
         try:
             declared = app.amqp.queues[name].bind(channel).queue_declare(passive=True)
         except connection.channel_errors:
             return {"name": name}
-    told = {"name": name, "messages": declared.message_count}
-    told["messages_ready"] = declared.message_count
-    if connection.transport.driver_type == "amqp":  # Redis knows of no consumers
-        told["consumers"] = declared.consumer_count
-    return told
+    length = {"name": name, "messages": declared.message_count}
+    length["messages_ready"] = declared.message_count
+    if connection.transport.driver_type == "amqp":  # Redis does not count consumers
+        length["consumers"] = declared.consumer_count
+    return length
 
 
 class _Queues(BaseHandler):  # type: ignore[misc] # it has no types
     async def lengths(self) -> list[dict[str, Any]]:
-        """Ask beside the event loop, for the broker may take its time."""
+        """Ask from a thread: the broker may be slow, and the event loop must not wait."""
         loop = self.application.io_loop
         found: list[dict[str, Any]] = await loop.run_in_executor(None, partial(lengths, self.capp))
         return found
 
 
 class QueuesPage(_Queues):
-    """`/broker`."""
+    """The page `/broker`."""
 
     async def get(self) -> None:
-        """Show what waits, or nothing while the broker is away."""
+        """Show the lengths, or an empty list while the broker is away."""
         try:
             found = await self.lengths()
         except Unavailable as error:
@@ -78,10 +78,10 @@ class QueuesPage(_Queues):
 
 
 class QueueLengths(_Queues):
-    """`/api/queues/length`."""
+    """The answer of `/api/queues/length`."""
 
     async def get(self) -> None:
-        """Tell what waits."""
+        """Answer with the lengths."""
         try:
             self.write({"active_queues": await self.lengths()})
         except Unavailable as error:

@@ -1,4 +1,4 @@
-"""Operations of the contract that are served, in the order in which the page shows them."""
+"""Operations of the contract, in the order in which the documentation page shows them."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ CLIENT_ERRORS: Final = (
         method="post",
         path="/client-errors",
         tag="pages",
-        summary="Report an error that a page of ours met",
-        description="For the pages served here: a browser that has another one open is "
-        f"refused. Logged and passed on without secrets, amounts and addresses, and not stored. "
-        f"Limited to {LIMIT_PER_ADDRESS} per address. At most 16 KiB.",
+        summary="Report an error of one of our pages",
+        description="Only for the pages of this server: requests that a browser sends from another "
+        "site are refused. Reports are logged and passed on without secrets, amounts and "
+        f"addresses, and not stored. At most {LIMIT_PER_ADDRESS} per address, and 16 KiB each.",
         body=ClientError,
         example=EXAMPLE,
         is_open=True,
-        answers={204: Success(description="It was heard.")},
+        answers={204: Success(description="The report was taken.")},
         problems=("invalid_request", "forbidden", "rate_limited", "internal_error"),
     ),
 )

@@ -14,12 +14,12 @@ CLIENTS: Final = (
         method="post",
         path="/v1/clients",
         tag="clients",
-        summary="Let a client in (admin)",
+        summary="Make a client (admin)",
         body=NewClient,
         example=examples.NEW_CLIENT,
         answers={
             201: Success(
-                description="The client, with its key, which cannot be had again.",
+                description="The client with its key, which no later answer shows.",
                 schema=ClientAnswer,
                 example=examples.CLIENT,
             )

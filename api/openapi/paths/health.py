@@ -1,4 +1,4 @@
-"""Operations that tell how the parts are doing; they need no key."""
+"""Operations of /health, which need no key."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ HEALTH: Final = (
         method="get",
         path="/health",
         tag="health",
-        summary="How each part is doing",
+        summary="Show the status of each component",
         is_open=True,
         answers={
             200: Success(
-                description="ok, or degraded: requests are stored all the same.",
+                description="ok, or degraded: transfers can still be stored or buffered.",
                 schema=HealthAnswer,
                 example=examples.HEALTH,
             ),
             503: Success(
-                description="down: nothing can be stored or buffered.",
+                description="down: no transfer can be stored or buffered.",
                 schema=HealthAnswer,
                 example=examples.DOWN,
                 headers=("Retry-After",),
@@ -33,16 +33,16 @@ HEALTH: Final = (
         method="get",
         path="/health/ready",
         tag="health",
-        summary="Whether this process can take transfers",
+        summary="Show whether this process can take transfers",
         is_open=True,
         answers={
             200: Success(
-                description="It can: the database answers, or else the broker, which buffers.",
+                description="It can: the database answers, or else the broker buffers them.",
                 schema=ReadyAnswer,
                 example=examples.READY,
             ),
             503: Success(
-                description="It can not: neither takes anything, or the queues are too full.",
+                description="It cannot: neither answers, or the queues are full.",
                 schema=ReadyAnswer,
                 example=examples.NOT_READY,
                 headers=("Retry-After",),
@@ -53,8 +53,10 @@ HEALTH: Final = (
         method="get",
         path="/health/live",
         tag="health",
-        summary="Whether this process answers",
+        summary="Show that this process answers",
         is_open=True,
-        answers={200: Success(description="It does.", schema=LiveAnswer, example={"status": "ok"})},
+        answers={
+            200: Success(description="It answers.", schema=LiveAnswer, example={"status": "ok"})
+        },
     ),
 )

@@ -31,14 +31,14 @@ _OVERVIEW: Final[OverviewAnswer] = {
         {"name": "intake", "waiting": 0, "purpose": "requests buffered while the database is away"},
     ],
     "workers": [{"name": "money@host", "program": "money", "age_s": 2, "alive": True}],
-    "breakers": [{"name": "database", "state": "closed", "detail": "the database is asked"}],
+    "breakers": [{"name": "database", "state": "closed", "detail": "the database is used"}],
     "prices": [examples.PRICE, examples.STATIC_PRICE],
     "scans": [
         {
             "name": "recovery",
             "at": "2026-01-31T12:00:00.100000Z",
             "ok": True,
-            "result": "nothing stood still",
+            "result": "no transfer was stuck",
         }
     ],
     "flower_url": "http://127.0.0.1:5555",
@@ -49,12 +49,12 @@ OPS: Final = (
         method="get",
         path="/v1/ops/overview",
         tag="operations",
-        summary="How everything stands (admin)",
-        description="Answers within about a second, whatever is away: what cannot be known then "
-        "is null, and `unknown` says why. Numbers are at most some seconds old.",
+        summary="Show the state of all components (admin)",
+        description="Answers within about a second, even when servers are away: a part that cannot "
+        "be read in time is null, and `unknown` says why. Numbers are at most a few seconds old.",
         answers={
             200: Success(
-                description="As much as is known.",
+                description="The parts that could be read.",
                 schema=OverviewAnswer,
                 example=_OVERVIEW,
             )

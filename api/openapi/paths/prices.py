@@ -9,9 +9,9 @@ from api.openapi.operations import Operation, Success
 from api.schemas.prices import PriceAnswer, PriceList
 
 PRICED: Final = (
-    "Always answers, also while Binance, the cache and the database are away: `source` and "
-    "`age_s` say how good the price is. `live` is at most 5 s old; `stale` is the last one known; "
-    "`static` comes from the settings, and nothing is traded at it."
+    "Always answers, even while Binance, the cache and the database are away: see `source` and "
+    "`age_s`. A `live` price is at most 5 s old. A `stale` one is the last one known. A `static` "
+    "one comes from the settings, and nothing is traded at it."
 )
 
 PRICES: Final = (

@@ -53,20 +53,20 @@ RECONCILIATIONS: Final = (
         method="post",
         path="/v1/reconciliations",
         tag="reconciliations",
-        summary="Have the books checked from their beginning (admin)",
-        description="Holds every wallet against its postings and the transfers under way, and "
-        "every transfer against its postings, while money moves. Runs also begin by themselves; "
-        "one is under way at a time.",
+        summary="Start a run of the consistency scan (admin)",
+        description="Compares every wallet with its postings and the transfers under way, and "
+        "every transfer with its postings, while money moves. Runs also start on a schedule; "
+        "there is at most one at a time.",
         takes_no_body=True,
         answers={
             200: Success(
-                description="The run that is under way already.",
+                description="The run that was under way already.",
                 schema=ReconciliationAnswer,
                 example={**_RUNNING, "trigger": "schedule"},
                 headers=("Location",),
             ),
             202: Success(
-                description="A new run, which goes on by itself.",
+                description="A new run, which continues in the background.",
                 schema=ReconciliationAnswer,
                 example=_RUNNING,
                 headers=("Location",),
@@ -93,7 +93,7 @@ RECONCILIATIONS: Final = (
         method="get",
         path="/v1/reconciliations/{reconciliation_id}",
         tag="reconciliations",
-        summary="Show a run with what it found (admin)",
+        summary="Show a run with its findings (admin)",
         answers={
             200: Success(
                 description="The run.",

@@ -1,4 +1,4 @@
-"""Operations on transfers and on batches of them."""
+"""Operations on transfers, and batch requests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from api.schemas.requests import MAX_BATCH_LENGTH, NewBatch, NewTransfer, Transf
 from api.schemas.transfers import BatchAnswer, TransferAnswer, TransferDetail, TransferList
 
 SUBMITTING: Final = (
-    "The answer tells how far the transfer has come. A repeat with the same key and body "
-    "answers for the same transfer, carries `Idempotent-Replayed: true`, and moves nothing. "
-    "A transfer that failed answers its problem, with `transfer_id`; it stays failed."
+    "The answer shows the state of the transfer. A repeat with the same key and body answers for "
+    "the same transfer, has the header `Idempotent-Replayed: true`, and moves nothing. A transfer "
+    "that was rejected or rolled back is answered by a problem with its `transfer_id`, and so is "
+    "every repeat."
 )
 
 REFUSALS: Final = (
@@ -43,13 +44,14 @@ TRANSFERS: Final = (
                 headers=("Location", "Idempotent-Replayed", "Preference-Applied"),
             ),
             201: Success(
-                description="It has committed, within the time you preferred to wait.",
+                description="It has committed within the time that `Prefer` gave.",
                 schema=TransferAnswer,
                 example=examples.COMMITTED,
                 headers=("Location", "Preference-Applied"),
             ),
             202: Success(
-                description="It is recorded and under way; it will end, come what may.",
+                description="It is recorded and under way. It will reach a final state, whatever "
+                "fails meanwhile.",
                 schema=TransferAnswer,
                 example=examples.ACCEPTED,
                 headers=("Location", "Retry-After", "Idempotent-Replayed", "Preference-Applied"),
@@ -72,13 +74,13 @@ TRANSFERS: Final = (
         path="/v1/transfers/batch",
         tag="transfers",
         summary=f"Submit up to {MAX_BATCH_LENGTH:,} transfers",
-        description="Each stands or falls by itself: its result says how, in the order of the "
-        "request. Pointers of errors start at the whole body. At most 4 MiB.",
+        description="Each succeeds or fails by itself. The results are in the order of the "
+        "request. JSON pointers in errors start at the whole body. At most 4 MiB.",
         body=NewBatch,
         example=examples.NEW_BATCH,
         answers={
             202: Success(
-                description="A result for each.",
+                description="A result for each transfer.",
                 schema=BatchAnswer,
                 example=examples.BATCH,
             )
@@ -93,7 +95,7 @@ TRANSFERS: Final = (
         headers=("Prefer",),
         answers={
             200: Success(
-                description="The transfer, however it stands or ended.",
+                description="The transfer, in whatever state it is.",
                 schema=TransferDetail,
                 example=examples.DETAIL,
                 headers=("Preference-Applied",),
@@ -103,7 +105,7 @@ TRANSFERS: Final = (
     ),
 )
 
-# Named in the contract, refused until they are built: reserved, but not described.
+# Reserved for later: these routes exist and refuse every request, so they are not described.
 NOT_AVAILABLE_YET: Final = tuple(
     f"/v1/transfers/{{transfer_id}}/{action}" for action in ("capture", "void", "refund")
 )

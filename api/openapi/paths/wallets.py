@@ -60,7 +60,7 @@ WALLETS: Final = (
         method="get",
         path="/v1/wallets/{wallet_id}/balance",
         tag="wallets",
-        summary="Show a wallet's balance as it stood at a time",
+        summary="Show a wallet's balance at a given time",
         query=BalanceQuery,
         answers={
             200: Success(description="The balance.", schema=BalanceAnswer, example=examples.BALANCE)
@@ -81,11 +81,11 @@ WALLETS: Final = (
         for action, description, example in (
             (
                 "freeze",
-                "Nothing is reserved from it or arrives in it; what is already reserved goes on.",
+                "No more is reserved from it or credited to it; what is already reserved goes on.",
                 examples.FROZEN_WALLET,
             ),
-            ("unfreeze", "Undoes freeze.", examples.WALLET),
-            ("close", "For good. It must be empty.", examples.CLOSED_WALLET),
+            ("unfreeze", "Ends a freeze.", examples.WALLET),
+            ("close", "Cannot be undone. The wallet must be empty.", examples.CLOSED_WALLET),
         )
     ),
 )

@@ -79,7 +79,7 @@ class Scenario:
 @pytest.fixture(scope="module")
 def scenario(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     servers = own_servers(servers_folder)
-    log = servers.place.data / "log"
+    log = servers.home.data / "log"
     with ExitStack() as stack:
         database, broker, cache = (
             stack.enter_context(breakable(server, log))
@@ -150,7 +150,7 @@ def test_it_is_down_when_it_can_neither_store_nor_buffer(scenario: Scenario) -> 
     assert "refused" in components["database"]["detail"]
     assert scenario.ready() == (
         503,
-        "neither the database nor the broker takes anything: transfers are refused",
+        "neither the database nor the broker answers: new transfers are refused",
     )
     assert scenario.caller.get("/health/live").status_code == 200
 
@@ -180,7 +180,7 @@ def test_a_frozen_database_is_down_and_then_up_again(scenario: Scenario) -> None
     for _ in range(3):
         assert scenario.ready() == (
             200,
-            "the database does not answer: transfers are buffered in the broker",
+            "the database does not answer: transfers are buffered on the broker",
         )
     assert scenario.health()[2]["database"]["status"] == "down"
     scenario.database.thaw()
@@ -213,7 +213,7 @@ def test_a_full_broker_and_a_full_cache_say_so(scenario: Scenario) -> None:
     assert verdict == "degraded"
     assert "new transfers are refused until it has room" in components["broker"]["detail"]
     assert "forgets what was used least" in components["cache"]["detail"]
-    full = "the queues are too full for more: new transfers are refused until they have room"
+    full = "the queues are full: new transfers are refused until there is room again"
     eventually(lambda: scenario.ready() == (503, full))
     for server in (scenario.broker, scenario.cache):
         empty(server)
@@ -229,7 +229,7 @@ def test_a_frozen_database_beside_a_full_broker_is_down(scenario: Scenario) -> N
     assert set(components["broker"]) == {"status", "detail"}
     assert scenario.ready() == (
         503,
-        "neither the database nor the broker takes anything: transfers are refused",
+        "neither the database nor the broker answers: new transfers are refused",
     )
     empty(scenario.broker)
 

@@ -158,12 +158,12 @@ def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:
     eventually("a settled transfer", stack.settles_a_transfer)
     eventually("the end of what waited", lambda: stack.state_of(accepted["id"]) == "committed")
     for name in hung:
-        assert f"truepenny: {name} shows no sign of life" in stack.text()
+        assert f"truepenny: {name} hangs: no heartbeat" in stack.text()
 
 
 def test_a_broker_that_may_lose_messages_is_reported_in_plain_words(stack: StackProcess) -> None:
-    keep = KeptValues(stack.data_dir / "secrets")
-    port, password = keep.read("broker-port"), keep.read("broker-password")
+    kept_values = KeptValues(stack.data_dir / "secrets")
+    port, password = kept_values.read("broker-port"), kept_values.read("broker-password")
     with redis.Redis.from_url(f"redis://:{password}@127.0.0.1:{port}/0") as broker:
         broker.config_set("maxmemory-policy", "allkeys-lru")
         report = requests.get(f"{stack.url}/health", timeout=10).json()

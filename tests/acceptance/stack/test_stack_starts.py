@@ -179,7 +179,7 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
         try:
             second.start()
             second.wait_for("that needs the admin's key")
-            assert second.shown("admin key").startswith("not known here")
+            assert second.shown("admin key").startswith("unknown: ")
         finally:
             second.stop()
         assert rows(postgres, "clients") == 1

@@ -52,7 +52,7 @@ def new_counters(cache: Breakable) -> Iterator[NewCounters]:
 
     yield make
     for each in made:
-        each.forget_connections()
+        each.close_idle_connections()
 
 
 def probing_threads() -> int:

@@ -96,7 +96,9 @@ def test_answers_come_in_the_order_of_the_requests(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     requests = [bank.request(source, destination, amount) for amount in (1, 200, 3)]
     answers = intake_of(bank, lambda: None).submit(requests)
-    assert [answer.transfer.amount for answer in answers if isinstance(answer, Acceptance)] == [
+    assert [
+        answer.transfer.amount_minor for answer in answers if isinstance(answer, Acceptance)
+    ] == [
         1,
         200,
         3,

@@ -10,19 +10,19 @@ from contextlib import closing
 import pytest
 
 from monitoring.health.broker_probe import BrokerReading, broker_probe
-from tasks.broker.backpressure import Pressure
+from tasks.broker.backpressure import BackpressureGauge
 from testing.servers.brokers import Broker
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 
 @pytest.fixture(scope="module")
-def pressure(broker: Broker) -> Pressure:
-    return Pressure(broker_probe(broker.url))
+def pressure(broker: Broker) -> BackpressureGauge:
+    return BackpressureGauge(broker_probe(broker.url))
 
 
 def test_a_full_broker_is_overloaded_until_there_is_room(
-    broker: Broker, pressure: Pressure
+    broker: Broker, pressure: BackpressureGauge
 ) -> None:
     for _ in range(2):
         eventually(lambda: not pressure.is_overloaded())
@@ -35,7 +35,7 @@ def test_a_full_broker_is_overloaded_until_there_is_room(
 
 
 def test_a_full_broker_that_dies_is_not_overloaded_and_watched_again_when_it_is_back(
-    broker: Broker, pressure: Pressure
+    broker: Broker, pressure: BackpressureGauge
 ) -> None:
     broker.fill()
     try:
@@ -55,7 +55,7 @@ def test_a_full_broker_that_dies_is_not_overloaded_and_watched_again_when_it_is_
 
 def test_a_broker_that_hangs_does_not_count_as_full(broker: Broker) -> None:
     with broker.process.frozen():
-        pressure = Pressure(broker_probe(broker.url))
+        pressure = BackpressureGauge(broker_probe(broker.url))
         with pytest.raises(
             Exception, match=r"(?i)time|^$"
         ):  # the wording depends on the client library
@@ -76,7 +76,7 @@ def test_concurrent_readers_share_one_reading(broker: Broker) -> None:
         def close(self) -> None:
             probe.close()
 
-    pressure = Pressure(Counting())
+    pressure = BackpressureGauge(Counting())
     together = threading.Barrier(20)
 
     def look() -> BrokerReading:
@@ -100,7 +100,7 @@ def test_a_broker_that_no_thread_can_watch_counts_as_not_full() -> None:
         def close(self) -> None:
             pass
 
-    pressure = Pressure(Probe())
+    pressure = BackpressureGauge(Probe())
     with no_new_threads():
         assert not pressure.is_overloaded()
         assert not looked.is_set()

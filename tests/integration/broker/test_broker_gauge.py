@@ -12,7 +12,7 @@ from api.auth.api_keys import KeyRing
 from api.services import build_services
 from ledger.clients import Client
 from monitoring.health.broker_probe import broker_probe
-from tasks.broker.backpressure import Pressure
+from tasks.broker.backpressure import BackpressureGauge
 from tasks.buffer.intake_buffer import intake_buffer
 from testing.servers.brokers import Broker, RedisBroker
 from testing.worker_processes import eventually
@@ -26,7 +26,7 @@ def api_on(broker: Broker) -> FlaskClient:
         settings,
         buffer=intake_buffer(SETTINGS),
         kick=lambda: None,
-        pressure=Pressure(broker_probe(broker.url)),
+        pressure=BackpressureGauge(broker_probe(broker.url)),
         reconcile=lambda: None,
         queue_lengths=dict,
     )

@@ -34,7 +34,7 @@ def requests(count: int, **changes: Any) -> list[Buffered]:
                 destination_id=uuid4(),
                 asset="USD",
                 scale=2,
-                amount=number + 1,
+                amount_minor=number + 1,
                 **changes,
             ),
             datetime.now(UTC),
@@ -103,7 +103,7 @@ def test_a_key_is_kept_once_and_the_first_request_counts(
     buffer: IntakeBuffer, another: IntakeBuffer
 ) -> None:
     [first] = requests(1)
-    changed = replace(first, request=replace(first.request, amount=999))
+    changed = replace(first, request=replace(first.request, amount_minor=999))
     [kept, again] = buffer.put([first, first])
     assert (kept.buffered, kept.is_new, again.buffered, again.is_new) == (first, True, first, False)
     [other] = another.put([changed])
@@ -125,8 +125,8 @@ def test_a_repeat_is_kept_again_where_the_broker_has_lost_the_first(
 def test_another_content_under_a_known_key_is_not_kept(buffer: IntakeBuffer) -> None:
     [first] = requests(1)
     buffer.put([first])
-    buffer.put([replace(first, request=replace(first.request, amount=999))])
-    assert {each.request.amount for each in drained(buffer)} == {first.request.amount}
+    buffer.put([replace(first, request=replace(first.request, amount_minor=999))])
+    assert {each.request.amount_minor for each in drained(buffer)} == {first.request.amount_minor}
 
 
 def test_released_entries_are_there_for_the_next_reader(
@@ -149,7 +149,13 @@ def test_entries_that_were_not_removed_come_again(
     entries = buffer.first(3)
     assert {decode(entry.content).id for entry in entries} <= {each.id for each in sent}
     entries = buffer.first(10)  # and here a replay failed, so they are requested once more
-    assert sorted(decode(entry.content).request.amount for entry in entries) == [1, 2, 3, 4, 5]
+    assert sorted(decode(entry.content).request.amount_minor for entry in entries) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     buffer.remove(entries[:2])
     assert len(buffer.first(10)) == 3
 

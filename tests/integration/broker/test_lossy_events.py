@@ -28,7 +28,7 @@ WITHIN_S = 6.0
 @pytest.fixture(scope="module")
 def broker(servers_folder: Path) -> Iterator[Breakable]:
     servers = own_servers(servers_folder)
-    with breakable(servers.broker(), servers.place.data / "broker.log") as broker:
+    with breakable(servers.broker(), servers.home.data / "broker.log") as broker:
         yield broker
 
 

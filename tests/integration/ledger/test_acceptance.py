@@ -73,7 +73,7 @@ def test_a_key_with_another_content_is_refused_and_changes_nothing(
         bank.settle()
     before = rows_of(bank)
     changes: list[dict[str, Any]] = [
-        {"amount": 61},
+        {"amount_minor": 61},
         {"destination_id": other.id},
         {"source_id": other.id},
         {"reference": "other"},
@@ -108,7 +108,7 @@ def test_two_clients_may_use_the_same_key(bank: Bank) -> None:
 def test_duplicates_within_one_call_make_one_transfer(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     one, two = (bank.request(source, destination, amount) for amount in (10, 20))
-    answers = bank.answers(one, two, one, replace(two, amount=21), one, two)
+    answers = bank.answers(one, two, one, replace(two, amount_minor=21), one, two)
     assert replays(answers) == [False, False, True, False, True, True]
     assert isinstance(answers[3], IdempotencyKeyReused)
     assert rows_of(bank)["transfers"] == 1 + 2, "the funding and the two"
@@ -302,7 +302,7 @@ def test_a_refused_key_with_another_content_is_a_reuse(bank: Bank) -> None:
     source, destination = bank.wallet(1), bank.wallet()
     request = bank.request(source, destination, 2)
     bank.accept(request)
-    assert isinstance(bank.answers(replace(request, amount=1))[0], IdempotencyKeyReused)
+    assert isinstance(bank.answers(replace(request, amount_minor=1))[0], IdempotencyKeyReused)
 
 
 def test_transfers_are_queued_in_the_given_order(bank: Bank) -> None:
@@ -336,7 +336,7 @@ def test_a_request_is_stored_unchanged(bank: Bank) -> None:
     kept = bank.transfer(answer.transfer.id)
     assert kept == answer.transfer
     assert (kept.reference, kept.metadata) == (request.reference, request.metadata)
-    assert (kept.amount, kept.scale, kept.state) == (9, 2, "accepted")
+    assert (kept.amount_minor, kept.scale, kept.state) == (9, 2, "accepted")
 
 
 _COLUMNS: Columns = {"word": Text()}

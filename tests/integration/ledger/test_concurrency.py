@@ -305,7 +305,7 @@ def test_a_wallet_from_which_money_is_being_reserved_does_not_close(bank: Bank) 
 def test_a_wallet_from_which_money_is_being_deducted_does_not_close(bank: Bank) -> None:
     source, destination = bank.wallet(5), bank.wallet()
     batch = bank.reach("reserved", bank.request(source, destination, 5))
-    with pytest.raises(InvalidState, match="under way"):
+    with pytest.raises(InvalidState, match="not finished"):
         second_waits_for_first(bank.engine, stepping("deduct", batch), closing(source))
     bank.audit()
 

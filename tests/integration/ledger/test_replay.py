@@ -70,7 +70,7 @@ def test_a_request_that_can_be_no_transfer_is_shown_as_rejected(bank: Bank) -> N
     request = bank.request(bank.wallet(100), uuid4(), 60, reference="rent")
     replayed(bank, request)
     read = bank.transfer(id_of(request))
-    assert (read.state, read.amount, read.reference) == ("rejected", 60, "rent")
+    assert (read.state, read.amount_minor, read.reference) == ("rejected", 60, "rent")
     assert read.failure is not None
     assert read.failure.code == "wallet_not_found"
     assert bank.timeline(read.id) == ["buffered", "rejected"]
@@ -101,7 +101,7 @@ def test_a_key_that_the_database_knew_already_keeps_its_first_meaning(bank: Bank
     assert replayed(bank, late) == replayed(bank, late) == Replayed(reused=1)
     bank.settle()
     assert bank.timeline(id_of(first)).count("key_reused") == 1
-    assert bank.transfer(id_of(first)).amount == 60
+    assert bank.transfer(id_of(first)).amount_minor == 60
     assert bank.look(destination).balance == 60
 
 
@@ -125,14 +125,17 @@ def test_an_entry_that_the_database_refuses_can_be_given_up(bank: Bank) -> None:
 
 
 def test_only_one_replays_at_a_time(bank: Bank) -> None:
-    with replaying.alone(bank.engine) as first, replaying.alone(bank.engine) as second:
+    with (
+        replaying.try_replay_lock(bank.engine) as first,
+        replaying.try_replay_lock(bank.engine) as second,
+    ):
         assert (first, second) == (True, False)
-    with replaying.alone(bank.engine) as third:
+    with replaying.try_replay_lock(bank.engine) as third:
         assert third
 
 
 def test_a_replay_that_stands_still_is_ended_by_the_server(bank: Bank) -> None:
-    with replaying.alone(bank.engine), autocommit(bank.engine) as connection:
+    with replaying.try_replay_lock(bank.engine), autocommit(bank.engine) as connection:
         # Idle in a transaction, which has a time limit; a session that is merely idle has none.
         assert connection.execute(text(_STATE_OF_THE_HOLDER)).scalar_one() == "idle in transaction"
 
@@ -143,10 +146,10 @@ def test_the_death_of_a_replay_lets_the_next_one_start(bank: Bank) -> None:
 
 
 def _be_cut_off_while_alone(bank: Bank) -> None:
-    with replaying.alone(bank.engine):
+    with replaying.try_replay_lock(bank.engine):
         with bank.engine.connect() as other:
             other.execute(text(_END_THE_HOLDER))
-        with replaying.alone(bank.engine) as next_one:
+        with replaying.try_replay_lock(bank.engine) as next_one:
             assert next_one
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from ledger.clients import find_client
 from ledger.errors import Unavailable, Unreachable
 from ledger.postgres.database import autocommit, build_engine, transaction
-from migrations.__main__ import _parser, _patiently, upgrade
+from migrations.__main__ import _parser, _retry_while_away, upgrade
 from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
 from testing.servers.shared import ROOT
 
@@ -100,7 +100,7 @@ def test_a_database_that_is_away_holds_up_nobody_for_long() -> None:
     )
     assert said == [
         "the database does not answer",
-        "the database is away; going on without knowing its schema",
+        "the database is away; starting without a check of its schema",
     ]
 
 
@@ -130,8 +130,8 @@ def test_migrating_is_retried_only_while_the_database_is_away_and_time_is_left()
         return answer
 
     with pytest.raises(Unreachable):
-        _patiently(migrate, patience_s=0)
-    assert _patiently(migrate, patience_s=60) is SchemaVersion.CURRENT
+        _retry_while_away(migrate, patience_s=0)
+    assert _retry_while_away(migrate, patience_s=60) is SchemaVersion.CURRENT
 
 
 @pytest.mark.parametrize("given", ["nan", "inf", "-1", "long"])

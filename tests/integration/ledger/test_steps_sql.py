@@ -104,13 +104,13 @@ def record_the_steps(recorder: Recorder, bank: Bank) -> None:
     bank.accept(known)
     with recorder.step(
         "Accept",
-        "Records new requests, in line or refused, and finds those that were recorded before.",
+        "Records new requests, in line or rejected, and finds those that were recorded before.",
     ):
         bank.answers(known, bank.request(rich, to, 10), bank.request(rich, frozen, 10))
     bank.accept(bank.request(rich, poor, 1_000))  # more than what is left
     with recorder.step(
         "Reserve",
-        "Claims what waited longest, refuses what the source wallets cannot pay, holds the rest.",
+        "Claims the longest waiting, rejects those that their source cannot pay, holds the rest.",
     ):
         bank.step("reserve", batch)
     with recorder.step(

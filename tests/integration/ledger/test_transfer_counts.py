@@ -11,11 +11,11 @@ from sqlalchemy import Connection, text
 
 from ledger import transfer_counts
 from ledger.buffer.entries import Buffered
-from ledger.buffer.rejected import refuse
+from ledger.buffer.rejected import record_rejections
 from ledger.errors import WalletNotFound
 from ledger.ids import new_id
 from ledger.postgres.database import autocommit, transaction
-from ledger.transfer_counts import count_up, read_standing
+from ledger.transfer_counts import count_transfers, extend_kept_counts
 from testing.bank import Bank
 from testing.concurrent_transactions import second_waits_for_first
 
@@ -24,12 +24,12 @@ AT_ONCE = timedelta(0)
 
 def standing(bank: Bank) -> transfer_counts.TransferCounts:
     with autocommit(bank.engine) as connection:
-        return read_standing(connection)
+        return count_transfers(connection)
 
 
 def carry_on(bank: Bank, settle_after: timedelta = AT_ONCE) -> int:
     with transaction(bank.engine) as connection:
-        return count_up(connection, settle_after=settle_after)
+        return extend_kept_counts(connection, settle_after=settle_after)
 
 
 def some_of_each(bank: Bank) -> None:
@@ -42,7 +42,7 @@ def some_of_each(bank: Bank) -> None:
     bank.settle()
     with transaction(bank.engine) as connection:
         unknown = Buffered(bank.request(new_id(), destination, 1), datetime.now(UTC))
-        refuse(connection, [(unknown, WalletNotFound())])
+        record_rejections(connection, [(unknown, WalletNotFound())])
     for state in ("credited", "deducted", "reserved", "accepted"):
         bank.reach(state, bank.request(source, destination, 1))
 
@@ -120,7 +120,7 @@ def test_two_updates_at_once_count_nothing_twice(bank: Bank) -> None:
     some_of_each(bank)
 
     def carry_on_at_once(connection: Connection) -> int:
-        return count_up(connection, settle_after=AT_ONCE)
+        return extend_kept_counts(connection, settle_after=AT_ONCE)
 
     first, second = second_waits_for_first(bank.engine, carry_on_at_once, carry_on_at_once)
     assert first + second == 4

@@ -79,7 +79,7 @@ def test_a_statement_shows_both_sides_newest_first(bank: Bank) -> None:
         made += bank.accept(bank.request(one, two, amount))
         bank.settle()
     lines = statement(bank, b)
-    assert [(line.leg, line.amount, line.balance_after) for line in lines] == [
+    assert [(line.leg, line.amount_minor, line.balance_after_minor) for line in lines] == [
         ("deduct", -5, 5),
         ("deduct", -20, 10),
         ("credit", 30, 30),
@@ -104,9 +104,9 @@ def test_the_pages_of_a_statement_have_no_gaps_and_no_repeats(
     lines = statement(bank, a, limit=limit)
     assert lines == statement(bank, a)
     assert len({(line.transfer_id, line.leg) for line in lines}) == len(lines) == 17
-    assert sum(line.amount for line in lines) == bank.look(a).balance
+    assert sum(line.amount_minor for line in lines) == bank.look(a).balance
     for newer, older in itertools.pairwise(lines):
-        assert newer.balance_after == older.balance_after + newer.amount
+        assert newer.balance_after_minor == older.balance_after_minor + newer.amount_minor
 
 
 def test_a_statement_shows_a_transfer_and_its_refund(bank: Bank) -> None:
@@ -116,11 +116,13 @@ def test_a_statement_shows_a_transfer_and_its_refund(bank: Bank) -> None:
         wallets.freeze(connection, destination.id)
     bank.step("commit", batch)
     bank.roll_back(batch)
-    assert [(line.leg, line.amount) for line in statement(bank, destination)] == [
+    assert [(line.leg, line.amount_minor) for line in statement(bank, destination)] == [
         ("uncredit", -30),
         ("credit", 30),
     ]
-    assert [(line.leg, line.amount, line.balance_after) for line in statement(bank, source)] == [
+    assert [
+        (line.leg, line.amount_minor, line.balance_after_minor) for line in statement(bank, source)
+    ] == [
         ("refund", 30, 100),
         ("deduct", -30, 70),
         ("credit", 100, 100),
@@ -133,12 +135,12 @@ def test_the_balance_at_a_time_changes_exactly_with_each_posting(bank: Bank) -> 
         bank.accept(bank.request(wallet, other, amount))
         bank.settle()
     lines = statement(bank, wallet)[::-1]
-    assert [line.balance_after for line in lines] == [100, 90, 70, 40]
+    assert [line.balance_after_minor for line in lines] == [100, 90, 70, 40]
     before = 0
     for line in lines:
         assert balance_at(bank, wallet, line.created_at - MICROSECOND) == before
-        assert balance_at(bank, wallet, line.created_at) == line.balance_after
-        before = line.balance_after
+        assert balance_at(bank, wallet, line.created_at) == line.balance_after_minor
+        before = line.balance_after_minor
     assert balance_at(bank, wallet, wallet.created_at - timedelta(days=400)) == 0
     assert balance_at(bank, wallet, wallet.created_at) == 0
     with pytest.raises(Invalid, match="future"):
@@ -190,7 +192,7 @@ def test_times_never_run_backwards_even_if_the_clock_does(bank: Bank) -> None:
         for line in lines:
             # Until the clock has caught up, postings share one time, and the last one counts.
             last = [other for other in lines if other.created_at <= line.created_at][-1]
-            assert balance_at(bank, wallet, line.created_at) == last.balance_after
+            assert balance_at(bank, wallet, line.created_at) == last.balance_after_minor
         assert bank.look(wallet).balance == balance_at(bank, wallet, lines[-1].created_at)
     times = sql(bank, "SELECT created_at FROM postings WHERE transfer_id = ANY(:ids) ORDER BY seq",
                 ids=[first, second])  # fmt: skip

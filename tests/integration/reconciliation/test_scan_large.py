@@ -67,7 +67,7 @@ def test_checking_transfers_reads_only_these_and_their_rows(large: Bank) -> None
             found = journal_scan.next_transfers(connection, after, until=until)
             assert found.last is not None
             before = rows_read(connection)
-            assert journal_scan.wrong_transfers(connection, after, found.last) == []
+            assert journal_scan.check_transfers(connection, after, found.last) == []
             # The transfer, its outcome, three wallets and two postings.
             assert rows_read(connection) - before <= 10 * found.count
         after = found.last
@@ -76,7 +76,7 @@ def test_checking_transfers_reads_only_these_and_their_rows(large: Bank) -> None
 def test_checking_wallets_reads_only_these_and_their_postings(large: Bank) -> None:
     with transaction(large.engine) as connection:
         before = rows_read(connection)
-        looks = wallet_scan.look_at_next(
+        looks = wallet_scan.check_next_wallets(
             connection, None, alone=False, run_id=new_id(), is_full=True
         )
         assert not any(look.is_projection_wrong for look in looks if look.is_complete)
@@ -88,7 +88,7 @@ def test_checking_wallets_reads_only_these_and_their_postings(large: Bank) -> No
 def test_looking_for_orphans_reads_each_state_and_its_transfer(large: Bank) -> None:
     with transaction(large.engine) as connection:
         before = rows_read(connection)
-        assert journal_scan.orphans(connection, "outcomes", None, smaller=3)[1] == []
+        assert journal_scan.find_orphans(connection, "outcomes", None, smaller=3)[1] == []
         assert rows_read(connection) - before <= 3 * (journal_scan.STATES_AT_ONCE >> 3)
 
 

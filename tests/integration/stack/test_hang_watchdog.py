@@ -46,7 +46,7 @@ class Scenario:
             self.now_s += LOOK_EVERY_S
             if touching:
                 self.touch()
-            self.watch.look()
+            self.watch.check()
 
     def touch(self) -> None:
         HeartbeatFile(self.folder, "money").touch()
@@ -80,7 +80,7 @@ def test_a_process_that_stops_beating_is_ended_with_its_group(scenario: Scenario
     scenario.pass_time(5)
     assert scenario.process.wait(10) == -signal.SIGKILL
     assert scenario.said == [
-        "money shows no sign of life for 30 s: ending it, to start again",
+        "money hangs: no heartbeat for 30 s, restarting it",
     ]
 
 
@@ -104,7 +104,7 @@ def test_a_restart_gets_its_full_time_again(scenario: Scenario) -> None:
 def test_a_watchdog_that_was_paused_ends_no_process(scenario: Scenario) -> None:
     scenario.pass_time(5, touching=True)
     scenario.now_s += 3600
-    scenario.watch.look()
+    scenario.watch.check()
     scenario.pass_time(5)
     assert not scenario.was_ended
 

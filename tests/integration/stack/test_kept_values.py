@@ -8,18 +8,18 @@ from stack.servers.kept_values import KeptValues
 
 
 def test_a_value_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    keep = KeptValues(tmp_path / "secrets")
+    kept_values = KeptValues(tmp_path / "secrets")
     values = iter(["first", "second"])
-    assert keep.read("key") is None
-    assert keep.read_or_make("key", lambda: next(values)) == "first"
-    assert keep.read_or_make("key", lambda: next(values)) == "first"
-    assert keep.path("key").stat().st_mode & 0o777 == 0o600
-    assert keep.folder.stat().st_mode & 0o777 == 0o700
+    assert kept_values.read("key") is None
+    assert kept_values.read_or_make("key", lambda: next(values)) == "first"
+    assert kept_values.read_or_make("key", lambda: next(values)) == "first"
+    assert kept_values.path("key").stat().st_mode & 0o777 == 0o600
+    assert kept_values.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_leftovers_of_a_killed_writer_do_no_harm(tmp_path: Path) -> None:
-    keep = KeptValues(tmp_path)
+    kept_values = KeptValues(tmp_path)
     (tmp_path / ".key.partial").write_text("ha")
-    keep.write("key", "whole")
-    assert keep.read("key") == "whole"
+    kept_values.write("key", "whole")
+    assert kept_values.read("key") == "whole"
     assert [path.name for path in tmp_path.iterdir()] == ["key"]

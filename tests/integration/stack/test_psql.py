@@ -30,7 +30,7 @@ def psql(statements: str, **environment: str) -> subprocess.CompletedProcess[str
 
 def test_it_finds_the_database_of_a_data_folder(servers_folder: Path) -> None:
     servers = own_servers(servers_folder)
-    postgres, data = servers.postgres(), servers.keep.folder.parent
+    postgres, data = servers.postgres(), servers.kept_values.folder.parent
     statements = "SELECT 1 AS one, NULL AS nothing\nSELECT wrong\nSELECT current_user\n"
     with running(postgres, log=data / "postgres.log"):
         done = psql(statements, DATA_DIR=str(data))
@@ -47,7 +47,7 @@ def test_it_prefers_a_given_url(database_url: str, tmp_path: Path) -> None:
 
 
 def test_without_any_database_it_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="`make up` makes one"):
+    with pytest.raises(StackError, match="`make up` creates one"):
         found_url({"DATA_DIR": str(tmp_path)})
     done = psql("", DATA_DIR=str(tmp_path))
     assert done.returncode == 1

@@ -14,10 +14,8 @@ from pydantic_core import PydanticCustomError
 
 from api.http.body import DISCARD_LIMIT, discard_rest, read_body
 from api.http.cursors import make_cursor, read_id_cursor, read_seq_cursor
-from api.http.idempotency import read_key
-from api.http.preferences import wait_seconds
+from api.http.headers import choose_request_id, read_key, wait_seconds
 from api.http.problems import Problem
-from api.http.request_ids import choose_request_id
 from api.http.strict_json import parse_json
 from api.schemas import fields
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.auth.api_keys import KNOWN_FOR_S, UNKNOWN_FOR_S, KeyRing
-from api.transfers.asset_scales import LOOK_AGAIN_AFTER_S, AssetScales
+from api.transfers.asset_scales import LOAD_AGAIN_AFTER_S, AssetScales
 from api.transfers.settlement_wait import SettlementWaiter
 from ledger.clients import Client
 from ledger.errors import InvalidField, Unavailable
@@ -109,10 +109,10 @@ def test_a_new_asset_is_found_and_an_unknown_one_looked_up_once_a_second() -> No
         with pytest.raises(InvalidField):
             scales.of("XXX")
     assert len(loads) == 2
-    clock.now += LOOK_AGAIN_AFTER_S
+    clock.now += LOAD_AGAIN_AFTER_S
     with pytest.raises(InvalidField):
         scales.of("CHF")
-    clock.now += LOOK_AGAIN_AFTER_S
+    clock.now += LOAD_AGAIN_AFTER_S
     assert scales.of("CHF") == 2
 
 
@@ -153,7 +153,7 @@ def committed(transfer_id: UUID) -> Transfer:
         destination_id=uuid4(),
         asset="USD",
         scale=2,
-        amount=1,
+        amount_minor=1,
         state="committed",
         capture="auto",
         expires_at=None,
@@ -161,7 +161,7 @@ def committed(transfer_id: UUID) -> Transfer:
         metadata={},
         failure=None,
         refund_of=None,
-        refunded=0,
+        refunded_minor=0,
         group_id=None,
         created_at=now,
         updated_at=now,
@@ -171,7 +171,7 @@ def committed(transfer_id: UUID) -> Transfer:
 
 def test_a_waiter_is_woken_by_the_end_of_its_transfer() -> None:
     ledger, transfer_id = FakeLedger(), uuid4()
-    waiter = SettlementWaiter(ledger, places=2)
+    waiter = SettlementWaiter(ledger, slots=2)
     begun = time.monotonic()
     threading.Timer(0.1, lambda: ledger.ended.update({transfer_id: committed(transfer_id)})).start()
     waited = waiter.wait(transfer_id, timeout_s=10)
@@ -181,7 +181,7 @@ def test_a_waiter_is_woken_by_the_end_of_its_transfer() -> None:
 
 
 def test_a_waiter_gives_up_when_its_time_is_over() -> None:
-    waiter = SettlementWaiter(FakeLedger(), places=2)
+    waiter = SettlementWaiter(FakeLedger(), slots=2)
     begun = time.monotonic()
     waited = waiter.wait(uuid4(), timeout_s=0.1)
     assert (waited.applied, waited.transfer) == (True, None)
@@ -190,7 +190,7 @@ def test_a_waiter_gives_up_when_its_time_is_over() -> None:
 
 def test_one_query_serves_all_waiters() -> None:
     ledger, ids = FakeLedger(), [uuid4() for _ in range(20)]
-    waiter = SettlementWaiter(ledger, places=20)
+    waiter = SettlementWaiter(ledger, slots=20)
     results: list[Transfer | None] = []
     threads = [
         threading.Thread(
@@ -208,7 +208,7 @@ def test_one_query_serves_all_waiters() -> None:
 
 
 def test_a_waiter_without_a_slot_returns_at_once() -> None:
-    waiter = SettlementWaiter(FakeLedger(), places=0)
+    waiter = SettlementWaiter(FakeLedger(), slots=0)
     assert not waiter.wait(uuid4(), timeout_s=10).applied
 
 
@@ -216,14 +216,14 @@ def test_the_waiter_continues_after_a_database_outage() -> None:
     ledger, transfer_id = FakeLedger(), uuid4()
     ledger.broken = True
     ledger.ended[transfer_id] = committed(transfer_id)
-    waiter = SettlementWaiter(ledger, places=2)
+    waiter = SettlementWaiter(ledger, slots=2)
     threading.Timer(0.2, lambda: setattr(ledger, "broken", False)).start()
     assert waiter.wait(transfer_id, timeout_s=10).transfer is not None
 
 
 def test_an_idle_waiter_has_no_thread_and_gets_one_again() -> None:
     ledger = FakeLedger()
-    waiter = SettlementWaiter(ledger, places=2)
+    waiter = SettlementWaiter(ledger, slots=2)
     before = set(threading.enumerate())
     waiter.wait(uuid4(), timeout_s=0.05)
     assert ledger.asked
@@ -235,7 +235,7 @@ def test_an_idle_waiter_has_no_thread_and_gets_one_again() -> None:
 
 def test_the_waiter_keeps_working_after_callers_that_left_at_once() -> None:
     ledger = FakeLedger()
-    waiter = SettlementWaiter(ledger, places=2)
+    waiter = SettlementWaiter(ledger, slots=2)
     for _ in range(2_000):
         waiter.wait(uuid4(), timeout_s=0)
     transfer = committed(uuid4())

@@ -20,7 +20,7 @@ from api.openapi.document import build_document
 from api.ops.overview import PURPOSES, overview_answer
 from api.ops.reconciliation_status import ReconciliationStatus
 from api.ops.snapshot import BrokerPart, CachePart, DatabasePart, Snapshot, Snapshots
-from api.ops.snapshot_metrics import seen_families
+from api.ops.snapshot_metrics import snapshot_families
 from ledger.clients import Client
 from ledger.errors import Unavailable, Unreachable
 from ledger.transfer_counts import TransferCounts
@@ -54,10 +54,10 @@ def hang() -> Iterator[Callable[[], Any]]:
 
 
 def seen(**looks: Callable[[], Any]) -> Snapshot:
-    return sights(**looks).seen()
+    return snapshots(**looks).take()
 
 
-def sights(**looks: Callable[[], Any]) -> Snapshots:
+def snapshots(**looks: Callable[[], Any]) -> Snapshots:
     health = Health({"database": lambda: OK, "broker": lambda: OK})
     return Snapshots(
         health=health,
@@ -75,11 +75,11 @@ def test_the_snapshot_is_complete_when_everything_works() -> None:
 def test_a_part_that_hangs_is_unknown_in_time_and_hides_no_other(
     hang: Callable[[], Any],
 ) -> None:
-    watched = sights(database=hang, cache=hang)
+    watched = snapshots(database=hang, cache=hang)
     threads = threading.active_count()
     begun_s = time.monotonic()
     for _ in range(3):
-        found = watched.seen()
+        found = watched.take()
         assert (found.database, found.cache, found.broker) == (
             None,
             None,
@@ -98,7 +98,7 @@ def test_a_part_that_hangs_is_unknown_in_time_and_hides_no_other(
     [
         (Unreachable(), "the broker does not answer"),
         (ConnectionError("redis://:hunter2@host"), "the broker does not answer"),
-        (Unavailable(), "the broker could not tell just now"),
+        (Unavailable(), "the broker could not be read just now"),
     ],
 )
 def test_a_part_that_fails_is_unknown_with_our_own_reason(
@@ -107,19 +107,19 @@ def test_a_part_that_fails_is_unknown_with_our_own_reason(
     def fail() -> Any:
         raise error
 
-    watched = sights(broker=fail)
+    watched = snapshots(broker=fail)
     for _ in range(3):
-        assert watched.seen().unknown == {"broker": why}
+        assert watched.take().unknown == {"broker": why}
     assert "hunter2" not in caplog.text
     assert [record.message for record in caplog.records] == ["look_failed"]
 
 
 def test_without_room_for_a_thread_everything_is_unknown() -> None:
-    watched = sights()
+    watched = snapshots()
     with no_new_threads():
-        found = watched.seen()
+        found = watched.take()
     assert set(found.unknown) == set(LOOKS)
-    eventually(lambda: watched.seen().unknown == {})
+    eventually(lambda: watched.take().unknown == {})
 
 
 def test_concurrent_readers_share_one_snapshot() -> None:
@@ -129,9 +129,9 @@ def test_concurrent_readers_share_one_snapshot() -> None:
         looks.append(1)
         return DATABASE
 
-    watched = sights(database=look)
+    watched = snapshots(database=look)
     for _ in range(20):
-        assert watched.seen().database == DATABASE
+        assert watched.take().database == DATABASE
     assert len(looks) <= 2
 
 
@@ -172,7 +172,7 @@ def test_the_overview_shows_live_workers_and_late_scans() -> None:
 def test_reconciliation_is_a_scan_like_the_others_with_counted_findings() -> None:
     note = JobNote(ok=False, result="1 balance was wrong", age_s=7)
     books = ReconciliationStatus(note, {("balance", "rebuilt"): 1})
-    found = seen(database=lambda: DatabasePart(DATABASE.standing, books))
+    found = seen(database=lambda: DatabasePart(DATABASE.counts, books))
     document: Any = overview_answer(found, flower_url=None)
     *_, scan = document["scans"]
     assert (scan["name"], scan["ok"], scan["result"]) == (
@@ -180,7 +180,7 @@ def test_reconciliation_is_a_scan_like_the_others_with_counted_findings() -> Non
         False,
         "1 balance was wrong",
     )
-    printed = page(list(seen_families(found)), accept="").content.decode()
+    printed = page(list(snapshot_families(found)), accept="").content.decode()
     labels = 'action="rebuilt",kind="balance"'
     assert f"truepenny_reconciliation_findings_total{{{labels}}} 1.0" in printed
     assert 'truepenny_scan_age_seconds{scan="reconciliation"} 7.0' in printed
@@ -191,10 +191,10 @@ def test_a_reconciliation_that_never_ran_is_a_failing_scan() -> None:
     document: Any = overview_answer(found, flower_url=None)
     *_, scan = document["scans"]
     assert (scan["name"], scan["at"], scan["ok"]) == ("reconciliation", None, False)
-    printed = page(list(seen_families(found)), accept="").content.decode()
+    printed = page(list(snapshot_families(found)), accept="").content.decode()
     assert 'truepenny_scan_ok{scan="reconciliation"} 0.0' in printed
-    unseen = page(list(seen_families(replace(found, database=None))), accept="").content.decode()
-    assert "reconciliation" not in unseen
+    families = list(snapshot_families(replace(found, database=None)))
+    assert "reconciliation" not in page(families, accept="").content.decode()
 
 
 def test_every_queue_has_a_purpose() -> None:

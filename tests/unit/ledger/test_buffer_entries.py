@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.acceptance import TransferRequest
+from ledger.acceptance import TransferRequest, fingerprint
 from ledger.buffer.entries import Buffered, decode, encode
 from ledger.clients import Client
 from ledger.errors import NewerFormat, Unreadable
@@ -36,7 +36,7 @@ def buffered(draw: st.DrawFn) -> Buffered:
         destination_id=draw(st.uuids()),
         asset="ETH",
         scale=18,
-        amount=draw(st.integers(1, 10**38 - 1)),
+        amount_minor=draw(st.integers(1, 10**38 - 1)),
         reference=draw(st.none() | _TEXT),
         metadata=draw(st.none() | st.dictionaries(_TEXT, _JSON, max_size=3)),
     )
@@ -56,7 +56,7 @@ def a_request(**changes: Any) -> TransferRequest:
         "destination_id": UUID(int=3),
         "asset": "USD",
         "scale": 2,
-        "amount": 100,
+        "amount_minor": 100,
     }
     return TransferRequest(**fields | changes)
 
@@ -71,7 +71,7 @@ def test_its_id_is_that_of_the_later_transfer() -> None:
     [
         ({}, True),
         ({"metadata": {}}, True),
-        ({"amount": 101}, False),
+        ({"amount_minor": 101}, False),
         ({"reference": "rent"}, False),
         ({"destination_id": uuid4()}, False),
     ],
@@ -104,3 +104,25 @@ def test_an_entry_of_a_newer_version_differs_from_garbage() -> None:
 def test_anything_else_is_unreadable(content: bytes) -> None:
     with pytest.raises(Unreadable):
         decode(content)
+
+
+def test_an_earlier_version_and_this_one_read_each_other_and_know_each_others_repeats() -> None:
+    """What is stored of a request: changing either breaks repeats across an upgrade."""
+    request = a_request(reference="rent", metadata={"b": 1, "a": "ä"})
+    entry = {
+        "format": 1,
+        "at": "2026-01-02T03:04:05+00:00",
+        "client": [str(UUID(int=1)), "alice", "client", None],
+        "key": "key",
+        "source": str(UUID(int=2)),
+        "destination": str(UUID(int=3)),
+        "asset": "USD",
+        "scale": 2,
+        "amount": 100,
+        "reference": "rent",
+        "metadata": {"b": 1, "a": "ä"},
+    }
+    assert json.loads(encode(Buffered(request, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)))) == entry
+    assert fingerprint(request).hex() == (
+        "8abc46fe7035ab18d49be2545ac8433fd1baa84f24460f04bcc48c71b70d40b5"
+    )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import InsufficientFunds, Rejection, WalletClosed, WalletFrozen
-from ledger.rejections import FundsClaim, Terms, decide, refusal
+from ledger.rejections import FundsClaim, Terms, decide, rejection
 
 WALLETS = [UUID(int=number) for number in range(3)]
 
@@ -47,7 +47,7 @@ def refused(*made: FundsClaim) -> list[int]:
 def test_a_wallet_that_is_not_active_refuses(
     source: str, destination: str, reason: type[Rejection] | None, detail: str | None, kind: str
 ) -> None:
-    found = refusal(terms(1, kind, source, destination), available=10)
+    found = rejection(terms(1, kind, source, destination), available_minor=10)
     assert type(found) is (reason or type(None))
     assert (found and found.detail) == detail
 
@@ -66,13 +66,13 @@ def test_a_wallet_that_is_not_active_refuses(
 def test_only_an_external_wallet_gives_more_than_it_has(
     kind: str, available: int, amount: int, fits: bool
 ) -> None:
-    found = refusal(terms(amount, kind), available=available)
+    found = rejection(terms(amount, kind), available_minor=available)
     assert (found is None) is fits
     assert found is None or isinstance(found, InsufficientFunds)
 
 
-def test_a_refusal_for_lack_of_funds_names_no_figure() -> None:
-    found = refusal(terms(11), available=10)
+def test_a_rejection_for_lack_of_funds_contains_no_amount() -> None:
+    found = rejection(terms(11), available_minor=10)
     assert found is not None
     assert not any(character.isdigit() for character in found.detail)
 
@@ -132,9 +132,9 @@ def test_no_more_than_available_is_given_and_no_fitting_transfer_is_rejected(
     for claim in made:
         reason = no.get(claim.transfer_id)
         if reason is None:
-            left[claim.source_id] -= claim.terms.amount
+            left[claim.source_id] -= claim.terms.amount_minor
         elif isinstance(reason, InsufficientFunds):
-            assert left[claim.source_id] < claim.terms.amount, "it would have fitted"
+            assert left[claim.source_id] < claim.terms.amount_minor, "it would have fitted"
         else:
             assert claim.terms.destination_status == "frozen"
         assert left[claim.source_id] >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ DOCUMENTS = sorted(
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors that a forge makes of the headings."""
+    """Return the anchors that GitHub makes from the headings."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
@@ -44,7 +45,39 @@ def test_the_readme_can_be_read_in_three_minutes() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    """Named in backticks, with its folder: `tasks/chain.py`, also with a test of it behind."""
+    """Named in backticks, with its folder: `tasks/chain.py`, also with a test of it behind.
+
+    The folder is given from the root, or from the document's own folder.
+    """
     named = re.findall(r"`((?:[a-z_0-9]+/)+[\w.]+\.(?:py|js|yml|sql))\b", document.read_text())
-    missing = [path for path in named if not (ROOT / path).exists()]
-    assert missing == []
+    folders = (ROOT, document.parent)
+    assert [path for path in named if not any((each / path).exists() for each in folders)] == []
+
+
+def names_in(module: Path) -> set[str]:
+    """The functions, classes and constants that a module defines."""
+    nodes = list(ast.walk(ast.parse(module.read_text())))
+    defined = {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    return defined | {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_name_that_follows_a_file_is_in_it(document: Path) -> None:
+    """Written as `tasks/recovery.py: recover`, in a text or in a drawing."""
+    named = re.findall(r"\b((?:[a-z_0-9]+/)+\w+\.py): (\w+)", document.read_text())
+    assert [f"{path}: {name}" for path, name in named if name not in names_in(ROOT / path)] == []
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = {
+        name for document in DOCUMENTS for name in re.findall(r"`(test_\w+)`", document.read_text())
+    }
+    existing = set().union(*map(names_in, (ROOT / "tests").rglob("test_*.py")))
+    assert named
+    assert named - existing == set()

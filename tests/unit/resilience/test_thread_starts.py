@@ -30,7 +30,7 @@ from prices.binance.http import BoundedGetter, NoAnswerError
 from prices.quotes import Stamped
 from prices.stores.guarded import GuardedStore
 from stack.servers.ports import free_port
-from tasks.broker.backpressure import Pressure
+from tasks.broker.backpressure import BackpressureGauge
 from tasks.broker.kick import Kicker
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
@@ -57,7 +57,7 @@ def broker_watch() -> Case:
         def close(self) -> None:
             pass
 
-    return Pressure(Probe()).seen, looked.is_set
+    return BackpressureGauge(Probe()).seen, looked.is_set
 
 
 def database_watch_asked() -> Case:
@@ -85,7 +85,7 @@ def rate_counters() -> Case:
 def waiting_room() -> Case:
     ledger, transfer_id = FakeLedger(), uuid4()
     ledger.ended[transfer_id] = committed(transfer_id)
-    waiter = SettlementWaiter(ledger, places=1)
+    waiter = SettlementWaiter(ledger, slots=1)
     return partial(waiter.wait, transfer_id, timeout_s=2), lambda: bool(ledger.asked)
 
 
@@ -155,7 +155,7 @@ def test_without_a_thread_nothing_fails_and_the_next_call_starts_it(
 def test_a_waiter_without_a_thread_returns_at_once_and_frees_its_slot() -> None:
     ledger, transfer_id = FakeLedger(), uuid4()
     ledger.ended[transfer_id] = committed(transfer_id)
-    waiter = SettlementWaiter(ledger, places=1)
+    waiter = SettlementWaiter(ledger, slots=1)
     with no_new_threads():
         for _ in range(3):
             assert not waiter.wait(transfer_id, timeout_s=10).applied

@@ -64,7 +64,7 @@ def test_outside_a_container_nothing_is_killed(tmp_path: Path) -> None:
     set_back(heartbeat_files.folder(tmp_path) / "money", 100)
     said = probe(tmp_path)
     assert said.returncode == 1
-    assert "so this is no container of ours" in said.stdout
+    assert "so this is not one of our containers" in said.stdout
 
 
 def test_a_process_that_is_stopping_is_not_killed(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_process_that_is_stopping_is_not_killed(tmp_path: Path) -> None:
     file.touch()
     set_back(folder / "money", 50)
     set_back(folder / "money.ending", 49)
-    assert probe(tmp_path).stdout == "money was asked to end\n"
+    assert probe(tmp_path).stdout == "money is shutting down\n"
     set_back(folder / "money.ending", 91)
     assert not heartbeat_files.is_ending(folder, "money")  # its time is over
     set_back(folder / "money.ending", 49)

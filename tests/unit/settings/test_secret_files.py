@@ -111,7 +111,7 @@ def test_make_up_uses_the_servers_whose_addresses_are_in_files(tmp_path: Path) -
     plan = make_plan(files(tmp_path, URLS | OTHERS), folders, say=print)
     assert not plan.servers
     assert [server.name for server in plan.given] == list(URLS)
-    assert not plan.kept
+    assert not plan.generated
     assert plan.settings.admin_api_key == OTHERS["ADMIN_API_KEY"]
 
 

@@ -45,5 +45,5 @@ def test_commands_survive_quoting_and_expansion() -> None:
 
 @pytest.mark.parametrize("path", ["/srv/a ;b", "/srv/a #b", "/srv/a\nb"])
 def test_a_path_that_would_become_a_comment_is_refused(path: str) -> None:
-    with pytest.raises(StackError, match="supervisor cannot work with the path"):
+    with pytest.raises(StackError, match="supervisor cannot use the path"):
         parsed(directory=Path(path))
