@@ -5,16 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.rate_limits.counters import NOTHING, MemoryCounters, Window
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from testing.manual_clock import ManualClock
 
 
 def allowed(counters: MemoryCounters, *, limit: int) -> int:
@@ -42,7 +33,7 @@ def test_processes_share_a_limit_evenly_and_each_allows_at_least_one(
 
 
 def test_a_window_begins_with_its_first_request_and_ends_in_time() -> None:
-    clock = Clock()
+    clock = ManualClock()
     counters = MemoryCounters(processes=1, clock=clock)
     assert counters.look("key") == NOTHING
     assert counters.hit("key", 60) == Window(1, 60.0)
@@ -55,7 +46,7 @@ def test_a_window_begins_with_its_first_request_and_ends_in_time() -> None:
 
 
 def test_it_continues_from_the_last_value_of_the_shared_counter() -> None:
-    clock = Clock()
+    clock = ManualClock()
     counters = MemoryCounters(processes=2, clock=clock)
     counters.note("key", Window(7, 30.0))
     assert counters.hit("key", 60) == Window(9, 30.0)

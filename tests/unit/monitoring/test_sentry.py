@@ -19,6 +19,7 @@ from monitoring.sentry.client import QUEUE_SIZE, BriefTransport
 from monitoring.sentry.quota import MAX_KEYS, EventQuota
 from settings import Settings, SettingsError
 from testing.fakes.sentry import Ingest, ingest
+from testing.manual_clock import ManualClock
 from testing.servers.shared import ROOT
 from tests.unit.settings.test_settings import URLS, read
 
@@ -27,16 +28,6 @@ SECRET = "alice.miller@example.com"
 
 
 TRACE = {"trace_id": "a" * 32, "op": "http.server"}
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def test_it_is_off_without_a_dsn() -> None:
@@ -190,7 +181,7 @@ def test_other_kinds_of_items_are_not_sent() -> None:
 
 
 def test_a_repeated_error_is_sent_a_few_times_and_then_counted() -> None:
-    clock = Clock()
+    clock = ManualClock()
     budget = EventQuota(burst=3, per_minute=1, clock=clock)
     assert [budget.spend("a") for _ in range(6)] == [0, 0, 0, None, None, None]
     assert budget.spend("b") == 0, "a different error is still sent"
@@ -199,7 +190,7 @@ def test_a_repeated_error_is_sent_a_few_times_and_then_counted() -> None:
 
 
 def test_many_different_errors_are_bounded_too() -> None:
-    clock = Clock()
+    clock = ManualClock()
     budget = EventQuota(burst_of_all=10, per_minute_of_all=1, clock=clock)
     assert [budget.spend(n) for n in range(12)] == [*[0] * 10, None, None]
     for n in range(10 * MAX_KEYS):
@@ -208,7 +199,7 @@ def test_many_different_errors_are_bounded_too() -> None:
 
 
 def test_a_job_of_every_second_checks_in_once_a_minute() -> None:
-    clock = Clock()
+    clock = ManualClock()
     rhythm = Rhythm(clock)
     due = []
     for _ in range(180):
@@ -219,7 +210,7 @@ def test_a_job_of_every_second_checks_in_once_a_minute() -> None:
 
 
 def test_a_failing_job_checks_in_after_a_minute_without_success() -> None:
-    clock = Clock()
+    clock = ManualClock()
     rhythm = Rhythm(clock)
     assert rhythm.is_due("x", ok=True)
     assert not rhythm.is_due("x", ok=False), "one of many"

@@ -14,6 +14,7 @@ from prices.binance.tickers import GarbageError, names_an_unknown_symbol, read_t
 from prices.decimals import is_within, middle, parse_price, plain
 from prices.outlier_filter import Suspicion, suspect
 from prices.stores.refresh_state import Memory
+from testing.manual_clock import ManualClock
 
 LIMIT = Decimal("0.1")
 
@@ -197,17 +198,8 @@ def test_after_an_accepted_jump_the_next_price_is_compared_with_it() -> None:
     assert looks((0, "80"), (5, "80"), (10, "80"), (12, "100")) == [False, False, True, False]
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 def test_memory_never_shortens_a_pause_and_forgets_it_when_it_is_over() -> None:
-    clock = Clock()
+    clock = ManualClock()
     memory = Memory(clock)
     memory.write(prices={}, suspicions={}, pauses={"all": 60, "late x": 30})
     memory.write(prices={}, suspicions={}, pauses={"all": 10})
@@ -219,7 +211,7 @@ def test_memory_never_shortens_a_pause_and_forgets_it_when_it_is_over() -> None:
 
 
 def test_memory_keeps_the_last_prices_and_the_present_suspicions() -> None:
-    memory, suspicion = Memory(Clock()), Suspicion(Decimal(1), 1, 1_000.0, 1_000.0)
+    memory, suspicion = Memory(ManualClock()), Suspicion(Decimal(1), 1, 1_000.0, 1_000.0)
     memory.write(prices={"A": Decimal(1), "B": Decimal(2)}, suspicions={"C": suspicion}, pauses={})
     memory.write(prices={"A": Decimal(3)}, suspicions={}, pauses={})
     assert memory.read().last == {"A": Decimal(3), "B": Decimal(2)}

@@ -8,20 +8,11 @@ import pytest
 
 from resilience.cooldown import Cooldown
 from testing.forks import holds_in_child
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from testing.manual_clock import ManualClock
 
 
 def test_all_may_call_until_a_failure_and_none_for_a_while_after() -> None:
-    clock = Clock()
+    clock = ManualClock()
     cooldown = Cooldown(5.0, clock=clock)
     assert all(cooldown.allows() for _ in range(3))
     cooldown.start()
@@ -31,7 +22,7 @@ def test_all_may_call_until_a_failure_and_none_for_a_while_after() -> None:
 
 
 def test_after_the_cooldown_one_tries_and_the_others_follow_its_success() -> None:
-    clock = Clock()
+    clock = ManualClock()
     cooldown = Cooldown(5.0, clock=clock)
     cooldown.start()
     clock.now_s += 5.0
@@ -42,7 +33,7 @@ def test_after_the_cooldown_one_tries_and_the_others_follow_its_success() -> Non
 
 
 def test_a_failed_or_unfinished_trial_is_followed_by_another_later() -> None:
-    clock = Clock()
+    clock = ManualClock()
     cooldown = Cooldown(5.0, clock=clock)
     cooldown.start()
     for says_so in (True, False, True):

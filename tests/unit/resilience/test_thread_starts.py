@@ -34,7 +34,7 @@ from tasks.broker.backpressure import BackpressureGauge
 from tasks.broker.kick import Kicker
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
-from tests.unit.api.test_api_services import FakeLedger, committed
+from tests.unit.api.test_settlement_wait import FakeLedger, committed
 
 Case = tuple[Callable[[], object], Callable[[], bool]]
 """A call that starts a thread and must not fail without one; a check that the thread worked."""

@@ -1,4 +1,4 @@
-"""API services without a database: key lookup, asset scales, and waiting for settlement."""
+"""Settlement wait: waiting for the end of a transfer, without a database."""
 
 from __future__ import annotations
 
@@ -8,126 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-import pytest
-
-from api.auth.api_keys import KNOWN_FOR_S, UNKNOWN_FOR_S, KeyRing
-from api.transfers.asset_scales import LOAD_AGAIN_AFTER_S, AssetScales
 from api.transfers.settlement_wait import SettlementWaiter
-from ledger.clients import Client
-from ledger.errors import InvalidField, Unavailable
+from ledger.errors import Unavailable
 from ledger.transfers import Transfer
 from testing.worker_processes import eventually
-from tests.unit.api.test_api_application import NOTHING_KNOWN
-
-ALICE = Client(uuid4(), "alice", "client", None)
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Register:
-    """Clients by key, and a record of the keys looked up."""
-
-    def __init__(self, **known: Client) -> None:
-        self.known = known
-        self.asked: list[str] = []
-        self.away = False
-
-    def __call__(self, api_key: str) -> Client | None:
-        self.asked.append(api_key)
-        if self.away:
-            raise Unavailable
-        return self.known.get(api_key)
-
-
-def test_a_key_is_looked_up_once_and_again_when_its_time_is_over() -> None:
-    clock, register = Clock(), Register(good=ALICE)
-    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
-    assert keys.client_of("good") == keys.client_of("good") == ALICE
-    assert register.asked == ["good"]
-    clock.now += KNOWN_FOR_S + 0.1
-    del register.known["good"]
-    assert keys.client_of("good") is None
-
-
-def test_an_unknown_key_is_remembered_for_a_shorter_time() -> None:
-    clock, register = Clock(), Register()
-    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
-    assert keys.client_of("new") is keys.client_of("new") is None
-    assert register.asked == ["new"]
-    register.known["new"] = ALICE
-    clock.now += UNKNOWN_FOR_S + 0.1
-    assert keys.client_of("new") == ALICE
-
-
-def test_a_flood_of_unknown_keys_does_not_push_out_the_good_ones() -> None:
-    register = Register(good=ALICE)
-    keys = KeyRing(register, NOTHING_KNOWN, clock=Clock())
-    keys.client_of("good")
-    for number in range(20_000):
-        keys.client_of(f"bad {number}")
-    keys.client_of("good")
-    assert register.asked.count("good") == 1
-
-
-def test_a_known_client_is_accepted_while_the_database_is_away() -> None:
-    clock, register = Clock(), Register(good=ALICE)
-    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
-    keys.client_of("good")
-    clock.now += KNOWN_FOR_S + 0.1
-    register.away = True
-    assert keys.client_of("good") == ALICE
-    with pytest.raises(Unavailable):
-        keys.client_of("never seen")
-
-
-def test_a_revoked_client_is_not_accepted_during_an_outage() -> None:
-    clock, register = Clock(), Register(good=ALICE)
-    keys = KeyRing(register, NOTHING_KNOWN, clock=clock)
-    keys.client_of("good")
-    clock.now += KNOWN_FOR_S + 0.1
-    del register.known["good"]
-    assert keys.client_of("good") is None
-    clock.now += UNKNOWN_FOR_S + 0.1
-    register.away = True
-    with pytest.raises(Unavailable):
-        keys.client_of("good")
-
-
-def test_a_new_asset_is_found_and_an_unknown_one_looked_up_once_a_second() -> None:
-    clock, loads = Clock(), [{"USD": 2}, {"USD": 2}, {"USD": 2, "CHF": 2}]
-    scales = AssetScales(lambda: loads.pop(0), NOTHING_KNOWN, clock=clock)
-    assert scales.of("USD") == 2
-    for _ in range(5):
-        with pytest.raises(InvalidField):
-            scales.of("XXX")
-    assert len(loads) == 2
-    clock.now += LOAD_AGAIN_AFTER_S
-    with pytest.raises(InvalidField):
-        scales.of("CHF")
-    clock.now += LOAD_AGAIN_AFTER_S
-    assert scales.of("CHF") == 2
-
-
-def test_a_database_that_fails_is_not_asked_for_each_item_of_a_batch() -> None:
-    asked = []
-
-    def load() -> dict[str, int]:
-        asked.append(1)
-        raise Unavailable
-
-    scales = AssetScales(load, NOTHING_KNOWN, clock=Clock())
-    for _ in range(5_000):
-        with pytest.raises(Unavailable):
-            scales.of("USD")
-    assert len(asked) == 1
 
 
 class FakeLedger:
