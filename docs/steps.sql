@@ -6,7 +6,7 @@
 
 ------------------------------------------------------------------------------------------------
 -- Accept
--- Records new requests, in line or refused, and finds those that were recorded before.
+-- Records new requests, in line or rejected, and finds those that were recorded before.
 ------------------------------------------------------------------------------------------------
 
 -- ledger/acceptance.py: accept
@@ -112,7 +112,7 @@ WHERE transfers.id = any(:any_1);
 
 ------------------------------------------------------------------------------------------------
 -- Reserve
--- Claims what waited longest, refuses what the source wallets cannot pay, holds the rest.
+-- Claims the longest waiting, rejects those that their source cannot pay, holds the rest.
 ------------------------------------------------------------------------------------------------
 
 BEGIN;

@@ -12,10 +12,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg2
+from psycopg2.extensions import make_dsn, parse_dsn
 
+from settings import SettingsError, read_secrets
 from stack.errors import StackError
 from stack.servers.kept_values import KeptValues
 from stack.servers.postgres import owner_url
@@ -27,9 +29,13 @@ _PROMPT = "truepenny=> "
 def database_url(environment: Mapping[str, str]) -> str:
     """Return the address of the database.
 
-    Raises: StackError: when `make up` has not run with this DATA_DIR.
+    Raises: StackError: when `make up` has not run with this DATA_DIR, or a setting is malformed.
     """
-    if given := environment.get("DATABASE_URL"):
+    try:
+        given = read_secrets(environment).get("DATABASE_URL", "").strip()
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    if given:
         scheme, _, rest = given.partition("://")
         return f"{scheme.partition('+')[0]}://{rest}"  # SQLAlchemy's URLs may name a driver
     data = Path(environment.get("DATA_DIR") or ROOT / ".data")
@@ -44,12 +50,16 @@ def main() -> int:
     """Become psql, or read SQL. Returns: the exit code."""
     try:
         url = database_url(os.environ)
+        parse_dsn(url)
     except StackError as error:
         print(f"truepenny: {error}", file=sys.stderr)
         return 1
+    except psycopg2.ProgrammingError:  # its text may quote a password
+        print("truepenny: DATABASE_URL cannot be read: an option in it is wrong", file=sys.stderr)
+        return 1
     program = shutil.which("psql")
     if program is not None:
-        os.execv(program, [program, url, *sys.argv[1:]])  # noqa: S606 - psql is what was asked for
+        become(program, url)
     try:
         with closing(psycopg2.connect(url, connect_timeout=3)) as connection:
             connection.autocommit = True
@@ -58,6 +68,16 @@ def main() -> int:
         print(f"truepenny: the database does not answer: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def become(program: str, url: str) -> NoReturn:
+    """Become psql, which gets the password where no other user of the machine can read it."""
+    options = parse_dsn(url)
+    environment = dict(os.environ)
+    if password := options.pop("password", ""):
+        environment["PGPASSWORD"] = password
+    arguments = [program, make_dsn(**options), *sys.argv[1:]]
+    os.execve(program, arguments, environment)  # noqa: S606 - psql is what was asked for
 
 
 def _read(connection: Any) -> None:

@@ -151,15 +151,16 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
 
 
 def is_admin_key_known(plan: Plan, admin: Api) -> bool:
-    """Return whether the API knows our admin key. An unknown key that we generated is deleted.
+    """Return whether the API knows our admin key. A key generated in this run is deleted if not.
 
+    A key of an earlier run is kept: it may be the only one for the database of that run.
     Raises: StackError: when the API answers otherwise.
     """
     try:
         is_known = admin.knows_key()
     except (ApiError, OSError) as error:
         raise StackError(f"the API gave an unexpected answer: {error}") from error
-    if not is_known and "ADMIN_API_KEY" in plan.generated:
+    if not is_known and "ADMIN_API_KEY" in plan.generated_now:
         plan.folders.kept_values.forget(secret_file("ADMIN_API_KEY"))
     return is_known
 

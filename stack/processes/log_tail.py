@@ -45,7 +45,8 @@ class LogTail:
             file.seek(self._position)
             whole, newline, _ = file.read(size - self._position).rpartition(b"\n")
         self._position += len(whole) + len(newline)
-        return whole.decode(errors="replace").splitlines()
+        # Not `splitlines`, which breaks also at characters that a text from outside may hold.
+        return whole.decode(errors="replace").split("\n")
 
     def _shown(self, line: str) -> str | None:
         if ended := _ENDED.search(line):
@@ -55,7 +56,7 @@ class LogTail:
         # A line of our own logs, shown as text without time and logger; the file has the rest.
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return f"{self._path.stem} | {line}"
         if event.get("level") not in _SERIOUS_LEVELS:
             return None

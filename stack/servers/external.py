@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import redis
 from stack.errors import StackError
 
 _TIMEOUT_S = 3
+_BETWEEN_URLS = re.compile(r";(?=[a-z]+://)")
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,16 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def shown_address(url: str) -> str:
-    """Return the public part of a URL: hosts, ports and path, without user and options."""
-    address = urlsplit(url)
-    return address.netloc.rpartition("@")[2] + address.path.rstrip("/")
+    """Return the public part of a URL: hosts, ports and path, without user and options.
+
+    Of several brokers, whose URLs stand in one setting, all are shown.
+    """
+    addresses = (urlsplit(each) for each in _BETWEEN_URLS.split(url))
+    return ", ".join(
+        # A user and a password can also stand in what counts as the path.
+        (address.netloc + address.path).rpartition("@")[2].rstrip("/")
+        for address in addresses
+    )
 
 
 def given_servers(environment: Mapping[str, str]) -> list[GivenServer]:

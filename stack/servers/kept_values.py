@@ -22,9 +22,12 @@ class KeptValues:
         return self.folder / name
 
     def read(self, name: str) -> str | None:
-        """Return the kept value, or None if there is none yet."""
+        """Return the kept value, or None if there is none yet.
+
+        A line break at its end was added by an editor and is not part of the value.
+        """
         try:
-            return self.path(name).read_text()
+            return self.path(name).read_text().removesuffix("\n")
         except FileNotFoundError:
             return None
 

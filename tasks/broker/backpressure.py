@@ -51,8 +51,10 @@ class BackpressureGauge:
     def look(self) -> BrokerReading:
         """Take a reading now, and go by it. Threads that call at the same time share one reading.
 
+        Starts the watching thread: an old reading of /health must not refuse a request hours later.
         Raises: what `BrokerProbe.look` raises.
         """
+        self._thread.ensure_running()
         called_at_s = time.monotonic()
         with self._is_reading:
             if self._read_at_s <= called_at_s:  # no other thread took one while this one waited

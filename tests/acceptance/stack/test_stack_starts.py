@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from ledger.postgres.database import autocommit, build_engine
+from migrations.__main__ import upgrade
 from stack.servers.home import find_home
 from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
@@ -184,6 +185,29 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
             second.stop()
         assert rows(postgres, "clients") == 1
         assert not (second.data_dir / "secrets" / "admin-api-key").exists()
+
+
+def test_a_database_that_is_given_for_once_costs_the_own_one_no_admin_key(
+    own_stack: StackProcess, servers_folder: Path
+) -> None:
+    folder = servers_folder / "database of another truepenny"
+    folder.mkdir(mode=0o711)
+    postgres = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).postgres()
+    own_stack.start()
+    own_stack.wait_until_up()
+    own_stack.stop()
+    kept_key = own_stack.data_dir / "secrets" / "admin-api-key"
+    key = kept_key.read_text()
+    with running(postgres, log=folder / "log"):
+        engine = build_engine(postgres.url, application_name="test")
+        upgrade(engine, admin_api_key="the-admin's-key-of-the-other-one")
+        engine.dispose()
+        own_stack.environment["DATABASE_URL"] = postgres.url
+        own_stack.start()
+        own_stack.wait_for("DEMO=yes makes one")
+        assert own_stack.shown("admin key").startswith("not known here")
+        own_stack.stop()
+    assert kept_key.read_text() == key
 
 
 def rows(postgres: Postgres, table: str) -> int:

@@ -89,6 +89,19 @@ def test_concurrent_readers_share_one_reading(broker: Broker) -> None:
     assert len(looks) < 10  # two on an idle machine
 
 
+def test_a_look_for_health_alone_is_followed_by_others_so_that_no_refusal_is_out_of_date(
+    broker: Broker,
+) -> None:
+    pressure = BackpressureGauge(broker_probe(broker.url))
+    broker.fill()
+    try:
+        eventually(lambda: pressure.look().is_full)
+    finally:
+        broker.make_room()
+    time.sleep(3.0)  # nobody asks meanwhile: neither a request nor /health
+    assert not pressure.is_overloaded()
+
+
 def test_a_broker_that_no_thread_can_watch_counts_as_not_full() -> None:
     looked = threading.Event()
 

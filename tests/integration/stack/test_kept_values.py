@@ -23,3 +23,11 @@ def test_leftovers_of_a_killed_writer_do_no_harm(tmp_path: Path) -> None:
     kept_values.write("key", "whole")
     assert kept_values.read("key") == "whole"
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_line_break_at_the_end_which_an_editor_or_echo_adds_is_no_part_of_a_value(
+    tmp_path: Path,
+) -> None:
+    keep = KeptValues(tmp_path)
+    keep.path("key").write_text("tp_replaced by hand\n")
+    assert keep.read("key") == "tp_replaced by hand"

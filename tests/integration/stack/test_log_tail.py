@@ -37,6 +37,11 @@ def append(path: Path, text: str) -> None:
             '{"level": "error", "process": 7, "event": "lost", "why": "\\u001b[2J"}',
             r"name | [error    ] lost why=\x1b[2J",
         ),
+        (  # it is one line, whatever else than a line feed some programs break lines at
+            '{"level": "error", "event": "lost", "why": "\u2028FATAL \x85name exited: api (x)"}',
+            r"name | [error    ] lost why='\\u2028FATAL \\x85name exited: api (x)'",
+        ),
+        ('{"a":' * 100_000, "name | {line}"),
         ('{"at": "now", "level": "err', 'name | {"at": "now", "level": "err'),
         ("", None),
     ],

@@ -81,3 +81,19 @@ def test_every_test_that_is_named_exists() -> None:
     existing = set().union(*map(names_in, (ROOT / "tests").rglob("test_*.py")))
     assert named
     assert named - existing == set()
+
+
+def test_every_name_in_the_recipes_exists() -> None:
+    """Constants and functions in backticks, such as `MOVEMENTS` or `all_blueprints`."""
+    recipes = (ROOT / "CONTRIBUTING.md").read_text()
+    recipes = recipes[recipes.index("## Where things go") : recipes.index("## Style")]
+    named = set(re.findall(r"`(\w*[A-Z]\w*|\w+_\w+)`", recipes))
+    product = (
+        path
+        for top in ("api", "beat", "ledger", "monitoring", "settings", "tasks", "workers")
+        for path in (ROOT / top).rglob("*.py")
+    )
+    tests = (ROOT / "tests").rglob("test_*.py")
+    existing = set().union(*map(names_in, [*product, *tests]))
+    assert "MOVEMENTS" in named
+    assert named - existing == set()
