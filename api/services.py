@@ -100,7 +100,7 @@ def build_services(
         buffer=buffer,
         queue_lengths=queue_lengths,
         breaker_state=lambda: database.breaker_state,
-        pressure=pressure.seen,
+        pressure=pressure.latest,
     )
     return Services(
         database=database,
@@ -113,7 +113,7 @@ def build_services(
         health=health,
         snapshots=snapshots,
         metrics_page=MetricsPage(snapshots, folder_of(settings.data_dir)),
-        is_overloaded=lambda: pressure.seen()[0],
+        is_overloaded=lambda: pressure.latest()[0],
         reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
@@ -188,7 +188,7 @@ def _health(settings: Settings, prices: PriceLookup, pressure: BrokerGauge) -> H
     return Health(
         all_checks(
             engine=engine,
-            look_at_broker=pressure.look,
+            read_broker=pressure.read_now,
             cache_url=settings.cache_url,
             prices=prices_check(prices),
         )

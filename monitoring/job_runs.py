@@ -1,10 +1,9 @@
-"""What each scan did last, and when, so that one that stopped running is seen.
+"""Job runs: records in the cache how and when each scan last ended, to detect one that stopped.
 
-Guarantees that a note costs a scan next to nothing and never fails it, and that ages are by
-one clock, the cache server's. The notes are in the cache: it answers while the database is
-away, when some of the scans go on, and it is where the heartbeats are. When it loses them,
-each scan brings its own back with its next run, within seconds; the one that does not is the
-one to look after.
+Guarantees that a record costs a scan almost nothing and never makes it fail, and that ages are by
+one clock, the cache server's. The records are in the cache because it answers while the database
+is away, when some scans go on. If the cache loses them, each scan writes its record again with
+its next run, within seconds; a scan whose record stays away has stopped.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from resilience.redis_client import connect
 ShownScan = Literal["recovery", "drain", "prices", "servers"]
 ScanName = Literal[ShownScan, "counts"]
 SHOWN: Final[tuple[ShownScan, ...]] = ("recovery", "drain", "prices", "servers")
-"""The scans that a person looks after."""
+"""The scans that are shown to operators."""
 NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
-"""All of them: `ledger.transfer_counts` matters to those alone who look at its numbers."""
+"""All scans: `ledger.transfer_counts` only matters for the numbers that it keeps."""
 
 _KEY = "truepenny:scans"
 _TIMEOUT_S = 0.25
@@ -38,7 +37,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JobNote:
-    """How the last run of a scan ended, in a sentence of our own, and how long ago."""
+    """How the last run of a scan ended, as a sentence of our own, and how long ago."""
 
     ok: bool
     result: str
@@ -46,15 +45,15 @@ class JobNote:
 
 
 class JobRuns:
-    """Takes the notes of the scans of one process. Make it after the fork."""
+    """Records the runs of the scans of one process. Create it after the fork."""
 
     def __init__(self, cache_url: str) -> None:
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
         self._outage = OutageLog(log, "scan_not_noted", repeats=True)
 
-    def tell(self, name: ScanName, *, ok: bool, result: str) -> None:
-        """Note that a run has just ended. Never raises, and takes half a second at most."""
+    def record(self, name: ScanName, *, ok: bool, result: str) -> None:
+        """Record that a run has just ended. Never raises, and takes half a second at most."""
         if not self._cooldown.allows():
             return
         try:
@@ -70,10 +69,10 @@ class JobRuns:
 
 
 def read_notes(cache: Redis) -> dict[str, JobNote]:
-    """Return the last note of each scan that left one.
+    """Return the last record of each scan that has one.
 
-    One from the future, before the server's clock was set back, is none: a scan that goes on
-    replaces it in seconds, and one that does not must not look young until then.
+    A record from the future, written before the server's clock was set back, is left out: a
+    scan that runs replaces it within seconds, and one that stopped must not seem recent.
     Raises: redis.RedisError: when the cache does not answer.
     """
     now_s = _server_time_s(cache)
@@ -89,7 +88,7 @@ def _read(content: bytes, now_s: float) -> JobNote | None:
         if age_s < -_AHEAD_S:
             return None
         return JobNote(ok=bool(note["ok"]), result=str(note["result"]), age_s=max(age_s, 0.0))
-    except (ValueError, TypeError, KeyError):  # another version's: a scan of ours replaces it
+    except (ValueError, TypeError, KeyError):  # of another version: our next run replaces it
         return None
 
 

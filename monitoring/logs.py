@@ -1,10 +1,10 @@
-"""Structured logs on standard error: JSON, one object a line, or readable text on a terminal.
+"""Structured logs on standard error: one JSON object a line, or readable text on a terminal.
 
 Guarantees that an event's name is static, so that it can be searched and counted, and that
-what varies stands in fields. Ids that are bound with structlog's context variables (a request's,
-a task's) are on every line of that thread, of a library's too. The caller keeps API keys and
-amounts out. A record keeps the event's name as its message: whatever else reads the standard
-library's records (`sentry_events`, a test) finds it there.
+varying data is in fields. Ids bound with structlog's context variables (of a request, of a task)
+are on every line of that thread, also on those of libraries. The caller must not log API keys or
+amounts. A record has the event's name as its message, for other readers of the standard
+library's records (`monitoring.sentry.capture`, tests).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class EventLogger(structlog.BoundLoggerBase):
         self._log(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Log something that heals by itself but should be known."""
+        """Log something that recovers on its own but should be known."""
         self._log(logging.WARNING, event, fields)
 
     def error(self, event: str, *, exc_info: BaseException | None = None, **fields: object) -> None:
-        """Log something that a person should look at, with the traceback of `exc_info`."""
+        """Log something that an operator must look at, with the traceback of `exc_info`."""
         self._log(logging.ERROR, event, fields, exc_info)
 
     def _log(
@@ -53,14 +53,14 @@ class EventLogger(structlog.BoundLoggerBase):
         fields: dict[str, object],
         error: BaseException | None = None,
     ) -> None:
-        # Before any processor: a level that is off costs next to nothing.
+        # Before any processor, so that a disabled level costs almost nothing.
         if self._logger.isEnabledFor(level):
             names, options = self._process_event("", event, fields)
             self._logger.log(level, *names, exc_info=error, **options)
 
 
 def get_logger(name: str) -> EventLogger:
-    """Return the logger of a module, which calls it `log`. Needs no set-up before."""
+    """Return the logger of a module, to be called `log`. It needs no set-up before."""
     logger: EventLogger = structlog.wrap_logger(
         logging.getLogger(name),
         processors=[merge_contextvars, _as_record],
@@ -77,7 +77,7 @@ def own_fields(record: logging.LogRecord) -> dict[str, Any] | None:
 
 
 def formatter(*, terminal: bool) -> ProcessorFormatter:
-    """Return what prints a record, ours or a library's: as text for a terminal, else as JSON."""
+    """Return the formatter of all records: text for a terminal, else JSON."""
     rendering: list[Processor] = (
         [printable, terminal_renderer(colors=True)]
         if terminal
@@ -89,14 +89,14 @@ def formatter(*, terminal: bool) -> ProcessorFormatter:
 
 
 def terminal_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
-    """Return what turns the members of a line into text for a person."""
+    """Return the renderer that turns the members of a line into readable text."""
     return structlog.dev.ConsoleRenderer(
         colors=colors, timestamp_key="at", sort_keys=False, pad_event_to=0
     )
 
 
 def printable(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
-    """Escape control characters, which would steer a terminal: parts of a text come from outside.
+    """Escape control characters, which could control a terminal: parts of a text are from outside.
 
     A processor of structlog. Line breaks stay.
     """
@@ -108,7 +108,7 @@ def printable(_logger: object, _method: str, event_dict: EventDict) -> EventDict
 
 def logging_config(level: str) -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`, or gunicorn's own setting."""
-    # gunicorn gives its loggers handlers and no propagation unless told otherwise.
+    # By default gunicorn gives its loggers handlers and no propagation.
     gunicorn = {"handlers": [], "propagate": True}
     return {
         "version": 1,
@@ -128,12 +128,12 @@ def configure(level: str) -> None:
 def _as_record(
     _logger: logging.Logger, _method: str, event_dict: EventDict
 ) -> tuple[tuple[str], dict[str, Any]]:
-    """Hand an event to the standard library: its name as the message, and its fields beside."""
+    """Pass an event to the standard library: its name as the message, its fields as `extra`."""
     return (event_dict.pop("event"),), {"extra": {_FIELDS: event_dict}}
 
 
 def _as_line(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
-    """Give a record the members that every line has. No field takes the place of one of them."""
+    """Add the members that every line has. A field with the same name gets a `_` at its end."""
     record: logging.LogRecord = event_dict["_record"]
     line: dict[str, Any] = {
         "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -150,7 +150,7 @@ def _as_line(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what an EventLogger was given; of a library, what is bound and passed as `extra`."""
+    """Return the fields of an event; for a library's record, the bound ids and its `extra`."""
     ours = own_fields(record)
     if ours is not None:
         return ours

@@ -1,12 +1,12 @@
-"""Takes out of a text what must not leave this system: secrets, amounts, people, addresses.
+"""Redaction: removes secrets, amounts, personal data and addresses from a text.
 
-Guarantees that what is found by its shape is gone: API keys and credentials, whatever stands
-behind a word like `password`, e-mail addresses, network addresses, all numbers (an amount may be
-any of them), long random-looking words, and the users and queries of URLs. UUIDs stay: by them
-a person finds in our own database what a text is about. What has no shape, such as a name,
-cannot be found in a text: of our own programs, texts that may hold one are not passed on at all
-(`sentry_allowed`); of a page, what the browser says of an error is, scrubbed.
-Takes time proportional to the length of the text, whatever is in it.
+Guarantees that everything with a known pattern is removed: API keys and credentials, the value
+after a word like `password`, e-mail addresses, network addresses, all numbers (any may be an
+amount), long random-looking words, and the users and queries of URLs. UUIDs stay: with them an
+operator finds the row in our own database. Data without a pattern, such as a name, cannot be
+found: texts of our own programs that may contain it are not sent at all
+(`monitoring.sentry.allowlist`); the error text of a browser is sent, redacted.
+Takes time proportional to the length of the text, whatever it contains.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Final
 
 MAX_LENGTH: Final = 2_000
 _OVERLAP: Final = 300
-"""What is cut is looked at a little beyond the cut, or half an address would pass for none."""
+"""Characters read beyond the cut, because half an address would not match its pattern."""
 
-# Every repetition has a bound, so that no text makes the search slow.
+# Every repetition is limited, so that no text makes the search slow.
 _IN_PATHS: Final = r"""
   (?P<key>\btp_[\w-]*)
 | (?P<email>[\w.+%'-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){0,10})
@@ -43,7 +43,7 @@ _PATH: Final = re.compile(_IN_PATHS, re.IGNORECASE | re.VERBOSE)
 
 
 def scrub(text: str, *, max_length: int = MAX_LENGTH) -> str:
-    """Return the text without what must not leave, printable, and not longer than allowed."""
+    """Return the text redacted, printable, and cut to the maximum length."""
     printable = "".join(
         each if each.isprintable() or each == "\n" else " "
         for each in text[: max_length + _OVERLAP]
@@ -52,7 +52,7 @@ def scrub(text: str, *, max_length: int = MAX_LENGTH) -> str:
 
 
 def scrub_path(path: str, *, max_length: int = MAX_LENGTH) -> str:
-    """Return the path of an address, without its query and whatever else must not leave."""
+    """Return the path of a URL, redacted, without its query."""
     bare = re.split(r"[?#]", path[: max_length + _OVERLAP], maxsplit=1)[0]
     printable = "".join(each if each.isprintable() else " " for each in bare)
     return _PATH.sub(_replacement, printable)[:max_length]
@@ -65,11 +65,11 @@ def scrub_url(url: str, *, max_length: int = MAX_LENGTH) -> str:
         return scrub_path(url, max_length=max_length)
     host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     if not _HOST.fullmatch(host):
-        # A user, whose password may have any of these characters: what is before the last @ goes.
+        # A user and password, which may contain any of these characters: cut up to the last @.
         host, slash, path = re.split(r"[?#]", rest.rpartition("@")[2])[0].partition("/")
     if not _HOST.fullmatch(host):
         return f"{scheme}://[host]"[:max_length]
-    if "@" in path:  # which may be a password's
+    if "@" in path:  # it may be part of a password
         path = "[path]"
     return f"{scheme}://{host}{scrub_path(slash + path)}"[:max_length]
 

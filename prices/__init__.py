@@ -1,13 +1,13 @@
-"""Prices: Binance's, as fresh as they can be had, and never without their source and age.
+"""Prices of Binance: as fresh as possible, always labelled with their source and age.
 
-    refreshing   one look at Binance: ask, judge, keep                      (a worker)
-    binance      whom to ask, and what to make of the answer
-    tickers      an answer's bytes into prices, or the reason why not
-    jumps        whether a price that is far from the last one is believed
-    notes        what refreshes must remember: in the cache, or else in this process
-    shelf        the cache's side of it; archive: PostgreSQL's
-    board        the best price there is, within half a second whatever hangs   (the API)
+refresher        one refresh: fetch, check, store                          (a worker)
+binance/         hosts in turn, tickers, pauses after errors, bounded HTTP
+outlier_filter   holds back a price that jumped, until it is confirmed
+stores/          cache, database, guarded reads, state of the refreshes
+lookup           best price now, within half a second                      (the API)
+health_check     prices in /health
+quotes, decimals the data classes, and exact arithmetic
 
-Guarantees that a price is labelled by its age, and that the age is measured by the clock of
-the store that keeps it. Knows nothing of HTTP requests to us, of Celery, or of money.
+Guarantees that the age of a price is measured by the clock of the store that keeps it. Must not
+know HTTP requests to the API, Celery or money.
 """

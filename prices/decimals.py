@@ -1,4 +1,4 @@
-"""Arithmetic on prices: exact, or an error; never rounded, never through a float."""
+"""Exact arithmetic on prices: raises instead of rounding, and never uses a float."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 
 _EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
-"""Wide enough for a product of two prices: what does not fit raises instead of being rounded."""
+"""Wide enough for a product of two prices; a longer result raises instead of being rounded."""
 MAX_DECIMALS = 18
 _PRICE = re.compile(r"[0-9]{1,18}(?:\.([0-9]{1,30}))?", re.ASCII)
 
@@ -21,7 +21,7 @@ def parse_price(text: object, *, decimals: int = MAX_DECIMALS) -> Decimal | None
 
 
 def middle(bid: Decimal, ask: Decimal) -> Decimal:
-    """The price in the middle, exactly: one decimal more at most."""
+    """Return the exact middle price, which has at most one decimal place more."""
     return _EXACT.divide(_EXACT.add(bid, ask), Decimal(2))
 
 
@@ -31,5 +31,5 @@ def is_within(price: Decimal, reference: Decimal, *, limit: Decimal) -> bool:
 
 
 def plain(price: Decimal) -> str:
-    """Print a price without exponent and without zeros that say nothing: "60000", "1.085"."""
+    """Print a price without exponent and without trailing zeros: "60000", "1.085"."""
     return format(price.normalize(_EXACT), "f")

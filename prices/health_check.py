@@ -1,39 +1,30 @@
-"""Prices in the table of health: how good the ones are that would be shown right now."""
+"""Health check of the prices: how good the prices are that would be shown now."""
 
 from __future__ import annotations
 
 from monitoring.health.report import Check, Component
 from prices.lookup import PriceLookup
-from prices.quotes import Quote
 
 
-def prices_check(board: PriceLookup) -> Check:
-    """Look at every price. Not live is degraded, never down: transfers need no price."""
+def prices_check(lookup: PriceLookup) -> Check:
+    """Return the check of all prices. Never "down", only "degraded": transfers need no price."""
 
     def check() -> Component:
-        return _summary(board.quotes())
+        quotes = lookup.quotes()
+        static = [quote.symbol for quote in quotes if quote.source == "static"]
+        stale_ages_s = [quote.age_s or 0 for quote in quotes if quote.source == "stale"]
+        details = []
+        if static:
+            # The symbols are named only if other symbols have a price.
+            names = "" if len(static) == len(quotes) else f" for {', '.join(static)}"
+            details.append(f"static{names}: Binance has not answered yet; trades refuse these")
+        if stale_ages_s:
+            details.append(
+                f"stale: {len(stale_ages_s)} of {len(quotes)} are the last known prices, "
+                f"the oldest {max(stale_ages_s):.0f} s old"
+            )
+        if details:
+            return Component("degraded", "; ".join(details))
+        return Component("ok", f"{len(quotes)} live")
 
     return check
-
-
-def _summary(quotes: list[Quote]) -> Component:
-    static = [quote for quote in quotes if quote.source == "static"]
-    stale = [quote for quote in quotes if quote.source == "stale"]
-    said = []
-    if static:
-        # Which symbols it is matters only where others have a price.
-        names = "" if len(static) == len(quotes) else f" for {_names(static)}"
-        said.append(f"static{names}: Binance has not answered yet; trades refuse these")
-    if stale:
-        oldest_s = max(quote.age_s or 0 for quote in stale)
-        said.append(
-            f"stale: {len(stale)} of {len(quotes)} are the last that were known, "
-            f"the oldest {oldest_s:.0f} s old"
-        )
-    if said:
-        return Component("degraded", "; ".join(said))
-    return Component("ok", f"{len(quotes)} live")
-
-
-def _names(quotes: list[Quote]) -> str:
-    return ", ".join(quote.symbol for quote in quotes)

@@ -1,31 +1,31 @@
-"""The best price there is for each symbol: always an answer, always with its source and age.
+"""Price lookup: the best price of each symbol now, always with its source and age.
 
-Guarantees an answer within half a second, whatever hangs, and none that looks better than it
-is: live only from the cache and only when young, stale from wherever a last one is known, and
-static where nothing was ever heard. Trades must look at the source and the age.
+Guarantees an answer within half a second, even if a store hangs, and a correct label: "live" is
+a young price of the cache, "stale" the last known price of any store, and "static" the price of
+the settings, used until a first price has been received. Trades must check source and age.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 
 from sqlalchemy import Engine
 
-from prices.quotes import LIVE_FOR_S, Quote, Stamped
+from prices.quotes import LIVE_FOR_S, Quote, Source
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
 from prices.stores.guarded import GuardedStore
 
 CACHE_PATIENCE_S = 0.2
-ARCHIVE_PATIENCE_S = 0.25
-"""Together they leave a little of the half second. Each is waited for once per outage, and then
-by one reader a second."""
+DATABASE_PATIENCE_S = 0.25
+"""Together less than the half second. Once a store is known to be away, only one reader a second
+waits for it."""
 
 
 class PriceLookup:
-    """Shared by all threads of a process."""
+    """Looks prices up in the cache, then the database, then the settings. Threads may share it."""
 
     def __init__(
         self,
@@ -33,36 +33,35 @@ class PriceLookup:
         symbols: Sequence[str],
         fallback_prices: Mapping[str, str],
         cache: GuardedStore,
-        archive: GuardedStore,
+        database: GuardedStore,
     ) -> None:
         self._fallback = {symbol: Decimal(fallback_prices[symbol]) for symbol in symbols}
         self._cache = cache
-        self._archive = archive
+        self._database = database
 
     def quotes(self) -> list[Quote]:
-        """The price of every symbol, in their order."""
-        return self._look(self._fallback)
+        """Return the price of every symbol, in their order."""
+        return self._quote_all(self._fallback)
 
     def quote(self, symbol: str) -> Quote | None:
-        """The price of one symbol; None when it is not one that is followed."""
-        return self._look([symbol])[0] if symbol in self._fallback else None
+        """Return the price of one symbol; None if its prices are not followed."""
+        return self._quote_all([symbol])[0] if symbol in self._fallback else None
 
-    def _look(self, symbols: Iterable[str]) -> list[Quote]:
+    def _quote_all(self, symbols: Collection[str]) -> list[Quote]:
         cached = self._cache.entries()
-        quotes = {symbol: _live(symbol, cached.get(symbol)) for symbol in symbols}
-        if None in quotes.values():
-            archived = self._archive.entries()
-            for symbol in (symbol for symbol, quote in quotes.items() if quote is None):
-                quotes[symbol] = self._second_best(symbol, cached.get(symbol), archived.get(symbol))
-        return [quote for quote in quotes.values() if quote is not None]
-
-    def _second_best(self, symbol: str, *known: Stamped | None) -> Quote:
-        """The youngest of what is known, or what the settings say."""
-        found = [entry for entry in known if entry is not None]
-        if not found:
-            return Quote(symbol, self._fallback[symbol], "static")
-        youngest = min(found, key=lambda entry: entry.age_s)
-        return Quote(symbol, youngest.price, "stale", youngest.as_of, youngest.age_s)
+        fresh = {symbol: entry for symbol, entry in cached.items() if entry.age_s <= LIVE_FOR_S}
+        # The database is asked only if a price is missing.
+        stored = self._database.entries() if any(each not in fresh for each in symbols) else {}
+        quotes = []
+        for symbol in symbols:
+            known = [store[symbol] for store in (cached, stored) if symbol in store]
+            if not known:
+                quotes.append(Quote(symbol, self._fallback[symbol], "static"))
+                continue
+            entry = fresh.get(symbol) or min(known, key=lambda entry: entry.age_s)
+            source: Source = "live" if symbol in fresh else "stale"
+            quotes.append(Quote(symbol, entry.price, source, entry.as_of, entry.age_s))
+        return quotes
 
 
 def build_price_lookup(
@@ -72,28 +71,25 @@ def build_price_lookup(
     cache_url: str,
     engine: Engine,
 ) -> PriceLookup:
-    """Wire a board. Connects to nothing. engine: of its own, with one connection."""
-    # The client gives up before the reader does: then no thread is left behind.
-    shelf = PriceCache(connect(cache_url, timeout_s=CACHE_PATIENCE_S * 0.9))
+    """Build the lookup of a process. It connects on first use.
+
+    engine: used for this alone, with one connection.
+    """
+    # The client gives up before the reader does, so that no thread is left behind.
+    price_cache = PriceCache(connect(cache_url, timeout_s=CACHE_PATIENCE_S * 0.9))
     return PriceLookup(
         symbols=symbols,
         fallback_prices=fallback_prices,
         cache=GuardedStore(
             "cache",
-            partial(shelf.entries, symbols),
+            partial(price_cache.entries, symbols),
             patience_s=CACHE_PATIENCE_S,
             fresh_for_s=0.1,
         ),
-        archive=GuardedStore(
+        database=GuardedStore(
             "database",
             PriceTable(engine).entries,
-            patience_s=ARCHIVE_PATIENCE_S,
+            patience_s=DATABASE_PATIENCE_S,
             fresh_for_s=1.0,
         ),
     )
-
-
-def _live(symbol: str, entry: Stamped | None) -> Quote | None:
-    if entry is None or entry.age_s > LIVE_FOR_S:
-        return None
-    return Quote(symbol, entry.price, "live", entry.as_of, entry.age_s)

@@ -1,8 +1,8 @@
-"""Whether a price that is far from the last one is believed: not at once, but in the end.
+"""Outlier filter: holds back a price that jumped until several refreshes in a row confirm it.
 
-A single wild price is more often a fault than a crash of the market. A crash stays, a fault
-goes: so what is seen again and again, for a while and from each refresh to the next, is taken.
-Otherwise the price would stand still for ever after a real jump.
+A single outlier is more often an error than a crash of the market. A crash lasts, an error does
+not: so a jump that every refresh repeats for a while is accepted. Otherwise the price would never
+change again after a real jump.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from prices.decimals import is_within
 SEEN_TIMES = 3
 SEEN_FOR_S = 10.0
 FORGOTTEN_AFTER_S = 60.0
-"""A jump that was last seen so long ago says nothing about one that is seen now."""
+"""A jump that was last seen longer ago is not counted as the same jump."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A jump that is not believed yet. Times in seconds on the clock of who remembers it."""
+    """A jump that is not accepted yet. Times are seconds on the clock of its store."""
 
     price: Decimal
     times: int
@@ -36,21 +36,21 @@ def suspect(
     now_s: float,
     limit: Decimal,
 ) -> Suspicion | None:
-    """Judge a new price: None when it is believed, otherwise what to remember until the next.
+    """Check a new price. Returns: None if it is accepted, else the suspicion to keep.
 
-    last: the last price that was believed, if any is known; without one there is nothing to
-    jump from. before: the suspicion after the refresh before this one.
+    last: the last accepted price; None if none is known: the new one is then accepted.
+    before: the suspicion that the refresh before this one kept.
     """
     if last is None or is_within(price, last, limit=limit):
         return None
-    if before is None or not _continues(before, price, now_s=now_s, limit=limit):
+    # The same jump as before, and on a clock that was not set back.
+    is_repeated = (
+        before is not None
+        and 0 <= now_s - before.last_seen_s <= FORGOTTEN_AFTER_S
+        and is_within(price, before.price, limit=limit)
+    )
+    if before is None or not is_repeated:
         return Suspicion(price, times=1, first_seen_s=now_s, last_seen_s=now_s)
     again = Suspicion(price, before.times + 1, before.first_seen_s, now_s)
-    believed = again.times >= SEEN_TIMES and now_s - again.first_seen_s >= SEEN_FOR_S
-    return None if believed else again
-
-
-def _continues(before: Suspicion, price: Decimal, *, now_s: float, limit: Decimal) -> bool:
-    """Whether the price is the same jump as seen before, on a clock that was not turned back."""
-    is_recent = 0 <= now_s - before.last_seen_s <= FORGOTTEN_AFTER_S
-    return is_recent and is_within(price, before.price, limit=limit)
+    is_confirmed = again.times >= SEEN_TIMES and now_s - again.first_seen_s >= SEEN_FOR_S
+    return None if is_confirmed else again

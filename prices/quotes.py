@@ -1,4 +1,4 @@
-"""What is known of a price, and what is said of it."""
+"""Price data: a stored price, and the quote that is shown."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Literal
 Source = Literal["live", "stale", "static"]
 
 LIVE_FOR_S = 5.0
-"""A price that is older is stale: it may still be shown, but it is no longer the market's."""
+"""An older price is stale: it may be shown, but is no longer the price of the market."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stamped:
-    """A price as a store keeps it. Stamp and age are by that store's clock.
+class StampedPrice:
+    """A price as a store keeps it. Time and age are by that store's clock.
 
-    The stamp is from before Binance was asked: a price is never younger than it says.
+    `as_of` is from before the request to Binance: a price is never younger than it claims.
     """
 
     price: Decimal
@@ -27,7 +27,7 @@ class Stamped:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The best price there is. A static one has neither time nor age: nobody ever offered it."""
+    """The best price available. A static one comes from the settings and has no time and no age."""
 
     symbol: str
     price: Decimal

@@ -1,8 +1,8 @@
-"""One look at Binance: ask, judge what came, and keep it for all who want to know.
+"""Price refresh: fetches prices from Binance, checks them, and stores them.
 
-Guarantees that a look takes seconds at most, whatever hangs, and never raises for an outage:
-without the cache it goes by this process's own notes, without PostgreSQL the cache alone gets
-the prices. What goes wrong is logged when it begins and when it ends, not every two seconds.
+Guarantees that a refresh takes a few seconds at most, even if a server hangs, and never raises
+for an outage: without the cache it uses the state of this process, without PostgreSQL it writes
+to the cache only. Outages are logged when they begin and when they end, not every two seconds.
 """
 
 from __future__ import annotations
@@ -17,39 +17,43 @@ import redis
 
 from ledger.errors import LedgerError
 from monitoring.logs import get_logger
-from prices.binance.client import ALL, Asked, Binance, pause_names
+from prices.binance.client import ALL, Binance, FetchResult, pause_names
 from prices.binance.tickers import Tickers
 from prices.decimals import plain
 from prices.outlier_filter import Suspicion, suspect
-from prices.quotes import Stamped
-from prices.stores.cache import PriceCache, Turn
+from prices.quotes import StampedPrice
+from prices.stores.cache import PriceCache, RefreshLease
 from prices.stores.database import KEEP_EVERY_S, PriceTable
 from prices.stores.refresh_state import Memory, RefreshState
 from resilience.outage_log import OutageLog
 from resilience.single_flight import Flight, NoThread, start_flight
 
-ARCHIVE_WITHIN_S = 1.0
-"""How long a look waits for PostgreSQL, to read and to write. What takes longer goes on in its
+DATABASE_WITHIN_S = 1.0
+"""How long a refresh waits for PostgreSQL, to read and to write. A longer call goes on in its
 thread, once."""
 _SHARED_BY_S = 1.0
+"""A pause is written to the cache only if it is longer than the one there by this much."""
 
 log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class RefreshResult:
-    """What one look did. prices: those that were believed; refused: why not, by symbol."""
+    """Result of one refresh.
+
+    prices: those that were accepted. refused: why others were not, by symbol.
+    elsewhere: another process is refreshing, so this one did nothing.
+    """
 
     prices: dict[str, Decimal] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     suspicions: dict[str, Suspicion] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     elsewhere: bool = False
-    """Another look was under way: this one did nothing."""
 
 
 class Refresher:
-    """Refreshes all symbols. One per process, used by one thread."""
+    """Refreshes the prices of all symbols. One per process; threads must not share it."""
 
     def __init__(
         self,
@@ -57,55 +61,51 @@ class Refresher:
         symbols: Sequence[str],
         urls: Sequence[str],
         jump_limit: Decimal,
-        shelf: PriceCache,
-        archive: PriceTable | None,
+        cache: PriceCache,
+        database: PriceTable | None,
     ) -> None:
-        """Take everything it needs. archive: None where the prices are of no use later."""
+        """Take the stores and the limit of a jump. database: None if prices are not to be kept."""
         self._symbols = symbols
         self._pause_names = pause_names(urls, symbols)
         self._jump_limit = jump_limit
         self._binance = Binance(urls)
-        self._shelf = shelf
-        self._archive = archive
+        self._cache = cache
+        self._database = database
         self._memory = Memory()
         self._outages: dict[tuple[str, ...], OutageLog] = {}
-        self._kept_at_s = float("-inf")
-        self._keeping: Flight[None] | None = None
-        self._reading: Flight[dict[str, Stamped]] | None = None
+        self._stored_at_s = float("-inf")
+        self._writing: Flight[None] | None = None
+        self._reading: Flight[dict[str, StampedPrice]] | None = None
 
-    def look(self) -> RefreshResult:
-        """Take one look. Harmless beside another and at any time."""
+    def refresh(self) -> RefreshResult:
+        """Refresh once. Harmless at any time, also while another process refreshes."""
         asked_at_s = time.monotonic()
-        turn, is_shared = self._begin()
-        if is_shared and turn is None:
-            return RefreshResult(elsewhere=True)
-        notes = self._notes(turn)
-        asked = self._binance.ask(self._symbols, notes.pauses)
-        tickers = asked.tickers or Tickers()
-        notes.last = self._last(notes, tickers.prices)
-        looked = self._judge(tickers, notes)
-        looked.failures = asked.failures
-        self._remember(turn, notes, asked, looked)
-        self._keep(looked.prices, asked_at_s)
-        self._report(asked, looked)
-        return looked
-
-    def _begin(self) -> tuple[Turn | None, bool]:
-        """Returns: the turn, unless another process has it; and whether the cache answers."""
         try:
-            turn = self._shelf.begin(self._symbols, self._pause_names)
+            lease = self._cache.begin(self._symbols, self._pause_names)
         except redis.RedisError as error:
-            self._note("cache_not_read", type(error).__name__)
-            return None, False
-        self._note("cache_not_read", None)
-        return turn, True
+            self._log_outage("cache_not_read", type(error).__name__)
+            lease = None
+        else:
+            self._log_outage("cache_not_read", None)
+            if lease is None:
+                return RefreshResult(elsewhere=True)
+        state = self._state(lease)
+        fetched = self._binance.fetch(self._symbols, state.pauses)
+        tickers = fetched.tickers or Tickers()
+        state.last = self._last(state, tickers.prices)
+        result = self._check(tickers, state)
+        result.failures = fetched.failures
+        self._save_state(lease, state, fetched, result)
+        self._store(result.prices, asked_at_s)
+        self._report(fetched, result)
+        return result
 
-    def _notes(self, turn: Turn | None) -> RefreshState:
-        """What is noted: by all where the cache answers, and in any case by this process."""
+    def _state(self, lease: RefreshLease | None) -> RefreshState:
+        """Return the state of this process, merged with the shared state if the cache answered."""
         own = self._memory.read()
-        if turn is None:
+        if lease is None:
             return own
-        shared = turn.notes
+        shared = lease.state
         return RefreshState(
             now_s=shared.now_s,
             last=own.last | shared.last,
@@ -113,96 +113,102 @@ class Refresher:
             pauses=_longest(own.pauses, shared.pauses),
         )
 
-    def _last(self, notes: RefreshState, prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        """The last prices to hold the new ones against: what nobody noted, PostgreSQL may have.
+    def _last(self, state: RefreshState, prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """Return the last prices, to compare new ones with; PostgreSQL adds those not in the state.
 
-        Read only until a first price was believed, so by no look that comes later.
+        It is read only until a first price of each symbol was accepted.
         """
-        if self._archive is None or prices.keys() <= notes.last.keys():
-            return notes.last
+        if self._database is None or prices.keys() <= state.last.keys():
+            return state.last
         if self._reading is not None and not self._reading.done():
-            return notes.last  # as in `_keep`
+            return state.last  # as in `_store`
         try:
-            self._reading = start_flight(self._archive.entries, name="prices-archive-read")
-            archived = self._reading.result(ARCHIVE_WITHIN_S)
+            self._reading = start_flight(self._database.entries, name="prices-archive-read")
+            stored = self._reading.result(DATABASE_WITHIN_S)
         except (NoThread, TimeoutError, LedgerError) as error:
-            self._note("database_not_read", type(error).__name__)
-            return notes.last
-        self._note("database_not_read", None)
-        return {symbol: entry.price for symbol, entry in archived.items()} | notes.last
+            self._log_outage("database_not_read", type(error).__name__)
+            return state.last
+        self._log_outage("database_not_read", None)
+        return {symbol: entry.price for symbol, entry in stored.items()} | state.last
 
-    def _judge(self, tickers: Tickers, notes: RefreshState) -> RefreshResult:
-        looked = RefreshResult(refused=dict(tickers.refused))
-        # A symbol of which nothing was heard stays suspected: nothing speaks against it.
-        looked.suspicions = {
+    def _check(self, tickers: Tickers, state: RefreshState) -> RefreshResult:
+        result = RefreshResult(refused=dict(tickers.refused))
+        # A symbol without a new price keeps its suspicion: nothing contradicts it.
+        result.suspicions = {
             symbol: each
-            for symbol, each in notes.suspicions.items()
+            for symbol, each in state.suspicions.items()
             if symbol not in tickers.prices
         }
         for symbol, price in tickers.prices.items():
-            before = notes.suspicions.get(symbol)
+            before = state.suspicions.get(symbol)
             suspicion = suspect(
                 price,
-                last=notes.last.get(symbol),
+                last=state.last.get(symbol),
                 before=before,
-                now_s=notes.now_s,
+                now_s=state.now_s,
                 limit=self._jump_limit,
             )
             if suspicion is None:
-                looked.prices[symbol] = price
+                result.prices[symbol] = price
             else:
-                looked.suspicions[symbol] = suspicion
-                looked.refused[symbol] = f"jumped to {plain(price)}"
-        return looked
+                result.suspicions[symbol] = suspicion
+                result.refused[symbol] = f"jumped to {plain(price)}"
+        return result
 
-    def _remember(
-        self, turn: Turn | None, notes: RefreshState, asked: Asked, looked: RefreshResult
+    def _save_state(
+        self,
+        lease: RefreshLease | None,
+        state: RefreshState,
+        fetched: FetchResult,
+        result: RefreshResult,
     ) -> None:
-        pauses = _longest(notes.pauses, asked.pauses)
-        alone = looked.suspicions if turn is None else {}
-        self._memory.write(prices=looked.prices, suspicions=alone, pauses=pauses)
-        if turn is None:
+        pauses = _longest(state.pauses, fetched.pauses)
+        own_suspicions = result.suspicions if lease is None else {}
+        self._memory.write(prices=result.prices, suspicions=own_suspicions, pauses=pauses)
+        if lease is None:
             return
-        known = turn.notes.pauses
-        news = {
+        known = lease.state.pauses
+        longer = {
             name: left_s
             for name, left_s in pauses.items()
             if left_s > known.get(name, 0) + _SHARED_BY_S
         }
         try:
-            self._shelf.end(turn, prices=looked.prices, suspicions=looked.suspicions, pauses=news)
+            self._cache.end(
+                lease, prices=result.prices, suspicions=result.suspicions, pauses=longer
+            )
         except redis.RedisError as error:
-            self._note("cache_not_written", type(error).__name__)
+            self._log_outage("cache_not_written", type(error).__name__)
         else:
-            self._note("cache_not_written", None)
+            self._log_outage("cache_not_written", None)
 
-    def _keep(self, prices: Mapping[str, Decimal], asked_at_s: float) -> None:
-        """Write the last known prices down, every few seconds, and wait only a moment for it."""
-        if self._archive is None or not prices or asked_at_s - self._kept_at_s < KEEP_EVERY_S:
+    def _store(self, prices: Mapping[str, Decimal], asked_at_s: float) -> None:
+        """Write the prices to the database every few seconds, and wait only a moment for it."""
+        if self._database is None or not prices or asked_at_s - self._stored_at_s < KEEP_EVERY_S:
             return
-        if self._keeping is not None and not self._keeping.done():
-            return  # a database that hangs costs one thread, and no look waits for it again
-        keep = partial(self._archive.keep, dict(prices), asked_at_s=asked_at_s)
+        if self._writing is not None and not self._writing.done():
+            return  # a database that hangs takes one thread, and no refresh waits for it again
+        keep = partial(self._database.keep, dict(prices), asked_at_s=asked_at_s)
         try:
-            self._keeping = start_flight(keep, name="prices-archive")
-            self._kept_at_s = asked_at_s
-            self._keeping.result(ARCHIVE_WITHIN_S)
+            self._writing = start_flight(keep, name="prices-archive")
+            self._stored_at_s = asked_at_s
+            self._writing.result(DATABASE_WITHIN_S)
         except (NoThread, TimeoutError, LedgerError) as error:
-            self._note("database_not_written", type(error).__name__)
+            self._log_outage("database_not_written", type(error).__name__)
         else:
-            self._note("database_not_written", None)
+            self._log_outage("database_not_written", None)
 
-    def _report(self, asked: Asked, looked: RefreshResult) -> None:
-        hosts = "; ".join(f"{name}: {why}" for name, why in asked.failures.items())
-        if ALL in asked.pauses:  # said each time: nobody is asked until it is over
-            log.warning("binance_paused", for_s=asked.pauses[ALL], reason=hosts or "used weight")
-        self._note("no_prices_from_binance", None if asked.tickers else hosts)
-        if asked.tickers is not None:
+    def _report(self, fetched: FetchResult, result: RefreshResult) -> None:
+        hosts = "; ".join(f"{name}: {why}" for name, why in fetched.failures.items())
+        if ALL in fetched.pauses:  # each time: no host is asked until the pause is over
+            log.warning("binance_paused", for_s=fetched.pauses[ALL], reason=hosts or "used weight")
+        self._log_outage("no_prices_from_binance", None if fetched.tickers else hosts)
+        if fetched.tickers is not None:
             for symbol in self._symbols:
-                self._note("price_refused", looked.refused.get(symbol), symbol=symbol)
+                self._log_outage("price_refused", result.refused.get(symbol), symbol=symbol)
 
-    def _note(self, event: str, reason: str | None, **fields: str) -> None:
-        """Log that one thing fails, and for what reason, or with None that it does not."""
+    def _log_outage(self, event: str, reason: str | None, **fields: str) -> None:
+        """Log the start of an outage with its reason, or with None its end."""
         key = (event, *fields.values())
         if key not in self._outages:
             self._outages[key] = OutageLog(log, event, "trouble_over", recovered_level="info")
@@ -213,7 +219,7 @@ class Refresher:
 
 
 def _longest(*pauses: Mapping[str, float]) -> dict[str, float]:
-    """The longest of each name's pauses."""
+    """Return the longest pause of each name."""
     longest: dict[str, float] = {}
     for each in pauses:
         for name, left_s in each.items():

@@ -1,8 +1,8 @@
 """Background thread: a daemon thread that starts when it is first needed, and starts again.
 
-Guarantees that there is at most one at a time in a process, also where several callers need it
-at once; that it starts in the process that needs it, so after a fork; and that a machine
-without room for one more thread is no error: the next call tries again.
+Guarantees that a process has at most one, even if several callers need it at once; that it
+starts in the process that needs it, so after a fork; and that a machine without room for
+another thread is no error: the next call tries again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from resilience.outage_log import OutageLog
 
 
 class BackgroundThread:
-    """Runs `work` in a thread of this name. Make it before or after a fork, either works.
+    """Runs `work` in a thread of this name. May be created before or after a fork.
 
     A thread that has ended, or died of an exception, is started again by the next call of
-    `ensure_running`. Work that ends by itself calls `retire` first.
+    `ensure_running`. Work that ends on its own calls `retire` first.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class BackgroundThread:
         log: EventLog,
         not_started: str = "thread_not_started",
     ) -> None:
-        """Take the work, and the event to log while no thread can be had."""
+        """Take the work, and the event to log when the thread cannot be started."""
         self._name = name
         self._work = work
-        self._refusals = OutageLog(
+        self._start_failures = OutageLog(
             log, not_started, "thread_started", repeats=True, count_as="times", thread=name
         )
         self._start_over()
@@ -46,7 +46,7 @@ class BackgroundThread:
     def ensure_running(self) -> bool:
         """Start the thread unless it runs. Returns at once and never raises.
 
-        Returns: whether it runs; False when no thread could be had.
+        Returns: whether it runs; False when the thread could not be started.
         """
         if self._runs():
             return True
@@ -58,20 +58,20 @@ class BackgroundThread:
             try:
                 thread.start()
             except RuntimeError as error:
-                refusal: RuntimeError | None = error
+                failure: RuntimeError | None = error
             else:
-                refusal, self._thread = None, thread
-        if refusal is not None:
-            self._refusals.failed(error=type(refusal).__name__)
+                failure, self._thread = None, thread
+        if failure is not None:
+            self._start_failures.failed(error=type(failure).__name__)
             return False
-        self._refusals.recovered()
+        self._start_failures.recovered()
         return True
 
     def retire(self) -> None:
-        """Say, from within the work, that it is about to end: the next call needs a new thread.
+        """Declare, inside the work, that it is about to end: the next call starts a new thread.
 
-        Without this a caller might rely on a thread that has already stopped working and is
-        not gone yet. Call it where the decision to end is made, under the same lock.
+        Without this a caller might rely on a thread that has stopped working but is still alive.
+        Call it where the decision to end is made, under the same lock.
         """
         with self._lock:
             if self._thread is threading.current_thread():

@@ -1,4 +1,4 @@
-"""Cool-down: leaves a server alone for a while after it failed, so that not all wait for it."""
+"""Cool-down: leaves a server alone for a while after a failure, so that callers do not wait."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Cooldown:
         self._lock = threading.Lock()
 
     def allows(self) -> bool:
-        """Whether the server may be asked. After the cool-down, one caller may try it.
+        """Whether the server may be called. After the cool-down, one caller may try it.
 
-        The others follow when that one has said `end`, or after as long again when it says
-        nothing.
+        The others follow once that caller has called `end`, or after another cool-down if it
+        does not.
         """
         with self._lock:
             now_s = self._clock()
@@ -39,11 +39,11 @@ class Cooldown:
             return True
 
     def start(self) -> None:
-        """Say that the server failed."""
+        """Start the cool-down: the server failed."""
         with self._lock:
             self._until_s = self._clock() + self._lasts_s
 
     def end(self) -> None:
-        """Say that the server answered."""
+        """End the cool-down: the server answered."""
         with self._lock:
             self._until_s = _NEVER_S

@@ -1,4 +1,4 @@
-"""Interface of the loggers that mechanisms are given: a static event name, and fields."""
+"""Logger interface of the mechanisms in this package: a static event name, and fields."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ Level = Literal["info", "warning"]
 
 
 class EventLog(Protocol):
-    """Logs events by name. `monitoring.logs` makes them, and so does structlog."""
+    """Logs events by name. The loggers of `monitoring.logs` and of structlog fit."""
 
     def info(self, event: str, **fields: object) -> object:
         """Log something that happened as it should."""
 
     def warning(self, event: str, **fields: object) -> object:
-        """Log something that heals by itself but should be known."""
+        """Log something that recovers on its own but should be known."""

@@ -1,7 +1,7 @@
 """Fork handling: lets an object start over in a forked child.
 
-In a child only the thread that forked goes on. A lock that another thread held stays locked,
-and what another thread was doing never ends. Objects of this package drop both.
+Only the thread that forked exists in the child. A lock that another thread held stays locked,
+and the work of another thread never ends. Objects of this package discard both.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from weakref import ref
 
 
 class _InChildren:
-    """What is called in children, in the order in which it came. Each goes with its object."""
+    """The methods to call in children, in order of registration; each ends with its object."""
 
     def __init__(self) -> None:
         self._methods: dict[int, tuple[ref[Any], Callable[[Any], None]]] = {}
-        # For as long as the interpreter lives: at its end objects go after their modules.
+        # Registered until the interpreter ends: then objects are destroyed after their modules.
         os.register_at_fork(after_in_child=self._call)
 
     def add(self, method: MethodType) -> None:

@@ -1,6 +1,6 @@
-"""Outage log: logs that something fails and that this is over, not each failure between.
+"""Outage log: logs when something begins to fail and when it recovers, not each failure.
 
-Guarantees that a failure which repeats for hours costs a few lines of the log.
+Guarantees that a failure which repeats for hours adds only a few lines to the log.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from resilience.forks import call_in_children
 
 
 class OutageLog:
-    """Counts the failures of one thing in a row. Threads may share it.
+    """Counts the consecutive failures of one operation. Threads may share it.
 
-    Say `failed` after each failure and `recovered` after each success.
+    Call `failed` after each failure and `recovered` after each success.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class OutageLog:
         recovered_level: Level = "warning",
         **fields: object,
     ) -> None:
-        """Take the names of the events; recovered: None where nobody waits for the end.
+        """Take the names of the events. recovered: None where the end is not logged.
 
-        repeats: log the 1st, 2nd, 4th, 8th, … failure in a row, not only the first.
-        count_as: the field that says how many failures in a row there were so far.
-        fields: part of every event.
+        repeats: log the 1st, 2nd, 4th, 8th, … consecutive failure, not only the first.
+        count_as: the field that holds the number of consecutive failures.
+        fields: added to every event.
         """
         self._failed = failed
         self._recovered = recovered
@@ -51,11 +51,11 @@ class OutageLog:
 
     @property
     def failures(self) -> int:
-        """How many failures in a row there were so far."""
+        """The number of consecutive failures so far."""
         return self._failures
 
     def failed(self, **fields: object) -> None:
-        """Count one more failure, and log it where it is worth a line."""
+        """Count a failure, and log it if it is the first or a repeat to be logged."""
         with self._lock:
             self._failures += 1
             count = self._failures
@@ -64,8 +64,8 @@ class OutageLog:
             self._log_failed(self._failed, **self._fields, **fields, **counted)
 
     def recovered(self, **fields: object) -> None:
-        """Start counting from zero, and log that it is over. Harmless when nothing had failed."""
-        if not self._failures:  # the usual case takes no lock
+        """Reset the count, and log the recovery. Does nothing if there was no failure."""
+        if not self._failures:  # the usual case needs no lock
             return
         with self._lock:
             count, self._failures = self._failures, 0

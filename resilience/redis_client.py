@@ -1,4 +1,4 @@
-"""Redis clients that give up after a time-out and leave it to their callers to try again.
+"""Redis clients that give up after a time-out and leave retries to their callers.
 
 Guarantees that a client connects on first use, and that no call takes much longer than its
 time-out: redis-py's default would repeat a failed call for many seconds.
@@ -20,10 +20,10 @@ def connect(
     pool: type[redis.ConnectionPool] = redis.ConnectionPool,
     **options: Any,
 ) -> redis.Redis:
-    """Return a client for `url`. Connects to nothing yet.
+    """Return a client for `url`. It connects on first use.
 
     timeout_s: for connecting, and for each answer.
-    pool: the kind of pool that holds its connections. options: what else that pool takes.
+    pool: the class of its connection pool. options: further arguments of that pool.
     """
     return redis.Redis.from_pool(
         pool.from_url(
@@ -37,5 +37,5 @@ def connect(
 
 
 def is_redis(broker_url: str) -> bool:
-    """Whether the broker is a Redis; else it speaks AMQP."""
+    """Whether the broker is a Redis; otherwise it speaks AMQP."""
     return broker_url.startswith(("redis://", "rediss://"))

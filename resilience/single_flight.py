@@ -1,8 +1,8 @@
-"""Single flight: at most one call of a kind under way, joined by all who want its result.
+"""Single flight: runs at most one call at a time and shares its result with all callers.
 
-Guarantees that a call which hangs holds nobody longer than they want to wait, and one thread
-however many ask; and that a machine without room for one more thread is an error of that call
-alone: the next one tries again.
+Guarantees that a call which hangs blocks no caller longer than that caller wants to wait, and
+uses one thread, however many callers there are. A machine without room for another thread is an
+error of that call only: the next one tries again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Returned = TypeVar("Returned")
 
 
 class NoThread(Exception):
-    """The machine has no room for one more thread."""
+    """The machine has no room for another thread."""
 
 
 class Flight(Future[Returned]):
-    """One call in a thread of its own. Wait for `result(timeout_s)`.
+    """One call in its own thread. `result(timeout_s)` waits for it.
 
-    That raises TimeoutError when it takes longer, and whatever the call raised.
+    It raises TimeoutError if the call takes longer, and any error that the call raised.
     """
 
     def __init__(self) -> None:
@@ -39,15 +39,15 @@ class Flight(Future[Returned]):
 def start_flight(call: Callable[[], Returned], *, name: str) -> Flight[Returned]:
     """Start the call in a thread of this name. Returns at once.
 
-    The caller sees to it that no more calls are under way than it wants threads.
-    Raises: NoThread: when no thread could be had.
+    The caller limits how many calls, and so threads, there are at once.
+    Raises: NoThread: when the thread cannot be started.
     """
     flight: Flight[Returned] = Flight()
 
     def work() -> None:
         try:
             result = call()
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001 - `result` raises it again
             flight.ended_at_s = time.monotonic()
             flight.set_exception(error)
         else:
@@ -64,9 +64,9 @@ def start_flight(call: Callable[[], Returned], *, name: str) -> Flight[Returned]
 
 
 class SingleFlight(Generic[Returned]):
-    """Makes one call, once at a time. Threads may share it.
+    """Runs one call, at most once at a time. Threads may share it.
 
-    fresh_for_s: for so long after its end a result, or an error, serves those who come later.
+    fresh_for_s: how long after its end a result, or an error, is still returned to new callers.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class SingleFlight(Generic[Returned]):
         log: EventLog | None = None,
         fresh_for_s: float = 0.0,
     ) -> None:
-        """Take the call, and where to log that it begins and ends to fail; None: nowhere."""
+        """Take the call. log: gets its outages; None: they are not logged."""
         self._name = name
         self._call = call
         self._fresh_for_s = fresh_for_s
         self._failures = log and OutageLog(log, "look_failed", "look_well_again", look=name)
-        self._refusals = log and OutageLog(log, "look_not_started", repeats=True, look=name)
+        self._start_failures = log and OutageLog(log, "look_not_started", repeats=True, look=name)
         self._start_over()
         call_in_children(self._start_over)
 
@@ -92,13 +92,13 @@ class SingleFlight(Generic[Returned]):
 
     @property
     def latest(self) -> Flight[Returned] | None:
-        """The call under way, or else the one that ended last; None when there was none."""
+        """The running call, or else the last one that ended; None if there was none."""
         return self._flight
 
     def join(self) -> Flight[Returned]:
-        """Start the call, or join the one that is under way or has just ended.
+        """Start the call, or join the one that is running or has just ended.
 
-        Returns at once and never raises. When no thread can be had, what it returns has ended
+        Returns at once and never raises. If the thread cannot be started, the flight has ended
         with NoThread, and the next call tries again.
         """
         with self._lock:
@@ -107,15 +107,15 @@ class SingleFlight(Generic[Returned]):
                 try:
                     flight = self._flight = start_flight(self._make_call, name=self._name)
                 except NoThread as error:
-                    if self._refusals:
-                        self._refusals.failed(error=type(error.__cause__).__name__)
+                    if self._start_failures:
+                        self._start_failures.failed(error=type(error.__cause__).__name__)
                     flight = Flight()
                     flight.set_exception(error)
             return flight
 
     def _make_call(self) -> Returned:
-        if self._refusals:
-            self._refusals.recovered()
+        if self._start_failures:
+            self._start_failures.recovered()
         try:
             result = self._call()
         except Exception as error:

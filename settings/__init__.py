@@ -1,7 +1,12 @@
-"""Every setting of Truepenny, read from the environment here and nowhere else.
+"""Settings of Truepenny, read from the environment here and nowhere else.
 
-Guarantees that a running process holds either a complete, checked configuration or
-none at all: a value that cannot be used stops the start with one line that names it.
+parsing        one typed, checked value at a time
+urls           checks of the URLs among them
+secret_files   values from files: NAME_FILE in place of NAME
+errors         the one error, whose message names the setting
+
+Guarantees that a running process has a complete, checked configuration: a value that cannot be
+used stops the start with one line that names the setting.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 from settings.errors import SettingsError
 from settings.parsing import Values
@@ -28,9 +33,9 @@ FALLBACK_PRICES: Final = {
     "BNBUSDT": "600",
     "EURUSDT": "1.1",
 }
-"""What is shown, marked as static, where nothing better was ever heard."""
+"""Shown, and marked as static, until a first price has been received."""
 _LEAST_HUNG_AFTER_S = 10.0
-"""Heartbeats come every second or so, but not from a busy machine: less would be a restart loop."""
+"""Heartbeats are late on a busy machine: a smaller value would cause endless restarts."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class Settings:
         Raises: SettingsError: when one is missing or malformed.
         """
         values = Values(read_secrets(os.environ if environment is None else environment))
+        symbols = values.symbols("PRICE_SYMBOLS", ",".join(FALLBACK_PRICES))
+        fallback_prices = FALLBACK_PRICES | values.prices("FALLBACK_PRICES")
+        for symbol in symbols:
+            if symbol not in fallback_prices:
+                raise SettingsError(f"FALLBACK_PRICES has no price for {symbol} of PRICE_SYMBOLS")
         return cls(
             database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
@@ -98,33 +108,13 @@ class Settings:
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
             api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
-            **_price_settings(values),
+            binance_urls=values.web_urls("BINANCE_URLS", BINANCE_URLS),
+            price_symbols=symbols,
+            fallback_prices=fallback_prices,
+            price_jump_limit=values.share("PRICE_JUMP_LIMIT", "0.1"),
+            keep_prices=values.choice("KEEP_PRICES", "YES", ("YES", "NO")) == "YES",
             sentry_dsn=values.dsn("SENTRY_DSN"),
             sentry_environment=values.label("SENTRY_ENVIRONMENT") or "production",
             sentry_release=values.label("SENTRY_RELEASE"),
             sentry_traces_sample_rate=values.rate("SENTRY_TRACES_SAMPLE_RATE", "0.01"),
         )
-
-
-class _PriceSettings(TypedDict):
-    binance_urls: tuple[str, ...]
-    price_symbols: tuple[str, ...]
-    fallback_prices: Mapping[str, str]
-    price_jump_limit: Decimal
-    keep_prices: bool
-
-
-def _price_settings(values: Values) -> _PriceSettings:
-    """Read what concerns prices. Every symbol has a fallback, so every question an answer."""
-    symbols = values.symbols("PRICE_SYMBOLS", ",".join(FALLBACK_PRICES))
-    fallback_prices = FALLBACK_PRICES | values.prices("FALLBACK_PRICES")
-    for symbol in symbols:
-        if symbol not in fallback_prices:
-            raise SettingsError(f"FALLBACK_PRICES has no price for {symbol} of PRICE_SYMBOLS")
-    return _PriceSettings(
-        binance_urls=values.web_urls("BINANCE_URLS", BINANCE_URLS),
-        price_symbols=symbols,
-        fallback_prices=fallback_prices,
-        price_jump_limit=values.share("PRICE_JUMP_LIMIT", "0.1"),
-        keep_prices=values.choice("KEEP_PRICES", "YES", ("YES", "NO")) == "YES",
-    )

@@ -1,4 +1,4 @@
-"""Errors of settings."""
+"""Error of a setting that is missing or unusable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed look-ups: one checked value of the environment at a time."""
+"""Parsing of settings: one typed, checked value of the environment at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decimal import Decimal
 from settings.errors import SettingsError
 from settings.urls import is_dsn, is_page_url, is_server_url, is_web_url
 
-# What the `limits` library reads, as far as it makes sense: one limit, not of zero.
+# The part of the syntax of `limits` that makes sense here: one limit, above zero.
 _RATE_LIMIT = re.compile(
     r"[1-9]\d{0,8}\s*(?:/|per)\s*(?:[1-9]\d{0,2}\s*)?(?:second|minute|hour|day)s?",
     re.ASCII | re.IGNORECASE,
@@ -26,7 +26,7 @@ _LABEL = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 
 class Values:
-    """Typed look-ups in an environment; an empty value counts as not given."""
+    """Typed, checked values of an environment. An empty value counts as not set."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -44,23 +44,27 @@ class Values:
         if value.partition(":")[0].partition("+")[0].lower() not in schemes:
             raise SettingsError(f"{name} must start with one of: {', '.join(schemes)}")
         if not all(map(is_server_url, value.split(";"))):
-            # Not shown, nor why: what is wrong may well be the password.
+            # Neither the value nor the reason is shown: the fault may be in the password.
             raise SettingsError(
-                f"{name} cannot be read: its host, port or path is malformed, or its password has "
-                "a character that a URL writes as %40 or the like"
+                f"{name} cannot be read: its host, port or path is malformed, or its password "
+                "contains a character that must be escaped, such as @ as %40"
             )
         return value
 
     def api_key(self, name: str) -> str | None:
         value = self.optional(name)
         if value is not None and not _API_KEY.fullmatch(value):
-            raise SettingsError(f"{name} must be 1 to 256 printable ASCII characters, no blanks")
+            raise SettingsError(
+                f"{name} must be 1 to 256 printable ASCII characters without spaces"
+            )
         return value
 
     def passwords(self, name: str) -> str | None:
         value = self.optional(name)
         if value is not None and not all(map(_PASSWORD.fullmatch, value.split(","))):
-            raise SettingsError(f"{name} must be name:password, or several, comma-separated")
+            raise SettingsError(
+                f"{name} must be name:password, or several of these, separated by commas"
+            )
         return value
 
     def port(self, name: str, default: int) -> int:
@@ -82,7 +86,7 @@ class Values:
     def rate_limit(self, name: str, default: str) -> str:
         value = self.text(name, default).lower()
         if value != "none" and not _RATE_LIMIT.fullmatch(value):
-            raise SettingsError(f"{name} must be none, or such as 10/minute, not {value!r}")
+            raise SettingsError(f"{name} must be none or a rate such as 10/minute, not {value!r}")
         return value
 
     def positive(self, name: str, default: float, *, at_least: float = 0.0) -> float:
@@ -92,7 +96,7 @@ class Values:
         except ValueError:
             number = 0.0
         if not (0 < number < 86_400 and number >= at_least):
-            bound = f"from {at_least:g} on" if at_least else "above 0"
+            bound = f"of at least {at_least:g}" if at_least else "above 0"
             raise SettingsError(f"{name} must be a number of seconds {bound}, not {value!r}")
         return number
 
@@ -106,7 +110,7 @@ class Values:
         given = _items(self.text(name, default))
         urls = tuple(dict.fromkeys(url.removesuffix("/") for url in given))
         if not (0 < len(urls) <= _MAX_URLS and all(map(is_web_url, urls))):
-            # Not shown: one may hold a password, which is one way to be wrong here.
+            # The value is not shown: a URL may contain a password, which is not allowed here.
             raise SettingsError(
                 f"{name} must be 1 to {_MAX_URLS} URLs such as https://host:port, comma-separated"
             )
@@ -115,7 +119,7 @@ class Values:
     def page_url(self, name: str) -> str | None:
         value = self.optional(name)
         if value is not None and not is_page_url(value):
-            # Not shown: one may hold a password, which everybody who sees the page would read.
+            # The value is not shown: it may contain a password, which the page would reveal.
             raise SettingsError(f"{name} must be a URL such as https://host:port/path")
         return value
 
@@ -137,7 +141,9 @@ class Values:
             raise SettingsError(f'{name} must be a JSON object such as {{"BTCUSDT": "60000"}}')
         for symbol, price in prices.items():
             if not _SYMBOL.fullmatch(symbol):
-                raise SettingsError(f"{name} must be by symbols such as BTCUSDT, not {symbol!r}")
+                raise SettingsError(
+                    f"{name} must have symbols such as BTCUSDT as its keys, not {symbol!r}"
+                )
             if not (isinstance(price, str) and _PRICE.fullmatch(price)):
                 raise SettingsError(
                     f'{name} of {symbol} must be a decimal string above 0 such as "1.1"'
@@ -153,8 +159,8 @@ class Values:
     def dsn(self, name: str) -> str | None:
         value = self.optional(name)
         if value is not None and not is_dsn(value):
-            # Not shown: whoever has it can send us any error they like.
-            raise SettingsError(f"{name} must be such as https://KEY@HOST/PROJECT")
+            # The value is not shown: anyone who knows it can send events to our Sentry.
+            raise SettingsError(f"{name} must be a DSN such as https://KEY@HOST/PROJECT")
         return value
 
     def label(self, name: str) -> str | None:
@@ -171,5 +177,5 @@ class Values:
 
 
 def _items(text: str) -> tuple[str, ...]:
-    """The parts of a comma-separated list, each once, without blanks and empty ones."""
+    """Split a comma-separated list: each part once, without spaces around it, none empty."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

@@ -1,4 +1,4 @@
-"""Secret files: the content of NAME_FILE in the place of NAME, as containers do it."""
+"""Secret files: read a secret from the file that NAME_FILE names, as containers provide them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SECRETS: Final = (
     "FLOWER_BASIC_AUTH",
     "SENTRY_DSN",
 )
-"""What may also be given as a file: its name then is in NAME_FILE, as containers do it."""
+"""Settings that may also be given as a file, whose path is then in NAME_FILE."""
 _MAX_SECRET_BYTES: Final = 8192
 
 
 def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with the content of each NAME_FILE in the place of that.
+    """Return the environment with NAME set to the content of the file in NAME_FILE.
 
-    Raises: SettingsError: when a file cannot be used; nothing of its content is in the message.
+    Raises: SettingsError: when a file cannot be used; the message has none of its content.
     """
     complete = dict(environment)
     for name in _SECRETS:
@@ -31,22 +31,22 @@ def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
         if not file:
             continue
         if complete.get(name, "").strip():
-            raise SettingsError(f"{name} and {name}_FILE are both set: give one of them")
+            raise SettingsError(f"{name} and {name}_FILE are both set: set only one of them")
         complete[name] = _read_secret(f"{name}_FILE", Path(file))
     return complete
 
 
 def _read_secret(name: str, file: Path) -> str:
     try:
-        if file.exists() and not file.is_file():  # a pipe would be waited for, maybe for ever
-            raise SettingsError(f"{name}: {file} is no file")
+        if file.exists() and not file.is_file():  # reading from a pipe could block
+            raise SettingsError(f"{name}: {file} is not a file")
         with file.open("rb") as opened:
             content = opened.read(_MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise SettingsError(f"{name}: {file} cannot be read: {error.strerror}") from error
     if len(content) > _MAX_SECRET_BYTES:
         raise SettingsError(f"{name}: {file} is larger than {_MAX_SECRET_BYTES} bytes")
-    # Of one that is no text, not even the error's cause is kept: it has the content in it.
+    # `errors="replace"`: a UnicodeDecodeError would contain the secret.
     text = content.decode(errors="replace").removesuffix("\n").removesuffix("\r")
     if not text.strip():
         raise SettingsError(f"{name}: {file} is empty")

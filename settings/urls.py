@@ -1,6 +1,6 @@
-"""Whether a text is an address of the kind that a setting asks for.
+"""URL checks: whether a text is a URL of the kind that a setting needs.
 
-Says no more than yes or no: what is wrong with an address may well be the password in it.
+The answer is only yes or no: the faulty part of a URL may be its password.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ _DATABASE = re.compile(r"/?[0-9]{0,5}", re.ASCII)
 
 
 def is_server_url(text: str) -> bool:
-    """Whether host, port and path can be told apart, for every driver in the same way."""
+    """Whether every driver would read the same host, port and path."""
     try:
         url = urlsplit(text)
         user, _, hosts = url.netloc.rpartition("@")
         for host in hosts.split(","):  # PostgreSQL may have several
-            urlsplit(f"//{host}").port  # noqa: B018 - raises when it is none
+            urlsplit(f"//{host}").port  # noqa: B018 - raises when it is not a port
     except ValueError:
         return False
     is_numbered = url.scheme not in ("redis", "rediss") or _DATABASE.fullmatch(url.path)
@@ -25,10 +25,10 @@ def is_server_url(text: str) -> bool:
 
 
 def is_dsn(text: str) -> bool:
-    """Whether the text says where to send to, as whom, and for which project."""
+    """Whether the text is a Sentry DSN: host, key and project."""
     try:
         url = urlsplit(text)
-        url.port  # noqa: B018 - raises when it is none
+        url.port  # noqa: B018 - raises when it is not a port
     except ValueError:
         return False
     project = url.path.rpartition("/")[2]
@@ -37,15 +37,15 @@ def is_dsn(text: str) -> bool:
 
 
 def is_web_url(text: str) -> bool:
-    """Whether the text is the address of a server, without a secret, a path or a query."""
+    """Whether the text is the URL of a server, without a secret, a path or a query."""
     return is_page_url(text) and urlsplit(text).path in ("", "/")
 
 
 def is_page_url(text: str) -> bool:
-    """Whether the text is the address of a page, without a secret or a query."""
+    """Whether the text is the URL of a page, without a secret or a query."""
     try:
         url = urlsplit(text)
-        url.port  # noqa: B018 - raises when it is none
+        url.port  # noqa: B018 - raises when it is not a port
     except ValueError:
         return False
     is_bare = text.isprintable() and not (url.query or url.fragment or "@" in url.netloc)

@@ -27,7 +27,7 @@ back to real prices, nobody may see such a price, and no real one may be compare
 def refresh() -> None:
     """Fetch the prices once. A second run at the same time finds nothing to do."""
     with recorded_run("prices") as run:
-        _record(run, refresher().look())
+        _record(run, refresher().refresh())
 
 
 def _record(run: JobRun, refreshed: RefreshResult) -> None:
@@ -52,6 +52,6 @@ def refresher() -> Refresher:
         symbols=settings.price_symbols,
         urls=settings.binance_urls,
         jump_limit=settings.price_jump_limit,
-        shelf=PriceCache(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
-        archive=PriceTable(engine()) if settings.keep_prices else None,
+        cache=PriceCache(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
+        database=PriceTable(engine()) if settings.keep_prices else None,
     )

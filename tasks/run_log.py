@@ -31,11 +31,11 @@ def recorded_run(name: ScanName) -> Iterator[JobRun]:
     except Exception as error:
         SCANS.labels(name, "failed").inc()
         # Only the type: the error's text may hold anything.
-        _job_runs().tell(name, ok=False, result=f"failed: {type(error).__name__}")
+        _job_runs().record(name, ok=False, result=f"failed: {type(error).__name__}")
         raise
     if run.result is not None:
         SCANS.labels(name, "ok" if run.ok else "failed").inc()
-        _job_runs().tell(name, ok=run.ok, result=run.result)
+        _job_runs().record(name, ok=run.ok, result=run.result)
 
 
 @cache

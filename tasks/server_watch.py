@@ -20,5 +20,5 @@ def watch_servers() -> None:
     settings = Settings.from_environment()
     watch = ServerWatch(settings.data_dir / "run" / "servers.json")
     with recorded_run("servers") as run:
-        problems = watch.look(broker_url=settings.broker_url, cache_url=settings.cache_url)
+        problems = watch.check(broker_url=settings.broker_url, cache_url=settings.cache_url)
         run.ok, run.result = not problems, "; ".join(problems) or "broker and cache are well"

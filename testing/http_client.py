@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from stack.servers.server import launch_command
 ROOT = Path(__file__).parents[1]
 CONFIG = "api/gunicorn.conf.py"
 START_TIMEOUT_S = 30
+_IS_MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ
+"""By `make coverage`, to which a killed process reports nothing."""
 
 
 @dataclass
@@ -75,11 +78,18 @@ class Caller:
 
 
 @contextmanager
-def serving(*, log: Path, config: str = CONFIG, **environment: str) -> Iterator[int]:
+def serving(
+    *, log: Path, config: str = CONFIG, graceful: bool = False, **environment: str
+) -> Iterator[int]:
     """Run gunicorn as `make up` does, on a free port. Yields: the port.
 
     It has no rate limit unless one is given, because most tests send many requests. Its metrics
     are in a folder of its own unless DATA_DIR is given.
+
+    It is killed at the end. To end gracefully, each of its processes tears down an interpreter,
+    which takes as long as to start it.
+
+    graceful: end it by SIGTERM, where a test is about that.
     """
     port = free_port()
     own = {"RATE_LIMIT": "none", "DATA_DIR": str(log.with_suffix(".data"))}
@@ -90,12 +100,16 @@ def serving(*, log: Path, config: str = CONFIG, **environment: str) -> Iterator[
             env={**os.environ, **own, **environment, "PORT": str(port)},
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # to be killed whole
         )
     try:
         _await_answer(process, Caller(port), log)
         yield port
     finally:
-        process.terminate()
+        if graceful or _IS_MEASURED:
+            process.terminate()
+        elif process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=START_TIMEOUT_S)
 
 

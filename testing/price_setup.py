@@ -17,11 +17,9 @@ from prices.refresher import Refresher
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
 from settings import FALLBACK_PRICES
-from stack.servers.home import find_home
-from stack.servers.kept_values import KeptValues
-from stack.servers.own import Servers
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.shared import migrate
+from testing.servers.throwaway import throwaway_servers
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 FALLBACK = {"BTCUSDT": "60000", "ETHUSDT": "2500"}
@@ -35,8 +33,8 @@ def refresher(
         symbols=symbols,
         urls=urls,
         jump_limit=Decimal("0.1"),
-        shelf=PriceCache(connect(cache_url, timeout_s=0.5)),
-        archive=PriceTable(engine),
+        cache=PriceCache(connect(cache_url, timeout_s=0.5)),
+        database=PriceTable(engine),
     )
 
 
@@ -46,8 +44,8 @@ def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
         symbols=SYMBOLS,
         urls=urls,
         jump_limit=Decimal("0.1"),
-        shelf=PriceCache(connect(cache_url, timeout_s=0.5), kept_s=kept_s),
-        archive=None,
+        cache=PriceCache(connect(cache_url, timeout_s=0.5), kept_s=kept_s),
+        database=None,
     )
 
 
@@ -83,7 +81,7 @@ def price_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]
     """Start a cache and a migrated database that only price tests use, and may break."""
     folder = servers_folder / "prices"
     folder.mkdir(mode=0o711)
-    servers = Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
+    servers = throwaway_servers(folder)
     with (
         breakable(servers.postgres(), folder / "postgres.log") as database,
         breakable(servers.cache(), folder / "cache.log") as cache,

@@ -31,7 +31,7 @@ def create() -> Response:
     unbind_contextvars("request_id")  # this line names the request that failed on the page
     log.warning("client_error", **report.fields())
     count_client_error(report.page, report.panel)
-    sentry.tell(report.event())
+    sentry.send_browser_error(report.event())
     response = Response(status=204)
     del response.headers["Content-Type"]  # there is no content
     return response

@@ -1,7 +1,7 @@
-"""Probes for the broker and the cache: one connection each, and an answer within a second.
+"""Probes of the broker and the cache: one connection each, and an answer within a second.
 
-Guarantees that a look gives up by itself, also on a server that takes connections and then
-says nothing, as a frozen one does: the time limit covers the handshake too.
+Guarantees that a reading gives up on its own, also if the server accepts connections and then
+does not answer, as a frozen one does: the time limit includes the handshake.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from monitoring.health.redis_info import (
 from resilience.redis_client import connect, is_redis
 
 TIMEOUT_S = 0.8
-_ALARM_HEARD_WITHIN_S = 0.15
+_ALARM_SEEN_WITHIN_S = 0.15
 _HEARTBEAT_S = 5
-_NOBODY = "truepenny.nobody"
-"""No queue has this name: the broker confirms what is published to it, and forgets it."""
+_NO_QUEUE = "truepenny.nobody"
+"""No queue has this name: the broker confirms messages to it, and discards them."""
 
 
 class NotServing(Exception):
-    """The server answers, but does nothing else yet."""
+    """The server answers, but is still loading its data."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerReading:
-    """One look at the broker.
+    """One reading of the broker.
 
     is_full: whether the API refuses new transfers because of it.
-    memory_share: how much of its memory is used; None when it has no limit or may not be asked.
+    memory_share: used share of its memory; None without a limit, or if INFO is not permitted.
     RabbitMQ gives no figure: 1 while it has an alarm, else 0.
-    well: how it is when nothing was found.
+    well: the detail to show if there are no findings.
     """
 
     is_full: bool
@@ -57,76 +57,76 @@ class BrokerReading:
 
 
 class BrokerProbe(Protocol):
-    """Looks at one broker. Not for two threads at once."""
+    """Reads the state of one broker. Threads must not share it."""
 
-    def look(self, *, was_full: bool) -> BrokerReading:
-        """Look now. was_full: whether the broker was full at the look before.
+    def read(self, *, was_full: bool) -> BrokerReading:
+        """Take a reading. was_full: whether the broker was full at the reading before.
 
         Raises:
-            NotServing: when it still reads its data.
+            NotServing: when it is still loading its data.
             OSError, redis.RedisError, amqp.AMQPError: when it does not answer.
         """
 
     def close(self) -> None:
-        """Close the connection, if there is one. A later look opens another."""
+        """Close the connection, if there is one. A later reading opens another."""
 
 
 class BrokerGauge(Protocol):
     """The readings by which one process refuses new work."""
 
-    def seen(self) -> tuple[bool, float | None]:
+    def latest(self) -> tuple[bool, float | None]:
         """Return the last reading: whether new work is refused, and the used share of memory.
 
         Returns at once and never raises.
         """
 
-    def look(self) -> BrokerReading:
-        """Take a reading now, and go by it. Raises: what `BrokerProbe.look` raises."""
+    def read_now(self) -> BrokerReading:
+        """Take a reading now, and use it from now on. Raises: what `BrokerProbe.read` raises."""
 
 
 def broker_probe(url: str) -> BrokerProbe:
-    """Return the probe for this broker. It connects when it looks for the first time."""
+    """Return the probe for this broker. It connects on first use."""
     return RedisProbe(url) if is_redis(url) else RabbitProbe(url)
 
 
 def redis_client(url: str) -> redis.Redis:
-    """Return a client for short questions. It connects on first use."""
+    """Return a client for short requests. It connects on first use."""
     return connect(url, TIMEOUT_S, max_connections=4)
 
 
 def redis_info(client: redis.Redis) -> Mapping[str, Any] | None:
-    """Ask for INFO; None where this user may not, and the server is known to answer.
+    """Return the answer of INFO; None if this user has no permission, which proves an answer too.
 
     Raises:
-        redis.RedisError: when it does not answer.
-        NotServing: when it still reads its data.
+        redis.RedisError: when the server does not answer.
+        NotServing: when it is still loading its data.
     """
     try:
         info: Mapping[str, Any] = client.info()
     except redis.exceptions.NoPermissionError:
         return None
     if is_loading(info):
-        raise NotServing("still reads its data from disk after a start")
+        raise NotServing("is still loading its data from disk after a start")
     return info
 
 
 def redis_findings(
     role: ServerRole, info: Mapping[str, Any] | None, *, was_full: bool = False
 ) -> tuple[str, list[ServerFinding]]:
-    """Return how a Redis is when all is well, and what is wrong with it."""
+    """Return the detail to show for a Redis without findings, and its findings."""
     percent = None if info is None else memory_percent(info)
     well = "answers" if percent is None else f"answers, {percent} % of its memory is used"
     return well, [] if info is None else findings(role, info, was_full=was_full)
 
 
 class RedisProbe:
-    """Asks a Redis for INFO."""
+    """Reads a Redis with INFO."""
 
     def __init__(self, url: str) -> None:
         self._client = connect(url, TIMEOUT_S, max_connections=1)
 
-    def look(self, *, was_full: bool) -> BrokerReading:
-        """Ask now, see `BrokerProbe`."""
+    def read(self, *, was_full: bool) -> BrokerReading:
+        """Take a reading, see `BrokerProbe`."""
         info = redis_info(self._client)
         well, found = redis_findings("broker", info, was_full=was_full)
         return BrokerReading(
@@ -143,10 +143,10 @@ class RedisProbe:
 
 
 class RabbitProbe:
-    """Publishes to a RabbitMQ, which tells publishers when it has an alarm and takes nothing.
+    """Publishes to a RabbitMQ, which notifies publishers when an alarm makes it accept nothing.
 
-    RabbitMQ tells its clients no figures. It raises the alarm far below the machine's memory,
-    where its operator says.
+    RabbitMQ gives its clients no figures. It raises the alarm at a limit that its operator sets,
+    far below the memory of the machine.
     """
 
     def __init__(self, url: str) -> None:
@@ -155,9 +155,9 @@ class RabbitProbe:
         self._has_alarm = False
         self._is_confirmed = False
 
-    def look(self, *, was_full: bool) -> BrokerReading:  # noqa: ARG002 - the broker decides
-        """Publish now, or wait for the end of the alarm, see `BrokerProbe`."""
-        # A connection may have died since the look before: only a new one tells.
+    def read(self, *, was_full: bool) -> BrokerReading:  # noqa: ARG002 - the broker decides
+        """Publish, or wait for the end of the alarm, see `BrokerProbe`."""
+        # The connection may have died since the reading before: only a new one gives certainty.
         for is_reused in (True, False) if self._channel is not None else (False,):
             try:
                 self._ask()
@@ -168,13 +168,13 @@ class RabbitProbe:
                     raise
         if not self._has_alarm:
             return BrokerReading(is_full=False, memory_share=0.0, findings=[])
-        said = "has a memory or disk alarm and takes no messages: new transfers are refused"
+        detail = "has a memory or disk alarm and accepts nothing: new transfers are refused"
         return BrokerReading(
-            is_full=True, memory_share=1.0, findings=[ServerFinding("alarm", said, refuses=True)]
+            is_full=True, memory_share=1.0, findings=[ServerFinding("alarm", detail, refuses=True)]
         )
 
     def close(self) -> None:
-        """Drop the connection at once: one that is blocked would not hear a goodbye."""
+        """Drop the connection without closing it: a blocked one would not answer."""
         channel, self._channel, self._has_alarm = self._channel, None, False
         if channel is not None and channel.connection is not None:
             channel.connection.collect()
@@ -185,24 +185,24 @@ class RabbitProbe:
         connection = self._channel.connection
         if self._has_alarm:
             connection.heartbeat_tick()  # raises when the broker's own are missing
-            with suppress(TimeoutError):  # until the alarm ends, silence is what it means
+            with suppress(TimeoutError):  # no message means that the alarm goes on
                 while self._has_alarm:
-                    connection.drain_events(timeout=_ALARM_HEARD_WITHIN_S)
+                    connection.drain_events(timeout=_ALARM_SEEN_WITHIN_S)
             return
         self._is_confirmed = False
-        self._channel.basic_publish(amqp.Message(b"", delivery_mode=1), routing_key=_NOBODY)
+        self._channel.basic_publish(amqp.Message(b"", delivery_mode=1), routing_key=_NO_QUEUE)
         give_up_at_s = time.monotonic() + TIMEOUT_S
         while not (self._is_confirmed or self._has_alarm):
             connection.drain_events(timeout=max(give_up_at_s - time.monotonic(), 0.001))
 
     def _open(self) -> Any:
-        """Log in to the first host that answers, and ask it to confirm what it takes."""
+        """Connect to the first host that answers, with publisher confirms."""
         for host in self._hosts[:-1]:
             with suppress(OSError, amqp.AMQPError):  # the next host may answer
-                return self._log_in(host)
-        return self._log_in(self._hosts[-1])
+                return self._connect(host)
+        return self._connect(self._hosts[-1])
 
-    def _log_in(self, host: str) -> Any:
+    def _connect(self, host: str) -> Any:
         timeout_s = TIMEOUT_S / len(self._hosts)
         options = {
             "read_timeout": timeout_s,
@@ -213,7 +213,7 @@ class RabbitProbe:
         client = BrokerConnection(
             host, connect_timeout=timeout_s, heartbeat=_HEARTBEAT_S, transport_options=options
         )
-        # Not `connect`: that waits two seconds and tries again.
+        # Not `connect`: it waits two seconds and retries.
         connection: Any = client.transport.establish_connection()
         try:
             channel = connection.channel()

@@ -1,7 +1,7 @@
-"""The check of each component: connect as the component's users do, ask the cheapest question.
+"""Health checks: one for each component, with the cheapest request that proves it works.
 
-Guarantees that every check gives up by itself within seconds, and uses connections of its
-own: a pool that is busy with payments says nothing about whether the database answers.
+Guarantees that every check gives up on its own within seconds, and uses its own connections: a
+pool that is busy with transfers does not tell whether the database answers.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from monitoring.health.report import Check, Component
 from monitoring.heartbeats import heartbeat_cache
 
 _PROGRAMS = {
-    "money": "transfers are taken and wait",
-    "scans": "transfers that stand still are not driven on, and prices are not refreshed",
-    "beat": "nothing is scheduled, so what stands still is not driven on",
+    "money": "transfers are accepted but wait; start a money worker",
+    "scans": "stuck transfers are not re-driven and prices not refreshed; start a scans worker",
+    "beat": "no scan is scheduled, so stuck transfers are not re-driven; start beat",
 }
-"""What must beat, by the first part of its name, and what it means when it does not."""
+"""The programs that must send heartbeats, and what it means if one does not."""
 
 
 def database_check(engine: Engine) -> Check:
-    """Ask the database whether it takes writes. The engine bounds how long its answer may take."""
+    """Return the check that the database accepts writes. The engine limits the time it may take."""
 
     def check() -> Component:
         probe(engine)
@@ -41,15 +41,15 @@ def database_check(engine: Engine) -> Check:
     return check
 
 
-def broker_check(look: Callable[[], BrokerReading]) -> Check:
-    """Report the reading by which this process refuses new work.
+def broker_check(read: Callable[[], BrokerReading]) -> Check:
+    """Return the check that shows the reading by which this process refuses new work.
 
-    look: takes a reading now; raises when the broker does not answer.
+    read: takes a reading now; raises when the broker does not answer.
     """
 
     def check() -> Component:
         try:
-            reading = look()
+            reading = read()
         except NotServing as error:
             return Component("down", str(error))
         return _component(reading.well, reading.findings)
@@ -58,7 +58,7 @@ def broker_check(look: Callable[[], BrokerReading]) -> Check:
 
 
 def cache_check(client: redis.Redis) -> Check:
-    """Ask the cache how it is."""
+    """Return the check of the cache: it answers, and is neither full nor set up wrongly."""
 
     def check() -> Component:
         try:
@@ -73,25 +73,27 @@ def cache_check(client: redis.Redis) -> Check:
 def _component(well: str, found: list[ServerFinding]) -> Component:
     if not found:
         return Component("ok", well)
-    said = "; ".join(each.detail for each in found)
-    return Component("degraded", said, refuses=any(each.refuses for each in found))
+    details = "; ".join(each.detail for each in found)
+    return Component("degraded", details, refuses=any(each.refuses for each in found))
 
 
 def workers_check(cache: redis.Redis) -> Check:
-    """Look at the heartbeats. Without workers, transfers are accepted and wait."""
+    """Return the check of the heartbeats. Without workers, transfers are accepted and wait."""
 
     def check() -> Component:
         try:
             ages_s = heartbeat_cache.ages_s(cache)
         except redis.RedisError:
-            return Component("degraded", "unknown: the cache, which has their heartbeats, is away")
+            return Component(
+                "degraded", "unknown: the cache, which holds the heartbeats, does not answer"
+            )
         return workers_component(ages_s)
 
     return check
 
 
 def workers_component(ages_s: dict[str, int]) -> Component:
-    """Sum up the ages of heartbeats, by name. There may be many workers of one program."""
+    """Sum up heartbeats, given by name as ages. A program may have several workers."""
     youngest_s: dict[str, int] = {}
     alive: dict[str, int] = {}
     for name, age_s in ages_s.items():
@@ -100,8 +102,10 @@ def workers_component(ages_s: dict[str, int]) -> Component:
         alive[program] = alive.get(program, 0) + (age_s <= heartbeat_cache.FRESH_S)
     missing = [name for name in _PROGRAMS if not alive.get(name)]
     if missing:
-        said = (f"{name}: {_silence(youngest_s.get(name))}; {_PROGRAMS[name]}" for name in missing)
-        return Component("degraded", " · ".join(said))
+        details = (
+            f"{name}: {_silence(youngest_s.get(name))}; {_PROGRAMS[name]}" for name in missing
+        )
+        return Component("degraded", " · ".join(details))
     counts = (f"{alive[name]} {name}" for name in sorted(alive) if alive[name])
     return Component("ok", f"alive: {', '.join(counts)}")
 
@@ -111,13 +115,13 @@ def _silence(age_s: int | None) -> str:
 
 
 def all_checks(
-    *, engine: Engine, look_at_broker: Callable[[], BrokerReading], cache_url: str, prices: Check
+    *, engine: Engine, read_broker: Callable[[], BrokerReading], cache_url: str, prices: Check
 ) -> dict[str, Check]:
-    """Every component that the HTTP contract names, and its check."""
+    """Return the check of every component that the HTTP contract names."""
     cache = redis_client(cache_url)
     return {
         "database": database_check(engine),
-        "broker": broker_check(look_at_broker),
+        "broker": broker_check(read_broker),
         "cache": cache_check(cache),
         "prices": prices,
         "workers": workers_check(cache),

@@ -1,8 +1,8 @@
-"""Knowing whether the database is there, without any request having to find out.
+"""Circuit breaker of the database: probes it in the background, so that no request has to wait.
 
-Guarantees that the answer costs nothing and is never older than the next probe, and that the
-circuit breaker is opened and closed by probes alone: a request that failed is a reason to
-probe at once, not a proof, since it may have failed for a reason of its own.
+Guarantees that reading the state costs nothing, and that only probes open and close the breaker:
+a failed request is a reason to probe at once, but no proof, since it may have failed for a reason
+of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from resilience.outage_log import OutageLog
 PROBE_EVERY_S: Final = 2.0
 PROBE_WHEN_AWAY_EVERY_S: Final = 0.5
 PROBE_TIMEOUT_S: Final = 1.0
-"""What a probe's statement may take; connecting has its own bound."""
-_SECOND_LOOK_AFTER_S: Final = 0.1
+"""Limit of a probe's statement; connecting has its own limit."""
+_SECOND_PROBE_AFTER_S: Final = 0.1
 _FAILURES_TO_OPEN: Final = 2
 """One failed probe may be a single broken connection."""
 
@@ -31,35 +31,32 @@ log = get_logger(__name__)
 
 
 class DatabaseBreaker:
-    """Probes from a thread of its own, which starts when the state is first asked for.
-
-    So after the fork, in the process that needs it.
-    """
+    """Probes in a background thread, which starts with the first use, so after the fork."""
 
     def __init__(
         self, probe: Callable[[], None], *, when_away: Callable[[], None] = lambda: None
     ) -> None:
-        """Take how to ask the database; it raises a LedgerError when the database is away.
+        """Take the probe, which raises a LedgerError while the database is away.
 
         when_away: called when the breaker opens.
         """
         self._probe = probe
         self._when_away = when_away
-        # Time-outs of the breaker would go by the wall clock; our probes pace themselves.
+        # No reset time-out: it would use the wall clock, and our probes have their own rhythm.
         self._breaker = CircuitBreaker(fail_max=_FAILURES_TO_OPEN, reset_timeout=0)
         self._suspected = threading.Event()
         self._outage = OutageLog(log, "database_away", "database_back")
         self._thread = BackgroundThread("database-watch", self._run, log=log)
 
     def is_up(self) -> bool:
-        """Whether the last probes found the database. Returns at once and never raises."""
+        """Whether the last probes reached the database. Returns at once and never raises."""
         self._thread.ensure_running()
         return self._closed
 
     def suspect(self) -> None:
-        """Have the database probed now: somebody could not reach it. Returns at once.
+        """Request a probe now, because a request could not reach the database. Returns at once.
 
-        Never raises: while no thread can be had, the last probe's answer stands.
+        Never raises: if no thread can be started, the result of the last probe stays.
         """
         self._thread.ensure_running()
         self._suspected.set()
@@ -85,7 +82,7 @@ class DatabaseBreaker:
 
     @property
     def state(self) -> str:
-        """The breaker's: closed (all is well), open, or half-open while a probe tries."""
+        """The state of the breaker: closed (all is well), open, or half-open during a probe."""
         return str(self._breaker.current_state)
 
     @property
@@ -96,13 +93,12 @@ class DatabaseBreaker:
         while True:
             try:
                 answered = self.probe_once()
-            except Exception as error:  # this thread decides for all: it goes on
+            except Exception as error:  # all requests depend on this thread: it goes on
                 log.error("database_probe_failed", exc_info=error)
                 answered = True
-            self._suspected.wait(self._pause_s(answered=answered))
+            if answered:
+                pause_s = PROBE_EVERY_S
+            else:
+                pause_s = _SECOND_PROBE_AFTER_S if self._closed else PROBE_WHEN_AWAY_EVERY_S
+            self._suspected.wait(pause_s)
             self._suspected.clear()
-
-    def _pause_s(self, *, answered: bool) -> float:
-        if answered:
-            return PROBE_EVERY_S
-        return _SECOND_LOOK_AFTER_S if self._closed else PROBE_WHEN_AWAY_EVERY_S

@@ -1,7 +1,7 @@
-"""Reads Redis's INFO: how much memory is used, whether that is too much, what else is wrong.
+"""Readings of Redis's INFO: memory in use, whether that is too much, and other findings.
 
-Guarantees one reading for all: what refuses new work, /health, the metrics and beat's watch use
-these functions, so they cannot contradict each other. Pure: the caller brings the answer of INFO.
+Guarantees that all readers agree: the refusal of new work, /health, the metrics and the server
+watch use these functions. Pure: the caller passes the answer of INFO.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Literal
 ServerRole = Literal["broker", "cache"]
 
 BROKER_FULL_PERCENT = 85
-"""From this share of its memory on the broker is full: the API refuses before the broker must."""
+"""From here on the broker counts as full: the API refuses work before the broker has to."""
 BROKER_RELIEVED_PERCENT = 80
-"""Below this share it is full no longer. The gap keeps it from changing with every message."""
+"""Below this it is no longer full. The gap prevents a change with every message."""
 CACHE_FULL_PERCENT = 95
-"""A cache that evicts stays just below its limit."""
+"""A cache that evicts keys stays just below its limit."""
 
 MEMORY = "memory"
 """The code of the finding that a server's memory is full."""
@@ -27,9 +27,9 @@ COUNTERS = ("evicted_keys", "rejected_connections")
 
 @dataclass(frozen=True, slots=True)
 class ServerFinding:
-    """Something amiss: a static code, and a sentence that goes on after the server's name.
+    """Something wrong: a static code, and a sentence that continues after the server's role.
 
-    refuses: while it lasts, the server takes nothing, or nothing more is given to it.
+    refuses: while it lasts, the server accepts nothing, or is given no new work.
     """
 
     code: str
@@ -42,23 +42,28 @@ def findings(
 ) -> list[ServerFinding]:
     """Return what is wrong with a server in this role, the worst first.
 
-    was_full: whether this broker was full at the look before.
+    was_full: whether this broker was full at the reading before.
     """
-    of_role = _of_broker(info, was_full=was_full) if role == "broker" else _of_cache(info)
-    return [*_of_replication(info), *of_role]
+    found = []
+    if info.get("role", "master") != "master":
+        detail = "is a read-only replica and accepts no writes: set the URL of its primary"
+        found.append(ServerFinding("replica", detail, refuses=True))
+    if role == "broker":
+        return found + _broker_findings(info, was_full=was_full)
+    return found + _cache_findings(info)
 
 
 def is_loading(info: Mapping[str, Any]) -> bool:
-    """Whether the server still reads its data after a start and does nothing else."""
+    """Whether the server is still loading its data after a start and does nothing else."""
     return bool(info.get("loading"))
 
 
 def memory_share(info: Mapping[str, Any]) -> float | None:
-    """Return how full the memory is, as the server itself counts; None without a limit."""
+    """Return the used share of the memory, as the server counts it; None without a limit."""
     limit = int(info.get("maxmemory") or 0)
     if limit <= 0:
         return None
-    # Buffers towards replicas and the disk do not count when the server decides to refuse.
+    # The server does not count buffers for replicas and the disk when it decides to refuse.
     used = int(info.get("used_memory") or 0) - int(info.get("mem_not_counted_for_evict") or 0)
     return max(used, 0) / limit
 
@@ -70,85 +75,78 @@ def memory_percent(info: Mapping[str, Any]) -> int | None:
 
 
 def is_full(share: float | None, *, before: bool) -> bool:
-    """Whether a broker with this share of its memory in use takes no new work.
+    """Whether a broker with this share of its memory in use counts as full.
 
-    share: None when nobody knows it. before: whether it was full at the look before.
+    share: None if unknown. before: whether it was full at the reading before.
     """
-    mark = BROKER_RELIEVED_PERCENT if before else BROKER_FULL_PERCENT
-    return share is not None and share >= mark / 100
+    limit_percent = BROKER_RELIEVED_PERCENT if before else BROKER_FULL_PERCENT
+    return share is not None and share >= limit_percent / 100
 
 
 def counters(info: Mapping[str, Any]) -> dict[str, int]:
-    """Return the counts that only grow while the server runs."""
+    """Return the counters, which only grow while the server runs."""
     return {name: int(info.get(name) or 0) for name in COUNTERS}
 
 
 def grown(
     role: ServerRole, before: Mapping[str, int], now: Mapping[str, int]
 ) -> list[ServerFinding]:
-    """Return what has happened between two looks at the counters."""
+    """Return a finding for each counter that grew between two readings."""
     found = []
     if evicted := _growth("evicted_keys", before, now):
-        lost = "messages may be lost" if role == "broker" else "its memory is too small"
-        found.append(ServerFinding("evicted", f"threw away {evicted} keys to make room: {lost}"))
+        meaning = "messages may be lost: raise" if role == "broker" else "it is too small: raise"
+        detail = f"evicted {evicted} keys to free memory; {meaning} maxmemory"
+        found.append(ServerFinding("evicted", detail))
     if rejected := _growth("rejected_connections", before, now):
-        found.append(
-            ServerFinding("rejected", f"refused {rejected} connections: its maxclients is too low")
-        )
+        detail = f"refused {rejected} connections: raise maxclients"
+        found.append(ServerFinding("rejected", detail))
     return found
 
 
 def _growth(name: str, before: Mapping[str, int], now: Mapping[str, int]) -> int:
     count = now.get(name, 0)
-    earlier = before.get(name, count)  # at the first look nobody knows since when
-    # A server that was started again counts from zero.
+    earlier = before.get(name, count)  # the first reading has nothing to compare with
+    # A server that was restarted counts from zero.
     return count - earlier if count >= earlier else count
 
 
-def _of_replication(info: Mapping[str, Any]) -> list[ServerFinding]:
-    if info.get("role", "master") == "master":
-        return []
-    said = "is a read-only copy of another server and takes nothing: name the one that it copies"
-    return [ServerFinding("replica", said, refuses=True)]
-
-
-def _of_broker(info: Mapping[str, Any], *, was_full: bool) -> list[ServerFinding]:
-    found = _of_disk(info)
+def _broker_findings(info: Mapping[str, Any], *, was_full: bool) -> list[ServerFinding]:
+    found = []
     if is_full(memory_share(info), before=was_full):
-        said = f"{memory_percent(info)} % of its memory is used: new transfers are refused until"
-        found.insert(0, ServerFinding(MEMORY, f"{said} it has room", refuses=True))
+        detail = (
+            f"{memory_percent(info)} % of its memory is used: new transfers are refused until it "
+            f"is below {BROKER_RELIEVED_PERCENT} %"
+        )
+        found.append(ServerFinding(MEMORY, detail, refuses=True))
+    if not info.get("aof_enabled", 1):
+        detail = "stores nothing on disk, so a restart loses buffered requests: set appendonly yes"
+        found.append(ServerFinding("no_aof", detail))
+    elif info.get("aof_last_write_status", "ok") != "ok":
+        detail = "cannot write to its disk and accepts nothing until it can: is the disk full?"
+        found.append(ServerFinding("aof_write", detail, refuses=True))
+    if info.get("aof_enabled", 1) and info.get("aof_last_bgrewrite_status", "ok") != "ok":
+        detail = "could not rewrite its append-only file, which keeps growing: is the disk full?"
+        found.append(ServerFinding("aof_rewrite", detail))
     policy = info.get("maxmemory_policy")
     if policy not in (None, "noeviction"):
-        said = f"its maxmemory-policy is {policy}, which throws messages away: set noeviction"
-        found.append(ServerFinding("policy", said))
+        detail = f"its maxmemory-policy is {policy}, which deletes messages: set noeviction"
+        found.append(ServerFinding("policy", detail))
     return found
 
 
-def _of_disk(info: Mapping[str, Any]) -> list[ServerFinding]:
-    if not info.get("aof_enabled", 1):
-        said = "keeps nothing on disk, so a restart loses what is buffered: set appendonly yes"
-        return [ServerFinding("no_aof", said)]
-    found = []
-    if info.get("aof_last_write_status", "ok") != "ok":
-        said = "cannot write to its disk and takes nothing until it can: is the disk full?"
-        found.append(ServerFinding("aof_write", said, refuses=True))
-    if info.get("aof_last_bgrewrite_status", "ok") != "ok":
-        said = "could not rewrite its log, which grows without end: is the disk full?"
-        found.append(ServerFinding("aof_rewrite", said))
-    return found
-
-
-def _of_cache(info: Mapping[str, Any]) -> list[ServerFinding]:
+def _cache_findings(info: Mapping[str, Any]) -> list[ServerFinding]:
     found = []
     percent = memory_percent(info)
     if percent is None:
-        said = "has no memory limit and grows until the machine is full: set maxmemory"
-        found.append(ServerFinding("no_limit", said))
+        detail = "has no memory limit and grows until the machine is full: set maxmemory"
+        found.append(ServerFinding("no_limit", detail))
     elif percent >= CACHE_FULL_PERCENT:
-        said = f"{percent} % of its memory is used: it forgets what was used least"
-        found.append(ServerFinding(MEMORY, said))
+        detail = f"{percent} % of its memory is used: it evicts the least used keys"
+        found.append(ServerFinding(MEMORY, detail))
     policy = str(info.get("maxmemory_policy", "allkeys-lru"))
     if not policy.startswith("allkeys-"):
-        said = f"its maxmemory-policy is {policy}, so it refuses when full: set allkeys-lru"
-        found.append(ServerFinding("policy", said))
+        detail = (
+            f"its maxmemory-policy is {policy}, so it refuses writes when full: set allkeys-lru"
+        )
+        found.append(ServerFinding("policy", detail))
     return found

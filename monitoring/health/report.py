@@ -1,9 +1,8 @@
-"""Health: what answers and what does not, within one second whatever hangs.
+"""Health report: runs all checks side by side and sums them up within one second.
 
-Guarantees that a report is bounded in time and in cost: each component is checked in a
-thread of its own, and at most one check of a component is under way at a time, so that
-asking often while something hangs piles nothing up. Details are sentences of our own:
-an error's text may hold an address or a password.
+Guarantees a limit in time and in cost: each component is checked in its own thread, and at most
+one check of it runs at a time, so that many requests during an outage do not pile up. Details
+are our own sentences: the text of an error may contain an address or a password.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """How one part is doing, in a word and in a sentence.
+    """The state of one component: a status and a sentence.
 
-    refuses: it answers, but takes nothing at present.
+    refuses: it answers, but accepts nothing at present.
     """
 
     status: HealthStatus
@@ -37,23 +36,23 @@ class Component:
 
     @property
     def can_store(self) -> bool:
-        """Whether it would take what is given to it now."""
+        """Whether it would store a transfer now."""
         return self.status != "down" and not self.refuses
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How the whole is doing."""
+    """The state of all components together."""
 
     status: HealthStatus
     components: dict[str, Component]
 
 
 Check = Callable[[], Component]
-"""Asks one component how it is. Whatever it raises means that the component is down."""
+"""Checks one component. Any exception means that the component is down."""
 
 STORES = ("database", "broker")
-"""Where a transfer can be stored: recorded in the one, or else buffered in the other."""
+"""Where a transfer can be stored: recorded in the first, or else buffered in the second."""
 
 
 class Health:
@@ -67,7 +66,7 @@ class Health:
         self._bound_s = bound_s
 
     def report(self) -> Report:
-        """Check everything. Takes at most the bound, and a little."""
+        """Check everything. Takes hardly longer than the bound."""
         deadline = time.monotonic() + self._bound_s
         flights = {name: check.join() for name, check in self._checks.items()}
         components = {
@@ -77,10 +76,10 @@ class Health:
         return Report(overall(components), components)
 
     def store(self) -> str | None:
-        """Return the first of STORES that can store, or None when none says so within the bound."""
+        """Return the first of STORES that can store; None if none confirms it within the bound."""
         began = time.monotonic()
         flights = {name: self._checks[name].join() for name in STORES}
-        # Half the time for the one, so that there is enough left for the other.
+        # Half the time for the first, so that enough is left for the second.
         for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
             self._component(flights[name], began + share * self._bound_s - time.monotonic())
         return next((name for name in STORES if self._component(flights[name], 0).can_store), None)
@@ -91,24 +90,24 @@ class Health:
         except TimeoutError:
             return Component("down", f"no answer within {self._bound_s:g} s")
         except NoThread:
-            return Component("down", "cannot be asked: this process gets no more threads")
+            return Component("down", "not checked: this process cannot start a thread")
 
 
 def overall(components: Mapping[str, Component]) -> HealthStatus:
-    """Sum up: down when nothing can be stored, degraded when anything else is amiss."""
+    """Sum up: down if nothing can be stored, degraded if anything else is wrong."""
     if not any(components[name].can_store for name in STORES):
         return "down"
     return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
 
 
 def _never_raising(name: str, check: Check) -> Check:
-    """Return the check with "down" for an error, logged when it begins and when it ends."""
+    """Return the check with "down" in place of an exception; outages of it are logged."""
     outage = OutageLog(log, "health_check_failed", "health_check_well_again", component=name)
 
     def checked() -> Component:
         try:
             component = check()
-        except Exception as error:  # noqa: BLE001 - whatever a check meets, its component is down
+        except Exception as error:  # noqa: BLE001 - any error means that it is down
             outage.failed(error=type(error).__name__)
             return Component("down", "does not answer")
         outage.recovered()

@@ -1,4 +1,4 @@
-"""Heartbeats: which processes are alive, as a sorted set in the cache.
+"""Heartbeats in the cache: a sorted set of the processes that are alive.
 
 Guarantees that ages are measured by one clock, the cache server's, whatever the clocks
 of the machines say. The cache may lose the set: the next beat brings a process back.
@@ -11,17 +11,17 @@ from typing import Any, cast
 from redis import Redis
 
 FRESH_S = 15
-"""Whoever has not beaten for longer counts as gone."""
+"""A process without a heartbeat for longer counts as gone."""
 _FORGET_AFTER_S = 3600
 _AHEAD_S = 1
-"""Whoever beats between the question for the time and the one for the beats may be so far ahead."""
+"""A heartbeat between the two requests, for the time and for the set, may be so far ahead."""
 _KEY = "truepenny:heartbeats"
 
 
 def beat(cache: Redis, name: str) -> None:
-    """Say that `name` is alive. Call it every 5 s or so; a second call is harmless.
+    """Record that `name` is alive. Call it about every 5 s; a second call is harmless.
 
-    Raises: redis.RedisError: when the cache does not answer; the next beat makes up for it.
+    Raises: redis.RedisError: when the cache does not answer; the next call repairs it.
     """
     now_s = _server_time_s(cache)
     with cache.pipeline(transaction=False) as pipeline:
@@ -34,8 +34,8 @@ def beat(cache: Redis, name: str) -> None:
 def ages_s(cache: Redis) -> dict[str, int]:
     """Return the age in seconds of each heartbeat of the last hour, by name.
 
-    One from the future, before the server's clock was set back, has no age: it may be of a
-    process that is long gone. One that is alive beats again within seconds.
+    One from the future, written before the server's clock was set back, is left out: its process
+    may have ended long ago. A living process sends the next one within seconds.
     Raises: redis.RedisError: when the cache does not answer.
     """
     now_s = _server_time_s(cache)
@@ -48,7 +48,7 @@ def ages_s(cache: Redis) -> dict[str, int]:
 
 
 def program_of(name: str) -> str:
-    """Return which program a heartbeat is of: `money2@host` is one of several of `money`."""
+    """Return the program of a heartbeat: `money2@host` is one of several `money` workers."""
     return name.partition("@")[0].rstrip("-_0123456789")
 
 

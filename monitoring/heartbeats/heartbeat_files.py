@@ -1,9 +1,8 @@
-"""Heartbeat files: one per program on this machine, touched for as long as it goes on.
+"""Heartbeat files: one per program on this machine, touched for as long as its loop runs.
 
-Guarantees that looking at one needs nothing but the file system: no broker, no cache, no
-database. What counts is the time of its last change, by the file system's own clock. The files
-are empty: a full disk, on which nothing could be written, must not look like a program that
-hangs.
+Guarantees that reading one needs only the file system: no broker, no cache, no database. Its time
+of last change counts, by the file system's own clock. The files are empty: a full disk must not
+look like a program that hangs.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ import time
 from pathlib import Path
 
 START_WITHIN_S = 60.0
-"""How long a program may take from its start to its first heartbeat, on a machine that is busy
-with the start of all others."""
+"""How long a program may take from its start to its first heartbeat, on a machine where all
+other programs start at the same time."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _CLOCKS_AGREE_WITHIN_S = 1.0
 _END_WITHIN_S = 90.0
-"""Longer than a task may take. What has not ended by then hangs."""
+"""Longer than a task may take. A program that has not ended by then hangs."""
 _LAST_BEATS_S = 5.0
-"""Heartbeats may go on for so long after the end has begun; later ones are of another process."""
+"""Heartbeats may go on for so long after a program was asked to end; later ones are of a new
+process."""
 
 
 def folder(data_dir: Path) -> Path:
@@ -36,13 +36,13 @@ class HeartbeatFile:
         self._path = path(folder, name)
 
     def touch(self) -> None:
-        """Say that this process goes on. Cheap.
+        """Record that this process is running. Cheap.
 
-        Raises: OSError: when the file system does not take it.
+        Raises: OSError: when the file cannot be written.
         """
         try:
             os.utime(self._path)
-        except FileNotFoundError:  # the first time, or somebody tidied up
+        except FileNotFoundError:  # the first time, or it was deleted
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
 
@@ -50,7 +50,7 @@ class HeartbeatFile:
 def path(folder: Path, name: str) -> Path:
     """Return the file of a program.
 
-    Raises: ValueError: when the name is none for a file.
+    Raises: ValueError: when the name is not allowed for a file.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"a heartbeat cannot be called {name!r}")
@@ -60,8 +60,8 @@ def path(folder: Path, name: str) -> Path:
 def age_s(folder: Path, name: str) -> float | None:
     """Return how long ago the file was touched; None when there is none.
 
-    A file from the future has no age either: the clock was set back, and whoever is alive
-    touches it again in a moment, while one who hangs must not look alive until then.
+    A file from the future has no age either: the clock was set back. A living program touches
+    it again at once, and one that hangs must not seem alive until then.
     """
     try:
         touched_at_s = path(folder, name).stat().st_mtime
@@ -72,16 +72,16 @@ def age_s(folder: Path, name: str) -> float | None:
 
 
 def note_ending(folder: Path, name: str) -> None:
-    """Say that this process was asked to end: its loop stops, and what is under way ends first.
+    """Record that this process was asked to end: its loop stops, and its current work ends first.
 
-    Raises: OSError: when the file system does not take it.
+    Raises: OSError: when the file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _ending(folder, name).touch()
 
 
 def is_ending(folder: Path, name: str) -> bool:
-    """Whether the program was asked to end, not long ago, and no other has begun since."""
+    """Whether the program was asked to end recently, and no new process has started since."""
     asked_s = age_s(folder, _ending(folder, name).name)
     beat_s = age_s(folder, name)
     if asked_s is None or asked_s > _END_WITHIN_S:

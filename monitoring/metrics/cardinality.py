@@ -1,7 +1,7 @@
-"""Limits how many series a metric may have, whatever is given as labels.
+"""Cardinality limit: caps the number of series of a metric, whatever its labels.
 
 Guarantees that a fork cannot leave a metric locked: `prometheus_client` holds a lock while it
-makes a series, and a child that is forked meanwhile would wait for that lock without end.
+creates a series, and a child forked at that moment would wait for the lock without end.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from prometheus_client import Counter, Gauge, Histogram
 MAX_SERIES: Final = 500
 OTHER: Final = "other"
 
-_MAKING: Final = threading.RLock()
-"""Held while a series is made, and during a fork."""
+_CREATING: Final = threading.RLock()
+"""Held while a series is created, and during a fork."""
 os.register_at_fork(
-    before=_MAKING.acquire,
-    after_in_parent=_MAKING.release,
-    after_in_child=_MAKING.release,
+    before=_CREATING.acquire,
+    after_in_parent=_CREATING.release,
+    after_in_child=_CREATING.release,
 )
 
 Labelled = TypeVar("Labelled", Counter, Gauge, Histogram)
@@ -30,7 +30,7 @@ Labelled = TypeVar("Labelled", Counter, Gauge, Histogram)
 class Limited(Generic[Labelled]):
     """A metric with labels that has at most MAX_SERIES series, and one more for all others.
 
-    It also remembers its series, since looking one up in `prometheus_client` takes a lock.
+    It keeps its series, since a look-up in `prometheus_client` takes a lock.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Limited(Generic[Labelled]):
         labels: Sequence[str],
         **options: Any,
     ) -> None:
-        """Take what `kind` takes. The metric is in no registry: it is read from the files."""
+        """Take the arguments of `kind`. The metric is in no registry: it is read from the files."""
         self._metric: Labelled = kind(name, help_text, labels, registry=None, **options)
         self._series: dict[tuple[str, ...], Labelled] = {}
 
@@ -53,7 +53,7 @@ class Limited(Generic[Labelled]):
         found = self._series.get(values)
         if found is not None:
             return found
-        with _MAKING:
+        with _CREATING:
             if values not in self._series and len(self._series) >= MAX_SERIES:
                 values = (OTHER,) * len(values)
             if values not in self._series:

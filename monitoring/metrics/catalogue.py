@@ -1,7 +1,7 @@
 """Catalogue of every metric that the processes of Truepenny count themselves.
 
-Guarantees that labels come from fixed sets: a value that a client made up becomes `other`. What
-is read from the servers when somebody asks is in `api/ops/snapshot_metrics.py`.
+Guarantees that labels come from fixed sets: a value that a client invented becomes `other`. The
+metrics read from the servers with each scrape are in `api/ops/snapshot_metrics.py`.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ PANELS: Final = frozenset(
         *("wallets", "workers"),
     }
 )
-"""Names of the panels in the pages. Names that a client made up would soon use up the series."""
+"""Names of the panels in the pages. Names that a client invents would use up the series."""
 
 log = get_logger(__name__)
 
@@ -112,10 +112,10 @@ def folder_of(data_dir: Path) -> Path:
 
 
 def begin(program: str, data_dir: Path, zeros: Zeros) -> None:
-    """Start at zero, in the process that forks all others of its program. Never raises.
+    """Start all metrics at zero, in the parent process of a program. Never raises.
 
-    zeros: series that are shown before they are first counted. Without them Prometheus would
-    see no increase the first time.
+    zeros: series that exist before they are first counted: else Prometheus would miss the
+    first increase.
     """
     folder = folder_of(data_dir) / program
     try:
@@ -128,7 +128,7 @@ def begin(program: str, data_dir: Path, zeros: Zeros) -> None:
 
 
 def count_client_error(page: str, panel: str | None) -> None:
-    """Count an error in a browser. Names that are not ours become `other`. Never raises."""
+    """Count an error in a browser. Unknown names become `other`. Never raises."""
     CLIENT_ERRORS.labels(page if page in _PAGES else OTHER, _panel(panel)).inc()
 
 

@@ -1,14 +1,14 @@
-"""Writes the metrics of each process to small files that survive a crash.
+"""Metrics files: write the numbers of each process to small files that survive a crash.
 
-Guarantees that an update never raises and waits for no more than a write to the page cache. If
-the folder is full, broken or read-only, this process writes no metrics for a while; the log says
-so once. What was counted survives the process, however it ended. There are never more files than
-processes that ran at the same time: a new process takes the place of a dead one and counts on.
+Guarantees that an update never raises and waits only for a write to the page cache. If the folder
+is full, broken or read-only, this process writes no metrics for a while, and logs that once. The
+counts survive the process, however it ends. There are never more files than processes that ran at
+the same time: a new process takes the slot of a dead one and continues its counts.
 
-The files are those of prometheus_client's multiprocess mode, and its collector reads them. Its
-own writer maps them into memory: on a full disk, the kernel kills a process that touches such a
-page. It also opens a file for each process id, so workers that replace their children for days
-leave thousands. So its metric classes are given our `Value` for each of their numbers.
+The files have the format of prometheus_client's multiprocess mode, and its collector reads them.
+Its own writer maps them into memory: on a full disk, the kernel kills a process that writes to
+such a page. It also opens a file for each process id, so workers that replace their children for
+days leave thousands. That is why its metric classes get our `FileValue` for each of their numbers.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from prometheus_client.mmap_dict import mmap_key
 from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
 
-MAX_PLACES: Final = 512
-SILENT_FOR_S: Final = 30.0
+MAX_SLOTS: Final = 512
+PAUSED_FOR_S: Final = 30.0
 
 _HEAD = 8
 _LENGTH = struct.Struct("i")
@@ -40,19 +40,19 @@ _NUMBER = struct.Struct("d")
 log = get_logger(__name__)
 
 
-class Damaged(Exception):
-    """A file of numbers that cannot be read."""
+class DamagedFile(Exception):
+    """A metrics file cannot be read."""
 
 
-class Value:
-    """One number of one process; `prometheus_client` calls it the value class.
+class FileValue:
+    """One number of one process: the value class of `prometheus_client`.
 
-    `saved` is what of the number the file is known to hold. Its methods never raise.
+    `saved` is the number that was last written to the file. Its methods never raise.
     """
 
     __slots__ = ("_store", "file", "key", "kind", "number", "opened", "position", "saved")
 
-    def __init__(self, store: Store, kind: str, key: str) -> None:
+    def __init__(self, store: MetricStore, kind: str, key: str) -> None:
         self._store = store
         self.kind = kind
         self.key = key
@@ -67,7 +67,7 @@ class Value:
             self.number += amount
             store.save(self)
 
-    def set(self, number: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - theirs
+    def set(self, number: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - API
         store = self._store
         with store.lock:
             self.number = number
@@ -77,7 +77,7 @@ class Value:
         return self.number
 
     def set_exemplar(self, exemplar: object) -> None:
-        """Do nothing: the files have no room for examples."""
+        """Do nothing: the files cannot hold exemplars."""
 
     def get_exemplar(self) -> None:
         """Return none: see `set_exemplar`."""
@@ -87,24 +87,24 @@ def _outage_log() -> OutageLog:
     return OutageLog(log, "metrics_silent", "metrics_heard_again")
 
 
-class Store:
+class MetricStore:
     """The values of this process. Safe to use from many threads, and across forks."""
 
-    def __init__(self, *, silent_for_s: float = SILENT_FOR_S) -> None:
-        """Take how long to write nothing after a write has failed."""
+    def __init__(self, *, paused_for_s: float = PAUSED_FOR_S) -> None:
+        """Take for how long to pause writing after a write has failed."""
         self.lock = threading.Lock()
-        self._silent_for_s = silent_for_s
+        self._paused_for_s = paused_for_s
         self._folder: Path | None = None
-        self._values: list[Value] = []
+        self._values: list[FileValue] = []
         self._opened = 0
         self._files: dict[str, _File] = {}
-        self._place: _Place | None = None
-        self._silent_until_s = 0.0
+        self._slot: _Slot | None = None
+        self._paused_until_s = 0.0
         self._outage = _outage_log()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def use(self, folder: Path) -> None:
-        """Keep values in this folder, in this process and in those that it forks from now on."""
+        """Write to this folder, in this process and in those that it forks from now on."""
         with self.lock:
             self._folder = folder
             self._opened += 1
@@ -118,9 +118,9 @@ class Store:
         label_values: Sequence[str],
         help_text: str,
         multiprocess_mode: str = "",
-    ) -> Value:
-        """Make a value, as the value class does. Its file has it at once, so it is seen at zero."""
-        value = Value(
+    ) -> FileValue:
+        """Create a value, as a value class does. It is written at once, so that zero is visible."""
+        value = FileValue(
             self,
             f"{kind}_{multiprocess_mode}" if multiprocess_mode else kind,
             mmap_key(metric, name, list(labels), list(label_values), help_text),
@@ -130,11 +130,11 @@ class Store:
             self.save(value)
         return value
 
-    def save(self, value: Value) -> None:
+    def save(self, value: FileValue) -> None:
         """Write the value to its file, if there is a folder. Needs the lock. Never raises."""
         if self._folder is None:
             return
-        if self._silent_until_s and time.monotonic() < self._silent_until_s:
+        if self._paused_until_s and time.monotonic() < self._paused_until_s:
             return
         try:
             if value.opened != self._opened:
@@ -142,61 +142,60 @@ class Store:
             value.file.write(value.position, value.number)
             value.saved = value.number
         except OSError as error:
-            self._fall_silent(error)
+            self._outage.failed(error=error.strerror or type(error).__name__)
+            self._paused_until_s = time.monotonic() + self._paused_for_s
+            self._opened += 1  # all values are opened again after that, if possible
+            self._close_files()
         else:
-            self._silent_until_s = 0.0
+            self._paused_until_s = 0.0
             self._outage.recovered()
 
-    def _open(self, value: Value) -> None:
-        if self._place is None:
-            self._place = _Place(self._folder or Path())
+    def _open(self, value: FileValue) -> None:
+        if self._slot is None:
+            self._slot = _Slot(self._folder or Path())
         file = self._files.get(value.kind)
         if file is None:
-            file = self._files[value.kind] = _File(self._place.path(value.kind))
+            file = self._files[value.kind] = _File(self._slot.path(value.kind))
         value.position = file.position(value.key)
         if not value.kind.startswith("gauge"):
-            # What was counted here before this process, and by it while it could not write.
+            # Add counts of earlier processes in this slot, and those that could not be written.
             value.number = file.read(value.position) + value.number - value.saved
         value.file, value.opened = file, self._opened
 
-    def _fall_silent(self, error: OSError) -> None:
-        self._outage.failed(error=error.strerror or type(error).__name__)
-        self._silent_until_s = time.monotonic() + self._silent_for_s
-        self._opened += 1  # all values are opened again after that, as far as possible
+    def _close_files(self) -> None:
         for file in self._files.values():
             file.close()
         self._files = {}
 
     def _after_fork(self) -> None:
-        """Start at zero in a place of its own: the numbers and files here are the parent's."""
-        self.lock = threading.Lock()  # some thread of the parent may have held it
-        for file in self._files.values():
-            file.close()
-        if self._place is not None:
-            self._place.close()
-        self._files, self._place = {}, None
-        self._silent_until_s, self._outage = 0.0, _outage_log()
+        """Start at zero in an own slot: the numbers and files are those of the parent."""
+        self.lock = threading.Lock()  # a thread of the parent may have held it
+        self._close_files()
+        if self._slot is not None:
+            self._slot.close()
+        self._slot = None
+        self._paused_until_s, self._outage = 0.0, _outage_log()
         self._opened += 1
         for value in self._values:
             value.number = value.saved = 0.0
 
 
-STORE: Final = Store()
+STORE: Final = MetricStore()
 """The values of this process."""
 values.ValueClass = STORE.value
-"""The metric classes of `prometheus_client` call this for each number, when they make it."""
+"""The metric classes of `prometheus_client` call this to create each of their numbers."""
 
 
-class _Place:
-    """A number that belongs to this process for as long as it lives: the system sees to that.
+class _Slot:
+    """A number that this process owns while it lives; the kernel releases its file lock.
 
-    Raises: OSError: when there is none.
+    Raises: OSError: when all are taken.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        for number in range(MAX_PLACES):
+        for number in range(MAX_SLOTS):
             lock = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -204,10 +203,10 @@ class _Place:
                 os.close(lock)
                 continue
             self._lock, self._number = lock, number
-            # Gauges end with the process that set them; what it counted stays.
+            # Gauges end with the process that set them; its counts stay.
             self.path("gauge_liveall").unlink(missing_ok=True)
             return
-        raise OSError(errno.EMFILE, "all places for metrics are taken")
+        raise OSError(errno.EMFILE, "all slots for metrics are taken")
 
     def path(self, kind: str) -> Path:
         return self._folder / f"{kind}_{self._folder.name.replace('_', '-')}-{self._number}.db"
@@ -217,10 +216,10 @@ class _Place:
 
 
 class _File:
-    """Numbers by their keys, written in place.
+    """Numbers by key, written in place.
 
     The length in its head grows only after an entry is complete: neither a reader nor the next
-    process of this place ever sees half an entry.
+    process in this slot ever sees half an entry.
     """
 
     def __init__(self, path: Path) -> None:
@@ -231,14 +230,14 @@ class _File:
         try:
             self._positions = {key: position for key, position, _ in entries(content)}
             self._used = _used(content)
-        except Damaged:
+        except DamagedFile:
             os.ftruncate(self._file, 0)
 
     def position(self, key: str) -> int:
         """Return where the number of this key is. Add it if the file has none."""
         if key not in self._positions:
             written = key.encode()
-            # Eight bytes for each number, where eight bytes can be written at once.
+            # Padding aligns the numbers to eight bytes, so that each is written at once.
             padded = written + b" " * (8 - (len(written) + _LENGTH.size) % 8)
             entry = _LENGTH.pack(len(written)) + padded + _NUMBER.pack(0.0) * 2
             self._put(entry, self._used)
@@ -254,7 +253,7 @@ class _File:
         self._put(_NUMBER.pack(number), position)
 
     def close(self) -> None:
-        with suppress(OSError):  # of a disk that is gone
+        with suppress(OSError):  # the disk may be gone
             os.close(self._file)
 
     def _put(self, content: bytes, position: int) -> None:
@@ -265,12 +264,12 @@ class _File:
 def entries(content: bytes) -> list[tuple[str, int, float]]:
     """Read a file's entries: key, position of the number, number.
 
-    Raises: Damaged: when something else than we has written there.
+    Raises: DamagedFile: when the content is not in the format that this module writes.
     """
     try:
         return list(_entries(content))
     except (struct.error, ValueError) as error:
-        raise Damaged from error
+        raise DamagedFile from error
 
 
 def _entries(content: bytes) -> Iterator[tuple[str, int, float]]:
@@ -288,10 +287,10 @@ def _entries(content: bytes) -> Iterator[tuple[str, int, float]]:
         position += 2 * _NUMBER.size
 
 
-def is_alive(folder: Path, place: str) -> bool:
-    """Whether the process lives that has this place in the folder."""
+def is_alive(folder: Path, slot: str) -> bool:
+    """Whether the process that has this slot in the folder is alive."""
     try:
-        lock = os.open(folder / f"{place}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(folder / f"{slot}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -304,9 +303,9 @@ def is_alive(folder: Path, place: str) -> bool:
 
 
 def wipe(folder: Path) -> None:
-    """Remove the files of earlier runs. A process that still writes to one does no harm.
+    """Delete the files of earlier runs. A process that still writes to one does no harm.
 
-    Raises: OSError: when a file cannot be removed.
+    Raises: OSError: when a file cannot be deleted.
     """
     if folder.is_dir():
         for file in folder.iterdir():

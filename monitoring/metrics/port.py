@@ -1,7 +1,7 @@
-"""HTTP port that serves the metrics of a program without an HTTP server of its own.
+"""Metrics port: serves the metrics of a program that has no HTTP server of its own.
 
 Guarantees that the program is not disturbed: a port that cannot be opened is one line in the log,
-and clients that hang cost a few threads of this process, however many connect.
+and clients that hang use a few threads of this process, however many connect.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from monitoring.metrics.exposition import measured, page
 
 REQUEST_WITHIN_S: Final = 5.0
 MAX_CONNECTIONS: Final = 16
-"""Each is a thread in the process that all others of its program depend on."""
+"""Each uses a thread of the parent process, on which the whole program depends."""
 
 log = get_logger(__name__)
 
 
 def serve(folder: Path, port: int, *, request_within_s: float = REQUEST_WITHIN_S) -> None:
-    """Serve /metrics of the program that measures in this folder, until this process ends.
+    """Serve /metrics of the program with this folder, until this process ends.
 
     request_within_s: how long a client may take to send its request.
     Never raises. Children that are forked later do not keep the port.
@@ -43,29 +43,29 @@ def serve(folder: Path, port: int, *, request_within_s: float = REQUEST_WITHIN_S
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves at most MAX_CONNECTIONS at once, and logs no error for a client that went away."""
+    """Serves at most MAX_CONNECTIONS at once, and logs no error for a client that disconnected."""
 
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
-        self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._room.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
-        except BaseException:  # no thread could be had
-            self._room.release()
+        except BaseException:  # no thread could be started
+            self._slots.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._slots.release()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
         log.debug("metrics_not_sent", client=str(client_address))
@@ -87,6 +87,6 @@ def _handler(folder: Path, request_within_s: float) -> type[BaseHTTPRequestHandl
             self.wfile.write(printed.content)
 
         def log_message(self, *_: object) -> None:
-            """No line per scrape."""
+            """Log nothing: a line for each scrape has no use."""
 
     return Handler

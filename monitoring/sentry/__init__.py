@@ -1,11 +1,19 @@
-"""Sentry, for whoever starts a process: on with a DSN, and without one as if it were not there.
+"""Sentry: errors, traces and check-ins of a process, if there is a DSN.
 
-Guarantees that without a DSN nothing of it is imported and nothing is slower, and that with one
-that is dead nothing fails, waits or grows: what is told waits in a bounded queue for a thread
-that gives up soon. What is told, and what never is: `sentry_events` and `sentry_allowed`.
+client          the SDK's client and its transport
+capture         logged errors → events
+allowlist       the parts of an event that may be sent
+quota           limit of repeated events
+tracing         one trace from a request through its chain
+check_ins       results of scheduled tasks
+browser_errors  reports of our pages
 
-Its own hooks into Flask, Celery, SQLAlchemy and logging stay off. They see everything, and would
-have to be kept from telling it; here only what this package composes is told.
+Guarantees that without a DSN the SDK is not imported and nothing is slower, and that a Sentry that
+does not answer makes nothing fail, wait or grow: events wait in a bounded queue for a thread that
+gives up soon.
+
+The SDK's own integrations with Flask, Celery, SQLAlchemy and logging stay off. They collect
+everything, and would have to be restricted; here only what this package builds is sent.
 """
 
 from __future__ import annotations
@@ -18,14 +26,14 @@ from monitoring.sentry import check_ins, tracing
 from settings import Settings
 
 _started_in: int | None = None
-"""The process that tells; a child of it has to start anew, for threads do not outlive a fork."""
+"""Id of the process that sends. A child must start again: threads do not survive a fork."""
 
 
 def start(settings: Settings, *, program: str) -> bool:
-    """Tell Sentry what goes wrong in this process: after its fork, and after its logs are set up.
+    """Send the errors of this process. Call it after the fork and after the set-up of its logs.
 
-    program: what this process is to an operator.
-    Returns: whether there is anybody to tell. A second call in one process changes nothing.
+    program: the name by which operators know this process.
+    Returns: whether there is a DSN. A second call in one process changes nothing.
     """
     global _started_in  # noqa: PLW0603 - one per process, like the SDK's own client
     if settings.sentry_dsn is None:
@@ -45,16 +53,16 @@ def start(settings: Settings, *, program: str) -> bool:
 
 
 def finish() -> None:
-    """Send what waits, for a bounded time, when the process ends. Harmless to repeat."""
+    """Send waiting events when the process ends, for a limited time. A second call is harmless."""
     if _started_in == os.getpid():
         from monitoring.sentry import client
 
         client.finish()
 
 
-def tell(event: dict[str, Any]) -> None:
-    """Send what a page reported, of which `sentry_allowed` lets little pass. Never waits."""
+def send_browser_error(event: dict[str, Any]) -> None:
+    """Send a report of a page, reduced by `allowlist`. Never waits."""
     if _started_in == os.getpid():
         from monitoring.sentry import capture
 
-        capture.tell(event)
+        capture.send_browser_error(event)

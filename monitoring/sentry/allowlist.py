@@ -1,12 +1,11 @@
-"""What may leave for Sentry: everything that is sent is built anew here, from a list.
+"""Allow-list for Sentry: builds every event that is sent from a list of allowed members.
 
-Guarantees that a member of an event which is not named here does not leave, whoever put it there:
-no request bodies, headers, cookies, queries, users, addresses of clients, local variables,
-parameters or arguments. Of the texts of exceptions only those leave that are ours, or that the
-interpreter composes of names in our code; the log has the others. What passes is scrubbed
-all the same (`monitoring.redaction`).
+Guarantees that a member which is not named here is not sent: no request bodies, headers, cookies,
+queries, users, client addresses, local variables, parameters or arguments. Exception texts are
+only sent if they are ours, or if the interpreter builds them from names in our code; the log has
+the others. All texts are redacted as well (`monitoring.redaction`).
 
-`server_name` stays: it tells which machine or container, which an operator has to know.
+`server_name` is sent: an operator must know which machine or container it was.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, Final
 
 from monitoring.redaction import scrub, scrub_path
 
-Json = dict[str, Any]
+SentryJson = dict[str, Any]
 
 WITHHELD: Final = "(the log has the text)"
 MAX_EXCEPTIONS: Final = 10
@@ -41,11 +40,11 @@ TAGS: Final = frozenset(
         "transfer_id",
     }
 )
-"""What may be told of an event in words, by the names that fields have in the log."""
+"""Log fields that may be sent as text."""
 COUNTS: Final = frozenset(
     {"count", "dropped_before", "failures", "halves", "requests", "skipped", "times"}
 )
-"""What may be told of it in numbers. None of them is an amount, a balance or a limit."""
+"""Log fields that may be sent as numbers. None is an amount, a balance or a limit."""
 
 _EVENT: Final = (
     *("event_id", "type", "timestamp", "start_timestamp", "platform", "level", "logger"),
@@ -67,8 +66,8 @@ _TRACE_DATA: Final = (
 _MECHANISM: Final = ("type", "handled", "exception_id", "parent_id", "source")
 _FRAME: Final = ("function", "module", "filename", "lineno", "colno", "in_app")
 _CODE: Final = ("pre_context", "context_line", "post_context")
-"""Lines of our own code, which have no data in them."""
-_COMPOSED_OF_NAMES: Final = frozenset(
+"""Lines of our own code, which contain no data."""
+_BUILT_FROM_NAMES: Final = frozenset(
     {
         "AttributeError",
         "ImportError",
@@ -81,14 +80,14 @@ _COMPOSED_OF_NAMES: Final = frozenset(
         "ZeroDivisionError",
     }
 )
-_DRAWN: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RANDOM_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVENT_NAME: Final = re.compile(r"[a-z_]{1,64}")
 _PLACE: Final = re.compile(r"[A-Za-z_][\w /.{}-]{0,99}", re.ASCII)
 _SQLSTATE: Final = re.compile(r"\(([0-9A-Z]{5})\)\.?$")
 
 
-def allowed_event(event: Json, _hint: Any) -> Json | None:
-    """Return what may leave of an error or a check-in; None when it is neither."""
+def allowed_event(event: SentryJson, _hint: Any) -> SentryJson | None:
+    """Return the allowed part of an error or a check-in; None if it is neither."""
     if event.get("type") == "check_in":
         return _picked(event, _CHECK_IN) | _release(event) | _contexts(event)
     if event.get("type") is not None:
@@ -109,8 +108,8 @@ def allowed_event(event: Json, _hint: Any) -> Json | None:
     return allowed
 
 
-def allowed_transaction(event: Json, _hint: Any) -> Json:
-    """Return what may leave of a transaction. Spans within it are none of ours, and stay."""
+def allowed_transaction(event: SentryJson, _hint: Any) -> SentryJson:
+    """Return the allowed part of a transaction, without spans: we create none inside it."""
     return {
         **_described(event),
         "transaction_info": _picked(event.get("transaction_info", {}), ("source",)),
@@ -119,18 +118,22 @@ def allowed_transaction(event: Json, _hint: Any) -> Json:
 
 
 def tags_of(fields: Mapping[str, object]) -> dict[str, str]:
-    """Return what may be told in words of the fields of an event."""
-    return {name: _tag(fields[name]) for name in TAGS & fields.keys() if fields[name] is not None}
+    """Return the allowed text fields."""
+    texts = {name: str(fields[name]) for name in TAGS & fields.keys() if fields[name] is not None}
+    return {
+        name: text if _RANDOM_ID.fullmatch(text) else scrub(text, max_length=100)
+        for name, text in texts.items()
+    }
 
 
 def counts_of(fields: Mapping[str, object]) -> dict[str, int]:
-    """Return what may be told in numbers of the fields of an event."""
+    """Return the allowed number fields."""
     found = {name: fields[name] for name in COUNTS & fields.keys()}
     return {name: value for name, value in found.items() if type(value) is int}
 
 
-def _described(event: Json) -> Json:
-    """What errors and transactions have in common."""
+def _described(event: SentryJson) -> SentryJson:
+    """Return the allowed members that errors and transactions share."""
     return {
         **_picked(event, _EVENT),
         **_release(event),
@@ -138,43 +141,49 @@ def _described(event: Json) -> Json:
         **{name: event[name] for name in ("transaction",) if _PLACE.fullmatch(event.get(name, ""))},
         "tags": tags_of(event.get("tags", {})),
         "extra": counts_of(event.get("extra", {})),
-        # Sentry would take the address that a browser's error comes from for a person's.
+        # Else Sentry would store the sender's address as that of a user.
         "sdk": _picked(event.get("sdk", {}), ("name", "version"))
         | {"settings": {"infer_ip": "never"}},
     }
 
 
-def _picked(source: Mapping[str, Any], names: tuple[str, ...]) -> Json:
+def _picked(source: Mapping[str, Any], names: tuple[str, ...]) -> SentryJson:
     return {name: source[name] for name in names if source.get(name) is not None}
 
 
-def _release(event: Json) -> Json:
+def _release(event: SentryJson) -> SentryJson:
     return {"release": event["release"]} if event.get("release") else {}
 
 
-def _contexts(event: Json) -> Json:
+def _contexts(event: SentryJson) -> SentryJson:
     found = event.get("contexts", {}).get("trace", {})
     if not found.get("op"):
-        # Outside a trace the SDK makes one up for each thread, which would tie together what
-        # has nothing to do with each other.
+        # Outside a trace the SDK invents one for each thread, which would connect unrelated events.
         return {}
     trace = _picked(found, _TRACE)
     data = _picked(found.get("data", {}), _TRACE_DATA)
     sampling = _picked(found.get("dynamic_sampling_context") or {}, _SAMPLING)
     if data:
         trace["data"] = data
-    if sampling:  # the SDK takes it out again, into the envelope
+    if sampling:  # the SDK moves it to the envelope
         trace["dynamic_sampling_context"] = sampling
     return {"contexts": {"trace": trace}} if trace else {}
 
 
-def _exception(found: Json, event: Json) -> Json:
+def _exception(found: SentryJson, event: SentryJson) -> SentryJson:
     frames = (found.get("stacktrace") or {}).get("frames", ())
     in_browser = event.get("platform") == "javascript"
     text = str(found.get("value", ""))
+    module, name = found.get("module"), str(found.get("type"))
+    if not in_browser:
+        # Notes on an exception are in the lines below the first, and may contain anything.
+        text = text.partition("\n")[0]
+        is_built_from_names = module in (None, "builtins") and name in _BUILT_FROM_NAMES
+        if module != "ledger.errors" and not is_built_from_names:
+            text = WITHHELD
     allowed = _picked(found, ("module",)) | {
-        "type": scrub(str(found.get("type")), max_length=100),
-        "value": scrub(text) if in_browser else _words(found, text.partition("\n")[0]),
+        "type": scrub(name, max_length=100),
+        "value": text if text is WITHHELD else scrub(text),
         "mechanism": _picked(found.get("mechanism") or {}, _MECHANISM),
     }
     if frames:
@@ -182,29 +191,20 @@ def _exception(found: Json, event: Json) -> Json:
     return allowed
 
 
-def _frame(found: Json) -> Json:
+def _frame(found: SentryJson) -> SentryJson:
     return _picked(found, (*_FRAME, *_CODE) if found.get("in_app") else _FRAME)
 
 
-def _words(found: Json, text: str) -> str:
-    # Ours are sentences of ours; what was noted on them is in the lines below, and stays here.
-    if found.get("module") == "ledger.errors":
-        return scrub(text)
-    if found.get("module") in (None, "builtins") and found.get("type") in _COMPOSED_OF_NAMES:
-        return scrub(text)
-    return WITHHELD
-
-
-def _sqlstate(exceptions: list[Json]) -> dict[str, str]:
-    """PostgreSQL's own words, with which `ledger.postgres.database` ends its messages."""
+def _sqlstate(exceptions: list[SentryJson]) -> dict[str, str]:
+    """Return the SQLSTATE at the end of a message of `ledger.postgres.database`, as a tag."""
     for found in exceptions:
-        said = _SQLSTATE.search(str(found.get("value", "")).partition("\n")[0])
-        if said and found.get("module") == "ledger.errors":
-            return {"sqlstate": said[1]}
+        match = _SQLSTATE.search(str(found.get("value", "")).partition("\n")[0])
+        if match and found.get("module") == "ledger.errors":
+            return {"sqlstate": match[1]}
     return {}
 
 
-def _breadcrumb(found: Json) -> Json:
+def _breadcrumb(found: SentryJson) -> SentryJson:
     message = str(found.get("message", ""))
     data = found.get("data") or {}
     return {
@@ -212,8 +212,3 @@ def _breadcrumb(found: Json) -> Json:
         "message": message if _EVENT_NAME.fullmatch(message) else "",
         "data": {**tags_of(data), **counts_of(data)},
     }
-
-
-def _tag(value: object) -> str:
-    text = str(value)
-    return text if _DRAWN.fullmatch(text) else scrub(text, max_length=100)

@@ -1,14 +1,13 @@
-"""Errors that pages met in somebody's browser, as the log and Sentry are told of them.
+"""Browser errors: turns a report of one of our pages into a log line and a Sentry event.
 
-Guarantees that of a report only scrubbed texts go on (`monitoring.redaction`), and of a stack
-only places in scripts. Whoever sends a report is unknown and may write anything: nothing of
-it is believed, and none of its texts becomes the name of anything.
+Guarantees that only redacted texts of a report are used (`monitoring.redaction`), and only script
+positions of its stack. The sender is unknown and may write anything: nothing in a report is
+trusted, and none of its texts becomes the name of an event, a metric or a label.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ _FIREFOX: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class BrowserError:
-    """One report, as it came; `kind` is how the page met the error, `count` how often."""
+    """One report as received. kind: how the page noticed the error. count: how often."""
 
     page: str
     panel: str | None
@@ -43,7 +42,7 @@ class BrowserError:
     count: int
 
     def fields(self) -> dict[str, object]:
-        """Describe it for the log, in a bounded line."""
+        """Return the fields for the log, limited in length."""
         frames = stack_frames(self.stack or "")
         fields = {
             **self._tags(),
@@ -57,7 +56,7 @@ class BrowserError:
         return {name: value for name, value in fields.items() if value not in (None, [])}
 
     def event(self) -> dict[str, Any]:
-        """Describe it for Sentry: one bug, so one name in one panel, is one issue."""
+        """Return the event for Sentry: one error name in one panel is one issue."""
         frames = stack_frames(self.stack or "")
         exception: dict[str, Any] = {
             "type": self._safe_name,
@@ -84,34 +83,30 @@ class BrowserError:
         return scrub(self.name, max_length=100)
 
     def _tags(self) -> dict[str, str]:
-        tags = {"page": self.page, "panel": self.panel, "request_id": self._safe_request_id}
+        tags = {"page": self.page, "panel": self.panel}
+        # A request id is kept if it has the form of a random one; a client may choose any text.
+        if self.request_id and re.fullmatch(r"[0-9a-f]{32}|[0-9a-f-]{36}", self.request_id):
+            tags["request_id"] = self.request_id
         return {name: value for name, value in tags.items() if value}
-
-    @property
-    def _safe_request_id(self) -> str | None:
-        """The request's id where it looks like one that was drawn; anybody may choose another."""
-        found = self.request_id and re.fullmatch(r"[0-9a-f]{32}|[0-9a-f-]{36}", self.request_id)
-        return self.request_id if found else None
 
 
 def stack_frames(stack: str) -> list[dict[str, Any]]:
-    """Read a browser's stack. Returns: its frames as Sentry wants them, the innermost last.
+    """Parse a browser's stack. Returns: its frames in Sentry's form, the innermost last.
 
-    A line that is no frame is left out: the first of a Chromium stack is the error's message.
+    Other lines are left out, such as the first of a Chromium stack, the error's message.
     """
-    return list(_frames(stack))[::-1]
-
-
-def _frames(stack: str) -> Iterator[dict[str, Any]]:
+    frames = []
     for line in stack.splitlines()[:MAX_FRAMES]:
         found = _CHROMIUM.fullmatch(line[:_MAX_LINE]) or _FIREFOX.fullmatch(line[:_MAX_LINE])
         if found is None:
             continue
         file = found["file"]
-        yield {
+        frame = {
             "function": scrub(found["function"] or "?", max_length=100),
             "filename": scrub_url(file) if "://" in file else scrub_path(file),
             "lineno": int(found["line"]),
             "colno": int(found["column"]),
             "in_app": True,
         }
+        frames.append(frame)
+    return frames[::-1]

@@ -1,12 +1,12 @@
-"""What is told to Sentry: what is logged as an error, and nothing besides.
+"""Capture: sends what is logged as an error to Sentry, and nothing else.
 
-Guarantees that there is one way to call for a person, `log.error`, and that whoever uses it
-need not know of Sentry; what libraries log as errors (a task that raised, a worker process that
-died) comes the same way. What passes by itself is not told: an outage has its own alarms, and
-would be told by every request and every task. One trouble that repeats is told a few times,
-and then counted (`monitoring.sentry.quota`). What leaves in the end: `sentry_allowed`.
+Guarantees that `log.error` is the one way to alert an operator, and that its callers need not
+know Sentry. Errors that libraries log (a task that raised, a worker process that died) are sent
+too. Errors that pass by themselves are not: an outage has its own alerts, and every request and
+task would report it. A repeated error is sent a few times and then counted
+(`monitoring.sentry.quota`). `monitoring.sentry.allowlist` decides which parts are sent.
 
-Imported only where there is a DSN.
+Imported only if there is a DSN.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from monitoring.logs import own_fields
 from monitoring.sentry.allowlist import counts_of, tags_of
 from monitoring.sentry.quota import EventQuota
 
-_OWN: Final = "sentry_sdk"
-_TOLD: Final = "truepenny_told"
+_SDK_LOGGER: Final = "sentry_sdk"
+_SENT: Final = "truepenny_sent"
 
-_budget = EventQuota()
-_budget_of_strangers = EventQuota(burst_of_all=20, per_minute_of_all=10)
-"""Apart: whoever reports errors of pages that never were must not use up what our own may tell."""
+_quota = EventQuota()
+_browser_quota = EventQuota(burst_of_all=20, per_minute_of_all=10)
+"""Separate: anyone may send false browser reports, and must not use up the quota of our own."""
 
 
 def listen() -> None:
-    """Tell from now on what this process logs. A second call only forgets what was told."""
-    global _budget  # noqa: PLW0603 - one per process; a parent's may be locked by a thread of it
-    _budget = EventQuota()
+    """Send logged errors from now on. A second call only resets the quota."""
+    global _quota  # noqa: PLW0603 - a thread of the parent may hold its lock
+    _quota = EventQuota()
     root = logging.getLogger()
-    if not any(isinstance(handler, _Teller) for handler in root.handlers):
-        root.addHandler(_Teller(logging.INFO))
+    if not any(isinstance(handler, _SentryHandler) for handler in root.handlers):
+        root.addHandler(_SentryHandler(logging.INFO))
 
 
-def tell(event: dict[str, Any]) -> None:
-    """Send what a stranger reported, unless enough was told of its like. Never waits.
+def send_browser_error(event: dict[str, Any]) -> None:
+    """Send the report of a browser unless its quota is used up. Never waits.
 
-    event: with a fingerprint.
+    event: with a fingerprint, which is the key of the quota.
     """
-    dropped = _budget_of_strangers.spend(tuple(event["fingerprint"]))
+    dropped = _browser_quota.spend(tuple(event["fingerprint"]))
     if dropped is not None:
         _send(event, dropped)
 
 
-class _Teller(logging.Handler):
-    """Reads what is logged."""
+class _SentryHandler(logging.Handler):
+    """Sends errors, and keeps other events of ours as breadcrumbs."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell of an error; remember anything else of ours, in case one follows."""
+        """Send an error; keep any other event of ours, for the next error."""
         try:
             if record.levelno >= logging.ERROR:
-                _tell_of(record)
+                _send_error(record)
             elif (fields := own_fields(record)) is not None:
                 sentry_sdk.add_breadcrumb(
                     category=record.name,
@@ -65,15 +65,20 @@ class _Teller(logging.Handler):
                     level=record.levelname.lower(),
                     data={**tags_of(fields), **counts_of(fields)},
                 )
-        except Exception:  # noqa: BLE001 - logging's way: said on standard error, raised to nobody
+        except Exception:  # noqa: BLE001 - logging prints it and never raises
             self.handleError(record)
 
 
-def _tell_of(record: logging.LogRecord) -> None:
-    error = record.exc_info[1] if record.exc_info else None
-    if record.name.startswith(_OWN) or (error and not _is_news(error)):
+def _send_error(record: logging.LogRecord) -> None:
+    if record.name.startswith(_SDK_LOGGER):
         return
-    dropped = _budget.spend((record.name, _template(record), type(error)))
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        # An error that passes by itself, or that was logged before on its way up, is not sent.
+        if disposition(error) is Disposition.RETRY or vars(error).get(_SENT):
+            return
+        vars(error)[_SENT] = True
+    dropped = _quota.spend((record.name, _template(record), type(error)))
     if dropped is None:
         return
     fields = own_fields(record) or get_contextvars()
@@ -95,16 +100,8 @@ def _tell_of(record: logging.LogRecord) -> None:
     _send(event, dropped, hint)
 
 
-def _is_news(error: BaseException) -> bool:
-    """Whether this error does not pass by itself, and was not told before on its way up."""
-    if disposition(error) is Disposition.RETRY or vars(error).get(_TOLD):
-        return False
-    vars(error)[_TOLD] = True
-    return True
-
-
 def _template(record: logging.LogRecord) -> str:
-    """What was logged, without what was put into it: of a finished text nobody knows what is."""
+    """Return the message without its arguments; a text without a template may contain anything."""
     is_template = own_fields(record) is not None or bool(record.args)
     return record.msg if is_template and isinstance(record.msg, str) else f"{record.name} failed"
 

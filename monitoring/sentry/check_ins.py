@@ -1,8 +1,8 @@
-"""Check-ins: Sentry hears once a minute that what is to be done again and again is done.
+"""Check-ins: report to Sentry once a minute whether each scheduled task still succeeds.
 
-Guarantees that work which runs every second costs one message a minute, that one which fails
-is told as soon as nothing has succeeded for a minute, and that silence tells of itself: a
-monitor that misses its check-ins is one whose beat, broker or worker is gone.
+Guarantees that a task which runs every second costs one message a minute, and that a failure is
+reported as soon as no run has succeeded for a minute. Missing check-ins are an alert of their
+own: beat, the broker or the worker is gone.
 """
 
 from __future__ import annotations
@@ -15,68 +15,68 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 EVERY_S: Final = 60.0
-"""Sentry's monitors know no shorter interval."""
+"""The shortest interval of Sentry's monitors."""
 MARGIN_MINUTES: Final = 2
-"""How late a check-in may be: a worker that is started anew takes a while."""
+"""How late a check-in may be: the restart of a worker takes a while."""
 
 _enabled = False
 
 
 @dataclass
-class _Told:
-    """What was told last of one task, and when it last did what it should."""
+class _TaskState:
+    """The last check-in of a task, and when the task last succeeded."""
 
     ok: bool = True
     at_s: float = -math.inf
     succeeded_at_s: float = -math.inf
 
 
-class Rhythm:
-    """Decides which of many runs are told."""
+class CheckInThrottle:
+    """Decides which of many runs are reported."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[str, _Told] = {}
+        self._tasks: dict[str, _TaskState] = {}
 
     def is_due(self, task: str, *, ok: bool) -> bool:
-        """Count a run. Returns: whether it is to be told."""
-        now_s, told = self._clock(), self._told.setdefault(task, _Told())
+        """Count a run. Returns: whether to send a check-in."""
+        now_s, state = self._clock(), self._tasks.setdefault(task, _TaskState())
         if ok:
-            told.succeeded_at_s = now_s
-        elif now_s - told.succeeded_at_s < EVERY_S:
-            return False  # others did what this one failed to do
-        if told.ok == ok and now_s - told.at_s < EVERY_S:
+            state.succeeded_at_s = now_s
+        elif now_s - state.succeeded_at_s < EVERY_S:
+            return False  # another run succeeded where this one failed
+        if state.ok == ok and now_s - state.at_s < EVERY_S:
             return False
-        told.ok, told.at_s = ok, now_s
+        state.ok, state.at_s = ok, now_s
         return True
 
 
-_rhythm = Rhythm()
+_throttle = CheckInThrottle()
 _did_all = True
-"""What the run that is under way says of itself; a process is at one task at a time."""
+"""The result of the current run; a process runs one task at a time."""
 
 
 def enable() -> None:
     """Send check-ins from now on."""
-    global _enabled, _rhythm
-    _enabled, _rhythm = True, Rhythm()
+    global _enabled, _throttle
+    _enabled, _throttle = True, CheckInThrottle()
 
 
 def begin() -> None:
-    """Begin a run, which did all that it should unless it says otherwise, or raises."""
+    """Begin a run. It counts as successful unless it raises or calls `note(ok=False)`."""
     note(ok=True)
 
 
 def note(*, ok: bool) -> None:
-    """Say of the run that is under way whether it could do what it should."""
-    global _did_all  # noqa: PLW0603 - see there
+    """Set whether the current run has done its work."""
+    global _did_all  # noqa: PLW0603 - one task at a time
     _did_all = ok
 
 
 def done(task: str, *, raised: bool, every_s: float, took_s: float) -> None:
-    """Count a run of a task that is due every so often, and tell of it where that is due."""
+    """Count a run of a scheduled task, and send a check-in if one is due."""
     ok = _did_all and not raised
-    if _enabled and _rhythm.is_due(task, ok=ok):
+    if _enabled and _throttle.is_due(task, ok=ok):
         import sentry_sdk
 
         sentry_sdk.crons.capture_checkin(
@@ -88,12 +88,12 @@ def done(task: str, *, raised: bool, every_s: float, took_s: float) -> None:
 
 
 def slug(task: str) -> str:
-    """The monitor's name: "scans.recover" is `scans-recover`."""
+    """Return the name of a task's monitor: `scans-recover` for "scans.recover"."""
     return re.sub(r"[^a-z0-9-]+", "-", task.lower())[:50]
 
 
 def config(every_s: float) -> dict[str, Any]:
-    """The monitor's schedule, which Sentry makes or brings up to date with each check-in."""
+    """Return the monitor's schedule, which Sentry creates or updates with each check-in."""
     return {
         "schedule": {
             "type": "interval",

@@ -1,6 +1,6 @@
-"""The client of this process: how what is told reaches Sentry, or is given up.
+"""Sentry client of a process: sends events from a bounded queue, and gives up soon.
 
-Imported only where there is a DSN.
+Imported only if there is a DSN.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from resilience.outage_log import OutageLog
 from settings import Settings
 
 SHUTDOWN_S: Final = 2.0
-"""How long a process that ends waits for what is still to be sent."""
+"""How long a process that ends waits for events that are still to be sent."""
 QUEUE_SIZE: Final = 100
 MAX_BREADCRUMBS: Final = 20
 
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 class BriefTransport(HttpTransport):
-    """Gives up soon, tries nothing twice, and logs a Sentry that is away as one event."""
+    """Gives up soon, never retries, and logs an outage of Sentry as one event."""
 
     TIMEOUT = 5
 
@@ -43,11 +43,11 @@ class BriefTransport(HttpTransport):
         )
 
     def _get_pool_options(self) -> dict[str, Any]:
-        # urllib3 would try four times, and log each of them.
+        # By default urllib3 tries four times, and logs each attempt.
         return {**super()._get_pool_options(), "retries": False}
 
     def on_dropped_event(self, reason: str) -> None:
-        # Called for each loss: the network, an answer that is no 200, a queue that is full.
+        # Called for each lost event: network error, an answer other than 200, or a full queue.
         self._outage.failed(reason=reason)
 
     def _handle_response(self, response: Any, envelope: Any) -> None:
@@ -57,7 +57,7 @@ class BriefTransport(HttpTransport):
 
 
 def start(settings: Settings, dsn: str, *, program: str) -> None:
-    """Make the client of this process, in place of one that a parent may have left."""
+    """Create the client of this process; it replaces one that was inherited from a parent."""
     sentry_sdk.init(
         dsn=dsn,
         environment=settings.sentry_environment,
@@ -72,7 +72,7 @@ def start(settings: Settings, dsn: str, *, program: str) -> None:
         default_integrations=False,
         auto_enabling_integrations=False,
         auto_session_tracking=False,
-        enable_backpressure_handling=False,  # a thread more, for a queue that is bounded anyway
+        enable_backpressure_handling=False,  # needs another thread, and the queue is bounded anyway
         include_local_variables=False,
         max_request_body_size="never",
         project_root=str(Path.cwd()),
@@ -82,11 +82,11 @@ def start(settings: Settings, dsn: str, *, program: str) -> None:
 
 
 def finish() -> None:
-    """Send what waits, for SHUTDOWN_S at most."""
+    """Send waiting events, for SHUTDOWN_S at most."""
     sentry_sdk.get_client().close(timeout=SHUTDOWN_S)
 
 
 @cache
 def _commit() -> str:
-    """The commit that runs, where this is a checkout; asked once, before forks."""
+    """Return the commit of this checkout, or ""; determined once."""
     return get_default_release() or ""

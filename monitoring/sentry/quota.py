@@ -1,6 +1,6 @@
-"""How much may be told of one trouble, and of all together: the rest is counted.
+"""Event quota: limits the events of one kind and of all kinds together, and counts the rest.
 
-Guarantees that thousands of failures with one cause become a few messages and a number.
+Guarantees that thousands of failures with one cause become a few events and a number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_KEYS: Final = 500
 
 @dataclass
 class _Bucket:
-    """Tokens that come back with time, and how many were wanted in vain since the last one."""
+    """A token bucket that also counts the requests refused since the last token."""
 
     burst: float
     per_minute: float
@@ -37,7 +37,7 @@ class _Bucket:
 
 
 class EventQuota:
-    """A bucket for each kind of trouble, and one for all."""
+    """A token bucket for each kind of event, and one for all together."""
 
     def __init__(
         self,
@@ -56,27 +56,24 @@ class EventQuota:
         self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
 
     def spend(self, key: Hashable) -> int | None:
-        """Ask to tell something of this kind.
+        """Take a token for an event of this kind.
 
-        Returns: how many of the kind were not told since the last one that was; None when this
-        one shall not be told either.
+        Returns: how many of the kind were dropped since the last that was sent; None if this one
+        must be dropped too.
         """
         now_s = self._clock()
         with self._lock:
-            bucket = self._bucket(key, now_s)
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                bucket = _Bucket(self._burst, self._per_minute, self._burst, now_s)
+                self._buckets[key] = bucket
+                if len(self._buckets) > MAX_KEYS:
+                    self._buckets.popitem(last=False)  # the one without an event for longest
+            self._buckets.move_to_end(key)
             if not bucket.take(now_s):
                 return None
             if not self._total.take(now_s):
                 bucket.refused += 1
                 return None
-            untold, bucket.refused = bucket.refused, 0
-            return untold
-
-    def _bucket(self, key: Hashable, now_s: float) -> _Bucket:
-        found = self._buckets.get(key)
-        if found is None:
-            found = self._buckets[key] = _Bucket(self._burst, self._per_minute, self._burst, now_s)
-            if len(self._buckets) > MAX_KEYS:
-                self._buckets.popitem(last=False)  # the one that was quiet longest
-        self._buckets.move_to_end(key)
-        return found
+            dropped, bucket.refused = bucket.refused, 0
+            return dropped

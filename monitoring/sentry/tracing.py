@@ -1,9 +1,9 @@
-"""One trace from an HTTP request through every link of the chain that it set off.
+"""Tracing: one trace from an HTTP request through every link of its chain.
 
-Guarantees that a process which traces nothing pays next to nothing for it, and that what is
-not sampled costs one random number. A trace begins with a request, or with what moves batches
-by itself (a redrive, a drain); all that follows joins it, and nothing else begins one. What a
-client says of a trace of its own is not believed: anybody could have us sample everything.
+Guarantees that a process without tracing pays almost nothing for it, and that a request that is
+not sampled costs one random number. A trace begins with a request, or with a scan that moves
+batches (a re-drive, a drain); all following work joins it, and nothing else begins one. Trace
+headers of clients are ignored: a client could otherwise make us sample everything.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _enabled = False
 
 
 def enable(rate: float) -> None:
-    """Trace from now on. rate: the share of traces that are begun, from 0 to 1."""
+    """Trace from now on. rate: the share of requests that are sampled, from 0 to 1."""
     global _rate, _enabled
     _rate, _enabled = rate, True
 
 
 def current() -> dict[str, str] | None:
-    """The headers by which a message joins the trace under way here; None when there is none."""
+    """Return the headers with which a message joins the current trace; None without a trace."""
     if not _enabled:
         return None
     if (carried := _carried.get()) is not None:
@@ -45,7 +45,7 @@ def current() -> dict[str, str] | None:
 
 @contextmanager
 def carry(headers: dict[str, str] | None) -> Iterator[None]:
-    """Be, for the block, in the trace that `current` told of in another thread."""
+    """Continue, inside the block, a trace captured by `current` in another thread."""
     token = _carried.set(headers)
     try:
         yield
@@ -55,7 +55,7 @@ def carry(headers: dict[str, str] | None) -> Iterator[None]:
 
 @contextmanager
 def begin(name: str, *, op: str) -> Iterator[Transaction | None]:
-    """Begin a trace that lasts for the block, if the dice say so."""
+    """Begin a trace that lasts for the block, if it is sampled."""
     if not _enabled or random.random() >= _rate:  # noqa: S311 - sampling is no secret
         yield None
         return
@@ -64,14 +64,14 @@ def begin(name: str, *, op: str) -> Iterator[Transaction | None]:
     with sentry_sdk.isolation_scope():
         begun = sentry_sdk.start_transaction(op=op, name=name, sampled=True)
         transaction = cast("Transaction", begun)
-        transaction.sample_rate = _rate  # the SDK would say 1, for this one was told to be sampled
+        transaction.sample_rate = _rate  # the SDK would send 1, as `sampled` is given
         with transaction:
             yield transaction
 
 
 @contextmanager
 def join(headers: Mapping[str, str], name: str, *, op: str) -> Iterator[Transaction | None]:
-    """Go on, for the block, with the trace that a message brought."""
+    """Continue, inside the block, the trace in the headers of a message."""
     if not _enabled or HEADERS[0] not in headers:
         yield None
         return

@@ -1,7 +1,8 @@
-"""Asks Binance's hosts in turn, heeding every pause, until one gives usable prices.
+"""Binance client: asks the hosts in turn, respecting every pause, until one has usable prices.
 
-Guarantees that one look takes a bounded time, however many hosts hang, and that whoever said
-"not now" is not asked again before its time. Remembers nothing: pauses come in and go out.
+Guarantees that a fetch takes a bounded time, however many hosts hang, and that a paused host is
+not asked before its pause is over. It has no state: the caller passes the pauses, and gets the
+new ones back.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from prices.binance.http import BoundedGetter, HttpAnswer, NoAnswerError
 from prices.binance.tickers import GarbageError, Tickers, names_an_unknown_symbol, read_tickers
 
 PATH = "/api/v3/ticker/bookTicker"
-ASK_WITHIN_S = 3.0
-"""For all hosts together. One that hangs costs 2 s of it, and comes last in the next look."""
-MAX_BYTES = 64 * 1024  # a ticker has some 130
+FETCH_WITHIN_S = 3.0
+"""For all hosts together. One that hangs takes 2 s of it, and is asked last in the next fetch."""
+MAX_BYTES = 64 * 1024  # a ticker has about 130
 ALL = "all"
 UNKNOWN = "unknown to Binance"
 UNKNOWN_S = 600
@@ -27,10 +28,10 @@ _ENOUGH_S = 0.2
 
 
 @dataclass(slots=True)
-class Asked:
-    """What a look brought: prices or not, what each host had against it, whom to leave alone.
+class FetchResult:
+    """Result of a fetch: the prices if there are any, the failures by host, and the new pauses.
 
-    pauses: seconds by what is paused, see `pause_names`.
+    pauses: seconds by name, see `pause_names`.
     """
 
     tickers: Tickers | None = None
@@ -38,96 +39,95 @@ class Asked:
     failures: dict[str, str] = field(default_factory=dict)
 
     def pause(self, name: str, for_s: float) -> None:
-        """Note a pause, unless a longer one is noted already or there is none."""
+        """Add a pause, unless it is zero or a longer one exists."""
         if for_s > self.pauses.get(name, 0):
             self.pauses[name] = for_s
 
 
 def pause_names(urls: Iterable[str], symbols: Iterable[str]) -> list[str]:
-    """Everything that can be paused: all at once, a host, its place in line, a symbol."""
+    """Return the name of everything that can be paused: all hosts, a host, its turn, a symbol."""
     hosts = [name for url in urls for name in (_out(url), _late(url))]
     return [ALL, *hosts, *map(_unknown, symbols)]
 
 
 class Binance:
-    """The hosts at these addresses, which all serve the same. within_s: bounds one look."""
+    """The hosts at these URLs, which all serve the same data. within_s: for one fetch."""
 
-    def __init__(self, urls: Sequence[str], *, within_s: float = ASK_WITHIN_S) -> None:
+    def __init__(self, urls: Sequence[str], *, within_s: float = FETCH_WITHIN_S) -> None:
         self._urls = urls
         self._within_s = within_s
         self._getter = BoundedGetter()
 
-    def ask(self, symbols: Sequence[str], pauses: Mapping[str, float]) -> Asked:
-        """Ask for all symbols at once. pauses: those that are not over. Never raises."""
-        asked = Asked()
+    def fetch(self, symbols: Sequence[str], pauses: Mapping[str, float]) -> FetchResult:
+        """Fetch all symbols with one request. pauses: those that are not over. Never raises."""
+        result = FetchResult()
         known = [symbol for symbol in symbols if _unknown(symbol) not in pauses]
         if ALL in pauses:
-            asked.failures[ALL] = f"paused for another {pauses[ALL]:.0f} s"
+            result.failures[ALL] = f"paused for another {pauses[ALL]:.0f} s"
         elif not known:
-            asked.failures[ALL] = "knows none of the symbols"
+            result.failures[ALL] = "knows none of the symbols"
         else:
-            self._ask_in_turn(asked, known, self._line(asked, pauses))
-        if asked.tickers is not None:
+            self._ask_in_turn(result, known, pauses)
+        if result.tickers is not None:
             unknown = (symbol for symbol in symbols if symbol not in known)
-            asked.tickers.refused.update(dict.fromkeys(unknown, UNKNOWN))
-        return asked
+            result.tickers.refused.update(dict.fromkeys(unknown, UNKNOWN))
+        return result
 
-    def _line(self, asked: Asked, pauses: Mapping[str, float]) -> list[str]:
-        """The hosts that may be asked, in their order, but those that failed lately last."""
+    def _ask_in_turn(
+        self, result: FetchResult, symbols: Sequence[str], pauses: Mapping[str, float]
+    ) -> None:
+        deadline_s = time.monotonic() + self._within_s
         for url in self._urls:
             if _out(url) in pauses:
-                asked.failures[url] = "left out, since it blocks us"
-        open_to_us = [url for url in self._urls if _out(url) not in pauses]
-        return sorted(open_to_us, key=lambda url: _late(url) in pauses)
-
-    def _ask_in_turn(self, asked: Asked, symbols: Sequence[str], line: Sequence[str]) -> None:
-        deadline_s = time.monotonic() + self._within_s
-        for url in line:
-            answer = self._get(asked, url, symbols, deadline_s)
+                result.failures[url] = "left out, since it blocks us"
+        allowed = [url for url in self._urls if _out(url) not in pauses]
+        # In their order, but the hosts that failed recently come last: False sorts before True.
+        for url in sorted(allowed, key=lambda url: _late(url) in pauses):
+            answer = self._get(result, url, symbols, deadline_s)
             if answer is None:
                 continue
             if _is_unknown(answer):
-                self._ask_one_by_one(asked, url, symbols, deadline_s)
+                self._ask_one_by_one(result, url, symbols, deadline_s)
                 return
             if answer.status == HTTPStatus.OK:
-                asked.tickers = _read(asked, url, answer, symbols)
-            if asked.tickers is not None or ALL in asked.pauses:
+                result.tickers = _read(result, url, answer, symbols)
+            if result.tickers is not None or ALL in result.pauses:
                 return
 
     def _ask_one_by_one(
-        self, asked: Asked, url: str, symbols: Sequence[str], deadline_s: float
+        self, result: FetchResult, url: str, symbols: Sequence[str], deadline_s: float
     ) -> None:
-        """Find out which symbol makes Binance refuse them all, and leave that one out for now.
+        """Find the symbols that make Binance refuse the whole request, and pause them.
 
-        What there is no time for is asked in the next look, without those found by then. A host
-        that knows none at all is not believed: it fails, and another comes first in that look.
+        If the time runs out, the next fetch goes on, without the symbols found until then. A host
+        that knows no symbol at all counts as failed, so another comes first in the next fetch.
         """
         found, unknown = Tickers(), []
         for symbol in symbols:
-            answer = self._get(asked, url, [symbol], deadline_s)
-            if answer is None or ALL in asked.pauses:
+            answer = self._get(result, url, [symbol], deadline_s)
+            if answer is None or ALL in result.pauses:
                 break
             if _is_unknown(answer):
                 unknown.append(symbol)
             elif answer.status == HTTPStatus.OK:
-                one = _read(asked, url, answer, [symbol]) or Tickers()
+                one = _read(result, url, answer, [symbol]) or Tickers()
                 found.prices.update(one.prices)
                 found.refused.update(one.refused)
         if len(unknown) == len(symbols):
-            _fail(asked, url, "knows none of the symbols")
+            _fail(result, url, "knows none of the symbols")
             return
         for symbol in unknown:
-            asked.pause(_unknown(symbol), UNKNOWN_S)
+            result.pause(_unknown(symbol), UNKNOWN_S)
             found.refused[symbol] = UNKNOWN
-        asked.tickers = found if found.prices or found.refused else None
+        result.tickers = found if found.prices or found.refused else None
 
     def _get(
-        self, asked: Asked, url: str, symbols: Sequence[str], deadline_s: float
+        self, result: FetchResult, url: str, symbols: Sequence[str], deadline_s: float
     ) -> HttpAnswer | None:
-        """Send one request and note what its answer means for the next ones."""
+        """Send one request, and add the pauses and the failure that follow from its answer."""
         within_s = deadline_s - time.monotonic()
         if within_s < _ENOUGH_S:
-            asked.failures.setdefault(url, "not asked: no time left")
+            result.failures.setdefault(url, "not asked: no time left")
             return None
         parameters = {"symbols": json.dumps(list(symbols), separators=(",", ":"))}
         try:
@@ -135,16 +135,16 @@ class Binance:
                 url + PATH, parameters, within_s=within_s, max_bytes=MAX_BYTES
             )
         except NoAnswerError as error:
-            _fail(asked, url, str(error))
+            _fail(result, url, str(error))
             return None
         verdict = verdict_on(answer.status, answer.headers)
-        asked.pause(ALL, verdict.pause_all_s)
-        asked.pause(_out(url), verdict.leave_out_s)
-        asked.pause(_late(url), verdict.ask_last_s)
+        result.pause(ALL, verdict.pause_all_s)
+        result.pause(_out(url), verdict.leave_out_s)
+        result.pause(_late(url), verdict.ask_last_s)
         if answer.status == HTTPStatus.BAD_REQUEST and not _is_unknown(answer):
-            _fail(asked, url, "status 400")  # whatever it takes offence at, another may not
+            _fail(result, url, "status 400")  # another host may accept it
         elif answer.status != HTTPStatus.OK:
-            asked.failures[url] = f"status {answer.status}"
+            result.failures[url] = f"status {answer.status}"
         return answer
 
 
@@ -152,16 +152,18 @@ def _is_unknown(answer: HttpAnswer) -> bool:
     return answer.status == HTTPStatus.BAD_REQUEST and names_an_unknown_symbol(answer.body)
 
 
-def _fail(asked: Asked, url: str, why: str) -> None:
-    asked.failures[url] = why
-    asked.pause(_late(url), LATE_S)
+def _fail(result: FetchResult, url: str, why: str) -> None:
+    result.failures[url] = why
+    result.pause(_late(url), LATE_S)
 
 
-def _read(asked: Asked, url: str, answer: HttpAnswer, symbols: Sequence[str]) -> Tickers | None:
+def _read(
+    result: FetchResult, url: str, answer: HttpAnswer, symbols: Sequence[str]
+) -> Tickers | None:
     try:
         return read_tickers(answer.body, symbols)
     except GarbageError as error:
-        _fail(asked, url, str(error))
+        _fail(result, url, str(error))
         return None
 
 

@@ -1,11 +1,11 @@
-"""GET requests that end: within a total time and a size, whatever the other side does.
+"""Bounded GET requests: limited in total time and size, whatever the server does.
 
-`requests` bounds each wait for bytes, not their sum: a server that sends a byte a second could
-hold a worker for ever, and so could a slow name server. So the request runs in a thread of its
-own, and when the time is over its connection is cut, which ends that thread too.
+`requests` limits each wait for bytes, not their sum: a server that sends a byte a second could
+block a worker without end, and so could a slow name server. So the request runs in its own
+thread. When the time is over its connection is closed, which ends that thread too.
 
-Each request has a connection of its own. One every two seconds gains nothing from being kept,
-and a kept one may be half dead.
+Each request opens its own connection. With one request every two seconds, keeping a connection
+gains nothing, and a kept one may be broken.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from resilience.single_flight import Flight, NoThread, start_flight
 
 TIMEOUT_S = 2.0
-"""For the connection, and for each wait for bytes."""
+"""For connecting, and for each wait for bytes."""
 _HEADERS = {
     "Accept": "application/json",
-    "Accept-Encoding": "identity",  # what is not packed cannot unpack into gigabytes
+    "Accept-Encoding": "identity",  # a small compressed body could unpack to gigabytes
     "Connection": "close",
     "User-Agent": "truepenny",
 }
@@ -38,7 +38,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A whole answer, whatever its status."""
+    """A complete answer, with any status."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,11 +46,11 @@ class HttpAnswer:
 
 
 class NoAnswerError(Exception):
-    """No usable answer came; the message says in a few words of ours why."""
+    """There is no usable answer; the message is a short reason in our own words."""
 
 
 class BoundedGetter:
-    """Sends one request at a time. Not to be shared by threads."""
+    """Sends one request at a time. Threads must not share it."""
 
     def __init__(self) -> None:
         self._flight: Flight[HttpAnswer] | None = None
@@ -58,36 +58,38 @@ class BoundedGetter:
     def get(
         self, url: str, parameters: Mapping[str, str], *, within_s: float, max_bytes: int
     ) -> HttpAnswer:
-        """Ask. Redirects are answers, not followed.
+        """Send a request. Redirects are returned, not followed.
 
-        Raises: NoAnswerError: when no whole answer of at most `max_bytes` came `within_s`.
+        Raises: NoAnswerError: when there is no complete answer of `max_bytes` within `within_s`.
         """
         if self._flight is not None and not self._flight.done():
-            # Cut off already, so it can only be waiting for a name server.
-            raise NoAnswerError("an earlier request still hangs")
-        wire = _Wire()
-        request = partial(_get, url, parameters, max_bytes=max_bytes, wire=wire)
+            # Its connection is closed, so it can only be waiting for a name server.
+            raise NoAnswerError("an earlier request is still running")
+        connections = _Connections()
+        request = partial(_get, url, parameters, max_bytes=max_bytes, connections=connections)
         try:
             self._flight = start_flight(request, name="prices-http")
             answer = self._flight.result(within_s)
         except NoThread as error:
-            raise NoAnswerError("not asked: no thread could be had") from error
+            raise NoAnswerError("not asked: no thread could be started") from error
         except TimeoutError as error:
             raise NoAnswerError("not complete in time") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise NoAnswerError(type(error).__name__) from error
         finally:
-            wire.cut()
+            connections.close()
         if len(answer.body) > max_bytes:
             raise NoAnswerError(f"more than {max_bytes} bytes")
         return answer
 
 
-def _get(url: str, parameters: Mapping[str, str], *, max_bytes: int, wire: _Wire) -> HttpAnswer:
+def _get(
+    url: str, parameters: Mapping[str, str], *, max_bytes: int, connections: _Connections
+) -> HttpAnswer:
     with requests.Session() as session:
-        session.trust_env = False  # neither a proxy nor a password that lies around
+        session.trust_env = False  # neither a proxy nor a .netrc of the environment
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _CuttableAdapter(wire))
+            session.mount(scheme, _ClosableAdapter(connections))
         with session.get(
             url,
             params=parameters,
@@ -100,58 +102,58 @@ def _get(url: str, parameters: Mapping[str, str], *, max_bytes: int, wire: _Wire
             return HttpAnswer(response.status_code, response.headers, body)
 
 
-class _Wire:
-    """The connection of one request, which another thread may cut at any moment."""
+class _Connections:
+    """The connections of one request, which another thread may close at any time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._is_cut = False
-        self._twins: list[socket.socket] = []
+        self._is_closed = False
+        self._sockets: list[socket.socket] = []
 
-    def watch(self, connected: socket.socket) -> None:
-        """Remember a connection. A twin, since TLS takes the original apart."""
+    def add(self, connected: socket.socket) -> None:
+        """Keep a duplicate of a connection: TLS detaches the original socket."""
         with self._lock:
-            self._twins.append(connected.dup())
-            if self._is_cut:
-                self._close()
+            self._sockets.append(connected.dup())
+            if self._is_closed:
+                self._close_all()
 
-    def cut(self) -> None:
-        """End the connection, and each that is still made. A second call is harmless."""
+    def close(self) -> None:
+        """Close all connections, also those that are added later. A second call is harmless."""
         with self._lock:
-            self._is_cut = True
-            self._close()
+            self._is_closed = True
+            self._close_all()
 
-    def _close(self) -> None:
-        for twin in self._twins:
-            with suppress(OSError):  # the other side may have been quicker
-                twin.shutdown(socket.SHUT_RDWR)
-            twin.close()
-        self._twins.clear()
+    def _close_all(self) -> None:
+        for duplicate in self._sockets:
+            with suppress(OSError):  # the server may have closed it already
+                duplicate.shutdown(socket.SHUT_RDWR)
+            duplicate.close()
+        self._sockets.clear()
 
 
-class _CuttableAdapter(HTTPAdapter):
-    """Makes connections that a wire watches."""
+class _ClosableAdapter(HTTPAdapter):
+    """Opens connections that can be closed from another thread."""
 
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
+    def __init__(self, connections: _Connections) -> None:
+        self._connections = connections
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._wire)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._connections)
 
 
-def _pool_classes(wire: _Wire) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(connections: _Connections) -> dict[str, type[HTTPConnectionPool]]:
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             connected = super()._new_conn()
-            wire.watch(connected)
+            connections.add(connected)
             return connected
 
     class SecureConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             connected = super()._new_conn()
-            wire.watch(connected)
+            connections.add(connected)
             return connected
 
     class Pool(HTTPConnectionPool):

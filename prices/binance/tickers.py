@@ -1,7 +1,7 @@
-"""The bytes of `/api/v3/ticker/bookTicker` into prices, or the reason why not.
+"""Ticker parser: turns the bytes of `/api/v3/ticker/bookTicker` into prices or rejections.
 
-Guarantees that a price that leaves here was asked for, is positive and finite, and lies between
-a bid and an ask that are not far apart. One bad ticker spoils no other.
+Guarantees that every price was asked for, is positive and finite, and lies between a bid and an
+ask that are close together. One invalid ticker does not affect the others.
 """
 
 from __future__ import annotations
@@ -10,33 +10,31 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from prices.decimals import is_within, middle, parse_price
 
 MAX_SPREAD = Decimal("0.1")
-"""Of a book whose sides are further apart, the middle says nothing."""
-
-
+"""If bid and ask are further apart, their middle is not a price."""
 _INVALID_SYMBOL = -1121
+"""Error code of Binance for a symbol that it does not know."""
 
 
 class GarbageError(Exception):
-    """The answer as a whole is not what was asked for."""
+    """The whole answer is unusable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tickers:
-    """The prices of an answer, and why others were refused, each by symbol."""
+    """The prices of an answer, and why others were refused, both by symbol."""
 
     prices: dict[str, Decimal] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
 
 def read_tickers(body: bytes, symbols: Collection[str]) -> Tickers:
-    """Read an answer. Symbols that nobody asked for are left out.
+    """Read an answer. Symbols that are not in `symbols` are ignored.
 
-    Raises: GarbageError: when it is not a JSON list of objects.
+    Raises: GarbageError: when the answer is not a JSON list of objects.
     """
     try:
         document = json.loads(body)
@@ -44,34 +42,27 @@ def read_tickers(body: bytes, symbols: Collection[str]) -> Tickers:
         raise GarbageError("not JSON") from error
     if not (isinstance(document, list) and all(isinstance(each, dict) for each in document)):
         raise GarbageError("not a list of tickers")
-    by_symbol = {each.get("symbol"): each for each in document if _is_text(each.get("symbol"))}
+    by_symbol = {each["symbol"]: each for each in document if isinstance(each.get("symbol"), str)}
     tickers = Tickers()
     for symbol in symbols:
-        _read_one(tickers, symbol, by_symbol.get(symbol))
+        ticker = by_symbol.get(symbol)
+        if ticker is None:
+            tickers.refused[symbol] = "missing"
+            continue
+        bid, ask = parse_price(ticker.get("bidPrice")), parse_price(ticker.get("askPrice"))
+        if bid is None or ask is None:
+            tickers.refused[symbol] = "not a price above zero"
+        elif bid > ask or not is_within(ask, bid, limit=MAX_SPREAD):
+            tickers.refused[symbol] = "bid and ask do not fit together"
+        else:
+            tickers.prices[symbol] = middle(bid, ask)
     return tickers
 
 
 def names_an_unknown_symbol(body: bytes) -> bool:
-    """Whether Binance says so of what it was asked for. Anybody on the way may answer 400 too."""
+    """Whether this body of a 400 is Binance's error for an unknown symbol, not a proxy's answer."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and document.get("code") == _INVALID_SYMBOL
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _read_one(tickers: Tickers, symbol: str, ticker: dict[str, Any] | None) -> None:
-    if ticker is None:
-        tickers.refused[symbol] = "missing"
-        return
-    bid, ask = parse_price(ticker.get("bidPrice")), parse_price(ticker.get("askPrice"))
-    if bid is None or ask is None:
-        tickers.refused[symbol] = "not a price above zero"
-    elif bid > ask or not is_within(ask, bid, limit=MAX_SPREAD):
-        tickers.refused[symbol] = "bid and ask do not fit together"
-    else:
-        tickers.prices[symbol] = middle(bid, ask)

@@ -1,8 +1,8 @@
-"""The cache's side of prices: a stamped entry per symbol, and the notes that refreshes share.
+"""Price cache: a timestamped entry per symbol, and the state that refreshes share.
 
-Guarantees that ages are by one clock, the cache server's; that a write which arrives late (the
-server stood still meanwhile) neither makes a price younger nor replaces a newer one; and that
-no pause is ever shortened. The cache may lose all of it at any time.
+Guarantees that ages are by one clock, the cache server's; that a late write (because the server
+was frozen) neither makes a price younger nor replaces a newer one; and that no pause is ever
+shortened. The cache may lose everything at any time.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import redis
 
 from prices.decimals import MAX_DECIMALS, parse_price, plain
 from prices.outlier_filter import FORGOTTEN_AFTER_S, Suspicion
-from prices.quotes import Stamped
+from prices.quotes import StampedPrice
 from prices.stores.refresh_state import RefreshState
 from resilience import redis_client
 
-TURN_S = 4
-"""A look that died leaves its turn behind for so long; one that takes longer may overlap with
-the next, which costs a request and nothing else."""
+LEASE_S = 4
+"""A refresh that died blocks the next for so long. One that takes longer may overlap with the
+next, which costs an additional request and nothing else."""
 KEPT_S = 86_400
 _PRICE = "truepenny:price:"
 _PAUSE = "truepenny:binance:pause:"
 _SUSPICIONS = "truepenny:prices:suspicions"
-_TURN = "truepenny:prices:turn"
+_LEASE = "truepenny:prices:turn"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# An entry is "price stamp", the stamp in microseconds. One from the future was made before the
-# server's clock was set back: it would never be replaced otherwise.
+# An entry is "price stamp", the stamp in microseconds. An entry from the future was written before
+# the server's clock was set back: without the last condition it would never be replaced.
 _KEEP_NEWER = """
 local time = redis.call('TIME')
 local now, stamp = time[1] * 1000000 + time[2], tonumber(ARGV[1])
@@ -46,40 +46,40 @@ for i, key in ipairs(KEYS) do
     end
 end
 """
-_END_TURN = """
+_RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
 
 def connect(url: str, *, timeout_s: float) -> redis.Redis:
-    """Return a client that gives up after `timeout_s` and does not try again by itself."""
+    """Return a client that gives up after `timeout_s` and does not retry."""
     return redis_client.connect(
         url, timeout_s, max_connections=2, decode_responses=True, encoding_errors="replace"
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The right to refresh, which one process has at a time, and what it found noted."""
+class RefreshLease:
+    """The right to refresh, which one process has at a time, and the state it starts from."""
 
     token: str
     stamp_us: int
-    notes: RefreshState
+    state: RefreshState
 
 
 class PriceCache:
-    """Prices and notes in the cache. Every method may raise redis.RedisError."""
+    """Prices and refresh state in the cache. Every method may raise redis.RedisError."""
 
     def __init__(self, cache: redis.Redis, *, kept_s: int = KEPT_S) -> None:
-        """Take the cache, and for how long it keeps a price that no newer one replaces."""
+        """Take the cache, and for how long it keeps a price that is not replaced."""
         self._cache = cache
         self._kept_s = kept_s
 
-    def entries(self, symbols: Sequence[str]) -> dict[str, Stamped]:
-        """Return the entries there are. One from the future has no age, so it is none."""
+    def entries(self, symbols: Sequence[str]) -> dict[str, StampedPrice]:
+        """Return the entries by symbol, without those from the future: their age is unknown."""
         with self._cache.pipeline(transaction=True) as pipeline:
             pipeline.mget([_PRICE + symbol for symbol in symbols])
-            pipeline.time()  # after the entries, or one that comes in between is from the future
+            pipeline.time()  # after the entries, so that none of them is from the future
             texts, now = pipeline.execute()
         now_us = _microseconds(now)
         entries = {
@@ -87,31 +87,30 @@ class PriceCache:
         }
         return {symbol: entry for symbol, entry in entries.items() if entry is not None}
 
-    def begin(self, symbols: Sequence[str], pause_names: Sequence[str]) -> Turn | None:
-        """Take the turn and read the notes; None when another look is under way.
+    def begin(self, symbols: Sequence[str], pause_names: Sequence[str]) -> RefreshLease | None:
+        """Take the lease and read the state; None while another process refreshes.
 
-        Without turns a Binance that hangs would hold all of a worker's processes, which have
-        other things to look after, and would be asked by each of them. Only that: two looks at
-        once would do no harm, so a turn that is lost or outlived matters little.
+        Without the lease a Binance that hangs would block all processes of a worker, which have
+        other work, and each of them would ask it. That is its only purpose: two refreshes at once
+        do no harm, so a lease that is lost or has expired matters little.
         """
         token = secrets.token_hex(8)
         pauses = [_PAUSE + name for name in pause_names]
         with self._cache.pipeline(transaction=True) as pipeline:
-            pipeline.set(_TURN, token, nx=True, ex=TURN_S)
+            pipeline.set(_LEASE, token, nx=True, ex=LEASE_S)
             pipeline.time()
             pipeline.mget([_PRICE + symbol for symbol in symbols])
             pipeline.get(_SUSPICIONS)
-            pipeline.touch(
-                *pauses
-            )  # a full cache evicts what was not used: asking for ages is no use
+            # A full cache evicts unused keys first, and reading an expiry does not count as use.
+            pipeline.touch(*pauses)
             for name in pauses:
                 pipeline.pttl(name)
-            mine, now, texts, suspicions, _, *left_ms = pipeline.execute()
-        if not mine:
+            is_ours, now, texts, suspicions, _, *left_ms = pipeline.execute()
+        if not is_ours:
             return None
         now_us = _microseconds(now)
         entries = {symbol: _price(text) for symbol, text in zip(symbols, texts, strict=True)}
-        notes = RefreshState(
+        state = RefreshState(
             now_s=now_us / 1e6,
             last={symbol: price for symbol, price in entries.items() if price is not None},
             suspicions=_suspicions(suspicions),
@@ -121,25 +120,25 @@ class PriceCache:
                 if left > 0
             },
         )
-        return Turn(token, now_us, notes)
+        return RefreshLease(token, now_us, state)
 
     def end(
         self,
-        turn: Turn,
+        lease: RefreshLease,
         *,
         prices: Mapping[str, Decimal],
         suspicions: Mapping[str, Suspicion],
         pauses: Mapping[str, float],
     ) -> None:
-        """Keep what the refresh brought, and give the turn back unless it is somebody else's.
+        """Store the results of the refresh, and release the lease unless another process has it.
 
-        The stamp is of the beginning: a price is never younger than it says.
+        The timestamp is that of the beginning: a price is never younger than it claims.
         """
         with self._cache.pipeline(transaction=True) as pipeline:
             if prices:
                 keys = [_PRICE + symbol for symbol in prices]
                 values = [plain(price) for price in prices.values()]
-                pipeline.eval(_KEEP_NEWER, len(keys), *keys, turn.stamp_us, self._kept_s, *values)
+                pipeline.eval(_KEEP_NEWER, len(keys), *keys, lease.stamp_us, self._kept_s, *values)
             if suspicions:
                 pipeline.set(_SUSPICIONS, _text(suspicions), ex=int(FORGOTTEN_AFTER_S))
             else:
@@ -148,7 +147,7 @@ class PriceCache:
                 left_ms = int(left_s * 1000) + 1
                 pipeline.set(_PAUSE + name, 1, nx=True, px=left_ms)
                 pipeline.pexpire(_PAUSE + name, left_ms, gt=True)
-            pipeline.eval(_END_TURN, 1, _TURN, turn.token)
+            pipeline.eval(_RELEASE, 1, _LEASE, lease.token)
             pipeline.execute()
 
 
@@ -156,7 +155,7 @@ def _microseconds(now: tuple[int, int]) -> int:
     return now[0] * 1_000_000 + now[1]
 
 
-def _entry(text: str | None, now_us: int) -> Stamped | None:
+def _entry(text: str | None, now_us: int) -> StampedPrice | None:
     price = _price(text)
     if text is None or price is None:
         return None
@@ -164,15 +163,15 @@ def _entry(text: str | None, now_us: int) -> Stamped | None:
     age_us = now_us - stamp_us
     if age_us < 0:
         return None
-    return Stamped(price, _EPOCH + timedelta(microseconds=stamp_us), age_us / 1e6)
+    return StampedPrice(price, _EPOCH + timedelta(microseconds=stamp_us), age_us / 1e6)
 
 
 def _price(text: str | None) -> Decimal | None:
-    """The price of an entry; None where there is none, or something that is none of ours."""
+    """Return the price of an entry; None if there is no entry or its form is unknown."""
     price, _, stamp = (text or "").partition(" ")
     if not (stamp.isascii() and stamp.isdigit()):
         return None
-    return parse_price(price, decimals=MAX_DECIMALS + 1)  # a middle may have one more
+    return parse_price(price, decimals=MAX_DECIMALS + 1)  # a middle price may have one more
 
 
 def _text(suspicions: Mapping[str, Suspicion]) -> str:
@@ -182,7 +181,7 @@ def _text(suspicions: Mapping[str, Suspicion]) -> str:
 
 
 def _suspicions(text: str | None) -> dict[str, Suspicion]:
-    """Those noted; none where there is something that this version would not have noted."""
+    """Parse the suspicions; none if they are in a form that this version does not know."""
     try:
         found: dict[str, dict[str, Any]] = json.loads(text or "{}")
         return {

@@ -1,7 +1,7 @@
-"""PostgreSQL's side of prices: the last known ones, for when the cache has none.
+"""Price table: the last known prices in PostgreSQL, used when the cache has none.
 
-Guarantees that ages are by the database's clock, and that a price is never kept as younger than
-it is, however long a statement took. A row is replaced only by a newer one, seconds later.
+Guarantees that ages are by the database's clock, and that a price is never stored as younger than
+it is, however long a statement takes. A row is only replaced by one that is some seconds newer.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ledger.postgres.database import autocommit, transaction
 from ledger.postgres.schema import last_prices
-from prices.quotes import Stamped
+from prices.quotes import StampedPrice
 
 KEEP_EVERY_S = 10.0
-"""Prices change with every refresh; writing all of them would only wear the disk."""
+"""Prices change with every refresh. Storing each of them would only load the disk."""
 _AT_LEAST = timedelta(seconds=KEEP_EVERY_S - 1)
 
 
@@ -29,27 +29,29 @@ class PriceTable:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def entries(self) -> dict[str, Stamped]:
-        """Return what is kept, by symbol. A row from the future has no age, so it is none."""
+    def entries(self) -> dict[str, StampedPrice]:
+        """Return the prices by symbol, without rows from the future: their age is unknown."""
         table = last_prices
         age = func.extract("epoch", func.clock_timestamp() - table.c.as_of)
         query = select(table.c.symbol, table.c.price, table.c.as_of, age.label("age_s"))
         with autocommit(self._engine) as connection:
             rows = connection.execute(query).all()
         return {
-            row.symbol: Stamped(row.price, row.as_of, float(row.age_s))
+            row.symbol: StampedPrice(row.price, row.as_of, float(row.age_s))
             for row in rows
             if row.age_s >= 0
         }
 
     def keep(self, prices: Mapping[str, Decimal], *, asked_at_s: float) -> None:
-        """Keep prices. asked_at_s: `time.monotonic()` of when Binance was asked.
+        """Store prices. asked_at_s: `time.monotonic()` before the request to Binance.
 
-        A second call is harmless, and so is one that another worker makes at the same time.
+        A second call is harmless, also from another worker at the same time.
         """
         table, statement = last_prices, insert(last_prices)
         newer = statement.excluded.as_of >= table.c.as_of + _AT_LEAST
-        from_the_future = table.c.as_of > func.clock_timestamp()  # its clock was set back since
+        from_the_future = (
+            table.c.as_of > func.clock_timestamp()
+        )  # the clock was set back since then
         upsert = statement.on_conflict_do_update(
             index_elements=[table.c.symbol],
             set_={"price": statement.excluded.price, "as_of": statement.excluded.as_of},

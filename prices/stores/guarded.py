@@ -1,8 +1,8 @@
-"""Price source: reads one store of prices, by one thread at a time, and waits only a moment.
+"""Guarded store: reads prices from a store that may hang, and waits only a moment.
 
-Guarantees that reading never hangs and never floods a store that is in trouble: however many
-want to know, one question is under way, in a thread of its own; after a failure the store is
-left alone for a while, and then only the one who asks again waits for the answer.
+Guarantees that a read never hangs and never overloads a failing store: however many readers
+there are, one read runs at a time, in its own thread. After a failure the store is left alone
+for a while, and then only the reader that tries it again waits for the answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from monitoring.logs import get_logger
-from prices.quotes import Stamped
+from prices.quotes import StampedPrice
 from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
 from resilience.single_flight import Flight, NoThread, SingleFlight
@@ -25,73 +25,73 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    entries: Mapping[str, Stamped]
-    asked_at_s: float
+    entries: Mapping[str, StampedPrice]
+    read_at_s: float
 
 
 class GuardedStore:
-    """One store. Shared by threads.
+    """One store. Threads may share it.
 
-    ask: reads the entries, and may raise or hang. patience_s: how long a reader waits for it.
-    fresh_for_s: how long an answer serves those who come later; ages go on counting.
+    read: reads the entries; may raise or hang. patience_s: how long a caller waits for it.
+    fresh_for_s: how long an answer is used again; its ages keep growing.
     """
 
     def __init__(
         self,
         name: str,
-        ask: Callable[[], Mapping[str, Stamped]],
+        read: Callable[[], Mapping[str, StampedPrice]],
         *,
         patience_s: float,
         fresh_for_s: float,
     ) -> None:
-        self._ask = ask
+        self._read = read
         self._patience_s = patience_s
         self._fresh_for_s = fresh_for_s
         self._lock = threading.Lock()
         self._found: _Found | None = None
-        self._questions = SingleFlight(f"prices-{name}", self._ask_store)
+        self._reads = SingleFlight(f"prices-{name}", self._read_store)
         self._cooldown = Cooldown(COOLDOWN_S)
         self._outage = OutageLog(
             log, "price_source_away", "price_source_back", recovered_level="info", source=name
         )
 
-    def entries(self) -> Mapping[str, Stamped]:
-        """Return what the store has, by symbol, with ages as of now; nothing while it is away."""
+    def entries(self) -> Mapping[str, StampedPrice]:
+        """Return the entries by symbol, with their ages as of now; none while the store is away."""
         now_s = time.monotonic()
         with self._lock:
             found = self._found
-            if found is not None and now_s - found.asked_at_s <= self._fresh_for_s:
+            if found is not None and now_s - found.read_at_s <= self._fresh_for_s:
                 return _aged(found)
-            question, patience_s = self._questions.latest, 0.0
+            flight, patience_s = self._reads.latest, 0.0
             if self._cooldown.allows():
-                question = self._questions.join()
-                patience_s = question.started_at_s + self._patience_s - now_s
-        found = None if question is None else self._wait_for(question, patience_s)
+                flight = self._reads.join()
+                patience_s = flight.started_at_s + self._patience_s - now_s
+        found = None if flight is None else self._wait_for(flight, patience_s)
         return {} if found is None else _aged(found)
 
-    def _wait_for(self, question: Flight[_Found], patience_s: float) -> _Found | None:
+    def _wait_for(self, flight: Flight[_Found], patience_s: float) -> _Found | None:
         try:
-            return question.result(patience_s)
+            return flight.result(patience_s)
         except TimeoutError:
             with self._lock:
-                # The answer may have come just now: then it has ended the outage.
+                # The answer may have come in the meantime: then it has ended the outage.
                 found = self._found
-                if found is None or found.asked_at_s < question.started_at_s:
+                if found is None or found.read_at_s < flight.started_at_s:
                     found = None
                     self._fail("no answer in time")
             return found
-        except NoThread as error:  # that is not the store's fault: no cool-down
+        except NoThread as error:  # not the fault of the store: no cool-down
             self._outage.failed(error=type(error).__name__)
             return None
-        except Exception:  # noqa: BLE001 - `_ask_store` has said so
+        except Exception:  # noqa: BLE001 - `_read_store` has logged it
             return None
 
-    def _ask_store(self) -> _Found:
-        # Everything is noted before the readers see the result: the next of them goes by it.
-        asked_at_s = time.monotonic()
+    def _read_store(self) -> _Found:
+        # The state is updated before the result is visible: the next reader depends on it.
+        read_at_s = time.monotonic()
         try:
-            found = _Found(self._ask(), asked_at_s)
-        except Exception as error:  # whatever a store's driver raises, it is away
+            found = _Found(self._read(), read_at_s)
+        except Exception as error:  # any error of a driver means that the store is away
             with self._lock:
                 self._found = None
                 self._fail(type(error).__name__)
@@ -107,10 +107,10 @@ class GuardedStore:
         self._outage.failed(error=error)
 
 
-def _aged(found: _Found) -> Mapping[str, Stamped]:
-    """The entries, older by the time since the question was asked: rather too old than too new."""
-    since_s = time.monotonic() - found.asked_at_s
+def _aged(found: _Found) -> Mapping[str, StampedPrice]:
+    """Add the time since the read began to the ages: too old is safer than too young."""
+    since_s = time.monotonic() - found.read_at_s
     return {
-        symbol: Stamped(entry.price, entry.as_of, entry.age_s + since_s)
+        symbol: StampedPrice(entry.price, entry.as_of, entry.age_s + since_s)
         for symbol, entry in found.entries.items()
     }

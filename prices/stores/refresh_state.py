@@ -1,7 +1,7 @@
-"""What a refresh must know of those before it, and where that is remembered.
+"""Refresh state: what a refresh knows of those before it, kept in the memory of a process.
 
-The workers share their notes in the cache (`prices.stores.cache`). Each also keeps them in its own
-memory: a cache that is restarted or away must not make us ask a host that has banned us.
+The workers share this state in the cache (`prices.stores.cache`). Each also keeps its own copy: a
+cache that was restarted or is away must not make us ask a host that has banned us.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from prices.outlier_filter import Suspicion
 
 @dataclass(slots=True)
 class RefreshState:
-    """Seconds are on the clock of who remembers; pauses are seconds that are left, by name."""
+    """Last prices and suspicions by symbol; pauses as the seconds that are left, by name.
+
+    now_s: on the clock of the store that keeps the state; the suspicions use the same clock.
+    """
 
     now_s: float
     last: dict[str, Decimal] = field(default_factory=dict)
@@ -25,7 +28,7 @@ class RefreshState:
 
 
 class Memory:
-    """The notes of this process, by a clock that nobody can turn back."""
+    """The state of this process, on a clock that cannot be set back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -34,7 +37,7 @@ class Memory:
         self._until_s: dict[str, float] = {}
 
     def read(self) -> RefreshState:
-        """Return what is remembered; pauses that are over are forgotten."""
+        """Return the state, without pauses that are over."""
         now_s = self._clock()
         self._until_s = {name: until for name, until in self._until_s.items() if until > now_s}
         pauses = {name: until - now_s for name, until in self._until_s.items()}
@@ -47,9 +50,9 @@ class Memory:
         suspicions: Mapping[str, Suspicion],
         pauses: Mapping[str, float],
     ) -> None:
-        """Remember prices that were believed, in place of earlier ones; never shorten a pause.
+        """Keep accepted prices in place of earlier ones, and pauses unless a longer one exists.
 
-        suspicions: all of them, on this clock; none where the cache remembers them.
+        suspicions: all, on this clock; none where the cache keeps them.
         """
         now_s = self._clock()
         self._last.update(prices)

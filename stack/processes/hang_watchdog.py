@@ -65,7 +65,10 @@ class HangWatchdog:
                 self._end(program)
 
     def _update(self, program: _Program, passed_s: float) -> None:
-        process_id = self._process_id(program.name)
+        process_id = None
+        with suppress(FileNotFoundError):
+            text = (self.run / f"{program.name}.pace").read_text().strip()
+            process_id = int(text) if text.isascii() and text.isdigit() else None
         touched_at_ns = None
         with suppress(FileNotFoundError):
             file = heartbeat_files.path(self.heartbeats, program.name)
@@ -89,13 +92,6 @@ class HangWatchdog:
         self.say(f"{program.name} hangs: no heartbeat for {quiet_s:.0f} s, restarting it")
         with suppress(ProcessLookupError):
             os.killpg(program.process_id, signal.SIGKILL)
-
-    def _process_id(self, name: str) -> int | None:
-        try:
-            text = (self.run / f"{name}.pace").read_text().strip()
-        except FileNotFoundError:
-            return None
-        return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _leads_a_group_below_us(process_id: int) -> bool:

@@ -34,7 +34,7 @@ class BackpressureGauge:
         self._reading: BrokerReading | None = None
         self._error: Exception | None = None
 
-    def seen(self) -> tuple[bool, float | None]:
+    def latest(self) -> tuple[bool, float | None]:
         """Return the last reading: whether the broker is overloaded, and its used memory share.
 
         The share is None while it is unknown. Returns at once and never raises. The first call
@@ -45,14 +45,14 @@ class BackpressureGauge:
         return (False, None) if reading is None else (reading.is_full, reading.memory_share)
 
     def is_overloaded(self) -> bool:
-        """Return whether the broker was full at the last reading; see `seen`."""
-        return self.seen()[0]
+        """Return whether the broker was full at the last reading; see `latest`."""
+        return self.latest()[0]
 
-    def look(self) -> BrokerReading:
+    def read_now(self) -> BrokerReading:
         """Take a reading now, and go by it. Threads that call at the same time share one reading.
 
         Starts the watching thread: an old reading of /health must not refuse a request hours later.
-        Raises: what `BrokerProbe.look` raises.
+        Raises: what `BrokerProbe.read` raises.
         """
         self._thread.ensure_running()
         called_at_s = time.monotonic()
@@ -72,7 +72,7 @@ class BackpressureGauge:
     def _read(self) -> None:
         was_full = self._is_full()
         try:
-            self._reading = self._probe.look(was_full=was_full)
+            self._reading = self._probe.read(was_full=was_full)
         except Exception as error:  # noqa: BLE001 - anything a broker's client raises
             # /health and the server watch report that the broker is away.
             log.debug("pressure_unknown", error=type(error).__name__)

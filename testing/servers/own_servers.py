@@ -8,17 +8,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack.servers.home import find_home
-from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from testing.servers.breakable import Breakable, breakable
+from testing.servers.throwaway import throwaway_servers
 
 
 def own_servers(servers_folder: Path) -> Servers:
     """Return servers for one test, not started; their data is deleted with `servers_folder`."""
     folder = Path(tempfile.mkdtemp(prefix="own-", dir=servers_folder))
     folder.chmod(0o711)  # the servers' account passes through
-    return Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
+    return throwaway_servers(folder)
 
 
 @dataclass(frozen=True)

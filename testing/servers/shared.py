@@ -21,10 +21,9 @@ import pytest
 from psycopg2 import sql
 from sqlalchemy.engine import make_url
 
-from stack.servers.home import find_home
-from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from stack.servers.server import Server, running
+from testing.servers.throwaway import throwaway_servers
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +39,7 @@ def servers_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def servers(servers_folder: Path) -> Servers:
-    return Servers(find_home(servers_folder, say=print), KeptValues(servers_folder / "secrets"))
+    return throwaway_servers(servers_folder)
 
 
 @pytest.fixture(scope="session")

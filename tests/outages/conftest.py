@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from stack.servers.home import find_home
-from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from testing.installation import Installation, running_installation
 from testing.servers.breakable import breakable
 from testing.servers.brokers import Broker
 from testing.servers.shared import migrate
+from testing.servers.throwaway import throwaway_servers
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def own_servers() -> Iterator[tuple[Servers, Path]]:
     """Return servers with their own ports and data, and the folder of that data."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-outages-"))
     folder.chmod(0o711)  # the servers' account must be able to enter
-    yield Servers(find_home(folder, say=print), KeptValues(folder / "secrets")), folder
+    yield throwaway_servers(folder), folder
     shutil.rmtree(folder)
 
 

@@ -138,7 +138,7 @@ def test_a_broker_that_was_killed_is_degraded_while_the_database_stores(scenario
     scenario.broker.kill()
     status, verdict, components = scenario.health()
     assert (status, verdict) == (200, "degraded")
-    assert "wait in the database until it is back" in components["broker"]["detail"]
+    assert "wait in the database until the broker is back" in components["broker"]["detail"]
     assert scenario.ready() == (200, "the database answers")
 
 
@@ -201,7 +201,7 @@ def test_a_broker_in_the_wrong_state_is_degraded_in_plain_words(scenario: Scenar
         client.config_set("maxmemory-policy", "allkeys-lru")
     status, verdict, components = scenario.health()
     assert (status, verdict) == (200, "degraded")
-    assert "keeps nothing on disk" in components["broker"]["detail"]
+    assert "stores nothing on disk" in components["broker"]["detail"]
     assert "set noeviction" in components["broker"]["detail"]
     scenario.broker.kill()  # what was set at run time ends with it
 
@@ -211,8 +211,8 @@ def test_a_full_broker_and_a_full_cache_say_so(scenario: Scenario) -> None:
         fill(server)
     _, verdict, components = scenario.health()
     assert verdict == "degraded"
-    assert "new transfers are refused until it has room" in components["broker"]["detail"]
-    assert "forgets what was used least" in components["cache"]["detail"]
+    assert "new transfers are refused until it is below 80 %" in components["broker"]["detail"]
+    assert "evicts the least used keys" in components["cache"]["detail"]
     full = "the queues are full: new transfers are refused until there is room again"
     eventually(lambda: scenario.ready() == (503, full))
     for server in (scenario.broker, scenario.cache):
@@ -224,7 +224,7 @@ def test_a_frozen_database_beside_a_full_broker_is_down(scenario: Scenario) -> N
     scenario.database.freeze()
     status, verdict, components = scenario.health()
     assert (status, verdict) == (503, "down")
-    assert "the broker takes nothing either" in components["database"]["detail"]
+    assert "the broker cannot store transfers either" in components["database"]["detail"]
     assert components["broker"]["status"] == "degraded"
     assert set(components["broker"]) == {"status", "detail"}
     assert scenario.ready() == (
@@ -239,7 +239,7 @@ def test_a_broker_that_is_a_copy_of_another_takes_nothing(scenario: Scenario) ->
         client.replicaof(LOOPBACK, 1)  # nothing listens there: it waits for its primary
     _, verdict, components = scenario.health()
     assert verdict == "degraded"
-    assert "is a read-only copy" in components["broker"]["detail"]
+    assert "is a read-only replica" in components["broker"]["detail"]
     scenario.database.kill()
     assert scenario.health()[:2] == (503, "down")
     assert scenario.ready()[0] == 503

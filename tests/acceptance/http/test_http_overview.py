@@ -63,7 +63,7 @@ def test_it_counts_every_transfer_in_its_state(
 
 
 def test_it_shows_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> None:
-    JobRuns(cache_url).tell("recovery", ok=False, result="interrupted")
+    JobRuns(cache_url).record("recovery", ok=False, result="interrupted")
 
     def recovery() -> dict[str, Any]:
         [found] = [scan for scan in overview(admin)["scans"] if scan["name"] == "recovery"]

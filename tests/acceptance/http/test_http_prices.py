@@ -98,13 +98,13 @@ def test_a_price_goes_from_static_over_live_and_stale_to_static_as_servers_fail(
     }
     with fake_binance() as binance:
         worker = refresher(cache.url, engine, binance.url, symbols=SYMBOLS)
-        eventually(lambda: worker.look().prices and seen(own_api) == {"live"})
+        eventually(lambda: worker.refresh().prices and seen(own_api) == {"live"})
         fine = {"status": "ok", "detail": "4 live"}
-        eventually(lambda: worker.look().prices and health(own_api) == fine)
+        eventually(lambda: worker.refresh().prices and health(own_api) == fine)
 
     with frozen(cache):
         eventually(lambda: seen(own_api) == {"stale"})
-        assert health(own_api)["detail"].startswith("stale: 4 of 4 are the last that were known")
+        assert health(own_api)["detail"].startswith("stale: 4 of 4 are the last known prices")
         with frozen(database):
             eventually(lambda: seen(own_api) == {"static"})
             assert {quote["as_of"] for quote in prices(own_api)} == {None}

@@ -111,7 +111,7 @@ def test_the_server_stops_quickly_despite_an_idle_connection(
     database_url: str, broker_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-    with serving(log=tmp_path / "gunicorn.log", **environment) as port:
+    with serving(log=tmp_path / "gunicorn.log", graceful=True, **environment) as port:
         idle = Caller(port)
         assert idle.get("/health/live").headers["Connection"] == "keep-alive"
         begun = time.monotonic()

@@ -168,7 +168,7 @@ def test_a_broker_that_may_lose_messages_is_reported_in_plain_words(stack: Stack
         broker.config_set("maxmemory-policy", "allkeys-lru")
         report = requests.get(f"{stack.url}/health", timeout=10).json()
         assert report["components"]["broker"]["status"] == "degraded"
-        assert "throws messages away" in report["components"]["broker"]["detail"]
+        assert "deletes messages" in report["components"]["broker"]["detail"]
         eventually("the warning", lambda: "server_amiss server=broker" in stack.text())
         broker.config_set("maxmemory-policy", "noeviction")
 

@@ -179,7 +179,7 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
         second.environment |= {"DATABASE_URL": postgres.url, "DEMO": "yes"}
         try:
             second.start()
-            second.wait_for("that needs the admin's key")
+            second.wait_for("give the admin key in ADMIN_API_KEY")
             assert second.shown("admin key").startswith("unknown: ")
         finally:
             second.stop()

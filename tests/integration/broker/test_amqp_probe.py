@@ -18,7 +18,7 @@ WITHIN_S = 4.0
 
 def codes(url: str) -> list[str]:
     with closing(RabbitProbe(url)) as probe:
-        return [found.code for found in probe.look(was_full=False).findings]
+        return [found.code for found in probe.read(was_full=False).findings]
 
 
 def test_a_probe_sees_an_alarm_and_its_end(rabbit_broker: RabbitBroker) -> None:
@@ -58,16 +58,16 @@ def test_one_connection_serves_all_probes_and_is_replaced_when_dead(
 ) -> None:
     others = rabbit_broker.connections_without_consumer()
     with closing(RabbitProbe(rabbit_broker.url)) as probe:
-        assert not probe.look(was_full=False).is_full
+        assert not probe.read(was_full=False).is_full
         [name] = rabbit_broker.connections_without_consumer() - others
-        assert not probe.look(was_full=False).is_full
+        assert not probe.read(was_full=False).is_full
         assert rabbit_broker.connections_without_consumer() - others == {name}
         rabbit_broker.close_connection(name)
-        assert not probe.look(was_full=False).is_full
+        assert not probe.read(was_full=False).is_full
 
 
 def test_the_first_of_several_hosts_may_die_between_two_probes(rabbit_broker: RabbitBroker) -> None:
     probe = RabbitProbe(f"amqp://guest:guest@127.0.0.1:1//;{rabbit_broker.url}")
     for _ in range(2):
-        assert not probe.look(was_full=False).is_full
+        assert not probe.read(was_full=False).is_full
         probe.close()

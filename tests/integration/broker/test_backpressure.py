@@ -59,7 +59,7 @@ def test_a_broker_that_hangs_does_not_count_as_full(broker: Broker) -> None:
         with pytest.raises(
             Exception, match=r"(?i)time|^$"
         ):  # the wording depends on the client library
-            pressure.look()
+            pressure.read_now()
         assert not pressure.is_overloaded()
 
 
@@ -68,10 +68,10 @@ def test_concurrent_readers_share_one_reading(broker: Broker) -> None:
     probe = broker_probe(broker.url)
 
     class Counting:
-        def look(self, *, was_full: bool) -> BrokerReading:
+        def read(self, *, was_full: bool) -> BrokerReading:
             looks.append(time.monotonic())
             time.sleep(0.1)
-            return probe.look(was_full=was_full)
+            return probe.read(was_full=was_full)
 
         def close(self) -> None:
             probe.close()
@@ -81,7 +81,7 @@ def test_concurrent_readers_share_one_reading(broker: Broker) -> None:
 
     def look() -> BrokerReading:
         together.wait(10)
-        return pressure.look()
+        return pressure.read_now()
 
     with closing(probe), ThreadPoolExecutor(20) as threads:
         readings = list(threads.map(lambda _: look(), range(20)))
@@ -95,7 +95,7 @@ def test_a_look_for_health_alone_is_followed_by_others_so_that_no_refusal_is_out
     pressure = BackpressureGauge(broker_probe(broker.url))
     broker.fill()
     try:
-        eventually(lambda: pressure.look().is_full)
+        eventually(lambda: pressure.read_now().is_full)
     finally:
         broker.make_room()
     time.sleep(3.0)  # nobody asks meanwhile: neither a request nor /health
@@ -106,7 +106,7 @@ def test_a_broker_that_no_thread_can_watch_counts_as_not_full() -> None:
     looked = threading.Event()
 
     class Probe:
-        def look(self, *, was_full: bool) -> BrokerReading:
+        def read(self, *, was_full: bool) -> BrokerReading:
             looked.set()
             return BrokerReading(is_full=was_full, memory_share=0.1, findings=[])
 

@@ -60,7 +60,7 @@ def test_a_name_that_cannot_be_a_file_name_is_refused(
 ) -> None:
     code, said = look(capsys, name, "--folder", str(tmp_path))
     assert code == 1
-    assert said.startswith("cannot tell: a heartbeat cannot be called")
+    assert said.startswith("cannot check: a heartbeat cannot be called")
 
 
 def test_a_touch_makes_a_deleted_folder_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from monitoring.health.server_watch import OVER_AFTER_LOOKS, ServerWatch
+from monitoring.health.server_watch import OVER_AFTER_CHECKS, ServerWatch
 from testing.servers.own_servers import OwnRedis, own_redis
 from testing.worker_processes import eventually
 
@@ -30,7 +30,7 @@ class Watched:
         self.caplog.clear()
         for _ in range(times):
             urls = {"broker_url": self.broker.url, "cache_url": self.cache.url}
-            ServerWatch(self.file).look(**urls)
+            ServerWatch(self.file).check(**urls)
         # Threads of earlier tests may log at the same time.
         own = (
             each for each in self.caplog.records if each.name == "monitoring.health.server_watch"
@@ -38,7 +38,7 @@ class Watched:
         return [logged(record) for record in own]
 
     def until_over(self) -> list[tuple[str, str]]:
-        return self.look(OVER_AFTER_LOOKS)
+        return self.look(OVER_AFTER_CHECKS)
 
     @property
     def broker(self) -> Any:
@@ -95,7 +95,7 @@ def test_a_wrong_setting_is_logged_once_and_so_is_its_end(watched: Watched) -> N
         broker.config_set("maxmemory-policy", "noeviction")
         broker.config_set("appendonly", "yes")
         cache.config_set("maxmemory", "64mb")
-        assert watched.look(OVER_AFTER_LOOKS - 1) == []
+        assert watched.look(OVER_AFTER_CHECKS - 1) == []
         over = resolved("broker: no_aof", "broker: policy", "cache: no_limit")
         assert sorted(watched.look()) == over
         assert watched.look(2) == []

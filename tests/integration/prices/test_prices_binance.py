@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from prices.binance.client import MAX_BYTES, Asked, Binance
+from prices.binance.client import MAX_BYTES, Binance, FetchResult
 from testing.fakes.binance import FakeBinance, fake_binance
 from testing.worker_processes import eventually
 
@@ -32,11 +32,11 @@ def binance(hosts: list[FakeBinance]) -> Binance:
     return Binance([host.url for host in hosts])
 
 
-def ask(hosts: list[FakeBinance], **pauses: float) -> Asked:
-    return binance(hosts).ask(SYMBOLS, pauses)
+def ask(hosts: list[FakeBinance], **pauses: float) -> FetchResult:
+    return binance(hosts).fetch(SYMBOLS, pauses)
 
 
-def prices(asked: Asked) -> list[str]:
+def prices(asked: FetchResult) -> list[str]:
     return sorted(asked.tickers.prices) if asked.tickers else []
 
 
@@ -78,7 +78,7 @@ def test_a_host_that_blocks_us_is_left_out_and_the_next_one_asked(
     asked = ask(hosts)
     assert prices(asked) == sorted(SYMBOLS)
     assert asked.pauses == {f"out {hosts[0].url}": 600}
-    again = binance(hosts).ask(SYMBOLS, asked.pauses)
+    again = binance(hosts).fetch(SYMBOLS, asked.pauses)
     assert prices(again) == sorted(SYMBOLS)
     assert len(hosts[0].asked()) == 1
 
@@ -87,7 +87,7 @@ def test_where_every_host_blocks_us_none_is_asked_again(hosts: list[FakeBinance]
     for host in hosts:
         host.fault("status", status=451)
     pauses = ask(hosts).pauses
-    assert binance(hosts).ask(SYMBOLS, pauses).tickers is None
+    assert binance(hosts).fetch(SYMBOLS, pauses).tickers is None
     assert [len(host.asked()) for host in hosts] == [1, 1]
 
 
@@ -113,13 +113,13 @@ def test_after_a_host_that_fails_the_next_one_is_asked_and_the_first_comes_last(
     assert prices(asked) == sorted(SYMBOLS)
     assert asked.pauses == {f"late {hosts[0].url}": 30}
     assert list(asked.failures) == [hosts[0].url]
-    assert prices(binance(hosts).ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
+    assert prices(binance(hosts).fetch(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
     assert len(hosts[0].asked()) == 1
 
 
 def test_a_host_that_does_not_answer_is_skipped(hosts: list[FakeBinance]) -> None:
     nowhere = "http://127.0.0.1:1"
-    asked = Binance([nowhere, hosts[1].url]).ask(SYMBOLS, {})
+    asked = Binance([nowhere, hosts[1].url]).fetch(SYMBOLS, {})
     assert prices(asked) == sorted(SYMBOLS)
     assert asked.pauses == {f"late {nowhere}": 30}
 
@@ -135,18 +135,18 @@ def test_hosts_that_hang_or_trickle_hold_nobody_longer_than_the_bound(
         host.fault(kind, **details)
     begun_s = time.monotonic()
     asking = Binance([host.url for host in hosts], within_s=WITHIN_S)
-    asked = asking.ask(SYMBOLS, {})
+    asked = asking.fetch(SYMBOLS, {})
     assert time.monotonic() - begun_s < WITHIN_S + SLACK_S
     assert asked.tickers is None
     assert f"late {hosts[0].url}" in asked.pauses
     for host in hosts:
         host.heal()
-    assert prices(asking.ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
+    assert prices(asking.fetch(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
 
 
 def test_an_aborted_request_leaves_no_thread_behind(hosts: list[FakeBinance]) -> None:
     hosts[0].fault("trickle", part="body")
-    Binance([hosts[0].url], within_s=WITHIN_S).ask(SYMBOLS, {})
+    Binance([hosts[0].url], within_s=WITHIN_S).fetch(SYMBOLS, {})
     eventually(
         lambda: all(thread.name != "prices-http" for thread in threading.enumerate()),
         within_s=SLACK_S,
@@ -158,7 +158,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         nowhere = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        asked = Binance([nowhere, hosts[1].url]).ask(SYMBOLS, {})
+        asked = Binance([nowhere, hosts[1].url]).fetch(SYMBOLS, {})
     assert prices(asked) == sorted(SYMBOLS)
     assert asked.pauses == {f"late {nowhere}": 30}
 
@@ -200,13 +200,13 @@ def test_a_symbol_unknown_to_binance_is_found_and_left_out(
     hosts: list[FakeBinance],
 ) -> None:
     symbols = ("BTCUSDT", "GONEUSDT", "ETHUSDT")
-    asked = binance(hosts).ask(symbols, {})
+    asked = binance(hosts).fetch(symbols, {})
     assert asked.tickers is not None
     assert prices(asked) == ["BTCUSDT", "ETHUSDT"]
     assert asked.tickers.refused == {"GONEUSDT": "unknown to Binance"}
     assert asked.pauses == {"unknown GONEUSDT": 600}
 
-    again = binance(hosts).ask(symbols, asked.pauses)
+    again = binance(hosts).fetch(symbols, asked.pauses)
     assert again.tickers is not None
     assert prices(again) == ["BTCUSDT", "ETHUSDT"]
     assert again.tickers.refused == {"GONEUSDT": "unknown to Binance"}
@@ -220,12 +220,12 @@ def test_a_host_that_knows_no_symbol_at_all_is_not_believed(hosts: list[FakeBina
     assert asked.tickers is None
     assert asked.failures == {hosts[0].url: "knows none of the symbols"}
     assert asked.pauses == {f"late {hosts[0].url}": 30}
-    assert prices(binance(hosts).ask(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
+    assert prices(binance(hosts).fetch(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
 
 
 def test_where_no_symbol_is_known_there_is_nothing_to_ask(hosts: list[FakeBinance]) -> None:
     pauses = {"unknown BTCUSDT": 600.0, "unknown ETHUSDT": 600.0}
-    assert binance(hosts).ask(SYMBOLS, pauses).failures == {"all": "knows none of the symbols"}
+    assert binance(hosts).fetch(SYMBOLS, pauses).failures == {"all": "knows none of the symbols"}
     assert hosts[0].asked() == []
 
 
@@ -250,7 +250,7 @@ def test_the_request_is_the_one_that_binance_documents() -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        Binance([f"http://127.0.0.1:{listening.getsockname()[1]}"]).ask(SYMBOLS, {})
+        Binance([f"http://127.0.0.1:{listening.getsockname()[1]}"]).fetch(SYMBOLS, {})
         thread.join()
     assert heads[0].startswith(
         "GET /api/v3/ticker/bookTicker?symbols=%5B%22BTCUSDT%22%2C%22ETHUSDT%22%5D HTTP/1.1\r\n"

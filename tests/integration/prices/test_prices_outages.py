@@ -64,7 +64,7 @@ def scenario(cache_and_database: tuple[Breakable, Breakable, Engine]) -> Iterato
     cache, database, engine = cache_and_database
     with fake_binance() as binance:
         worker = refresher(cache.url, engine, binance.url)
-        worker.look()
+        worker.refresh()
         yield Scenario(cache, database, engine, binance, worker)
 
 
@@ -90,11 +90,11 @@ def test_without_the_cache_prices_come_from_the_database_and_go_on_into_it(
             symbol: entry.price for symbol, entry in before.items()
         }
         begun_s = time.monotonic()
-        looked = scenario.new_worker().look()
+        looked = scenario.new_worker().refresh()
         assert list(looked.prices) == list(SYMBOLS)
         assert time.monotonic() - begun_s < LOOKED_WITHIN_S
         eventually(lambda: all((quote.age_s or 99) < 60 for quote in shown.quotes()))
-    scenario.worker.look()
+    scenario.worker.refresh()
     eventually(lambda: sources(shown) == {"live"})
 
 
@@ -104,14 +104,14 @@ def test_a_ban_while_the_cache_is_away_is_obeyed_and_shared_later(
 ) -> None:
     scenario.binance.fault("status", status=418, retry_after="600")
     with fault(scenario.cache):
-        scenario.worker.look()
+        scenario.worker.refresh()
         scenario.binance.heal()
         asked = len(scenario.binance.asked())
-        scenario.worker.look()
+        scenario.worker.refresh()
         assert len(scenario.binance.asked()) == asked
-    eventually(lambda: not scenario.worker.look().elsewhere)
+    eventually(lambda: not scenario.worker.refresh().elsewhere)
     assert scenario.pause_s() > 500
-    scenario.new_worker().look()
+    scenario.new_worker().refresh()
     assert len(scenario.binance.asked()) == asked
 
 
@@ -124,7 +124,7 @@ def test_without_the_database_prices_stay_live_and_a_look_stays_short(
         worker = scenario.new_worker()
         for _ in range(2):
             begun_s = time.monotonic()
-            assert list(worker.look().prices) == list(SYMBOLS)
+            assert list(worker.refresh().prices) == list(SYMBOLS)
             assert time.monotonic() - begun_s < LOOKED_WITHIN_S
         assert sources(shown) == {"live"}
         assert count("prices-archive") <= 1
@@ -152,10 +152,10 @@ def test_without_both_prices_are_static_at_once_for_all_who_ask(
         worker = scenario.new_worker()
         for _ in range(2):
             begun_s = time.monotonic()
-            assert list(worker.look().prices) == list(SYMBOLS)
+            assert list(worker.refresh().prices) == list(SYMBOLS)
             assert time.monotonic() - begun_s < LOOKED_WITHIN_S
     eventually(lambda: sources(shown) == {"stale"} or sources(shown) == {"live"})
-    scenario.new_worker().look()
+    scenario.new_worker().refresh()
     eventually(lambda: sources(shown) == {"live"})
 
 
@@ -164,7 +164,7 @@ def test_a_late_write_after_a_freeze_does_not_make_a_price_younger(
 ) -> None:
     make_rows_older(scenario.engine, by_s=60)
     with frozen(scenario.database):
-        scenario.new_worker().look()
+        scenario.new_worker().refresh()
         time.sleep(1.0)  # the waiting time of the statement counts as age
     eventually(lambda: count("prices-archive") == 0)
     ages_s = [entry.age_s for entry in PriceTable(scenario.engine).entries().values()]

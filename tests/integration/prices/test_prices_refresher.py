@@ -72,7 +72,7 @@ def test_a_refresh_writes_prices_to_the_cache_and_the_database(
 ) -> None:
     shown = price_lookup(cache_url, engine)
     assert sources(shown) == {"static"}
-    looked = refresher(cache_url, engine, binance.url).look()
+    looked = refresher(cache_url, engine, binance.url).refresh()
     assert looked.prices == {"BTCUSDT": Decimal("64250.015"), "ETHUSDT": Decimal("2650.15")}
     [bitcoin, ether] = price_lookup(cache_url, engine).quotes()
     assert (bitcoin.symbol, bitcoin.price, bitcoin.source) == (
@@ -92,7 +92,7 @@ def test_a_refresh_writes_prices_to_the_cache_and_the_database(
 def test_a_price_is_stale_after_five_seconds_and_says_how_old_it_is(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     make_older(cache, "BTCUSDT", by_s=5)
     quotes = {quote.symbol: quote for quote in price_lookup(cache_url, engine).quotes()}
     assert quotes["ETHUSDT"].source == "live"
@@ -103,7 +103,7 @@ def test_a_price_is_stale_after_five_seconds_and_says_how_old_it_is(
 def test_of_two_last_known_prices_the_younger_is_shown(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     make_rows_older(engine, by_s=60)
     make_older(cache, "BTCUSDT", by_s=30)
     make_older(cache, "ETHUSDT", by_s=90)
@@ -114,7 +114,7 @@ def test_of_two_last_known_prices_the_younger_is_shown(
 def test_an_evicted_price_comes_from_the_database(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     cache.delete("truepenny:price:BTCUSDT")
     found = {quote.symbol: quote.source for quote in price_lookup(cache_url, engine).quotes()}
     assert found == {"BTCUSDT": "stale", "ETHUSDT": "live"}
@@ -131,12 +131,12 @@ def test_an_entry_that_is_no_price_or_from_the_future_counts_as_none(
 def test_an_entry_and_a_row_from_before_a_clock_was_set_back_are_replaced(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     for symbol in SYMBOLS:
         make_older(cache, symbol, by_s=-3600)
     make_rows_older(engine, by_s=-3600)
     assert PriceTable(engine).entries() == {}
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     assert sources(price_lookup(cache_url, engine)) == {"live"}
     assert len(PriceTable(engine).entries()) == len(SYMBOLS)
 
@@ -163,10 +163,10 @@ def test_a_refresh_without_a_thread_brings_no_prices_and_the_next_one_does(
 ) -> None:
     refreshes = refresher(cache_url, engine, binance.url)
     with no_new_threads():
-        looked = refreshes.look()
+        looked = refreshes.refresh()
     assert looked.prices == {}
     assert "no thread" in looked.failures[binance.url]
-    assert refreshes.look().prices.keys() == set(SYMBOLS)
+    assert refreshes.refresh().prices.keys() == set(SYMBOLS)
 
 
 @pytest.mark.usefixtures("cache")
@@ -174,13 +174,13 @@ def test_the_database_gets_prices_at_most_every_ten_seconds_from_all_workers_tog
     cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     first, second = (refresher(cache_url, engine, binance.url) for _ in range(2))
-    first.look()
+    first.refresh()
     written = row_versions(engine)
     for each in (first, second, first, second):
-        each.look()
+        each.refresh()
     assert row_versions(engine) == written
     make_rows_older(engine, by_s=20)
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     assert PriceTable(engine).entries()["BTCUSDT"].age_s < 20
 
 
@@ -188,7 +188,7 @@ def test_only_one_refresh_runs_at_a_time(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     cache.set(TURN, "somebody else", px=60_000)
-    assert refresher(cache_url, engine, binance.url).look().elsewhere
+    assert refresher(cache_url, engine, binance.url).refresh().elsewhere
     assert binance.asked() == []
     assert cache.get(TURN) == "somebody else"
 
@@ -213,10 +213,10 @@ def test_a_pause_holds_in_every_worker_and_in_one_that_starts_later(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     binance.fault("status", status=418, retry_after="3600")
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     binance.heal()
     for _ in range(3):
-        looked = refresher(cache_url, engine, binance.url).look()
+        looked = refresher(cache_url, engine, binance.url).refresh()
         assert "paused" in looked.failures["all"]
     assert len(binance.asked()) == 1
     assert 3_590_000 < cache.pttl(f"{PAUSE}all") <= 3_600_001
@@ -227,13 +227,13 @@ def test_a_pause_outlives_the_cache_and_is_shared_again(
 ) -> None:
     binance.fault("status", status=429, retry_after="600")
     banned = refresher(cache_url, engine, binance.url)
-    banned.look()
+    banned.refresh()
     binance.heal()
     cache.flushdb()
-    banned.look()
+    banned.refresh()
     assert len(binance.asked()) == 1
     assert cache.pttl(f"{PAUSE}all") > 500_000
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     assert len(binance.asked()) == 1
 
 
@@ -242,9 +242,9 @@ def test_a_pause_that_was_seen_in_the_cache_outlives_it_too(
 ) -> None:
     cache.set(f"{PAUSE}all", 1, ex=600)
     seen = refresher(cache_url, engine, binance.url)
-    seen.look()
+    seen.refresh()
     cache.flushdb()
-    seen.look()
+    seen.refresh()
     assert binance.asked() == []
 
 
@@ -264,19 +264,19 @@ def test_a_jump_is_refused_said_once_and_believed_when_it_stays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     workers = [refresher(cache_url, engine, binance.url) for _ in range(2)]
-    workers[0].look()
+    workers[0].refresh()
     binance.price("BTCUSDT", "50000")
     for worker in workers:
-        looked = worker.look()
+        looked = worker.refresh()
         assert looked.refused == {"BTCUSDT": "jumped to 50000"}
         assert list(looked.prices) == ["ETHUSDT"]
     assert quoted(cache_url, engine) == Decimal("64250.015")
-    workers[0].look()
+    workers[0].refresh()
     said = [record for record in caplog.records if record.message == "price_refused"]
     assert len(said) == len(workers)
 
     make_suspicion_older(cache, by_s=SEEN_FOR_S)
-    assert workers[1].look().prices["BTCUSDT"] == Decimal(50_000)
+    assert workers[1].refresh().prices["BTCUSDT"] == Decimal(50_000)
     assert quoted(cache_url, engine) == Decimal(50_000)
     assert cache.exists(SUSPICIONS) == 0
 
@@ -285,16 +285,16 @@ def test_a_jump_that_another_worker_saw_end_starts_again(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     first, second = (refresher(cache_url, engine, binance.url) for _ in range(2))
-    first.look()
+    first.refresh()
     for _ in range(2):
         binance.price("BTCUSDT", "50000")
-        first.look()
-        first.look()
+        first.refresh()
+        first.refresh()
         make_suspicion_older(cache, by_s=SEEN_FOR_S)
         binance.price("BTCUSDT", "64250")
-        second.look()
+        second.refresh()
     binance.price("BTCUSDT", "50000")
-    assert first.look().refused
+    assert first.refresh().refused
     assert quoted(cache_url, engine) == Decimal(64_250)
 
 
@@ -302,31 +302,31 @@ def test_a_jump_is_held_against_what_was_believed_before_the_cache_was_emptied(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     worker = refresher(cache_url, engine, binance.url)
-    worker.look()
+    worker.refresh()
     cache.flushdb()
     binance.price("BTCUSDT", "1")
-    assert list(worker.look().refused) == ["BTCUSDT"]
+    assert list(worker.refresh().refused) == ["BTCUSDT"]
 
 
 def test_a_jump_is_held_against_what_the_database_has_where_nobody_remembers_a_price(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
-    refresher(cache_url, engine, binance.url).look()
+    refresher(cache_url, engine, binance.url).refresh()
     cache.flushdb()
     binance.price("BTCUSDT", "1")
     for worker in [refresher(cache_url, engine, binance.url) for _ in range(2)]:
-        looked = worker.look()
+        looked = worker.refresh()
         assert list(looked.refused) == ["BTCUSDT"]
         assert list(looked.prices) == ["ETHUSDT"]
     make_suspicion_older(cache, by_s=SEEN_FOR_S)
-    assert refresher(cache_url, engine, binance.url).look().prices["BTCUSDT"] == Decimal(1)
+    assert refresher(cache_url, engine, binance.url).refresh().prices["BTCUSDT"] == Decimal(1)
 
 
 def test_temporary_prices_expire_soon_and_are_never_stored(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     worker = passing_refresher(cache_url, binance.url, kept_s=60)
-    assert list(worker.look().prices) == list(SYMBOLS)
+    assert list(worker.refresh().prices) == list(SYMBOLS)
     assert sources(price_lookup(cache_url, engine)) == {"live"}
     assert 0 < cache.ttl("truepenny:price:BTCUSDT") <= 60
     assert PriceTable(engine).entries() == {}
@@ -336,12 +336,12 @@ def test_an_answer_that_is_lost_leaves_a_suspicion_as_it_is(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     worker = refresher(cache_url, engine, binance.url)
-    worker.look()
+    worker.refresh()
     binance.price("BTCUSDT", "50000")
-    worker.look()
+    worker.refresh()
     noted = cache.get(SUSPICIONS)
     binance.fault("status", status=500)
-    worker.look()
+    worker.refresh()
     assert cache.get(SUSPICIONS) == noted
 
 
@@ -350,7 +350,7 @@ def test_state_that_another_version_wrote_is_ignored(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance, noted: str
 ) -> None:
     cache.set(SUSPICIONS, noted)
-    assert list(refresher(cache_url, engine, binance.url).look().prices) == list(SYMBOLS)
+    assert list(refresher(cache_url, engine, binance.url).refresh().prices) == list(SYMBOLS)
 
 
 @pytest.mark.usefixtures("cache")
@@ -364,10 +364,10 @@ def test_an_outage_is_logged_when_it_begins_and_ends(
     worker = refresher(cache_url, engine, binance.url)
     binance.fault("status", status=500)
     for _ in range(3):
-        worker.look()
+        worker.refresh()
     binance.heal()
     for _ in range(3):
-        worker.look()
+        worker.refresh()
     assert [record.message for record in caplog.records] == [
         "no_prices_from_binance",
         "trouble_over",

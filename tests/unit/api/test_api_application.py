@@ -40,11 +40,11 @@ class Relieved:
     def __init__(self, broker_url: str) -> None:
         self._probe = broker_probe(broker_url)
 
-    def seen(self) -> tuple[bool, float | None]:
+    def latest(self) -> tuple[bool, float | None]:
         return False, None
 
-    def look(self) -> BrokerReading:
-        return self._probe.look(was_full=False)
+    def read_now(self) -> BrokerReading:
+        return self._probe.read(was_full=False)
 
 
 def make_services(settings: Settings = SETTINGS) -> Services:

@@ -21,7 +21,7 @@ from monitoring.metrics import catalogue
 from monitoring.metrics.cardinality import MAX_SERIES, Limited
 from monitoring.metrics.catalogue import BREAKER_OPEN, PROBLEMS, STEP_SECONDS
 from monitoring.metrics.exposition import measured, page, programs_in
-from monitoring.metrics.files import STORE, Store
+from monitoring.metrics.files import STORE, MetricStore
 from testing.servers.shared import ROOT
 
 
@@ -131,7 +131,7 @@ def test_a_disk_that_is_full_silences_the_metrics_and_nothing_else(tmp_path: Pat
 
     def work() -> None:
         logging.disable()  # the log is on the same disk
-        store = Store(silent_for_s=0.0)
+        store = MetricStore(paused_for_s=0.0)
         store.use(catalogue.folder_of(tmp_path) / "api")
         values.ValueClass = store.value
         problems = Limited(Counter, "truepenny_problems_total", "For a test.", ("code",))

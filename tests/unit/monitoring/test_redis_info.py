@@ -92,10 +92,16 @@ FRESH = {"money@a": 3, "money-2@b": 700, "scans@a": 0, "beat@a": 5}
     [
         (FRESH, "alive: 1 beat, 1 money, 1 scans"),
         (FRESH | {"money2@c": 1}, "alive: 1 beat, 2 money, 1 scans"),
-        (FRESH | {"money@a": 20}, "money: no heartbeat for 20 s; transfers are taken and wait"),
+        (
+            FRESH | {"money@a": 20},
+            "money: no heartbeat for 20 s; transfers are accepted but wait; start a money worker",
+        ),
         (
             {"money@a": 1, "scans@a": 1},
-            "beat: no heartbeat; nothing is scheduled, so what stands still is not driven on",
+            (
+                "beat: no heartbeat; no scan is scheduled, so stuck transfers are not re-driven; "
+                "start beat"
+            ),
         ),
     ],
 )
@@ -109,7 +115,7 @@ def test_the_impact_of_an_outage_depends_on_the_other_components() -> None:
     fine, away = Component("ok", "answers"), Component("down", "does not answer")
     one = explain({"database": away, "broker": fine, "cache": away})
     assert one["database"].detail.endswith(
-        "transfers are buffered in the broker and settle when it is back"
+        "transfers are buffered in the broker and settle when the database is back"
     )
     assert one["broker"] == fine
     assert one["cache"].detail.startswith("does not answer: transfers go on")

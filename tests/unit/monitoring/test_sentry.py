@@ -14,7 +14,7 @@ from sentry_sdk.utils import event_from_exception
 
 from ledger.errors import InvariantBroken, Poisoned
 from monitoring.sentry.allowlist import WITHHELD, allowed_event, allowed_transaction
-from monitoring.sentry.check_ins import Rhythm, config, slug
+from monitoring.sentry.check_ins import CheckInThrottle, config, slug
 from monitoring.sentry.client import QUEUE_SIZE, BriefTransport
 from monitoring.sentry.quota import MAX_KEYS, EventQuota
 from settings import Settings, SettingsError
@@ -60,7 +60,7 @@ def test_a_sentry_dsn_is_read(dsn: str) -> None:
     ],
 )
 def test_an_invalid_dsn_stops_the_start_and_is_not_shown(dsn: str) -> None:
-    with pytest.raises(SettingsError, match="SENTRY_DSN must be such as") as caught:
+    with pytest.raises(SettingsError, match="SENTRY_DSN must be a DSN such as") as caught:
         read(SENTRY_DSN=dsn)
     assert "hush" not in str(caught.value)
 
@@ -200,10 +200,10 @@ def test_many_different_errors_are_bounded_too() -> None:
 
 def test_a_job_of_every_second_checks_in_once_a_minute() -> None:
     clock = ManualClock()
-    rhythm = Rhythm(clock)
+    throttle = CheckInThrottle(clock)
     due = []
     for _ in range(180):
-        due.append(rhythm.is_due("x", ok=True))
+        due.append(throttle.is_due("x", ok=True))
         clock.now_s += 1
     assert due.count(True) == 3
     assert due[0]
@@ -211,14 +211,14 @@ def test_a_job_of_every_second_checks_in_once_a_minute() -> None:
 
 def test_a_failing_job_checks_in_after_a_minute_without_success() -> None:
     clock = ManualClock()
-    rhythm = Rhythm(clock)
-    assert rhythm.is_due("x", ok=True)
-    assert not rhythm.is_due("x", ok=False), "one of many"
+    throttle = CheckInThrottle(clock)
+    assert throttle.is_due("x", ok=True)
+    assert not throttle.is_due("x", ok=False), "one of many"
     clock.now_s += 61
-    assert rhythm.is_due("x", ok=False)
-    assert not rhythm.is_due("x", ok=False)
-    assert rhythm.is_due("x", ok=True)
-    assert Rhythm(clock).is_due("x", ok=False), "the first one ever"
+    assert throttle.is_due("x", ok=False)
+    assert not throttle.is_due("x", ok=False)
+    assert throttle.is_due("x", ok=True)
+    assert CheckInThrottle(clock).is_due("x", ok=False), "the first one ever"
 
 
 def test_a_monitor_knows_when_to_miss_a_check_in() -> None:

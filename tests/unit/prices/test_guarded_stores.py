@@ -11,11 +11,11 @@ from decimal import Decimal
 import pytest
 
 from monitoring.logs import own_fields
-from prices.quotes import Stamped
+from prices.quotes import StampedPrice
 from prices.stores.guarded import COOLDOWN_S, GuardedStore
 from testing.worker_processes import eventually
 
-ENTRY = Stamped(Decimal(1), datetime.now(UTC), 2.0)
+ENTRY = StampedPrice(Decimal(1), datetime.now(UTC), 2.0)
 PATIENCE_S = 0.3
 
 
@@ -28,7 +28,7 @@ class Store:
         self.works = threading.Event()
         self.works.set()
 
-    def __call__(self) -> Mapping[str, Stamped]:
+    def __call__(self) -> Mapping[str, StampedPrice]:
         self.asked += 1
         self.works.wait(30)
         if self.away:
@@ -43,7 +43,9 @@ def store() -> Iterator[Store]:
     store.works.set()
 
 
-def source(ask: Callable[[], Mapping[str, Stamped]], *, fresh_for_s: float = 0.0) -> GuardedStore:
+def source(
+    ask: Callable[[], Mapping[str, StampedPrice]], *, fresh_for_s: float = 0.0
+) -> GuardedStore:
     return GuardedStore("test", ask, patience_s=PATIENCE_S, fresh_for_s=fresh_for_s)
 
 
@@ -93,7 +95,7 @@ def test_a_store_that_recovers_is_used_again(store: Store) -> None:
 def test_concurrent_readers_share_one_read(store: Store) -> None:
     read = GuardedStore("test", store, patience_s=10, fresh_for_s=60)
     store.works.clear()
-    found: list[Mapping[str, Stamped]] = []
+    found: list[Mapping[str, StampedPrice]] = []
     threads = [threading.Thread(target=lambda: found.append(read.entries())) for _ in range(20)]
     for thread in threads:
         thread.start()

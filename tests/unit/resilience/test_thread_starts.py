@@ -27,7 +27,7 @@ from monitoring.health.database_breaker import DatabaseBreaker
 from monitoring.health.report import Component, Health
 from monitoring.metrics.port import serve
 from prices.binance.http import BoundedGetter, NoAnswerError
-from prices.quotes import Stamped
+from prices.quotes import StampedPrice
 from prices.stores.guarded import GuardedStore
 from stack.servers.ports import free_port
 from tasks.broker.backpressure import BackpressureGauge
@@ -50,14 +50,14 @@ def broker_watch() -> Case:
     looked = Event()
 
     class Probe:
-        def look(self, *, was_full: bool) -> BrokerReading:
+        def read(self, *, was_full: bool) -> BrokerReading:
             looked.set()
             return BrokerReading(is_full=was_full, memory_share=0.1, findings=[])
 
         def close(self) -> None:
             pass
 
-    return BackpressureGauge(Probe()).seen, looked.is_set
+    return BackpressureGauge(Probe()).latest, looked.is_set
 
 
 def database_watch_asked() -> Case:
@@ -102,9 +102,9 @@ def health_check() -> Case:
 def price_source() -> Case:
     asked = Event()
 
-    def ask() -> dict[str, Stamped]:
+    def ask() -> dict[str, StampedPrice]:
         asked.set()
-        return {"BTCUSDT": Stamped(Decimal(1), datetime.now(UTC), 0.0)}
+        return {"BTCUSDT": StampedPrice(Decimal(1), datetime.now(UTC), 0.0)}
 
     return GuardedStore("test", ask, patience_s=1, fresh_for_s=0).entries, asked.is_set
 

@@ -61,7 +61,7 @@ def test_the_end_of_the_line_is_no_part_of_a_secret(tmp_path: Path, ending: str)
 @pytest.mark.parametrize("name", URLS | OTHERS)
 def test_a_secret_that_is_given_twice_is_refused(tmp_path: Path, name: str) -> None:
     both = URLS | {name: (URLS | OTHERS)[name]} | files(tmp_path, {name: "another"})
-    assert refusal(both) == f"{name} and {name}_FILE are both set: give one of them"
+    assert refusal(both) == f"{name} and {name}_FILE are both set: set only one of them"
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
@@ -98,8 +98,8 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for file, why in (
         (tmp_path / "nowhere", "cannot be read: No such file or directory"),
-        (tmp_path, "is no file"),
-        (pipe, "is no file"),
+        (tmp_path, "is not a file"),
+        (pipe, "is not a file"),
     ):
         said = refusal(URLS | {"CACHE_URL": "", "CACHE_URL_FILE": str(file)})
         assert said == f"CACHE_URL_FILE: {file} {why}"

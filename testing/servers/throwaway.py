@@ -1,0 +1,38 @@
+"""Servers with data that tests throw away: no write of theirs waits for the disk.
+
+Tests kill processes, and what a process has written outlives it in the kernel. Only the end of
+the whole machine would show the difference. Tests of `make up` run its own, durable servers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from stack.servers.home import find_home
+from stack.servers.kept_values import KeptValues
+from stack.servers.own import Servers
+from stack.servers.postgres import Postgres
+
+
+class ThrowawayPostgres(Postgres):
+    """A PostgreSQL that asks the kernel for no flush, where it would for each dropped database."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return (*super().command, "-c", "fsync=off")
+
+
+class ThrowawayServers(Servers):
+    """The servers of a stack, of which PostgreSQL is the one that flushes more than a commit."""
+
+    def postgres(self) -> ThrowawayPostgres:
+        durable = super().postgres()
+        return ThrowawayPostgres(
+            **{each.name: getattr(durable, each.name) for each in fields(durable)}
+        )
+
+
+def throwaway_servers(folder: Path) -> Servers:
+    """Return servers with ports and passwords of their own and data in `folder`, none started."""
+    return ThrowawayServers(find_home(folder, say=print), KeptValues(folder / "secrets"))
