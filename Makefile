@@ -72,7 +72,7 @@ containers: image venv ## run docker-compose.yml, and kill each container under 
 	@exec .venv/bin/python -m tests.containers
 
 screenshots: venv ## take the pictures in docs/screenshots from a running `make up`
-	@exec .venv/bin/python -m tests.ui.screenshots $(ARGS)
+	@exec .venv/bin/python -m testing.screenshots $(ARGS)
 
 # The version built into kubectl 1.27, the oldest that k8s/README.md supports.
 KUSTOMIZE := v5.0.1

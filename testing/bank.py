@@ -1,4 +1,4 @@
-"""A small bank for tests: makes wallets, submits transfers, runs steps, and audits the books."""
+"""Bank for tests: makes wallets, submits transfers, runs steps, and audits the ledger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCALES = {"USD": 2, "EUR": 2, "BTC": 8}
 
 @dataclass
 class Bank:
-    """Works on the database alone, without broker and workers, unless a test starts those."""
+    """A ledger in a database. Needs no broker and no workers; a test may start them itself."""
 
     engine: Engine
     admin: Client = field(init=False)
@@ -52,7 +52,7 @@ class Bank:
         kind: WalletKind = "customer",
         owner: Client | None = None,
     ) -> Wallet:
-        """A new wallet with this much money in it, in minor units."""
+        """Make a wallet that holds this amount, in minor units."""
         with transaction(self.engine) as connection:
             wallet = wallets.create_wallet(
                 connection,
@@ -68,7 +68,7 @@ class Bank:
         return self.look(wallet)
 
     def fund(self, amount_minor: int, *into: Wallet) -> None:
-        """Bring this much money, in minor units, into each of the wallets from outside."""
+        """Pay this amount, in minor units, from an external wallet into each of the wallets."""
         asset = into[0].asset
         if asset not in self.external:
             self.external[asset] = self.wallet(asset=asset, kind="external", owner=self.admin)
@@ -142,7 +142,7 @@ class Bank:
         return self.transfer(transfer_id).state
 
     def states(self, transfer_ids: list[UUID]) -> set[str]:
-        """The states of these transfers; what the ledger does not hold yet is `unknown`."""
+        """Return the states of these transfers; `unknown` for one that the ledger does not have."""
         with autocommit(self.engine) as connection:
             found = transfers.find_transfers(connection, transfer_ids)
         return {found[id].state if id in found else "unknown" for id in transfer_ids}
@@ -166,7 +166,7 @@ class Bank:
         return count
 
     def audit(self) -> None:
-        """Check promises P2 to P5 on every row; on one snapshot, so also while money moves."""
+        """Check promises P2 to P5 on every row, on one snapshot: it is safe while money moves."""
         with autocommit(self.engine) as connection:
             wrong = connection.execute(text(AUDIT)).all()
         assert not wrong, wrong

@@ -1,4 +1,4 @@
-"""Drives batches as the workers do, without broker or Celery: a step's result says what is next."""
+"""Batch driver: runs the steps of batches in this process, as workers do, without a broker."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ MAX_RETRIES = 20
 
 
 @dataclass
-class Driver:
-    """A worker that runs one chain after the other until nothing follows from any of them."""
+class BatchDriver:
+    """Runs one chain after the other until none of them asks for another."""
 
     engine: Engine
     worker: str = "driver"
     errors: list[Exception] = field(default_factory=list)
-    """What the steps raised, but for what was tried again."""
+    """What the steps raised, without the errors that were retried."""
     retried: list[Exception] = field(default_factory=list)
     _batches: deque[tuple[State, UUID]] = field(default_factory=deque)
 
     def drive(self, state: State = "accepted", batch_id: UUID | None = None) -> None:
-        """Run the chain of this batch, or of a new one, and all that follow from it."""
+        """Run the chain of this batch, or of a new one, and all chains that it asks for."""
         self._batches.append((state, batch_id or new_id()))
         while self._batches:
             self._run_chain(*self._batches.popleft())
 
     def redrive(self, *, stuck_after_s: float = 0.0) -> list[recovery.Redrive]:
-        """Scan for what stands still and drive it on."""
+        """Scan for stuck transfers, as the recovery scan does, and run their chains."""
         with transaction(self.engine) as connection:
             found = recovery.redrive_stuck(
                 connection, stuck_after_s=stuck_after_s, worker=self.worker
@@ -74,7 +74,7 @@ class Driver:
                 return
 
     def _run_step(self, step: str, batch_id: UUID) -> steps.Progress | None:
-        """Returns: the step's result; None when its batch was cut up instead."""
+        """Run one step with its retries. Returns: its result; None when the batch was split."""
         name, start, _ = next(row for row in STEPS if row[0] == step)
         attempt = 0
         while True:

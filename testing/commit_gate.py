@@ -1,7 +1,7 @@
-"""A gate inside the database, at which a step stops just before its commit.
+"""Commit gate: stops a step inside the database just before its commit.
 
-A trigger that the test installs asks for a lock that the test holds. So a process is caught
-at an exact point without a line of its code being touched, and then it can be killed there.
+The test installs a deferred trigger that asks for a lock which the test holds. So a process stops
+at an exact point, without any change to its code, and the test can kill it there.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _WATCHED = {
 
 
 @dataclass
-class Gate:
-    """Closed until `open`. Everybody who commits the watched step waits there."""
+class CommitGate:
+    """Closed until `open`: until then, every commit of the watched step waits."""
 
     connection: Connection
     watcher: Connection
 
     def waiting(self) -> list[int]:
-        """The server processes that stand at the gate."""
+        """Return the ids of the server processes that wait at the gate."""
         query = text(
             "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND NOT granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -40,7 +40,7 @@ class Gate:
         return list(self.watcher.scalars(query, {"key": _KEY}))
 
     def cut_off(self) -> None:
-        """End the transactions that stand at the gate, as the server does when a client is gone."""
+        """End the transactions that wait, as the server does when their client is gone."""
         for pid in self.waiting():
             self.watcher.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
 
@@ -49,7 +49,8 @@ class Gate:
 
 
 @contextmanager
-def gate_before_commit_of(engine: Engine, step: str) -> Iterator[Gate]:
+def gate_before_commit_of(engine: Engine, step: str) -> Iterator[CommitGate]:
+    """Install the gate for one step, closed. Opened and removed at the end."""
     table, event, condition = _WATCHED[step]
     with (
         engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
@@ -64,7 +65,7 @@ def gate_before_commit_of(engine: Engine, step: str) -> Iterator[Gate]:
             f"SELECT pg_advisory_lock({_KEY})",
         ):
             connection.execute(text(statement))
-        gate = Gate(connection, watcher)
+        gate = CommitGate(connection, watcher)
         try:
             yield gate
         finally:

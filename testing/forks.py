@@ -1,4 +1,4 @@
-"""Runs a check in a forked child, while other threads of the test hold what they hold."""
+"""Fork check: evaluates a condition in a forked child while other threads hold locks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 
 def holds_in_child(check: Callable[[], bool], *, within_s: float = 10.0) -> bool:
-    """Whether the check holds in a child, which has no thread but the one that forks.
+    """Return whether the check is true in a child, which has only the thread that forked.
 
-    False also when it raises there, or hangs.
+    False also when the check raises or hangs there.
     """
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""A client for tests over HTTP: real requests to a real gunicorn process."""
+"""HTTP client for tests: sends real requests to a real gunicorn process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _IS_MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ
 
 @dataclass
 class Caller:
-    """Speaks to one server with one API key, or with none."""
+    """Calls one server with one API key, or with none."""
 
     port: int
     api_key: str | None = None
@@ -64,14 +64,14 @@ class Caller:
     def submit(
         self, body: dict[str, Any], *, key: str | None = None, prefer: str | None = None
     ) -> requests.Response:
-        """Post a transfer, with a fresh key unless one is given."""
+        """Post a transfer, with a new idempotency key unless one is given."""
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
         if prefer is not None:
             headers["Prefer"] = prefer
         return self("POST", "/v1/transfers", json=body, headers=headers)
 
     def raw(self, request: bytes) -> bytes:
-        """Send bytes as they are and read until the server closes the connection."""
+        """Send raw bytes and read until the server closes the connection."""
         with socket.create_connection((LOOPBACK, self.port), timeout=30) as connection:
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
@@ -84,8 +84,8 @@ def serving(
 ) -> Iterator[int]:
     """Run gunicorn as `make up` does, on a free port. Yields: the port.
 
-    Without a rate limit, unless one is given: tests of other things send many requests. What it
-    measures is its own, unless it is given a folder that others use too.
+    It has no rate limit unless one is given, because most tests send many requests. Its metrics
+    are in a folder of its own unless DATA_DIR is given.
 
     It is killed at the end. To end gracefully, each of its processes tears down an interpreter,
     which takes as long as to start it.

@@ -1,4 +1,4 @@
-"""A whole Truepenny whose servers a test may break: database, broker, API, workers and beat."""
+"""Installation: a whole Truepenny for tests, with servers that a test may break."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+import redis
 from sqlalchemy import Engine
 
 from ledger.buffer.entries import Buffered, IntakeBuffer
@@ -22,6 +23,7 @@ from testing.bank import Bank
 from testing.http_client import Caller, serving
 from testing.servers.breakable import Breakable
 from testing.servers.brokers import Broker
+from testing.servers.databases import copied_database
 from testing.worker_processes import (
     BEAT,
     MONEY,
@@ -37,7 +39,7 @@ SETTLE_WITHIN_S = 30.0
 
 @dataclass
 class Installation:
-    """What a test of an outage has at hand. All its transfers are in dollars."""
+    """Database, broker, API, workers and beat, with two clients. All transfers are in USD."""
 
     database: Breakable
     broker: Broker
@@ -46,15 +48,16 @@ class Installation:
     workers: Workers
     owner: Client
     client: Caller
-    """Speaks for `owner` of `source`, which has a million dollars."""
+    """Calls the API as `owner` of `source`, which holds 1,000,000 USD."""
     stranger: Caller
+    """Another client, which owns neither wallet."""
     source: Wallet
     destination: Wallet
     environment: dict[str, str]
     folder: Path
 
     def body(self, amount: str = "1.00", **changes: object) -> dict[str, object]:
-        """The body of a transfer."""
+        """Return the body of a transfer."""
         return {
             "source": str(self.source.id),
             "destination": str(self.destination.id),
@@ -67,7 +70,7 @@ class Installation:
         return str(self.client.get(f"/v1/transfers/{transfer_id}").json().get("state"))
 
     def settles(self, ids: list[str], state: str = "committed") -> None:
-        """Wait until all are in this state, and nothing is buffered any more."""
+        """Wait until all are in this state and the buffer is empty; then audit the ledger."""
         eventually(
             lambda: self.bank.states([uuid.UUID(id) for id in ids]) == {state},
             within_s=SETTLE_WITHIN_S,
@@ -80,7 +83,7 @@ class Installation:
         return intake_buffer(Settings.from_environment(self.environment))
 
     def buffer_directly(self, count: int, *, amount_minor: int = 100) -> list[uuid.UUID]:
-        """Keep requests in the buffer as the API does while the database is away."""
+        """Put requests into the buffer, as the API does while the database is away."""
         requests = [
             Buffered(
                 self.bank.request(self.source, self.destination, amount_minor, client=self.owner),
@@ -92,27 +95,27 @@ class Installation:
         return [each.id for each in requests]
 
     def scanning_worker(self) -> CeleryProcess:
-        """The scanning worker that lives, started if there is none."""
+        """Return the live scanning worker; start one if there is none."""
         for worker in self.workers.started:
             if worker.arguments == SCANS and worker.is_alive:
                 return worker
         return self.workers.ready(SCANS)[0]
 
     def is_away(self) -> bool:
-        """Whether the API has noticed that the database is away."""
+        """Return whether every API process has noticed that the database is away."""
         return self._all_say(503)
 
     def is_back(self) -> bool:
         return self._all_say(200)
 
     def _all_say(self, status: int) -> bool:
-        """Ask over so many new connections that each process of the API takes one."""
+        """Send requests over enough new connections to reach every process of the API."""
         callers = [Caller(self.client.port, self.client.api_key) for _ in range(8)]
         return all(caller.get("/v1/wallets").status_code == status for caller in callers)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """The database is killed, and comes back at the end."""
+        """Kill the database; start it again at the end."""
         self.database.kill()
         try:
             eventually(self.is_away)
@@ -124,7 +127,7 @@ class Installation:
 
     @contextmanager
     def another_api(self, name: str, **environment: str) -> Iterator[Caller]:
-        """A second API beside the first, for the same client."""
+        """Start a second API beside the first, for the same client."""
         log = self.folder / f"{name}.log"
         own = {"DATA_DIR": str(self.folder / name)}
         with serving(log=log, **(self.environment | own | environment)) as port:
@@ -132,10 +135,10 @@ class Installation:
 
 
 @contextmanager
-def town(
+def running_installation(
     database: Breakable, database_url: str, broker: Broker, cache_url: str, folder: Path
 ) -> Iterator[Installation]:
-    """Start everything on a database that runs and is migrated already."""
+    """Start everything on a database that is running and migrated."""
     own = {
         "DATABASE_URL": database_url,
         "BROKER_URL": broker.url,
@@ -150,13 +153,41 @@ def town(
     ):
         workers.start(BEAT)
         workers.ready(MONEY, SCANS)
-        everything = _people(database, broker, engine, workers, port, own, folder)
+        everything = _with_clients(database, broker, engine, workers, port, own, folder)
         yield everything
         everything.buffer.close()
     engine.dispose()
 
 
-def _people(
+@dataclass(frozen=True)
+class ApiAndWorkers:
+    """An API on a database of its own, and workers that the test starts."""
+
+    bank: Bank
+    workers: Workers
+    port: int
+    api_log: Path
+
+
+@contextmanager
+def api_and_workers(
+    template_url: str, broker_url: str, cache_url: str, folder: Path, **environment: str
+) -> Iterator[ApiAndWorkers]:
+    """Start an API on a new database and an empty broker; `environment` is for the API alone."""
+    redis.Redis.from_url(broker_url).flushall()
+    log = folder / "api.log"
+    with copied_database(template_url) as database_url:
+        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
+        engine = build_engine(database_url, application_name="test")
+        with (
+            workers_on(database_url, broker_url, cache_url, folder) as workers,
+            serving(log=log, **urls, **environment) as port,
+        ):
+            yield ApiAndWorkers(Bank(engine), workers, port, log)
+        engine.dispose()
+
+
+def _with_clients(
     database: Breakable,
     broker: Broker,
     engine: Engine,
@@ -188,5 +219,5 @@ def _caller(engine: Engine, port: int, name: str) -> tuple[Client, Caller]:
     with transaction(engine) as connection:
         client, api_key = create_client(connection, name=name, scope="client", rate_limit="none")
     known = Caller(port, api_key)
-    assert known.get("/v1/wallets").ok  # who was never seen before an outage is unknown in it
+    assert known.get("/v1/wallets").ok  # an outage only serves clients seen before it
     return client, known

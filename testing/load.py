@@ -1,4 +1,4 @@
-"""A small, steady load of transfers over HTTP, from clients that repeat nothing."""
+"""Steady load: submits transfers over HTTP from a few threads, each with a new key."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import requests
 from testing.http_client import Caller
 from testing.worker_processes import eventually
 
-LANES = 2
+THREADS = 2
 PAUSE_S = 0.02
 
 
 @dataclass
 class Load:
-    """What was answered to the transfers that were submitted, in the order of the answers."""
+    """The answers to the submitted transfers, in the order in which they came."""
 
     answers: list[requests.Response] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
 
     def goes_on(self, count: int = 20) -> None:
-        """Wait until so many more transfers have been accepted. Fails when they are not."""
+        """Wait until `count` more transfers were accepted. Fails when that takes too long."""
         wanted = len(self.accepted) + count
         eventually(lambda: len(self.accepted) >= wanted)
 
@@ -41,19 +41,19 @@ class Load:
 
 @contextmanager
 def load_on(caller: Caller, body: dict[str, Any]) -> Iterator[Load]:
-    """Submit this transfer over and over, each under a key of its own, while the block runs."""
+    """Submit this transfer repeatedly, with a new key each time, while the block runs."""
     load, ended = Load(), threading.Event()
-    lanes = [
-        threading.Thread(target=_submit, args=(caller, body, load, ended)) for _ in range(LANES)
+    threads = [
+        threading.Thread(target=_submit, args=(caller, body, load, ended)) for _ in range(THREADS)
     ]
-    for lane in lanes:
-        lane.start()
+    for thread in threads:
+        thread.start()
     try:
         yield load
     finally:
         ended.set()
-        for lane in lanes:
-            lane.join()
+        for thread in threads:
+            thread.join()
     assert not load.errors
 
 

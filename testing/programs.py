@@ -1,4 +1,4 @@
-"""Programs that no wheel brings and some tests need: where each is found, and how to get it.
+"""Programs that tests need and pip cannot install: where they are and how to get them.
 
 A test or a fixture asks for a program's path where it starts the program. testing/suite/left_out.py
 turns the error of a missing one into a skipped test, so no test has to declare anything.
@@ -28,23 +28,23 @@ class Program:
     """One program: a command, or one file at a known place."""
 
     name: str
-    """As a person would write it."""
+    """The name to show."""
     places: tuple[str, ...]
-    """Absolute paths, or commands that PATH finds; the first that is there is taken."""
+    """Absolute paths, or commands on PATH; the first that exists is used."""
     package: str
-    """The package of Debian that brings it, or that builds it."""
+    """The Debian package that contains it, or that is needed to build it."""
     then: str = ""
     """The command that builds it, run in the folder of the project."""
 
     def find(self) -> Path | None:
-        """The path of the program, or None where it is absent."""
+        """Return the path of the program, or None where it is not installed."""
         found = (shutil.which(place) for place in self.places)
         return next((Path(path) for path in found if path), None)
 
     def path(self) -> Path:
-        """The path of the program.
+        """Return the path of the program.
 
-        Raises: MissingProgram: when it is absent; the test that asked is then skipped.
+        Raises: MissingProgram: when it is not installed; the test that asked is then skipped.
         """
         found = self.find()
         if found is None:
@@ -59,11 +59,21 @@ PROMTOOL = Program("promtool", ("promtool",), "prometheus")
 KUSTOMIZE = Program(
     "kustomize", (str(ROOT / ".tools" / "kustomize"),), "golang-go", then="make kustomize"
 )
+# `--no-sandbox` is needed as root; the others stop requests that are not the page's own.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PROGRAMS = (RABBITMQ, CHROMIUM, PROMTOOL, KUSTOMIZE)
 
 
 def how_to_get(programs: list[Program]) -> str:
-    """One shell command that installs all of them, for root on Debian."""
+    """Return one shell command that installs all of them, for root on Debian."""
     packages = " ".join(program.package for program in programs)
     builds = (program.then for program in programs if program.then)
     return " && ".join([f"apt-get install {packages}", *builds])

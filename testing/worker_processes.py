@@ -1,4 +1,4 @@
-"""Real Celery processes for tests, each in a process group of its own, to be killed whole."""
+"""Worker processes: starts real Celery processes that a test can kill with their children."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.servers.server import launch_command
-from testing.servers.shared import ROOT
+from testing.programs import ROOT
 
 START_WITHIN_S = 40.0
 STUCK_AFTER_S = 1.0
@@ -24,7 +24,7 @@ BEAT = ("beat",)
 
 
 def eventually(what: Callable[[], object], *, within_s: float = 20.0) -> None:
-    """Wait until `what` holds. Fails when it does not in time."""
+    """Wait until `what` is true. Fails when it is not true in time."""
     deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline, f"did not happen within {within_s} s: {what}"
@@ -33,7 +33,7 @@ def eventually(what: Callable[[], object], *, within_s: float = 20.0) -> None:
 
 @dataclass
 class CeleryProcess:
-    """One `celery -A workers.app …` with its children."""
+    """One `celery -A workers.app …` with its children, in a process group of its own."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -60,7 +60,7 @@ class CeleryProcess:
         return " ready." in self.log.read_text()
 
     def kill_group(self) -> None:
-        """SIGKILL for the worker and all its children at once."""
+        """Send SIGKILL to the worker and all its children at once."""
         os.killpg(self.pid, signal.SIGKILL)
         self.process.wait(10)
 
@@ -72,7 +72,7 @@ class CeleryProcess:
 
 @dataclass
 class Workers:
-    """Starts Celery processes on one database and one broker, and ends all that are left."""
+    """Starts Celery processes on one database and one broker."""
 
     environment: dict[str, str]
     folder: Path

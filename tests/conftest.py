@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings that all tests share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ pytest_plugins = [
     "testing.servers.shared",
     "testing.servers.databases",
     "testing.servers.brokers",
-    "testing.books",
-    "testing.price_scene",
+    "testing.corruptible_ledger",
+    "testing.price_setup",
     "testing.suite.durations",
     "testing.suite.lanes",
     "testing.suite.left_out",
 ]
 
-# On a busy machine a deadline says nothing, and a found example belongs into the code.
+# A deadline fails on a busy machine, and a found example belongs in the code.
 settings.register_profile("truepenny", deadline=None, database=None, print_blob=True)
 settings.load_profile("truepenny")

@@ -1,11 +1,11 @@
-"""A Binance for tests and for machines without internet: real HTTP, with faults on command.
+"""Fake Binance: real HTTP, with faults on command, for tests and for machines without internet.
 
     python -m testing.fakes.binance --port 9999
 
 `GET /api/v3/ticker/bookTicker` answers as Binance does. Commands come over HTTP too:
 
     PUT    /control/fault     {"kind": "status", "status": 429, "retry_after": "7"}
-    DELETE /control/fault     everything is fine again
+    DELETE /control/fault     back to normal answers
     PUT    /control/prices    {"BTCUSDT": ["64000.00", "64000.02"]}
     GET    /control/requests  the symbols of each request for prices so far
 
@@ -44,7 +44,7 @@ _TRICKLE_EVERY_S = 0.2
 
 @dataclass
 class State:
-    """What it answers at present, and what it was asked."""
+    """What it answers now, and which requests it has received."""
 
     prices: dict[str, tuple[str, str]] = field(default_factory=lambda: dict(PRICES))
     fault: dict[str, Any] = field(default_factory=lambda: {"kind": "none"})
@@ -108,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def tickers(self, symbols: list[str], *, weight: int = 4) -> None:
-        """Answer as Binance does: all or, when one symbol is unknown, nothing."""
+        """Answer as Binance does: all symbols, or an error when one is unknown."""
         prices = self.server.state.prices
         headers = {"X-MBX-USED-WEIGHT-1M": str(weight)}
         if any(symbol not in prices for symbol in symbols):
@@ -117,11 +117,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, [_ticker(symbol, *prices[symbol]) for symbol in symbols], headers)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 class Server(ThreadingHTTPServer):
-    """Listens at once; port 0 takes a free one."""
+    """Listens as soon as it is made; port 0 means a free one."""
 
     daemon_threads = True
 
@@ -130,7 +130,7 @@ class Server(ThreadingHTTPServer):
         self.state = State()
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing: a client that was kept waiting hangs up."""
+        """Print nothing: clients that were kept waiting hang up."""
 
 
 def _ticker(symbol: str, bid: str, ask: str) -> dict[str, str]:
@@ -142,18 +142,18 @@ def _none(handler: Handler, symbols: list[str], _: dict[str, Any]) -> None:
 
 
 def _status(handler: Handler, _: list[str], fault: dict[str, Any]) -> None:
-    """{"status": 429, "retry_after": "7", "code": -1003}: any status; the others may lack."""
+    """{"status": 429, "retry_after": "7", "code": -1003}: any status; the others are optional."""
     headers = {"Retry-After": fault["retry_after"]} if "retry_after" in fault else {}
     handler.answer(fault["status"], {"code": fault.get("code", -1003), "msg": "no"}, headers)
 
 
 def _weight(handler: Handler, symbols: list[str], fault: dict[str, Any]) -> None:
-    """{"weight": 3000}: good prices, and a word of warning."""
+    """{"weight": 3000}: good prices, with a high used weight."""
     handler.tickers(symbols, weight=fault["weight"])
 
 
 def _missing(handler: Handler, symbols: list[str], fault: dict[str, Any]) -> None:
-    """{"symbol": "BTCUSDT"}: left out of an answer that is fine otherwise."""
+    """{"symbol": "BTCUSDT"}: missing from an otherwise correct answer."""
     handler.tickers([symbol for symbol in symbols if symbol != fault["symbol"]])
 
 
@@ -163,12 +163,12 @@ def _document(handler: Handler, _: list[str], fault: dict[str, Any]) -> None:
 
 
 def _bytes(handler: Handler, _: list[str], fault: dict[str, Any]) -> None:
-    """{"bytes": "00ff"}: no JSON at all, in hexadecimal."""
+    """{"bytes": "00ff"}: these bytes, in hexadecimal, instead of JSON."""
     handler.send(200, bytes.fromhex(fault["bytes"]))
 
 
 def _large(handler: Handler, _: list[str], fault: dict[str, Any]) -> None:
-    """{"size": 1000000}: JSON with so many bytes of blanks in it."""
+    """{"size": 1000000}: JSON that contains this many spaces."""
     handler.send(200, b"[" + b" " * fault["size"] + b"]")
 
 
@@ -179,7 +179,7 @@ def _short(handler: Handler, _: list[str], __: dict[str, Any]) -> None:
 
 
 def _hang(handler: Handler, _: list[str], __: dict[str, Any]) -> None:
-    """No answer at all, until healed."""
+    """No answer until the fault is cleared."""
     handler.server.state.healed.wait(_HANGS_FOR_S)
     handler.close_connection = True
 
@@ -191,7 +191,7 @@ def _slow(handler: Handler, symbols: list[str], fault: dict[str, Any]) -> None:
 
 
 def _trickle(handler: Handler, _: list[str], fault: dict[str, Any]) -> None:
-    """{"part": "head" | "body"}: a byte now and then, for ever."""
+    """{"part": "head" | "body"}: a byte now and then, without end."""
     if fault["part"] == "head":
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
     else:
@@ -217,8 +217,8 @@ FAULTS: dict[str, Callable[[Handler, list[str], dict[str, Any]], None]] = {
 }
 
 
-class Remote:
-    """A fake Binance as a test commands it: over HTTP."""
+class FakeBinance:
+    """The handle by which a test controls a fake Binance, over HTTP."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -233,7 +233,7 @@ class Remote:
         self._command("PUT", "prices", {symbol: [bid, bid if ask is None else ask]})
 
     def asked(self) -> list[list[str]]:
-        """The symbols of each request for prices, oldest first."""
+        """Return the symbols of each request for prices, oldest first."""
         asked: list[list[str]] = self._command("GET", "requests").json()
         return asked
 
@@ -244,13 +244,13 @@ class Remote:
 
 
 @contextmanager
-def fake_binance() -> Iterator[Remote]:
+def fake_binance() -> Iterator[FakeBinance]:
     """Serve in a thread of this process, on a free port."""
     server = Server(port=0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield Remote(f"http://127.0.0.1:{server.server_port}")
+        yield FakeBinance(f"http://127.0.0.1:{server.server_port}")
     finally:
         server.state.healed.set()
         server.shutdown()
@@ -259,7 +259,7 @@ def fake_binance() -> Iterator[Remote]:
 
 
 def main() -> None:
-    """Serve until somebody ends the process."""
+    """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description="A Binance with faults on command.")
     parser.add_argument("--port", type=int, required=True)
     Server(parser.parse_args().port).serve_forever()

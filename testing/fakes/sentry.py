@@ -1,4 +1,4 @@
-"""A Sentry of our own on loopback: takes real envelopes, keeps them, and misbehaves on demand."""
+"""Fake Sentry on loopback: keeps the envelopes it receives, and fails on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stack.servers.ports import LOOPBACK
 from testing.worker_processes import eventually
 
 Json = dict[str, Any]
-Mood = Literal["well", "limited", "broken", "refusing", "silent"]
+Behaviour = Literal["well", "limited", "broken", "refusing", "silent"]
 """`limited` answers 429 and asks to wait, `broken` 500; `refusing` hangs up at once, and `silent`
 reads and never answers."""
 
@@ -38,13 +38,13 @@ class Item:
 
 @dataclass
 class Ingest:
-    """What was received, in order, and how the next requests are answered."""
+    """The envelopes received so far, in order, and how the next requests are answered."""
 
     port: int
     items: list[Item] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    mood: Mood = "well"
+    behaviour: Behaviour = "well"
     requests: int = 0
     _hold: threading.Event = field(default_factory=threading.Event)
 
@@ -54,15 +54,15 @@ class Ingest:
 
     @property
     def everything(self) -> bytes:
-        """All bodies, unpacked: for what must be in none of them."""
+        """All bodies, unpacked, to search for what must not be in them."""
         return b"\n".join(self.bodies)
 
     def of_kind(self, kind: str) -> list[Any]:
-        """The payloads of all items of a kind: event, transaction, check_in, ..."""
+        """Return the payloads of all items of a kind: event, transaction, check_in, ..."""
         return [item.payload for item in self.items if item.kind == kind]
 
     def find(self, kind: str, matches: Callable[[Any], object], *, within_s: float = 20.0) -> Any:
-        """Wait for an item. Returns: its payload."""
+        """Wait for an item that matches. Returns: its payload."""
         found: list[Any] = []
 
         def look() -> bool:
@@ -73,7 +73,7 @@ class Ingest:
         return found[0]
 
     def take(self, headers: dict[str, str], body: bytes) -> None:
-        """Keep what a client of Sentry sent."""
+        """Keep what the Sentry SDK sent."""
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         items = list(_read_envelope(body))
@@ -86,7 +86,7 @@ class Ingest:
         self._hold.wait()
 
     def release(self) -> None:
-        """Let go of all who are held."""
+        """Release all held requests."""
         self._hold.set()
 
 
@@ -117,12 +117,12 @@ class _Handler(BaseHTTPRequestHandler):
         received = self.server.received
         received.requests += 1
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if received.mood == "silent":
+        if received.behaviour == "silent":
             received.wait_in_silence()
-        if received.mood in ("silent", "refusing"):
+        if received.behaviour in ("silent", "refusing"):
             self.close_connection = True
             return
-        status = self._status(received.mood)
+        status = self._status(received.behaviour)
         if status == 200:
             received.take({name.lower(): value for name, value in self.headers.items()}, body)
         self.send_response(status)
@@ -132,18 +132,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def _status(self, mood: Mood) -> int:
+    def _status(self, behaviour: Behaviour) -> int:
         if self.path != f"/api/{PROJECT}/envelope/" or KEY not in self.headers["X-Sentry-Auth"]:
             return 403
-        return {"limited": 429, "broken": 500}.get(mood, 200)
+        return {"limited": 429, "broken": 500}.get(behaviour, 200)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @contextmanager
 def ingest() -> Iterator[Ingest]:
-    """Run it on a free port."""
+    """Serve in a thread of this process, on a free port."""
     server = _Server((LOOPBACK, 0), _Handler)
     server.received = Ingest(port=server.server_port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

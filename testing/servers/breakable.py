@@ -1,4 +1,4 @@
-"""Servers that a test may break: killed, frozen, and started again on their old port and data."""
+"""Breakable servers: a test can kill, freeze and restart them on the same port and data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Breakable:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, on its old port and data if it ran before, and wait until it answers."""
+        """Start it, on the same port and data as before, and wait until it answers."""
         assert not self.runs, f"{self._server.name} runs already"
         self._server.prepare()
         with self._log.open("ab") as output:
@@ -47,7 +47,7 @@ class Breakable:
         wait_until_up(self._server, timeout_s=_START_WITHIN_S, is_running=lambda: self.runs)
 
     def kill(self) -> None:
-        """SIGKILL for every process of it at once, and wait until all are gone."""
+        """Send SIGKILL to all its processes at once, and wait until they are gone."""
         if self._process is None:
             return
         tree = self._freeze_tree()
@@ -61,17 +61,17 @@ class Breakable:
         self._process = None
 
     def freeze(self) -> None:
-        """SIGSTOP: its connections stay open and the kernel takes new ones, but nobody answers."""
+        """Send SIGSTOP: the kernel still accepts connections, but nothing answers."""
         self._freeze_tree()
 
     def thaw(self) -> None:
-        """SIGCONT. Harmless when it is not frozen."""
+        """Send SIGCONT. Harmless when it is not frozen."""
         for process in self._tree():
             _send(process, signal.SIGCONT)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Frozen for as long as the block takes."""
+        """Keep it frozen while the block runs."""
         self.freeze()
         try:
             yield
@@ -79,7 +79,7 @@ class Breakable:
             self.thaw()
 
     def _freeze_tree(self) -> list[psutil.Process]:
-        """Stop all processes, those too that were born while the others were being stopped."""
+        """Stop all processes, including those that start while others are being stopped."""
         frozen: list[psutil.Process] = []
         while born := [process for process in self._tree() if process not in frozen]:
             for process in born:
@@ -98,7 +98,7 @@ class Breakable:
 
 @contextmanager
 def breakable(server: Server, log: Path) -> Iterator[Breakable]:
-    """Start `server`, which nobody else uses, and end it whatever was done to it meanwhile."""
+    """Start `server`, which only this test uses; kill it at the end, whatever state it is in."""
     broken = Breakable(server, log)
     try:
         broken.start()
@@ -108,7 +108,7 @@ def breakable(server: Server, log: Path) -> Iterator[Breakable]:
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:
-    # By psutil, which makes sure that the id still belongs to the process we looked at.
+    # psutil makes sure that the id still belongs to the same process.
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:
@@ -117,7 +117,7 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 def _is_gone(process: psutil.Process) -> bool:
     try:
-        # A zombie has ended; whoever adopted it may take its time to collect it.
+        # A zombie has ended; its new parent may take a while to reap it.
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True

@@ -1,4 +1,4 @@
-"""Both kinds of broker, each a real one that a test may look into, empty, fill, kill and freeze."""
+"""Brokers of both kinds, Redis and RabbitMQ, that a test can inspect, empty, fill and break."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ KINDS = ("redis", "rabbitmq")
 _MEMORY = "32mb"
 _SIZES = (1_000_000, 10_000, 100, 1)
 _PIECES = 200
-"""More of one size fit only when room was made meanwhile."""
+"""More of one size fit only when the server has freed memory in between."""
 
 
 class Broker(Protocol):
-    """One broker; how each kind does it is its own affair."""
+    """A real broker that a test may control."""
 
     @property
     def process(self) -> Breakable: ...
@@ -37,26 +37,26 @@ class Broker(Protocol):
     def url(self) -> str: ...
 
     def waiting(self, queue: str) -> int:
-        """How many messages of the queue nobody has taken yet."""
+        """Return how many messages of the queue no worker has taken yet."""
 
     def unacknowledged(self) -> int:
-        """How many messages workers have taken and not acknowledged, about now."""
+        """Return about how many messages workers have taken and not acknowledged."""
 
     def purge(self, queue: str) -> int:
-        """Throw away what nobody has taken yet. Returns: how many messages that were."""
+        """Delete the messages that no worker has taken yet. Returns: how many."""
 
     def empty(self) -> None:
-        """Throw away everything, the queues themselves too."""
+        """Delete everything, including the queues themselves where the broker allows it."""
 
     def fill(self) -> None:
-        """Use up the memory, so that nothing can be published."""
+        """Use up the memory, so that nothing can be published any more."""
 
     def make_room(self) -> None:
-        """Give back what `fill` took."""
+        """Free what `fill` took."""
 
 
 class RedisBroker:
-    """A Redis with little memory, so that it is soon full."""
+    """A Redis with little memory, so that it can be filled quickly."""
 
     def __init__(self, process: Breakable) -> None:
         self.process = process
@@ -82,8 +82,8 @@ class RedisBroker:
         self.client.flushall()
 
     def fill(self) -> None:
-        # First in large pieces, then in ever smaller ones, until nothing at all goes in. The
-        # server gives back the buffer of a large command seconds later: with large ones again.
+        # First large pieces, then smaller and smaller ones, until nothing fits. The server frees
+        # the buffer of a large command seconds later; then it starts with large ones again.
         size = 0
         while size < len(_SIZES):
             try:
@@ -124,13 +124,13 @@ class RabbitBroker:
 
     def empty(self) -> None:
         # Not deleted: where quorum queues are deleted and declared again and again, RabbitMQ
-        # 3.10 may refuse a name from then on (`cluster_not_formed`) until it is started anew.
+        # 3.10 may refuse that name (`cluster_not_formed`) until it is restarted.
         try:
             for name in (*queues.HINTS, rabbitmq_queue.QUEUE, rabbitmq_queue.ASIDE):
                 self.purge(name)
         except (OSError, amqp.AMQPError):
-            # A queue that came back dead from a kill (see workers/queue_repair.py) cannot be
-            # emptied, and nobody replaces it where no worker runs.
+            # A queue that came back dead after a kill (see workers/queue_repair.py) cannot be
+            # emptied, and without a worker nothing replaces it.
             self.process.kill()
             self._server.forget()
             self.process.start()
@@ -142,7 +142,7 @@ class RabbitBroker:
         self._server.limit_memory()
 
     def connections_without_consumer(self) -> set[str]:
-        """The connections, by their names in RabbitMQ, that only publish."""
+        """Return the names, in RabbitMQ, of the connections that only publish."""
         return self._server.connections_without_consumer()
 
     def close_connection(self, name: str) -> None:
@@ -150,7 +150,7 @@ class RabbitBroker:
         self._server.close_connection(name)
 
     def _ask(self, question: Callable[[amqp.Channel], Any]) -> int:
-        """Ask on a channel of its own: to ask after what is not there closes the channel."""
+        """Ask on a new channel: asking about a missing queue closes the channel."""
         with self._server.connect() as connection:
             try:
                 return int(question(connection.channel()) or 0)
@@ -179,7 +179,7 @@ def rabbit_broker(brokers_place: Home, servers_folder: Path) -> Iterator[RabbitB
 
 @pytest.fixture(scope="module", params=KINDS)
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """One kind after the other, empty at the start of each module."""
+    """Run the module once per kind of broker, each empty at the start."""
     found: Broker = request.getfixturevalue(
         {"redis": "redis_broker", "rabbitmq": "rabbit_broker"}[request.param]
     )

@@ -1,4 +1,4 @@
-"""A database of its own for each test that wants one: a copy of a migrated template."""
+"""Databases for tests: each test that asks gets its own copy of a migrated template."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def template_url(database_url: str) -> str:
-    """The server's address; the database TEMPLATE on it is migrated and otherwise empty."""
+    """Return the server's URL; its database TEMPLATE is migrated and otherwise empty."""
     _run(database_url, f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
     _run(database_url, f"CREATE DATABASE {TEMPLATE}")
     migrate(_with_database(database_url, TEMPLATE))
@@ -32,7 +32,7 @@ def template_url(database_url: str) -> str:
 
 @contextmanager
 def copied_database(template_url: str, *, template: str = TEMPLATE) -> Iterator[str]:
-    """The address of a database that nobody else uses: migrated and empty, or like `template`."""
+    """Make a database as a copy of `template`; by default, migrated and empty. Yields: its URL."""
     name = f"truepenny_test_{os.getpid()}_{next(_numbers)}"
     _run(template_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     _run(template_url, f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -40,21 +40,21 @@ def copied_database(template_url: str, *, template: str = TEMPLATE) -> Iterator[
     try:
         _run(template_url, f"DROP DATABASE {name} WITH (FORCE)")
     except ProgrammingError:
-        # Autovacuum is at work there, which only a superuser may force out; without force
-        # the server asks it to leave, and waits for it.
+        # Autovacuum is working there. Only a superuser may force it out; without FORCE the
+        # server asks it to stop, and waits.
         _run(template_url, f"DROP DATABASE {name}")
 
 
 @pytest.fixture(scope="module")
 def module_database_url(template_url: str) -> Iterator[str]:
-    """A database that the tests of one module share."""
+    """Make a database that the tests of one module share."""
     with copied_database(template_url) as url:
         yield url
 
 
 @pytest.fixture
 def own_database_url(template_url: str) -> Iterator[str]:
-    """A database of this test's own."""
+    """Make a database for this test alone."""
     with copied_database(template_url) as url:
         yield url
 
@@ -72,14 +72,14 @@ def bank(engine: Engine) -> Bank:
 
 @pytest.fixture(scope="module")
 def shared_bank(template_url: str) -> Iterator[Bank]:
-    """One bank for all tests of a module: each makes its own wallets, and leaves nothing open."""
+    """Make one bank for all tests of a module; each uses its own wallets and settles all."""
     with copied_database(template_url) as url, engine_on(url) as engine:
         yield Bank(engine)
 
 
 @contextmanager
 def engine_on(url: str) -> Iterator[Engine]:
-    """An engine for tests, disposed of at the end."""
+    """Build an engine for tests; disposed of at the end."""
     engine = build_engine(url, application_name="test")
     event.listen(engine, "connect", _hurry)
     yield engine
@@ -87,7 +87,7 @@ def engine_on(url: str) -> Iterator[Engine]:
 
 
 def _hurry(connection: Any, _: object) -> None:
-    """Commit without waiting for the disk: the server of these tests never crashes."""
+    """Commit without waiting for the disk: no test crashes this server."""
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
     connection.commit()

@@ -1,4 +1,4 @@
-"""Servers of a test's own, on new ports and with new data: to be broken by it alone."""
+"""Own servers: a test's private servers, on new ports and with new data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from testing.servers.throwaway import throwaway_servers
 
 
 def own_servers(servers_folder: Path) -> Servers:
-    """Servers that nobody else knows, none of them started; they go with `servers_folder`."""
+    """Return servers for one test, not started; their data is deleted with `servers_folder`."""
     folder = Path(tempfile.mkdtemp(prefix="own-", dir=servers_folder))
     folder.chmod(0o711)  # the servers' account passes through
     return throwaway_servers(folder)
@@ -22,7 +22,7 @@ def own_servers(servers_folder: Path) -> Servers:
 
 @dataclass(frozen=True)
 class OwnRedis:
-    """The two roles of Redis, to be broken one by one."""
+    """The two roles of Redis as two servers, each breakable by itself."""
 
     broker: Breakable
     cache: Breakable

@@ -1,8 +1,7 @@
-"""A RabbitMQ of our own, from the system's package: on loopback, with little memory.
+"""RabbitMQ server for tests, from the system's package: on loopback, with little memory.
 
-Nothing of it is shared with a RabbitMQ that the system itself may run: neither ports, nor
-data, nor the daemon by which Erlang's nodes find each other, which is a child of it here, so
-that nothing is left when it is killed.
+It shares nothing with a RabbitMQ that the system may run: neither ports nor data. The daemon
+through which Erlang nodes find each other is a child of it, so nothing stays after a kill.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ exec {server}
 
 @dataclass(frozen=True)
 class RabbitMQ:
-    """One node. Its data outlives it, for as long as its place does."""
+    """One node. Its data stays until its folder is deleted."""
 
     home: Home
     port: int
@@ -71,7 +70,7 @@ class RabbitMQ:
         return f"amqp://{_USER}:{self.password}@{LOOPBACK}:{self.port}//"
 
     def prepare(self) -> None:
-        """Make the folder where there is none, and write the configuration.
+        """Make the folder if there is none, and write the configuration.
 
         Raises: MissingProgram: when RabbitMQ is not installed.
         """
@@ -93,13 +92,13 @@ class RabbitMQ:
         self.home.write_configuration(self._file("sh").name, start)
 
     def forget(self) -> None:
-        """Delete all data of the node, which must not run."""
+        """Delete all data of the node, which must not be running."""
         shutil.rmtree(self.home.data / self.name)
 
     def probe(self) -> None:
         """Log in.
 
-        Raises: ConnectionError: when the server does not answer, or does not let us in yet.
+        Raises: ConnectionError: when the server does not answer or does not accept the login yet.
         """
         try:
             with self.connect():
@@ -108,7 +107,7 @@ class RabbitMQ:
             raise ConnectionError(str(error)) from error
 
     def connect(self) -> amqp.Connection:
-        """A connection of the plain client, bounded in time; `with` closes it."""
+        """Open a plain AMQP connection with time-outs; `with` closes it."""
         connection = amqp.Connection(
             f"{LOOPBACK}:{self.port}",
             userid=_USER,
@@ -121,16 +120,16 @@ class RabbitMQ:
         return connection
 
     def limit_memory(self, watermark: str | None = None) -> None:
-        """Raise an alarm when more memory than this is used; the default lifts it again."""
+        """Set the memory limit that raises the alarm; without an argument, the normal one."""
         self._control("set_vm_memory_high_watermark", "absolute", watermark or _WATERMARK)
 
     def unacknowledged(self) -> int:
-        """How many messages consumers have taken and not acknowledged, as of a moment ago."""
+        """Return how many messages consumers had taken and not acknowledged a moment ago."""
         counts = self._control("-q", "list_queues", "--no-table-headers", "messages_unacknowledged")
         return sum(map(int, counts.split()))
 
     def connections_without_consumer(self) -> set[str]:
-        """The connections whose channels only publish, by their names here."""
+        """Return the names of the connections whose channels only publish."""
         said = self._control("-q", "list_channels", "--no-table-headers", *_CHANNEL)
         channels = [line.split() for line in said.splitlines()]
         consuming = {name for name, consumers in channels if consumers != "0"}
@@ -172,7 +171,7 @@ class RabbitMQ:
             f"RABBITMQ_LOG_BASE={folder / 'log'}",
             f"RABBITMQ_GENERATED_CONFIG_DIR={folder / 'generated'}",
             f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS={erlang}",
-            "RUNNING_UNDER_SYSTEMD=true",  # no shell that stays and passes signals on
+            "RUNNING_UNDER_SYSTEMD=true",  # so that no shell stays in between
         ]
 
     def _file(self, kind: str) -> Path:

@@ -1,8 +1,8 @@
-"""Real servers for tests: started once per run when the first test asks, from the wheels.
+"""Shared servers: real ones, from wheels, started once per run when a test first asks.
 
-TEST_DATABASE_URL, TEST_BROKER_URL and TEST_CACHE_URL name servers to use instead; tests wipe
-what they find there. A server that cannot be started fails the tests that need it. A program that
-no wheel brings and that is not installed skips them (testing/suite/left_out.py), but not in CI.
+TEST_DATABASE_URL, TEST_BROKER_URL and TEST_CACHE_URL name servers to use instead; tests delete
+all data there. A server that cannot start fails the tests that need it. A missing program that
+pip cannot install skips them (testing/suite/left_out.py), but not in CI.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
-    """A folder that the servers' account may pass through, which pytest's own are not."""
+    """Make a folder that the servers' account can enter; it cannot enter pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-tests-"))
     folder.chmod(0o711)
     yield folder
@@ -44,7 +44,7 @@ def servers(servers_folder: Path) -> Servers:
 
 @pytest.fixture(scope="session")
 def database_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
-    """A migrated database, shared by all tests of the run: each brings or cleans its own rows."""
+    """Start a migrated database that all tests share: each makes or deletes its own rows."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         migrate(given)
@@ -68,7 +68,7 @@ def cache_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
 
 
 def _allow_databases(superuser_url: str, url: str) -> None:
-    """Let the ledger's role make databases, so that a test can have one of its own."""
+    """Let the ledger's role create databases, so that a test can have its own."""
     role = make_url(url).username or ""
     with closing(psycopg2.connect(superuser_url)) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)))
@@ -76,8 +76,8 @@ def _allow_databases(superuser_url: str, url: str) -> None:
 
 
 def migrate(database_url: str) -> None:
-    """Run the migrations as `make up` does: a process of their own, settings from outside."""
-    # The migrations need no broker and no cache, but settings are complete or refused.
+    """Run the migrations as `make up` does: in a process of their own."""
+    # The migrations use neither broker nor cache, but settings must be complete.
     elsewhere = {"BROKER_URL": "redis://127.0.0.1:1/0", "CACHE_URL": "redis://127.0.0.1:1/0"}
     environment = {**os.environ, **elsewhere, "DATABASE_URL": database_url}
     subprocess.run([sys.executable, "-m", "migrations"], cwd=ROOT, env=environment, check=True)

@@ -1,4 +1,4 @@
-"""A second PostgreSQL that follows a first one synchronously, and can take its place."""
+"""Standby: a second PostgreSQL that replicates a primary synchronously and can replace it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from testing.worker_processes import eventually
 
 @dataclass(frozen=True)
 class Standby(Postgres):
-    """A copy of `primary`, made when it is prepared for the first time. The primary must run."""
+    """A copy of `primary`, made when first prepared. The primary must be running then."""
 
     primary: Postgres | None = None
 
@@ -28,7 +28,7 @@ class Standby(Postgres):
         super().prepare()
 
     def probe(self) -> None:
-        """Connect, and no more: a standby takes no writes.
+        """Connect, and nothing else: a standby takes no writes.
 
         Raises: ConnectionError: when the server does not answer (yet).
         """
@@ -38,7 +38,7 @@ class Standby(Postgres):
             raise ConnectionError(str(error)) from error
 
     def promote(self) -> None:
-        """Take the primary's place: from now on this server takes writes, and waits for nobody."""
+        """Replace the primary: from now on this server takes writes, without a standby."""
         run(self, "SELECT pg_promote()")
 
     def _copy_primary(self) -> None:
@@ -58,7 +58,7 @@ class Standby(Postgres):
 
 
 def standby_of(primary: Postgres) -> Standby:
-    """A standby that is not prepared yet, with the primary's passwords."""
+    """Return a standby that is not prepared yet, with the primary's passwords."""
     return Standby(
         home=primary.home,
         port=free_port(),
@@ -70,15 +70,15 @@ def standby_of(primary: Postgres) -> Standby:
 
 
 def make_synchronous(primary: Postgres, standby: Standby) -> None:
-    """Let the primary confirm a commit only when the standby has it as well."""
+    """Make the primary confirm a commit only when the standby has it too."""
     run(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
     run(primary, "SELECT pg_reload_conf()")
     eventually(lambda: run(primary, "SELECT sync_state FROM pg_stat_replication") == "sync")
     assert standby.folder.exists()
 
 
-def both(primary: Postgres, standby: Standby) -> str:
-    """The URL of whichever of the two takes writes."""
+def read_write_url(primary: Postgres, standby: Standby) -> str:
+    """Return a URL that leads to whichever of the two takes writes."""
     head, _, tail = primary.url.rpartition("@")
     host, _, name = tail.partition("/")
     hosts = f"{host},{host.partition(':')[0]}:{standby.port}"

@@ -1,4 +1,4 @@
-"""Durations of the tests, recorded from a run: they balance the lanes and say which are slow.
+"""Durations of the tests, recorded from a run; they balance the lanes and mark slow tests.
 
 `pytest --record-durations` writes them to testing/suite/durations.json, which is committed. `make
 durations` does so with a whole run; a run of some tests replaces what it has run.
@@ -23,21 +23,21 @@ SLOW_FROM_S = 10.0
 
 @dataclass(frozen=True)
 class Durations:
-    """What a run took."""
+    """How long a run took, by unit and by slow test."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """By unit, with the fixtures."""
+    """By unit, including fixtures."""
     slow: dict[str, float] = field(default_factory=dict)
-    """By test, of the slow ones alone, without the fixtures."""
+    """By test, only slow ones, without fixtures."""
 
 
 def recorded(path: Path = RECORD) -> Durations:
-    """What the last recorded run took; empty where there is no record."""
+    """Return the durations of the last recorded run; empty where there is no record."""
     return Durations(**json.loads(path.read_text())) if path.exists() else Durations()
 
 
 class Recorder:
-    """Adds up the reports of a run, in the process that hears of all lanes."""
+    """Adds up the reports of a run, in the process that receives them from all lanes."""
 
     def __init__(self, path: Path = RECORD) -> None:
         self._path = path
@@ -50,7 +50,7 @@ class Recorder:
             self._slow[report.nodeid] = round(report.duration, 1)
 
     def pytest_sessionfinish(self) -> None:
-        """Write what was run; keep, of the files that are still there, what was not."""
+        """Write what was run; keep the record of other tests whose files still exist."""
         before = recorded(self._path)
         seconds = {unit: took for unit, took in before.seconds.items() if _is_there(unit)}
         seconds |= {unit: round(took, 1) for unit, took in self._seconds.items()}
@@ -80,7 +80,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record where it was asked for, in the process that gives out the tests."""
+    """Record, if asked to, in the process that distributes the tests."""
     if config.getoption("record_durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
 

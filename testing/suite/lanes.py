@@ -1,9 +1,9 @@
-"""Lanes: the suite in several processes side by side, as `make test` runs it (`pytest -n 3`).
+"""Lanes: run the suite in several processes side by side, as `make test` does (`pytest -n 3`).
 
-Nothing is shared between lanes but the machine: each makes every fixture of the run for itself,
-so it has servers, ports, folders and databases of its own. What a lane is given at a time is a
-file, or a file on one kind of broker: what its tests share is then made once. What took longest
-by testing/suite/durations.json is given out first, so that all lanes end at about the same time.
+Lanes share only the machine: each makes its own fixtures, so it has its own servers, ports,
+folders and databases. A lane gets one unit at a time: a file, or a file on one kind of broker, so
+that the fixtures of its tests are made once. The units that took longest, as recorded in
+testing/suite/durations.json, are given out first, so that all lanes end at about the same time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from testing.suite.durations import recorded
 from testing.suite.units import ONE_UNIT, unit_of
 
-# For what has no record of its duration yet.
+# The order of units that have no recorded duration yet.
 LONGEST_FIRST = (
     "tests/acceptance/stack/test_stack.py",
     "tests/acceptance/stack/test_stack_starts.py",
@@ -34,20 +34,20 @@ LONGEST_FIRST = (
     "tests/",
 )
 _END_WITHIN_S = 90.0
-"""A lane that was interrupted stops its servers; the slowest is `make up`."""
+"""An interrupted lane stops its servers; the slowest to stop is `make up`."""
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
-    """Gives out units of tests, in the order in which they were collected."""
+    """Gives units of tests to the lanes, in the order in which they were collected."""
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
 
 
 def order_of(nodeid: str, seconds: Mapping[str, float]) -> tuple[float, int]:
-    """Where in the order of a run a test stands.
+    """Return the sort key of a test in the order of a run.
 
-    A unit without a record is taken to be as long as the others of its folder are on average.
+    A unit without a record counts as long as the average unit of its folder.
     """
     rank = _rank(nodeid)
     took = seconds.get(unit_of(nodeid))
@@ -62,13 +62,13 @@ def _rank(name: str) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
-    """Take our order instead of one by the number of tests, which says nothing about time."""
+    """Use our order instead of one by the number of tests, which says nothing about time."""
     config.option.loadscopereorder = False
     return Lanes(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest first, in a lane; who runs some tests without lanes wants them as written."""
+    """In a lane, put the longest units first; without lanes, keep the order in the files."""
     if hasattr(config, "workerinput"):
         seconds = recorded().seconds
         order = {unit_of(item.nodeid): order_of(item.nodeid, seconds) for item in items}
@@ -76,10 +76,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let a lane be interrupted once, since what follows then is the end of its servers.
+    """Let a lane be interrupted only once, because it then stops its servers.
 
-    A shell that starts us in the background has interrupts ignored, which `make up` would
-    inherit from us, were there no handler.
+    A shell that starts us in the background ignores interrupts. Without a handler here, `make up`
+    would inherit that from us.
     """
     is_lane = hasattr(session.config, "workerinput")
     signal.signal(signal.SIGINT, _interrupted if is_lane else signal.default_int_handler)
@@ -92,7 +92,7 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """After a Ctrl-C wait for the lanes, which xdist would kill while they stop their servers."""
+    """After Ctrl-C, wait for the lanes: xdist would kill them while they stop their servers."""
     lanes: Any = session.config.pluginmanager.get_plugin("dsession")
     started: Any = getattr(lanes, "nodemanager", None)
     if exitstatus != pytest.ExitCode.INTERRUPTED or started is None:

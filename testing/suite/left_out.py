@@ -1,4 +1,4 @@
-"""Skips the tests whose program is not installed, and says so in one line at the end of the run.
+"""Left-out tests: skips tests whose program is not installed, and reports them in one line.
 
 With CI=true nothing is skipped: a run that lacks a program ends before its first test.
 """
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def in_ci() -> bool:
-    """Whether an environment that builds the project set CI, as most of them do."""
+    """Return whether CI is set, as most build systems do."""
     return os.environ.get("CI", "").lower() in ("true", "1")
 
 
@@ -46,7 +46,7 @@ def in_ci() -> bool:
 def pytest_runtest_makereport(
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report a test as skipped when it, or one of its fixtures, asked for a missing program."""
+    """Report a test as skipped when it or one of its fixtures asked for a missing program."""
     report = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, MissingProgram) and not in_ci():
         program = call.excinfo.value.program
@@ -59,7 +59,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> Iterator[None]:
-    """Print, below everything else, what was left out, for lack of what, and how to get it."""
+    """Print last how many tests were left out, what is missing, and how to get it."""
     yield
     skipped = terminalreporter.getreports("skipped")
     counts = Counter(
@@ -70,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> Iterator[None
 
 
 def closing_line(counts: Counter[str]) -> str:
-    """The line for these numbers of skipped tests, by the name of the program."""
+    """Return the line for these numbers of skipped tests, by program name."""
     missing = [program for program in programs.PROGRAMS if program.name in counts]
     listed = ", ".join(f"{program.name} ({counts[program.name]})" for program in missing)
     total = counts.total()

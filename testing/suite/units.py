@@ -1,4 +1,4 @@
-"""Units of tests: what a lane is given at a time, and what the record of durations counts."""
+"""Units of tests: a lane gets one at a time, and the record of durations counts by unit."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from testing.servers.brokers import KINDS
 INDEPENDENT = ("tests/acceptance/stack/test_stack_starts.py",)
 """Files whose tests share nothing, and are given out one by one."""
 ONE_UNIT = "tests/ui/"
-"""A folder whose files share a browser and a whole Truepenny, which are dear to make."""
+"""A folder whose files share a browser and a whole Truepenny, which are slow to start."""
 
 
 def unit_of(nodeid: str) -> str:
-    """The name of the unit that a test belongs to."""
+    """Return the name of the unit that a test belongs to."""
     file, _, test = nodeid.partition("::")
     if file in INDEPENDENT:
         return nodeid

@@ -1,4 +1,4 @@
-"""A running API: gunicorn over a real database, with an admin, a client and funded wallets."""
+"""Fixtures of a running API: gunicorn, a real database, an admin, a client, funded wallets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def limited(
     api_engine: Engine,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LimitedApi]:
-    """APIs with rate limits, on a cache that a test may break and has to mend."""
+    """APIs with rate limits, on a cache that a test may break and must repair."""
     with limited_api(
         database_url=database_url,
         broker_url=broker_url,
@@ -90,19 +90,19 @@ def client(new_caller: Callable[[str], Caller]) -> Caller:
 
 @pytest.fixture(scope="session")
 def stranger(new_caller: Callable[[str], Caller]) -> Caller:
-    """Another client, whose wallets are none of `client`'s business."""
+    """Another client; it owns none of `client`'s wallets."""
     return new_caller("client")
 
 
 @dataclass(frozen=True)
-class Purse:
-    """A client's two wallets, of which the first has 100.00 dollars."""
+class WalletPair:
+    """A client's two wallets; the source holds 100.00 USD."""
 
     source: Wallet
     destination: Wallet
 
     def transfer(self, amount: Any = "12.50", **changes: Any) -> dict[str, Any]:
-        """The body of a transfer between them."""
+        """Return the body of a transfer from one to the other."""
         body = {
             "source": str(self.source.id),
             "destination": str(self.destination.id),
@@ -113,16 +113,16 @@ class Purse:
 
 
 @pytest.fixture
-def purse(api_bank: Bank, api_engine: Engine, client: Caller) -> Purse:
+def wallet_pair(api_bank: Bank, api_engine: Engine, client: Caller) -> WalletPair:
     assert client.api_key is not None
     with autocommit(api_engine) as connection:
         owner = find_client(connection, client.api_key)
-    return Purse(api_bank.wallet(100_00, owner=owner), api_bank.wallet(owner=owner))
+    return WalletPair(api_bank.wallet(100_00, owner=owner), api_bank.wallet(owner=owner))
 
 
 @pytest.fixture
 def unchanged(api_engine: Engine) -> Unchanged:
-    """Asserts that what happens within leaves every row and every balance as it was."""
+    """Return a context manager that asserts that its block changes no row and no balance."""
 
     def snapshot() -> Any:
         with autocommit(api_engine) as connection:

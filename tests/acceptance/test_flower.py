@@ -1,4 +1,4 @@
-"""Flower as an operator meets it: everything to see, nothing to change, and there after trouble."""
+"""Flower for operators: shows everything, changes nothing, and survives outages."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ pytestmark = pytest.mark.acceptance
 USER, PASSWORD = "operator", "open-sesame"
 STEPS = ["money.reserve", "money.deduct", "money.credit", "money.commit"]
 on_redis = pytest.mark.parametrize("broker", ["redis"], indirect=True)
-"""Once is enough, where the broker has no part in it."""
+"""One kind of broker is enough where the broker does not matter."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @dataclass
 class FlowerProcess:
-    """One Flower, that a test may end in any way."""
+    """One Flower process, which a test may end in any way."""
 
     environment: dict[str, str]
     port: int
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start Flower, and wait until it answers."""
         with (self.folder / "flower.log").open("ab") as log:
             self.process = subprocess.Popen(
                 launch_command((sys.executable, "-m", "workers.flower.front")),
@@ -90,14 +90,14 @@ class FlowerProcess:
         return list(self.ask("/api/tasks").json().values())
 
     def waiting(self) -> dict[str, int | None]:
-        """The queues by name, and what waits in each."""
+        """Return how many messages wait in each queue, by name."""
         listed = self.ask("/api/queues/length").json().get("active_queues", [])
         return {queue["name"]: queue.get("messages") for queue in listed}
 
 
 @dataclass
-class Scene:
-    """Flower beside a money worker, and what the worker works with."""
+class Scenario:
+    """Flower and a money worker, with the broker and ledger of the worker."""
 
     flower: FlowerProcess
     workers: Workers
@@ -106,7 +106,7 @@ class Scene:
     app: Celery
 
     def transfer(self) -> str:
-        """Settle a transfer. Returns: its batch, as tasks name it."""
+        """Settle a transfer. Returns: its batch, as it is shown in task arguments."""
         source, destination = self.bank.wallet(5_00), self.bank.wallet()
         [id] = self.bank.accept(self.bank.request(source, destination, 1_00))
         chain.kick()
@@ -118,7 +118,7 @@ class Scene:
         return f"batch={batch}"
 
     def shows(self, batch: str) -> Callable[[], bool]:
-        """Whether all steps of the batch are shown, all done."""
+        """Return a condition: all steps of the batch are shown as successful."""
 
         def look() -> bool:
             shown = {
@@ -129,12 +129,12 @@ class Scene:
         return look
 
     def shown_transfer(self) -> str:
-        """A transfer that Flower shows; of what happens before it listens it never hears."""
+        """Settle transfers until Flower shows one: it misses events from before it listens."""
         deadline_s = time.monotonic() + 60
         while True:
             shown = self.shows(batch := self.transfer())
-            patience_s = time.monotonic() + 3
-            while time.monotonic() < patience_s:
+            next_try_s = time.monotonic() + 3
+            while time.monotonic() < next_try_s:
                 if shown():
                     return batch
                 time.sleep(0.05)
@@ -142,12 +142,12 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(
+def scenario(
     module_database_url: str,
     broker: Broker,
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
+) -> Iterator[Scenario]:
     folder = tmp_path_factory.mktemp("flower")
     with (
         workers_on(module_database_url, broker.url, cache_url, folder) as workers,
@@ -159,49 +159,51 @@ def scene(
         app = make_celery(Settings.from_environment(workers.environment))
         flower.start()
         workers.ready(MONEY)
-        yield Scene(flower, workers, broker, Bank(engine), app)
+        yield Scenario(flower, workers, broker, Bank(engine), app)
         assert flower.end(signal.SIGTERM) == 0
 
 
-def test_workers_and_the_four_steps_of_a_transfer_are_shown(scene: Scene) -> None:
-    batch = scene.shown_transfer()
-    workers = scene.flower.ask("/workers?json=1").json()["data"]
+def test_workers_and_the_four_steps_of_a_transfer_are_shown(scenario: Scenario) -> None:
+    batch = scenario.shown_transfer()
+    workers = scenario.flower.ask("/workers?json=1").json()["data"]
     assert [worker["status"] for worker in workers if worker["hostname"][:5] == "money"] == [True]
-    known = scene.flower.ask("/api/workers?refresh=1").json()
+    known = scenario.flower.ask("/api/workers?refresh=1").json()
     assert any("money.commit" in worker["registered"] for worker in known.values())
     [commit] = [
-        task for task in scene.flower.tasks() if (task["name"], task["args"]) == (STEPS[3], batch)
+        task
+        for task in scenario.flower.tasks()
+        if (task["name"], task["args"]) == (STEPS[3], batch)
     ]
-    assert batch in scene.flower.ask(f"/task/{commit['uuid']}").text
+    assert batch in scenario.flower.ask(f"/task/{commit['uuid']}").text
 
 
-def test_queues_are_listed_by_name_whoever_consumes_them(scene: Scene) -> None:
-    # Nobody consumes this one here, as nobody would if the database were away.
-    with scene.app.connection_for_write() as connection:
-        scene.app.amqp.queues[queues.WATCH].bind(connection.channel()).declare()
-    before = scene.flower.waiting()[queues.WATCH] or 0
+def test_queues_are_listed_by_name_with_or_without_a_consumer(scenario: Scenario) -> None:
+    # No worker consumes this queue here, as when the database is away.
+    with scenario.app.connection_for_write() as connection:
+        scenario.app.amqp.queues[queues.WATCH].bind(connection.channel()).declare()
+    before = scenario.flower.waiting()[queues.WATCH] or 0
     for _ in range(3):
-        scene.app.send_task("monitors.servers", queue=queues.WATCH)
-    eventually(lambda: scene.flower.waiting()[queues.WATCH] == before + 3)
-    assert set(scene.flower.waiting()) == {*queues.HINTS, "intake buffer"}
-    page = scene.flower.ask("/broker").text
+        scenario.app.send_task("monitors.servers", queue=queues.WATCH)
+    eventually(lambda: scenario.flower.waiting()[queues.WATCH] == before + 3)
+    assert set(scenario.flower.waiting()) == {*queues.HINTS, "intake buffer"}
+    page = scenario.flower.ask("/broker").text
     assert all(name in page for name in queues.HINTS)
-    scene.broker.purge(queues.WATCH)
+    scenario.broker.purge(queues.WATCH)
 
 
-def test_it_comes_back_by_itself_after_the_broker_did(scene: Scene) -> None:
-    scene.broker.process.kill()
+def test_it_comes_back_by_itself_after_the_broker_did(scenario: Scenario) -> None:
+    scenario.broker.process.kill()
     try:
-        assert scene.flower.ask("/broker").status_code == 200
-        assert scene.flower.ask("/api/queues/length").status_code == 503
-        assert scene.flower.answers()
+        assert scenario.flower.ask("/broker").status_code == 200
+        assert scenario.flower.ask("/api/queues/length").status_code == 503
+        assert scenario.flower.answers()
     finally:
-        scene.broker.process.start()
-    scene.shown_transfer()
+        scenario.broker.process.start()
+    scenario.shown_transfer()
 
 
 def routes() -> list[str]:
-    """A path for each of Flower's routes, with something in each gap."""
+    """Return a path for each route of Flower, with a value for each parameter."""
     patterns = [each[0] if isinstance(each, tuple) else each.regex.pattern for each in handlers]
     filled = [re.sub(r"\(\.[+*]\)", "name", pattern).strip("^$") for pattern in patterns]
     return [path.replace("/?", "").replace(".*", "/nowhere") for path in filled]
@@ -214,10 +216,10 @@ def test_there_is_a_route_for_each_thing_that_flower_can_do() -> None:
 
 @on_redis
 @pytest.mark.parametrize("auth", [None, (USER, "wrong"), ("", ""), (USER.upper(), PASSWORD)])
-def test_without_the_password_nothing_is_shown_or_done(scene: Scene, auth: Any) -> None:
+def test_without_the_password_nothing_is_shown_or_done(scenario: Scenario, auth: Any) -> None:
     for path in routes():
         for method in METHODS:
-            answer = scene.flower.ask(path, method, auth)
+            answer = scenario.flower.ask(path, method, auth)
             if path == HEALTHCHECK and method in ("GET", "HEAD"):
                 assert answer.status_code in (200, 405)
             elif path == HEALTHCHECK:
@@ -225,7 +227,7 @@ def test_without_the_password_nothing_is_shown_or_done(scene: Scene, auth: Any) 
             else:
                 assert answer.status_code == 401, (method, path)
                 assert answer.headers["WWW-Authenticate"].startswith("Basic ")
-    assert scene.flower.ask("/workers", auth=("other", "one")).status_code == 200
+    assert scenario.flower.ask("/workers", auth=("other", "one")).status_code == 200
 
 
 @on_redis
@@ -233,75 +235,75 @@ def test_without_the_password_nothing_is_shown_or_done(scene: Scene, auth: Any) 
     "header",
     ["Basic", "Basic !", "Basic w6k6w6k=", "Bearer b3BlcmF0b3I6b3Blbi1zZXNhbWU=", "x" * 999],
 )
-def test_what_is_no_password_is_refused_without_a_fuss(scene: Scene, header: str) -> None:
-    url = f"http://{LOOPBACK}:{scene.flower.port}/tasks"
+def test_a_malformed_password_is_refused_without_an_error(scenario: Scenario, header: str) -> None:
+    url = f"http://{LOOPBACK}:{scenario.flower.port}/tasks"
     answer = requests.get(url, headers={"Authorization": header}, timeout=20)
     assert answer.status_code == 401
 
 
 @on_redis
-def test_what_strangers_send_is_not_gathered_up_before_they_are_refused(scene: Scene) -> None:
-    with socket.create_connection((LOOPBACK, scene.flower.port), timeout=20) as connection:
+def test_an_unauthorised_body_is_not_read_before_it_is_refused(scenario: Scenario) -> None:
+    with socket.create_connection((LOOPBACK, scenario.flower.port), timeout=20) as connection:
         head = f"POST /tasks/datatable HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY_BYTES + 1}"
         connection.sendall(f"{head}\r\n\r\n".encode())
-        # Refused by its announcement: whoever waited for the body would answer nothing yet.
+        # Refused by its headers: a server that waited for the body would not answer yet.
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 @on_redis
-def test_nothing_can_be_changed_with_the_password_either(scene: Scene) -> None:
+def test_nothing_can_be_changed_with_the_password_either(scenario: Scenario) -> None:
     for path in routes():
         for method in METHODS[2:]:
             if (method, path) != ("POST", "/tasks/datatable"):  # which reads
-                answer = scene.flower.ask(path, method)
+                answer = scenario.flower.ask(path, method)
                 assert answer.status_code == 405, (method, path)
-    hostname = scene.flower.ask("/workers?json=1").json()["data"][0]["hostname"]
+    hostname = scenario.flower.ask("/workers?json=1").json()["data"][0]["hostname"]
     for path in (f"/api/worker/shutdown/{hostname}", "/api/task/async-apply/money.reserve"):
-        assert scene.flower.ask(path, "POST").status_code == 405
-    page = scene.flower.ask(f"/worker/{hostname}").text
+        assert scenario.flower.ask(path, "POST").status_code == 405
+    page = scenario.flower.ask(f"/worker/{hostname}").text
     assert hostname in page
     assert "Shut Down" not in page
-    assert all(worker.is_alive for worker in scene.workers.started)
+    assert all(worker.is_alive for worker in scenario.workers.started)
 
 
-def test_no_page_shows_a_secret(scene: Scene) -> None:
-    scene.transfer()
+def test_no_page_shows_a_secret(scenario: Scenario) -> None:
+    scenario.transfer()
     names = ("DATABASE_URL", "BROKER_URL", "CACHE_URL")
-    secrets = {Settings.from_environment(scene.flower.environment).admin_api_key, PASSWORD}
+    secrets = {Settings.from_environment(scenario.flower.environment).admin_api_key, PASSWORD}
     for name in names:
-        found = re.search(r"://[^:]*:([^@]+)@", scene.flower.environment[name])
+        found = re.search(r"://[^:]*:([^@]+)@", scenario.flower.environment[name])
         assert found
         secrets.add(found[1])
-    hostname = scene.flower.ask("/workers?json=1").json()["data"][0]["hostname"]
+    hostname = scenario.flower.ask("/workers?json=1").json()["data"][0]["hostname"]
     for path in (*routes(), f"/worker/{hostname}", f"/api/workers?refresh=1&workername={hostname}"):
-        page = scene.flower.ask(path).text
+        page = scenario.flower.ask(path).text
         assert not [secret for secret in secrets if secret and secret in page], path
-    command_lines = Path(f"/proc/{scene.flower.process.pid}/cmdline").read_text()  # type: ignore[union-attr]
+    command_lines = Path(f"/proc/{scenario.flower.process.pid}/cmdline").read_text()  # type: ignore[union-attr]
     assert PASSWORD not in command_lines
 
 
 @on_redis
-def test_what_was_seen_survives_a_restart_and_a_kill(scene: Scene) -> None:
-    batch = scene.shown_transfer()
-    assert scene.flower.end(signal.SIGTERM) == 0
-    scene.flower.start()
-    assert scene.shows(batch)()
-    scene.flower.end(signal.SIGKILL)
-    # As a kill in the middle of saving leaves it: what was saved before, and half a new one.
-    (scene.flower.folder / "flower" / "events.tmp").write_bytes(os.urandom(1000))
-    scene.flower.start()
-    assert scene.shows(batch)()
+def test_known_tasks_survive_a_restart_and_a_kill(scenario: Scenario) -> None:
+    batch = scenario.shown_transfer()
+    assert scenario.flower.end(signal.SIGTERM) == 0
+    scenario.flower.start()
+    assert scenario.shows(batch)()
+    scenario.flower.end(signal.SIGKILL)
+    # What a kill during saving leaves: the file saved before, and half of a new one.
+    (scenario.flower.folder / "flower" / "events.tmp").write_bytes(os.urandom(1000))
+    scenario.flower.start()
+    assert scenario.shows(batch)()
 
 
 @on_redis
-def test_a_file_of_events_that_cannot_be_read_stops_nobody(scene: Scene) -> None:
-    scene.flower.end(signal.SIGKILL)
-    saved = [file for file in (scene.flower.folder / "flower").iterdir() if file.is_file()]
+def test_an_unreadable_file_of_events_does_not_stop_the_start(scenario: Scenario) -> None:
+    scenario.flower.end(signal.SIGKILL)
+    saved = [file for file in (scenario.flower.folder / "flower").iterdir() if file.is_file()]
     assert saved
     for file in saved:
         file.write_bytes(base64.b64encode(os.urandom(1000)))
-    scene.flower.start()
-    scene.shown_transfer()
+    scenario.flower.start()
+    scenario.shown_transfer()
 
 
 @pytest.mark.parametrize("given", [None, "", "no colon"])

@@ -1,4 +1,4 @@
-"""The lines of real processes: each has the ids of what was worked on, and of nothing else."""
+"""Log lines of real processes: each has the ids of its own request or task, and no others."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from sqlalchemy import text
 
 from ledger.clients import Client, create_client
-from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.database import transaction
 from testing.bank import Bank
-from testing.http_client import Caller, serving
-from testing.servers.databases import copied_database
-from testing.worker_processes import MONEY, CeleryProcess, eventually, workers_on
+from testing.http_client import Caller
+from testing.installation import api_and_workers
+from testing.worker_processes import MONEY, CeleryProcess, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -51,22 +50,12 @@ def running(
     template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("logs")
-    redis.Redis.from_url(broker_url).flushall()
-    with copied_database(template_url) as database_url:
-        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-        engine = build_engine(database_url, application_name="test")
-        with (
-            workers_on(database_url, broker_url, cache_url, folder) as workers,
-            serving(log=folder / "api.log", **urls, API_PROCESSES="1") as port,
-        ):
-            [worker] = workers.ready(MONEY)
-            with transaction(engine) as connection:
-                client, api_key = create_client(
-                    connection, name="x", scope="client", rate_limit="none"
-                )
-            caller = Caller(port, api_key)
-            yield Running(Bank(engine), caller, client, worker, folder / "api.log")
-        engine.dispose()
+    with api_and_workers(template_url, broker_url, cache_url, folder, API_PROCESSES="1") as started:
+        [worker] = started.workers.ready(MONEY)
+        with transaction(started.bank.engine) as connection:
+            client, api_key = create_client(connection, name="x", scope="client", rate_limit="none")
+        caller = Caller(started.port, api_key)
+        yield Running(started.bank, caller, client, worker, started.api_log)
 
 
 def lines(log: Path) -> list[dict[str, Any]]:
@@ -77,7 +66,7 @@ def of_event(log: Path, event: str) -> list[dict[str, Any]]:
     return [line for line in lines(log) if line["event"] == event]
 
 
-def test_requests_side_by_side_have_each_their_own_ids(running: Running) -> None:
+def test_concurrent_requests_each_have_their_own_ids(running: Running) -> None:
     sent = {f"request-{number}": str(uuid.uuid4()) for number in range(REQUESTS)}
 
     def read(request_id: str) -> int:
@@ -98,7 +87,7 @@ def test_requests_side_by_side_have_each_their_own_ids(running: Running) -> None
     assert str(running.caller.api_key) not in running.api_log.read_text()
 
 
-def test_what_gunicorn_refuses_has_an_id_of_its_own_and_no_other(running: Running) -> None:
+def test_a_request_that_gunicorn_refuses_has_its_own_id(running: Running) -> None:
     answer = running.caller.raw(b"NOT HTTP\r\n\r\n")
     [line] = of_event(running.api_log, "request_refused")
     assert line["request_id"].encode() in answer
@@ -111,7 +100,7 @@ def test_lines_of_gunicorn_have_the_same_shape(running: Running) -> None:
     assert all(list(line) == ["at", "level", "logger", "process", "event"] for line in started)
 
 
-def test_the_lines_of_a_task_have_its_ids_and_those_of_the_next_have_others(
+def test_the_lines_of_each_task_have_the_ids_of_that_task(
     running: Running,
 ) -> None:
     log = running.worker.log

@@ -1,7 +1,7 @@
-"""Real processes tell a Sentry on loopback what it should hear, and nothing else.
+"""Sentry reports of real processes, received on loopback: the allowed data and nothing else.
 
-One stack for all tests, each of which adds to what was received; the last two look at all of
-it, and then take Sentry away.
+One stack serves all tests, and each adds to the received events. The last tests inspect all of
+them, and then break Sentry.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from typing import Any
 
 import psutil
 import pytest
-import redis
 from sqlalchemy import text
 
 from ledger.clients import create_client
-from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.database import transaction
 from stack.servers.ports import LOOPBACK
 from testing.bank import Bank
 from testing.fakes.sentry import Ingest, ingest
-from testing.http_client import Caller, serving
-from testing.servers.databases import copied_database
-from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
+from testing.http_client import Caller
+from testing.installation import ApiAndWorkers, api_and_workers
+from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually
 
 pytestmark = pytest.mark.acceptance
 
 LINKS = ("money.reserve", "money.deduct", "money.credit", "money.commit")
 STOPS_WITHIN_S = 20.0
-"""Much more than the two seconds that are waited for Sentry, for a machine that is busy."""
+"""Much more than the two seconds that a process waits for Sentry, for a busy machine."""
 
 EMAIL = "alice.miller@mail.example.com"
 PERSON = "Alice Wonderland-Miller"
@@ -57,7 +56,7 @@ SECRETS = (
 
 @dataclass
 class Watched:
-    """A running Truepenny that tells `sentry`."""
+    """A running Truepenny that reports to `sentry`."""
 
     sentry: Ingest
     bank: Bank
@@ -69,7 +68,7 @@ class Watched:
     destination: str
 
     def submit(self) -> Any:
-        """Send a transfer that is full of what nobody else may hear, and wait for its end."""
+        """Submit a transfer full of confidential data, and wait until it ends."""
         body = {
             "source": self.source,
             "destination": self.destination,
@@ -93,7 +92,7 @@ class Watched:
 
     @contextmanager
     def column_renamed(self, table: str, column: str) -> Iterator[None]:
-        """A database of another version: what uses the column fails, as nobody's data's fault."""
+        """Rename a column, as in a database of another version: its users fail for any data."""
         self.run(f"ALTER TABLE {table} RENAME {column} TO renamed")
         try:
             yield
@@ -102,7 +101,7 @@ class Watched:
 
     @contextmanager
     def poisoned(self) -> Iterator[None]:
-        """A database that refuses to credit, with a text that tells everything."""
+        """Make the database refuse every credit, with an error text full of confidential data."""
         self.run(f"""
             CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION '{PERSON} ({EMAIL}): % of {REFERENCE}', NEW; END $$;
@@ -130,48 +129,42 @@ def watched(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Watched]:
     folder: Path = tmp_path_factory.mktemp("watched")
-    redis.Redis.from_url(broker_url).flushall()
     watching = {
         "SENTRY_DSN": sentry.dsn,
         "SENTRY_TRACES_SAMPLE_RATE": "1",
         "SENTRY_ENVIRONMENT": "tests",
         "SENTRY_RELEASE": "truepenny@test",
     }
-    with copied_database(template_url) as database_url:
-        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-        engine = build_engine(database_url, application_name="test")
-        with (
-            workers_on(database_url, broker_url, cache_url, folder) as workers,
-            serving(log=folder / "api.log", **urls, **watching, API_PROCESSES="1") as port,
-        ):
-            workers.environment |= watching
-            workers.start(BEAT)
-            workers.ready(MONEY)
-            yield _watched(sentry, Bank(engine), workers, port, folder / "api.log")
-        engine.dispose()
+    environment = watching | {"API_PROCESSES": "1"}
+    with api_and_workers(template_url, broker_url, cache_url, folder, **environment) as started:
+        started.workers.environment |= watching
+        started.workers.start(BEAT)
+        started.workers.ready(MONEY)
+        yield _watched(sentry, started)
 
 
-def _watched(sentry: Ingest, bank: Bank, workers: Workers, port: int, log: Path) -> Watched:
+def _watched(sentry: Ingest, started: ApiAndWorkers) -> Watched:
+    bank = started.bank
     with transaction(bank.engine) as connection:
         owner, api_key = create_client(connection, name=PERSON, scope="client", rate_limit="none")
     return Watched(
         sentry=sentry,
         bank=bank,
-        caller=Caller(port, api_key),
-        workers=workers,
-        api=process_at(port),
-        api_log=log,
+        caller=Caller(started.port, api_key),
+        workers=started.workers,
+        api=process_at(started.port),
+        api_log=started.api_log,
         source=str(bank.wallet(100_000_000_000, owner=owner).id),
         destination=str(bank.wallet(owner=owner).id),
     )
 
 
 def process_at(port: int) -> psutil.Process:
-    """The process of ours that serves this port."""
+    """Return our process that serves this port."""
     for child in psutil.Process().children():
         if any(it.laddr.port == port for it in child.net_connections("tcp")):
             return child
-    raise AssertionError(f"nobody serves {port}")
+    raise AssertionError(f"no process serves {port}")
 
 
 def test_one_trace_goes_from_the_request_through_every_link(watched: Watched) -> None:
@@ -196,7 +189,7 @@ def test_one_trace_goes_from_the_request_through_every_link(watched: Watched) ->
     assert float(sampling) == 1
 
 
-def test_a_trace_that_a_client_claims_to_be_in_is_not_believed(watched: Watched) -> None:
+def test_a_trace_header_from_a_client_is_ignored(watched: Watched) -> None:
     claimed = "c" * 32
     answer = watched.caller.get("/v1/prices", **{"sentry-trace": f"{claimed}-{'d' * 16}-1"})
     assert answer.ok
@@ -204,7 +197,7 @@ def test_a_trace_that_a_client_claims_to_be_in_is_not_believed(watched: Watched)
     assert found["contexts"]["trace"]["trace_id"] != claimed
 
 
-def test_a_bug_in_the_api_is_told_with_its_request_id(watched: Watched) -> None:
+def test_a_bug_in_the_api_is_reported_with_its_request_id(watched: Watched) -> None:
     with watched.column_renamed("wallets", "metadata"):
         answer = watched.caller.get("/v1/wallets?limit=7")
     assert answer.status_code == 500
@@ -219,7 +212,7 @@ def test_a_bug_in_the_api_is_told_with_its_request_id(watched: Watched) -> None:
     assert (event["environment"], event["release"]) == ("tests", "truepenny@test")
 
 
-def test_a_bug_in_a_worker_is_told_with_its_batch(watched: Watched) -> None:
+def test_a_bug_in_a_worker_is_reported_with_its_batch(watched: Watched) -> None:
     with watched.poisoned():
         answer = watched.submit()
     assert answer.json()["code"] == "rolled_back"
@@ -229,7 +222,7 @@ def test_a_bug_in_a_worker_is_told_with_its_batch(watched: Watched) -> None:
     uuid.UUID(event["tags"]["batch_id"])
     assert event["tags"]["sqlstate"] == "P0001"
     assert event["exception"]["values"][-1]["type"] == "Poisoned"
-    # The trace leads from the error to the request that it hit, and to the rollback.
+    # The trace connects the error with the request it affected, and with the rollback.
     trace_id = event["contexts"]["trace"]["trace_id"]
     for name in ("POST /v1/transfers", "money.rollback"):
         watched.transaction(name, trace_id=trace_id)
@@ -253,11 +246,11 @@ def test_beats_work_checks_in_once_a_minute_and_says_when_it_fails(watched: Watc
     }
     check_in("scans-recover", "ok")
     check_in("intake-drain", "ok")
-    told = Counter(it["monitor_slug"] for it in watched.sentry.of_kind("check_in"))
-    assert max(told.values()) <= 4, "although they run every second"
+    check_ins = Counter(it["monitor_slug"] for it in watched.sentry.of_kind("check_in"))
+    assert max(check_ins.values()) <= 4, "although they run every second"
 
 
-def test_what_is_driven_on_by_the_scan_is_a_trace_of_its_own(watched: Watched) -> None:
+def test_a_chain_started_by_the_recovery_scan_has_its_own_trace(watched: Watched) -> None:
     bank = watched.bank
     batch = bank.reach("reserved", bank.request(bank.wallet(100), bank.wallet(), 1))
     begun = watched.sentry.find("transaction", lambda it: it["transaction"] == "redrive")
@@ -279,8 +272,8 @@ def test_an_error_of_a_page_is_one_issue_for_each_bug(watched: Watched) -> None:
         "request_id": "0f8e" * 8,
         "count": 2,
     }
-    anybody = Caller(watched.caller.port)
-    assert anybody.post("/client-errors", report).status_code == 204
+    visitor = Caller(watched.caller.port)
+    assert visitor.post("/client-errors", report).status_code == 204
     event = watched.sentry.find("event", lambda it: it["platform"] == "javascript")
     assert event["fingerprint"] == ["browser", "wallet", "transfers", "TypeError"]
     assert event["tags"] == {
@@ -304,7 +297,7 @@ def test_an_error_of_a_page_is_one_issue_for_each_bug(watched: Watched) -> None:
     ]
 
 
-def test_one_trouble_that_repeats_is_told_a_few_times(watched: Watched) -> None:
+def test_a_repeated_error_is_reported_a_few_times(watched: Watched) -> None:
     before = len(watched.sentry.of_kind("event"))
     with watched.column_renamed("wallets", "metadata"):
         for _ in range(20):
@@ -314,26 +307,26 @@ def test_one_trouble_that_repeats_is_told_a_few_times(watched: Watched) -> None:
     assert len(watched.sentry.of_kind("event")) - before <= 10
 
 
-def test_nothing_was_told_that_nobody_may_hear(watched: Watched) -> None:
-    told = watched.sentry.everything.decode()
+def test_no_confidential_data_was_reported(watched: Watched) -> None:
+    received = watched.sentry.everything.decode()
     assert len(watched.sentry.of_kind("transaction")) > 10
     assert {item.kind for item in watched.sentry.items} >= {"event", "transaction", "check_in"}
     secrets = [*SECRETS, watched.caller.api_key, LOOPBACK]
-    assert [each for each in secrets if str(each) in told] == []
+    assert [each for each in secrets if str(each) in received] == []
     password = watched.bank.engine.url.password
-    assert password is None or password not in told
+    assert password is None or password not in received
     headers = " ".join(f"{it}" for it in watched.sentry.headers)
     assert [each for each in secrets if str(each) in headers and each != LOOPBACK] == []
 
 
-def test_a_sentry_that_is_broken_is_one_event_of_the_log_and_told_again_when_it_is_well(
+def test_a_broken_sentry_is_logged_once_and_used_again_when_it_works(
     watched: Watched,
 ) -> None:
-    watched.sentry.mood = "broken"
+    watched.sentry.behaviour = "broken"
     for _ in range(50):
         assert watched.caller.get("/v1/prices").ok
     eventually(lambda: says_so(watched.api_log))
-    watched.sentry.mood = "well"
+    watched.sentry.behaviour = "well"
     before = len(watched.sentry.items)
     assert watched.caller.get("/v1/prices").ok
     eventually(lambda: len(watched.sentry.items) > before)
@@ -341,8 +334,8 @@ def test_a_sentry_that_is_broken_is_one_event_of_the_log_and_told_again_when_it_
     assert says_so(watched.api_log)
 
 
-def test_a_sentry_that_never_answers_holds_up_nothing_and_no_end(watched: Watched) -> None:
-    watched.sentry.mood = "silent"
+def test_a_sentry_that_never_answers_delays_no_request_and_no_shutdown(watched: Watched) -> None:
+    watched.sentry.behaviour = "silent"
     with watched.poisoned():
         assert watched.submit().json()["code"] == "rolled_back"
     for _ in range(300):  # more than the queue holds
@@ -357,7 +350,7 @@ def test_a_sentry_that_never_answers_holds_up_nothing_and_no_end(watched: Watche
 
 
 def says_so(log: Path) -> bool:
-    """Whether the log says that Sentry is away; it never says so often."""
+    """Return whether the log says that Sentry is away; checks that it does so rarely."""
     times = log.read_text().count("sentry_not_told")
     assert times < 10
     return times > 0

@@ -1,4 +1,4 @@
-"""The whole engine over HTTP: gunicorn, Celery workers, beat, a broker and a database."""
+"""Settlement end to end over HTTP: gunicorn, Celery workers, beat, broker and database."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from ledger.clients import create_client
-from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.database import transaction
 from testing.bank import Bank
-from testing.http_client import Caller, serving
-from testing.servers.databases import copied_database
-from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
+from testing.http_client import Caller
+from testing.installation import api_and_workers
+from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -28,7 +27,7 @@ SETTLE_WITHIN_S = 60.0
 
 @dataclass
 class Truepenny:
-    """A running Truepenny with nothing else in it."""
+    """A running Truepenny with an empty ledger."""
 
     caller: Caller
     bank: Bank
@@ -55,25 +54,15 @@ def truepenny(
     template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Truepenny]:
     folder: Path = tmp_path_factory.mktemp("engine")
-    redis.Redis.from_url(broker_url).flushall()
-    with copied_database(template_url) as database_url:
-        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
-        engine = build_engine(database_url, application_name="test")
-        with (
-            workers_on(database_url, broker_url, cache_url, folder) as workers,
-            serving(log=folder / "gunicorn.log", **urls) as port,
-        ):
-            workers.start(BEAT)
-            workers.ready(SCANS, MONEY)
-            yield _engine(engine, port, workers)
-        engine.dispose()
-
-
-def _engine(engine: Engine, port: int, workers: Workers) -> Truepenny:
-    bank = Bank(engine)
-    with transaction(engine) as connection:
-        bank.client, key = create_client(connection, name="test", scope="client", rate_limit="none")
-    return Truepenny(Caller(port, key), bank, workers)
+    with api_and_workers(template_url, broker_url, cache_url, folder) as started:
+        started.workers.start(BEAT)
+        started.workers.ready(SCANS, MONEY)
+        bank = started.bank
+        with transaction(bank.engine) as connection:
+            bank.client, key = create_client(
+                connection, name="test", scope="client", rate_limit="none"
+            )
+        yield Truepenny(Caller(started.port, key), bank, started.workers)
 
 
 def test_a_transfer_settles_while_its_client_waits(truepenny: Truepenny) -> None:
@@ -91,7 +80,7 @@ def test_a_transfer_settles_while_its_client_waits(truepenny: Truepenny) -> None
     assert truepenny.balance(destination) == "12.50"
 
 
-def test_what_does_not_fit_at_reserve_is_refused_and_stays_refused(truepenny: Truepenny) -> None:
+def test_a_transfer_without_funds_at_reserve_is_rejected_for_good(truepenny: Truepenny) -> None:
     source, destination = truepenny.wallet(10_00), truepenny.wallet()
     batch = {
         "transfers": [
@@ -165,7 +154,7 @@ def test_a_worker_killed_again_and_again_under_load_loses_nothing(truepenny: Tru
             answer = own.submit(
                 truepenny.transfer(source, destination, f"{choice.randint(1, 300)}.00")
             )
-            # Refused for want of funds at the door, or taken and then to be settled.
+            # Rejected at once for lack of funds, or accepted and settled later.
             assert answer.status_code in {202, 400}, answer.text
             ids.append(answer.json().get("id") or answer.json()["transfer_id"])
         return ids
@@ -185,8 +174,10 @@ def test_a_worker_killed_again_and_again_under_load_loses_nothing(truepenny: Tru
     assert len(set(accepted)) == 400
 
 
-def test_a_spoilt_balance_is_found_and_mended_at_an_admins_word(truepenny: Truepenny) -> None:
-    """The last test here: a spoilt balance is not what the others expect."""
+def test_a_corrupted_balance_is_found_and_rebuilt_by_a_run_of_an_admin(
+    truepenny: Truepenny,
+) -> None:
+    """This test comes last, because the others do not expect a corrupted balance."""
     bank = truepenny.bank
     with transaction(bank.engine) as connection:
         _, key = create_client(connection, name="operator", scope="admin", rate_limit="none")

@@ -1,4 +1,4 @@
-"""One database per module and each kind of broker in turn, with a scanning worker and beat."""
+"""Fixtures of chaos tests: a database per module and kind of broker, a scan worker, beat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from settings import Settings
 from testing.bank import Bank
 from testing.servers.brokers import Broker
 from testing.worker_processes import BEAT, SCANS, Workers, eventually, workers_on
-from tests.chaos.scene import Scene
+from tests.chaos.scenario import Scenario
 from workers.celery_app import make_celery
 
 
@@ -36,7 +36,7 @@ def workers(
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Workers]:
-    """Beat and the scanning worker run; each test starts the money workers it wants."""
+    """Start beat and the scanning worker; each test starts the money workers it needs."""
     folder: Path = tmp_path_factory.mktemp("workers")
     with workers_on(module_database_url, broker.url, cache_url, folder) as started:
         started.start(BEAT)
@@ -45,16 +45,16 @@ def workers(
 
 
 @pytest.fixture(scope="module")
-def scene(chaos_engine: Engine, chaos_bank: Bank, broker: Broker, workers: Workers) -> Scene:
-    # The application as a publisher in this process sees it.
+def scenario(chaos_engine: Engine, chaos_bank: Bank, broker: Broker, workers: Workers) -> Scenario:
+    # The Celery application for publishing from this process.
     app = make_celery(Settings.from_environment(workers.environment))
     chaos_bank.external["USD"] = chaos_bank.wallet(kind="external", owner=chaos_bank.admin)
-    return Scene(chaos_engine, chaos_bank, broker, workers, app)
+    return Scenario(chaos_engine, chaos_bank, broker, workers, app)
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_over(scene: Scene) -> None:
-    """What an earlier test left under way would walk into this one's gate."""
-    if scene.bank.unfinished():
-        scene.worker()
-        eventually(lambda: not scene.bank.unfinished(), within_s=30)
+def nothing_left_over(scenario: Scenario) -> None:
+    """Settle what an earlier test left unfinished: it would stop at this test's gate."""
+    if scenario.bank.unfinished():
+        scenario.worker()
+        eventually(lambda: not scenario.bank.unfinished(), within_s=30)

@@ -1,7 +1,7 @@
-"""Either broker killed, hung, flapping, emptied and full, under a load that comes over HTTP.
+"""Broker outages under HTTP load: either kind is killed, hung, flapping, emptied or full.
 
-Accepting goes on throughout, whatever was accepted is committed soon after, no process ends,
-and none fills its log.
+The API keeps accepting, all accepted transfers commit soon after, no process ends, and none
+floods its log.
 """
 
 from __future__ import annotations
@@ -20,73 +20,77 @@ from testing.http_client import Caller, serving
 from testing.load import Load, load_on
 from testing.servers.brokers import Broker
 from testing.worker_processes import eventually
-from tests.chaos.scene import Scene
+from tests.chaos.scenario import Scenario
 
 pytestmark = pytest.mark.chaos
 
 LINES_PER_S = 5
-"""What a process may log while the broker is away, ..."""
+"""How much a process may log while the broker is away, ..."""
 LINES_AT_ONCE = 60
-"""... and at the beginning and the end: a stack or two for what was under way."""
+"""... and at the beginning and the end: a few tracebacks of interrupted work."""
 
 
 @dataclass
 class Api:
-    """A gunicorn in front of the scene, and two wallets to move money between."""
+    """An API on the scenario, and a transfer between two wallets."""
 
     caller: Caller
     transfer: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def api(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    scene.worker()
-    with transaction(scene.engine) as connection:
+def api(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    scenario.worker()
+    with transaction(scenario.engine) as connection:
         client, key = create_client(connection, name="load", scope="client", rate_limit="none")
-    source = scene.bank.wallet(1_000_000_00, owner=client)
-    destination = scene.bank.wallet(owner=client)
+    source = scenario.bank.wallet(1_000_000_00, owner=client)
+    destination = scenario.bank.wallet(owner=client)
     transfer = {"source": str(source.id), "destination": str(destination.id)}
     transfer |= {"asset": "USD", "amount": "0.01"}
     log = tmp_path_factory.mktemp("api") / "gunicorn.log"
-    with serving(log=log, **scene.workers.environment) as port:
+    with serving(log=log, **scenario.workers.environment) as port:
         yield Api(Caller(port, key), transfer)
 
 
 @contextmanager
-def outage_of(scene: Scene, api: Api) -> Iterator[Load]:
-    """Load before, during and after; then everything accepted must be committed."""
-    before = {each.log: len(each.log.read_text().splitlines()) for each in scene.workers.started}
+def outage_of(scenario: Scenario, api: Api) -> Iterator[Load]:
+    """Run load before, during and after the block; then all accepted transfers must commit."""
+    before = {each.log: len(each.log.read_text().splitlines()) for each in scenario.workers.started}
     started_s = time.monotonic()
     with load_on(api.caller, api.transfer) as load:
         load.goes_on()
         yield load
         load.goes_on()
-    scene.settles(load.accepted)
+    scenario.settles(load.accepted)
     allowed = LINES_AT_ONCE + LINES_PER_S * (time.monotonic() - started_s)
-    for each in scene.workers.started:
+    for each in scenario.workers.started:
         assert each.is_alive, each.log.read_text()[-3000:]
         lines = each.log.read_text().splitlines()[before[each.log] :]
         assert len(lines) <= allowed, "\n".join(lines[-50:])
 
 
 def test_a_broker_that_is_killed_and_comes_back_stops_nobody(
-    scene: Scene, api: Api, broker: Broker
+    scenario: Scenario, api: Api, broker: Broker
 ) -> None:
-    with outage_of(scene, api) as load:
+    with outage_of(scenario, api) as load:
         broker.process.kill()
         load.goes_on(100)
         broker.process.start()
     assert not load.refused
 
 
-def test_no_request_waits_for_a_broker_that_hangs(scene: Scene, api: Api, broker: Broker) -> None:
-    with outage_of(scene, api) as load, broker.process.frozen():
+def test_no_request_waits_for_a_broker_that_hangs(
+    scenario: Scenario, api: Api, broker: Broker
+) -> None:
+    with outage_of(scenario, api) as load, broker.process.frozen():
         load.goes_on(100)  # all of them were answered, and the broker has not moved
     assert not load.refused
 
 
-def test_a_broker_that_comes_and_goes_stops_nobody(scene: Scene, api: Api, broker: Broker) -> None:
-    with outage_of(scene, api) as load:
+def test_a_broker_that_comes_and_goes_stops_nobody(
+    scenario: Scenario, api: Api, broker: Broker
+) -> None:
+    with outage_of(scenario, api) as load:
         for _ in range(3):
             broker.process.kill()
             broker.process.start()
@@ -95,9 +99,9 @@ def test_a_broker_that_comes_and_goes_stops_nobody(scene: Scene, api: Api, broke
 
 
 def test_a_broker_emptied_again_and_again_loses_nothing(
-    scene: Scene, api: Api, broker: Broker
+    scenario: Scenario, api: Api, broker: Broker
 ) -> None:
-    with outage_of(scene, api) as load:
+    with outage_of(scenario, api) as load:
         for _ in range(5):
             broker.empty()
             load.goes_on()
@@ -105,9 +109,9 @@ def test_a_broker_emptied_again_and_again_loses_nothing(
 
 
 def test_a_broker_emptied_and_killed_at_once_stops_nobody(
-    scene: Scene, api: Api, broker: Broker
+    scenario: Scenario, api: Api, broker: Broker
 ) -> None:
-    with outage_of(scene, api) as load:
+    with outage_of(scenario, api) as load:
         broker.empty()
         load.goes_on(5)
         broker.process.kill()
@@ -116,9 +120,9 @@ def test_a_broker_emptied_and_killed_at_once_stops_nobody(
 
 
 def test_a_full_broker_makes_the_api_refuse_and_loses_nothing(
-    scene: Scene, api: Api, broker: Broker
+    scenario: Scenario, api: Api, broker: Broker
 ) -> None:
-    with outage_of(scene, api) as load:
+    with outage_of(scenario, api) as load:
         broker.fill()
         try:
             eventually(lambda: load.refused)

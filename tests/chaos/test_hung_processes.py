@@ -1,4 +1,4 @@
-"""Heartbeats of real workers and a real beat: fresh through outages, stale when one hangs."""
+"""Heartbeats of real workers and beat: fresh during outages, stale when a process hangs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from testing.servers.brokers import RabbitBroker
 from testing.servers.own_servers import own_redis
 from testing.servers.shared import ROOT
 from testing.worker_processes import BEAT, START_WITHIN_S, Workers, eventually, workers_on
-from tests.chaos.scene import stopped
+from tests.chaos.scenario import stopped
 from workers.celery_app import make_celery
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 MONEY = ("worker", "-Q", "money.advance,money.reserve", "-c", "1", "-n", "money@%h")
 LATE = (*MONEY[:-1], "late@%h")
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # nothing here gets as far as the database
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # nothing here uses the database
 FRESH_S = 14.0
 """Half of what `monitoring.heartbeats.liveness` allows, and twice what was measured."""
 OUTAGE_S = 22.0
@@ -39,12 +39,12 @@ OUTAGE_S = 22.0
 
 @pytest.fixture(autouse=True)
 def nothing_left_over() -> None:
-    """Here are no transfers; the other tests of this folder settle theirs first."""
+    """Replace the fixture of this folder: there are no transfers here."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One broker with a worker and beat of its own."""
+    """One broker with its own worker and beat."""
 
     broker: Breakable
     workers: Workers
@@ -65,7 +65,7 @@ def sides(
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[list[Side]]:
-    """Several, so that several kinds of outage take the time of one."""
+    """Start several, so that several kinds of outage are tested at the same time."""
     rabbit_broker.empty()
     with ExitStack() as stack:
         brokers = [
@@ -120,7 +120,7 @@ def test_a_process_that_is_stopped_stops_beating(sides: list[Side], name: str) -
 
 
 def test_a_worker_whose_event_loop_is_blocked_stops_beating(sides: list[Side]) -> None:
-    """It writes to a log that nobody reads any more: alive, and stuck in the middle of it."""
+    """It writes to a pipe that is no longer read, so it is alive but blocked in the write."""
     side = sides[0]
     name, queue = "blocked", queues.WATCH  # which is consumed without a database
     worker = ("worker", "-Q", queue, "-c", "1", "-n", f"{name}@%h")
@@ -140,7 +140,7 @@ def test_a_worker_whose_event_loop_is_blocked_stops_beating(sides: list[Side]) -
             assert process.poll() is None
         eventually(lambda: side.all_beat(name))
         app = make_celery(Settings.from_environment(side.workers.environment))
-        for _ in range(50):  # of which it complains itself, and not the child it works with
+        for _ in range(50):  # the parent logs these, not its child
             app.send_task("a task that nobody knows", queue=queue)
         eventually(lambda: side.age_s(name) > 4)
         assert process.poll() is None

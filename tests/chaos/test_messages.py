@@ -1,4 +1,4 @@
-"""Messages that are lost, doubled, late or out of order, and errors of a single transfer."""
+"""Message faults: lost, duplicated, late or out of order; and errors of a single transfer."""
 
 from __future__ import annotations
 
@@ -15,87 +15,87 @@ from tasks import chain
 from tasks.broker import queues
 from testing.commit_gate import gate_before_commit_of
 from testing.worker_processes import MONEY, eventually
-from tests.chaos.scene import Scene, stopped
+from tests.chaos.scenario import Scenario, stopped
 
 
-def test_every_message_delivered_three_times_moves_money_once(scene: Scene) -> None:
-    scene.no_worker()
-    ids = scene.accept(20)
+def test_every_message_delivered_three_times_moves_money_once(scenario: Scenario) -> None:
+    scenario.no_worker()
+    ids = scenario.accept(20)
     batch = str(new_id())
     for _ in range(3):
         chain.chain_from("accepted", batch_id=new_id()).apply_async()
         for link in (chain.reserve, chain.deduct, chain.credit, chain.commit, chain.rollback):
             link.si(batch).apply_async()
-    scene.workers.ready(MONEY, MONEY)
-    scene.settles(ids)
+    scenario.workers.ready(MONEY, MONEY)
+    scenario.settles(ids)
 
 
-def test_messages_in_the_wrong_order_do_no_harm(scene: Scene) -> None:
-    scene.no_worker()
-    ids = scene.accept(20)
+def test_messages_in_the_wrong_order_do_no_harm(scenario: Scenario) -> None:
+    scenario.no_worker()
+    ids = scenario.accept(20)
     batch = str(new_id())
     for link in (chain.rollback, chain.commit, chain.credit, chain.deduct, chain.reserve):
         link.si(batch).apply_async()
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+    scenario.workers.ready(MONEY)
+    scenario.settles(ids)
 
 
-def test_a_lost_kick_is_made_up_for(scene: Scene) -> None:
-    scene.no_worker()
-    ids = scene.submit()
-    assert scene.broker.purge(queues.RESERVE) == 1
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+def test_a_lost_kick_is_replaced_by_a_scan(scenario: Scenario) -> None:
+    scenario.no_worker()
+    ids = scenario.submit()
+    assert scenario.broker.purge(queues.RESERVE) == 1
+    scenario.workers.ready(MONEY)
+    scenario.settles(ids)
 
 
-def test_a_lost_link_is_found_by_the_recovery_scan(scene: Scene) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, "deduct") as gate:
-        ids = scene.submit()
+def test_a_lost_link_is_found_by_the_recovery_scan(scenario: Scenario) -> None:
+    worker = scenario.worker()
+    with gate_before_commit_of(scenario.engine, "deduct") as gate:
+        ids = scenario.submit()
         eventually(gate.waiting)
         with stopped(worker.pid):
             gate.open()
-            eventually(lambda: scene.broker.waiting(queues.ADVANCE) == 1)
-            assert scene.broker.purge(queues.ADVANCE) == 1
-    scene.settles(ids)
-    assert all("redriven" in scene.bank.timeline(id) for id in ids)
+            eventually(lambda: scenario.broker.waiting(queues.ADVANCE) == 1)
+            assert scenario.broker.purge(queues.ADVANCE) == 1
+    scenario.settles(ids)
+    assert all("redriven" in scenario.bank.timeline(id) for id in ids)
 
 
-def test_a_broker_emptied_in_mid_flight_loses_nothing(scene: Scene) -> None:
-    scene.worker()
+def test_a_broker_emptied_in_mid_flight_loses_nothing(scenario: Scenario) -> None:
+    scenario.worker()
     ids = []
     for _ in range(10):
-        ids += scene.submit(50)
-        scene.broker.empty()
-    scene.settles(ids)
+        ids += scenario.submit(50)
+        scenario.broker.empty()
+    scenario.settles(ids)
 
 
-def test_rollback_of_a_healthy_batch_changes_nothing(scene: Scene) -> None:
-    scene.worker()
-    with gate_before_commit_of(scene.engine, "credit") as gate:
-        ids = scene.submit()
+def test_rollback_of_a_healthy_batch_changes_nothing(scenario: Scenario) -> None:
+    scenario.worker()
+    with gate_before_commit_of(scenario.engine, "credit") as gate:
+        ids = scenario.submit()
         eventually(gate.waiting)
-        with transaction(scene.engine) as connection:
+        with transaction(scenario.engine) as connection:
             batches = connection.scalars(text("SELECT DISTINCT batch_id FROM unfinished")).all()
         for batch in batches:  # as if a link had failed after its step committed
             chain.rollback.si(str(batch)).apply_async()
         gate.open()
-        scene.settles(ids)
+        scenario.settles(ids)
 
 
-def test_a_destination_frozen_under_way_gives_the_source_its_money_back(scene: Scene) -> None:
-    scene.worker()
-    bank = scene.bank
+def test_a_destination_frozen_under_way_refunds_the_source(scenario: Scenario) -> None:
+    scenario.worker()
+    bank = scenario.bank
     source, destination = bank.wallet(), bank.wallet()
-    scene.settles(_fund(scene, source, 1_000))
-    with gate_before_commit_of(scene.engine, "deduct") as gate:
+    scenario.settles(_fund(scenario, source, 1_000))
+    with gate_before_commit_of(scenario.engine, "deduct") as gate:
         [id] = bank.accept(bank.request(source, destination, 400))
         chain.kick()
         eventually(gate.waiting)
-        with transaction(scene.engine) as connection:
+        with transaction(scenario.engine) as connection:
             wallets.freeze(connection, destination.id)
         gate.open()
-        scene.settles([id], "rolled_back")
+        scenario.settles([id], "rolled_back")
     assert bank.look(source).available == 1_000
     assert bank.look(destination).balance == 0
     failure = bank.transfer(id).failure
@@ -105,20 +105,20 @@ def test_a_destination_frozen_under_way_gives_the_source_its_money_back(scene: S
     assert bank.timeline(id)[-2:] == ["failed", "rolled_back"]
 
 
-def test_a_poisoned_transfer_is_rolled_back_alone(scene: Scene) -> None:
-    scene.worker()
-    with _poison(scene, amount_minor=66_600):
-        healthy = scene.accept(24)
-        [poisoned] = scene.accept(1, amount_minor=66_600)
-        healthy += scene.accept(25)
+def test_a_poisoned_transfer_is_rolled_back_alone(scenario: Scenario) -> None:
+    scenario.worker()
+    with _poison(scenario, amount_minor=66_600):
+        healthy = scenario.accept(24)
+        [poisoned] = scenario.accept(1, amount_minor=66_600)
+        healthy += scenario.accept(25)
         chain.kick()
-        scene.settles([poisoned], "rolled_back")
-        scene.settles(healthy)
-    assert "failed" in scene.bank.timeline(poisoned)
+        scenario.settles([poisoned], "rolled_back")
+        scenario.settles(healthy)
+    assert "failed" in scenario.bank.timeline(poisoned)
 
 
-def _fund(scene: Scene, wallet: wallets.Wallet, amount_minor: int) -> list[UUID]:
-    bank = scene.bank
+def _fund(scenario: Scenario, wallet: wallets.Wallet, amount_minor: int) -> list[UUID]:
+    bank = scenario.bank
     request = bank.request(bank.external["USD"], wallet, amount_minor, client=bank.admin)
     ids = bank.accept(request)
     chain.kick()
@@ -126,9 +126,9 @@ def _fund(scene: Scene, wallet: wallets.Wallet, amount_minor: int) -> list[UUID]
 
 
 @contextmanager
-def _poison(scene: Scene, *, amount_minor: int) -> Iterator[None]:
-    """A real database error for every credit of this amount, which is nobody's plan."""
-    with scene.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+def _poison(scenario: Scenario, *, amount_minor: int) -> Iterator[None]:
+    """Make every credit of this amount fail with a real, unexpected database error."""
+    with scenario.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for statement in (
             """CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$""",
@@ -143,13 +143,15 @@ def _poison(scene: Scene, *, amount_minor: int) -> Iterator[None]:
             connection.execute(text("DROP TRIGGER test_poison ON postings"))
 
 
-def test_a_step_that_runs_into_its_time_limit_is_tried_again_not_rolled_back(scene: Scene) -> None:
-    worker, batch = scene.worker(), new_id()
-    with scene.engine.connect() as connection:
-        [id] = scene.accept(1)
-        scene.bank.step("reserve", batch)
+def test_a_step_that_runs_into_its_time_limit_is_tried_again_not_rolled_back(
+    scenario: Scenario,
+) -> None:
+    worker, batch = scenario.worker(), new_id()
+    with scenario.engine.connect() as connection:
+        [id] = scenario.accept(1)
+        scenario.bank.step("reserve", batch)
         held = text("SELECT 1 FROM wallets WHERE id = :id FOR NO KEY UPDATE")
-        connection.execute(held, {"id": scene.bank.external["USD"].id})
+        connection.execute(held, {"id": scenario.bank.external["USD"].id})
         chain.deduct.si(str(batch)).apply_async(soft_time_limit=1)
         eventually(lambda: "Soft time limit" in worker.log.read_text())
-    scene.settles([id])
+    scenario.settles([id])

@@ -1,14 +1,19 @@
-"""SIGKILL for a whole worker at every boundary of every step: nothing lost, nothing doubled."""
+"""Worker death: SIGKILL at each boundary of each step loses and doubles nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 
 from ledger.states import STEPS, StepName
 from tasks.broker import queues
-from testing.commit_gate import gate_before_commit_of
-from testing.worker_processes import MONEY, eventually
-from tests.chaos.scene import Scene, stopped
+from testing.commit_gate import CommitGate, gate_before_commit_of
+from testing.worker_processes import MONEY, CeleryProcess, eventually
+from tests.chaos.scenario import Scenario, stopped
 
 STEP_NAMES = [step for step, _, _ in STEPS]
 REACHED = {step: end for step, _, end in STEPS}
@@ -16,65 +21,79 @@ REACHED = {step: end for step, _, end in STEPS}
 every_step = pytest.mark.parametrize("step", STEP_NAMES)
 
 
-@every_step
-def test_killed_before_the_commit_the_step_is_done_again(scene: Scene, step: StepName) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
+@dataclass(frozen=True)
+class StoppedWorker:
+    """A money worker that waits at the gate, just before the commit of a step."""
+
+    celery: CeleryProcess
+    gate: CommitGate
+    transfer_ids: list[UUID]
+
+
+@contextmanager
+def stopped_before_commit_of(scenario: Scenario, step: StepName) -> Iterator[StoppedWorker]:
+    """Submit transfers and stop a worker at the gate; the block kills it."""
+    celery = scenario.worker()
+    with gate_before_commit_of(scenario.engine, step) as gate:
+        ids = scenario.submit()
         eventually(gate.waiting)
-        worker.kill_group()
-        gate.cut_off()
-    assert not scene.all_in(ids, REACHED[step])
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+        yield StoppedWorker(celery, gate, ids)
+
+
+def a_new_worker_settles(scenario: Scenario, ids: list[UUID]) -> None:
+    scenario.workers.ready(MONEY)
+    scenario.settles(ids)
+
+
+@every_step
+def test_killed_before_the_commit_the_step_is_done_again(
+    scenario: Scenario, step: StepName
+) -> None:
+    with stopped_before_commit_of(scenario, step) as worker:
+        worker.celery.kill_group()
+        worker.gate.cut_off()
+    assert not scenario.all_in(worker.transfer_ids, REACHED[step])
+    a_new_worker_settles(scenario, worker.transfer_ids)
 
 
 @every_step
 def test_killed_while_the_commit_goes_through_its_answer_is_not_missed(
-    scene: Scene, step: StepName
+    scenario: Scenario, step: StepName
 ) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
-        eventually(gate.waiting)
-        worker.kill_group()
-        gate.open()  # the server goes on with the commit, for a client that is dead
-        eventually(lambda: scene.all_in(ids, REACHED[step]))
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+    with stopped_before_commit_of(scenario, step) as worker:
+        worker.celery.kill_group()
+        worker.gate.open()  # the server completes the commit although its client is dead
+        eventually(lambda: scenario.all_in(worker.transfer_ids, REACHED[step]))
+    a_new_worker_settles(scenario, worker.transfer_ids)
 
 
 @every_step
-def test_killed_between_commit_and_publish_the_chain_goes_on(scene: Scene, step: StepName) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
-        eventually(gate.waiting)
-        with scene.broker.process.frozen():  # so nothing can be published after the commit
-            gate.open()
-            eventually(lambda: scene.all_in(ids, REACHED[step]))
-            worker.kill_group()
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+def test_killed_between_commit_and_publish_the_chain_goes_on(
+    scenario: Scenario, step: StepName
+) -> None:
+    with (
+        stopped_before_commit_of(scenario, step) as worker,
+        scenario.broker.process.frozen(),  # so that nothing can be published after the commit
+    ):
+        worker.gate.open()
+        eventually(lambda: scenario.all_in(worker.transfer_ids, REACHED[step]))
+        worker.celery.kill_group()
+    a_new_worker_settles(scenario, worker.transfer_ids)
 
 
 @every_step
 def test_killed_between_publish_and_acknowledge_the_step_is_not_doubled(
-    scene: Scene, step: StepName
+    scenario: Scenario, step: StepName
 ) -> None:
-    worker = scene.worker()
-    with gate_before_commit_of(scene.engine, step) as gate:
-        ids = scene.submit()
-        eventually(gate.waiting)
-        # Children publish, their parent acknowledges: with the parent stopped, only the first
-        # of the two happens.
-        with stopped(worker.pid):
-            gate.open()
-            eventually(lambda: scene.all_in(ids, REACHED[step]))
+    with stopped_before_commit_of(scenario, step) as worker:
+        # Children publish and their parent acknowledges: with the parent stopped, only the
+        # publish happens.
+        with stopped(worker.celery.pid):
+            worker.gate.open()
+            eventually(lambda: scenario.all_in(worker.transfer_ids, REACHED[step]))
             if step != "commit":
-                eventually(lambda: scene.broker.waiting(queues.ADVANCE) == 1)
-            eventually(scene.broker.unacknowledged)
-            worker.process.kill()
-        worker.kill_group()
-    scene.workers.ready(MONEY)
-    scene.settles(ids)
+                eventually(lambda: scenario.broker.waiting(queues.ADVANCE) == 1)
+            eventually(scenario.broker.unacknowledged)
+            worker.celery.process.kill()
+        worker.celery.kill_group()
+    a_new_worker_settles(scenario, worker.transfer_ids)

@@ -1,8 +1,8 @@
 """`make containers`: docker-compose.yml on a real engine, with each container killed under load.
 
-Starts a project of its own from an image of its own and removes both at the end, however it
-ends. What it says of each kill is how long it took until the container ran again, was healthy,
-and everything that had been accepted until then had ended.
+It starts a project of its own from an image of its own, and removes both at the end in any case.
+For each kill it prints how long it took until the container was healthy again and every transfer
+accepted before had ended.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from stack.servers.ports import LOOPBACK, free_port
 from stack.servers.server import wait_until_up
 from testing.http_client import Caller
 from testing.servers.shared import ROOT
-from tests.containers.books import Books
 from tests.containers.engine import EngineError, Project, compose_command, until
+from tests.containers.ledger_reader import LedgerReader
 from tests.containers.traffic import Traffic
 
 STORES = ("postgres", "broker", "cache")
@@ -40,19 +40,19 @@ STORES_LATE_BY_S = 10.0
 HUNG_AFTER_S = "10"
 ALL_WITHIN_S = 900
 _TRAFFIC = 20
-"""So many transfers must be accepted before and after each fault, or there was no load."""
+"""This many transfers must be accepted before and after each fault, or there was no load."""
 
 
 class Run:
-    """One run through all faults; each method is one of them and says what it saw."""
+    """One run of all faults; each method is one fault and prints what it saw."""
 
-    def __init__(self, project: Project, books: Books, traffic: Traffic) -> None:
+    def __init__(self, project: Project, ledger: LedgerReader, traffic: Traffic) -> None:
         self.project = project
-        self.books = books
+        self.ledger = ledger
         self.traffic = traffic
 
     def kill(self, service: str) -> None:
-        """SIGKILL one container, and wait until all is as before."""
+        """Kill one container, and wait until everything is as before."""
         before = self.project.state(service)["StartedAt"]
         self._traffic_goes_on()
         process_id, began_s = self.project.kill(service), time.monotonic()
@@ -73,11 +73,11 @@ class Run:
         )
 
     def starve(self, service: str) -> None:
-        """Let the container run out of memory, so that the kernel kills its main process."""
+        """Make the container run out of memory, so that the kernel kills its main process."""
         before = self.project.state(service)["StartedAt"]
         main = _child_of(int(self.project.state(service)["Pid"]))
         Path(f"/proc/{main}/oom_score_adj").write_text("1000")
-        with suppress(EngineError):  # whoever takes the memory ends with the container
+        with suppress(EngineError):  # the process that takes the memory ends with the container
             self.project.execute(service, "python", "-c", "held = bytearray(2 << 30)")
         until(
             lambda: self._runs_since(service, before),
@@ -90,7 +90,7 @@ class Run:
         say(f"{service:<10} out of memory, ended by the kernel: all healthy after {took_s:4.1f} s")
 
     def hang(self, service: str) -> None:
-        """Stop the container's program without ending it, and wait until it is started again."""
+        """Freeze the container's program, and wait until it is restarted."""
         before = self.project.state(service)["StartedAt"]
         began_s = time.monotonic()
         os.kill(_child_of(int(self.project.state(service)["Pid"])), signal.SIGSTOP)
@@ -109,7 +109,7 @@ class Run:
         )
 
     def stop(self) -> None:
-        """Stop everything in order, under load, and remove all but the data."""
+        """Stop everything in order, under load, and remove everything except the data."""
         self._traffic_goes_on()
         self.project.run("stop")
         codes = {service: self.project.state(service)["ExitCode"] for service in SERVICES}
@@ -119,18 +119,18 @@ class Run:
         say("stop and down under load: every container ended by itself, with exit code 0")
 
     def up(self) -> None:
-        """Start everything again on the data that was left."""
+        """Start everything again on the existing data."""
         known = list(self.traffic.accepted.values())
         self.project.up()
         took_s = self.all_healthy()
-        if self.books.states(known).get("nowhere"):
+        if self.ledger.states(known).get("nowhere"):
             raise EngineError("`down` and `up` lost transfers")
         self._traffic_goes_on()
         self._settled()
         say(f"up again: healthy after {took_s:4.1f} s, with all {len(known)} transfers of before")
 
     def reboot(self) -> None:
-        """Start without any order, the data stores last, as an engine does after a reboot."""
+        """Start in no order, the data stores last, as an engine may do after a reboot."""
         self.project.run("kill")
         self.project.start(*PARTS)
         time.sleep(STORES_LATE_BY_S)
@@ -144,7 +144,7 @@ class Run:
         )
 
     def watched(self) -> None:
-        """Wait until Prometheus can read what every part measures."""
+        """Wait until Prometheus can read the metrics of every part."""
         ask = ("promtool", "query", "instant", "http://127.0.0.1:9090", "sum(up == 1)")
         targets = 4  # the API, both workers, and itself
         until(
@@ -155,11 +155,11 @@ class Run:
         say("prometheus reads the API, both workers and itself")
 
     def end(self) -> None:
-        """Let what is under way end, and look at the books."""
+        """Wait until all transfers have ended, and audit the ledger."""
         self.traffic.stop()
         self._settled()
         say(
-            f"{self.books.audit(self.traffic)}; {self.traffic.repeats} repeats of requests without"
+            f"{self.ledger.audit(self.traffic)}; {self.traffic.repeats} repeats of requests without"
             f" an answer, {len(self.traffic.buffered)} were buffered"
         )
 
@@ -183,17 +183,17 @@ class Run:
         )
 
     def _settled(self) -> None:
-        """Wait until everything that has been accepted until now has ended."""
+        """Wait until every transfer accepted so far has ended."""
         transfers = list(self.traffic.accepted.values())
         until(
-            lambda: self.books.all_committed(transfers),
+            lambda: self.ledger.all_committed(transfers),
             within_s=SETTLED_WITHIN_S,
             say="what was accepted has ended",
         )
 
 
 def main() -> int:
-    """Run it all. Returns: the exit code."""
+    """Run all faults. Returns: the exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
     signal.alarm(ALL_WITHIN_S)
@@ -235,7 +235,7 @@ def _go_through(own: Project, folder: Path) -> None:
 
 @contextmanager
 def project(folder: Path) -> Iterator[Project]:
-    """The project, built but not started; removed at the end, after its logs where it failed."""
+    """Build the project; remove it at the end, after printing its logs if a fault failed."""
     name = f"truepenny-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
     own = Project(
         name=name,
@@ -261,14 +261,14 @@ def project(folder: Path) -> Iterator[Project]:
         own.remove()
 
 
-def _people(own: Project, folder: Path) -> tuple[Books, Traffic]:
-    """A client with two wallets, made through the API."""
+def _people(own: Project, folder: Path) -> tuple[LedgerReader, Traffic]:
+    """Make a client with two wallets through the API."""
     port = int(own.environment["PORT"])
     key = (folder / "secrets" / "admin_api_key").read_text().strip()
     admin = Api(LOOPBACK, port, key)
     wait_until_up(admin, timeout_s=UP_WITHIN_S)
     demo = ensure_demo(admin, KeptValues(folder / "demo"), pause=time.sleep)
-    return Books(own, admin, demo), Traffic(Caller(port, demo.api_key), _body(demo))
+    return LedgerReader(own, admin, demo), Traffic(Caller(port, demo.api_key), _body(demo))
 
 
 def _body(demo: Demo) -> dict[str, str]:
@@ -281,7 +281,7 @@ def _body(demo: Demo) -> dict[str, str]:
 
 
 def _child_of(process_id: int) -> int:
-    """The one process that a container's first process has started."""
+    """Return the only child of a container's first process."""
     children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
     return int(children[0])
 
@@ -291,7 +291,7 @@ def _interrupt(signal_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Tell the person at the terminal, with the time since the start."""
+    """Print a line with the time since the start."""
     print(f"containers {time.monotonic() - _BEGAN_S:6.1f} s  {line}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A Compose project of our own on a real engine: started, killed from outside, and removed."""
+"""Compose project on a real container engine: started, killed from outside, and removed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LOOK_EVERY_S = 0.1
 
 
 class EngineError(AssertionError):
-    """A command of the engine failed, or what was waited for did not happen in time."""
+    """A command of the engine failed, or a condition was not true in time."""
 
 
 def until(what: Callable[[], object], *, within_s: float, say: str) -> float:
-    """Wait until `what` holds. Returns: the seconds that took. Raises: EngineError: if too long."""
+    """Wait until `what` is true. Returns: the seconds taken. Raises: EngineError: if too long."""
     began_s = time.monotonic()
     while not what():
         if time.monotonic() - began_s > within_s:
@@ -33,7 +33,7 @@ def until(what: Callable[[], object], *, within_s: float, say: str) -> float:
 
 
 def compose_command() -> tuple[str, ...]:
-    """Compose, whichever of its two kinds is here. Raises: EngineError: when there is none."""
+    """Return the Compose command, in either form. Raises: EngineError: when there is none."""
     if shutil.which("docker-compose"):
         return ("docker-compose",)
     if subprocess.run(
@@ -45,14 +45,14 @@ def compose_command() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Project:
-    """One project of docker-compose.yml, with an environment of its own."""
+    """One project of docker-compose.yml, with its own environment."""
 
     name: str
     environment: Mapping[str, str]
     compose: tuple[str, ...]
 
     def run(self, *arguments: str) -> str:
-        """Run a command of Compose to its end. Raises: EngineError: with what it said."""
+        """Run a Compose command. Raises: EngineError: with its output when it fails."""
         command = (*self.compose, "--project-name", self.name, *arguments)
         return _run(command, environment={**os.environ, **self.environment})
 
@@ -63,23 +63,23 @@ class Project:
         self.run("up", "--detach", "--no-build")
 
     def remove(self) -> None:
-        """Stop and remove everything that is the project's, its data included."""
+        """Stop and remove everything of the project, including its data."""
         self.run("down", "--volumes", "--remove-orphans", "--timeout", "20")
 
     def container(self, service: str) -> str:
-        """The id of the service's one container."""
+        """Return the id of the service's only container."""
         found = self._ids("ps", "--all", "--filter", f"label=com.docker.compose.service={service}")
         if len(found) != 1:
             raise EngineError(f"{service} has {len(found)} containers")
         return found[0]
 
     def leftovers(self) -> list[str]:
-        """What the engine still has of the project: containers, networks and volumes."""
+        """Return the project's containers, networks and volumes that still exist."""
         lists = (("ps", "--all"), ("network", "ls"), ("volume", "ls"))
         return [id for arguments in lists for id in self._ids(*arguments)]
 
     def state(self, service: str) -> dict[str, Any]:
-        """What the engine says of the container: its Pid, StartedAt, Health, ExitCode and so on."""
+        """Return the container's state: Pid, StartedAt, Health, ExitCode and so on."""
         said = _run(("docker", "inspect", "--format", "{{json .State}}", self.container(service)))
         state: dict[str, Any] = json.loads(said)
         return state
@@ -90,7 +90,7 @@ class Project:
     def kill(self, service: str) -> int:
         """Kill the container's first process from outside, as the kernel would.
 
-        Not by `docker kill`, which counts as being stopped by hand: that is not started again.
+        Not with `docker kill`: that counts as stopped by hand, and the engine does not restart it.
         Returns: the id of the process.
         """
         process_id = int(self.state(service)["Pid"])
@@ -98,11 +98,11 @@ class Project:
         return process_id
 
     def start(self, *services: str) -> None:
-        """Start containers that exist, in no order and waiting for nothing, as after a reboot."""
+        """Start existing containers, in no order and without waiting, as after a reboot."""
         _run(("docker", "start", *(self.container(service) for service in services)))
 
     def execute(self, service: str, *command: str, given: str = "") -> str:
-        """Run a command inside the service's container. Returns: what it said."""
+        """Run a command inside the service's container. Returns: its output."""
         return _run(("docker", "exec", "--interactive", self.container(service), *command), given)
 
     def _ids(self, *arguments: str) -> list[str]:

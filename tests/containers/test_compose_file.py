@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises, for every service of it."""
+"""docker-compose.yml: rules that every service keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.celery_app import TIME_LIMIT_S
 
 STORES = ["postgres", "broker", "cache"]
 JOB = "migrations"
-# A value that is a secret by its look: a password in an address, or a long run of no words.
+# A value that looks like a secret: a password in a URL, or a long random string.
 SECRET = re.compile(r"://[^/\s$]*@|[A-Za-z0-9_+/-]{40,}")
 
 
@@ -69,7 +69,7 @@ def test_every_service_is_bounded(name: str) -> None:
 
 
 @each_service()
-def test_every_service_has_as_few_rights_as_can_be(name: str) -> None:
+def test_every_service_has_minimal_rights(name: str) -> None:
     service = services()[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -80,7 +80,7 @@ def test_every_service_has_as_few_rights_as_can_be(name: str) -> None:
 
 
 @each_service()
-def test_every_service_says_how_it_is(name: str) -> None:
+def test_every_service_has_a_health_check(name: str) -> None:
     check = services()[name]["healthcheck"]
     if name == JOB:
         assert check == {"disable": True}
@@ -89,8 +89,8 @@ def test_every_service_says_how_it_is(name: str) -> None:
     assert {"interval", "timeout", "retries", "start_period"} <= set(check)
 
 
-def test_an_outage_elsewhere_makes_nothing_unhealthy() -> None:
-    """What asks other servers would call a part sick that merely waits for them."""
+def test_no_health_check_depends_on_another_service() -> None:
+    """A check that asks other servers would restart a part that only waits for them."""
     for name in ("money", "scans", "beat"):
         assert services()[name]["healthcheck"]["test"] == [
             "CMD",
@@ -103,7 +103,7 @@ def test_an_outage_elsewhere_makes_nothing_unhealthy() -> None:
 
 
 @each_service()
-def test_what_is_published_is_published_on_loopback(name: str) -> None:
+def test_ports_are_published_on_loopback_alone(name: str) -> None:
     ports = services()[name].get("ports", [])
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert bool(ports) == (name in ("api", "flower", "prometheus"))
@@ -136,7 +136,7 @@ def test_secrets_are_files_and_each_service_gets_its_own(name: str) -> None:
         "cache_requirepass": {"cache"},
         "admin_api_key": {JOB},
         "flower_basic_auth": {"flower"},
-        "database_url": {JOB, "api", "money", "scans"},  # beat and Flower have no business there
+        "database_url": {JOB, "api", "money", "scans"},  # beat and Flower do not need it
         "broker_url": set(ours()) - {JOB},
         "cache_url": {"api", "money", "scans", "beat"},
     }
@@ -173,7 +173,7 @@ def test_images_are_pinned(name: str) -> None:
         assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+[\d.]*(-bookworm)?", image)
 
 
-def test_everything_of_ours_waits_for_the_migrations() -> None:
+def test_every_service_of_ours_waits_for_the_migrations() -> None:
     for name in set(ours()) - {JOB}:
         waits = services()[name]["depends_on"]
         assert waits[JOB] == {"condition": "service_completed_successfully"}
@@ -181,7 +181,7 @@ def test_everything_of_ours_waits_for_the_migrations() -> None:
     assert services()[JOB]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
-def test_stopping_waits_longer_than_a_task_may_take() -> None:
+def test_the_stop_time_is_longer_than_a_task_may_take() -> None:
     for name in ("money", "scans"):
         assert seconds(services()[name]["stop_grace_period"]) > TIME_LIMIT_S
     assert services()["postgres"]["stop_signal"] == "SIGINT"  # does not wait for clients
@@ -205,7 +205,7 @@ def test_only_what_keeps_data_has_a_volume() -> None:
 
 
 @pytest.mark.parametrize(("name", "role"), [("broker", BROKER_ROLE), ("cache", CACHE_ROLE)])
-def test_both_kinds_of_redis_are_as_with_make_up(name: str, role: str) -> None:
+def test_both_redis_roles_are_configured_as_with_make_up(name: str, role: str) -> None:
     configured = (ROOT / "deploy" / "redis" / f"{name}.conf").read_text().splitlines()
     assert set(role.splitlines()) <= set(configured)
     assert f"include /run/secrets/{name}_requirepass" in configured

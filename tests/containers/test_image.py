@@ -15,7 +15,7 @@ FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
 LEFT_OUT = {"bench", "stack", "testing", "tests"}
 
 
-def test_the_image_runs_as_nobody_special() -> None:
+def test_the_image_runs_as_an_unprivileged_user() -> None:
     users = re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE)
     assert users == [f"{SERVERS_ID}:{SERVERS_ID}"]
 
@@ -33,7 +33,7 @@ def test_what_is_installed_is_pinned_and_hashed() -> None:
     assert "apt-get" not in DOCKERFILE
 
 
-def test_the_final_stage_installs_nothing_and_knows_no_secret() -> None:
+def test_the_final_stage_installs_nothing_and_has_no_secret() -> None:
     assert "pip" not in FINAL
     assert not re.search(r"PASSWORD|SECRET|_KEY|_URL|TOKEN", DOCKERFILE)
     assert "STOPSIGNAL SIGTERM" in FINAL

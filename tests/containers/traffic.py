@@ -1,4 +1,4 @@
-"""Clients that do what the README asks of them: what got no answer is repeated with its key."""
+"""Traffic: clients that repeat a request without an answer under the same key."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _ANSWERED_WITHIN_S = 180.0
 
 @dataclass
 class Traffic:
-    """Transfers of one cent from a wallet to another, each under a key of its own."""
+    """Submits transfers of one cent between two wallets, each with its own key."""
 
     client: Caller
     body: dict[str, str]
     accepted: dict[str, UUID] = field(default_factory=dict)
-    """The transfers that were accepted, by their keys."""
+    """The accepted transfers, by key."""
     buffered: set[UUID] = field(default_factory=set)
     repeats: int = 0
     refusals: list[str] = field(default_factory=list)
-    """What no outage explains, and so must not be."""
+    """Answers that no outage explains; there must be none."""
     _ended: threading.Event = field(default_factory=threading.Event)
     _lanes: list[threading.Thread] = field(default_factory=list)
 
@@ -40,7 +40,7 @@ class Traffic:
             lane.start()
 
     def stop(self) -> None:
-        """Begin no more transfers, and wait until those that were begun have been accepted."""
+        """Begin no more transfers, and wait until all begun ones are accepted."""
         self._ended.set()
         for lane in self._lanes:
             lane.join(_ANSWERED_WITHIN_S)
@@ -57,7 +57,7 @@ class Traffic:
                 time.sleep(_REPEAT_AFTER_S)
 
     def _accepted(self, client: Caller, key: str) -> bool:
-        """Submit once. Returns: whether the key is done with."""
+        """Submit once. Returns: whether this key is finished."""
         try:
             answer = client.submit(self.body, key=key)
         except requests.RequestException:

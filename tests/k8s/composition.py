@@ -1,4 +1,4 @@
-"""Composes a kustomization with kustomize itself, in a form that is easy to test."""
+"""Composition: builds a kustomization with kustomize, in a form that is easy to test."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Object = dict[str, Any]
 
 
 def read_yaml(path: Path) -> list[Any]:
-    """All documents of a file."""
+    """Return all documents of a YAML file."""
     return list(yaml.safe_load_all(path.read_text()))
 
 
 def compose(folder: Path) -> list[Object]:
-    """The objects of a kustomization, Secrets decoded, generated names without their hash.
+    """Return the objects of a kustomization: Secrets decoded, generated names without hash.
 
     Raises: MissingProgram: where kustomize is not installed.
     """
@@ -41,7 +41,7 @@ def compose(folder: Path) -> list[Object]:
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:
-    """The same value, with these strings in it replaced wherever they stand."""
+    """Return the value with these strings replaced everywhere in it."""
     match value:
         case dict():
             return {key: _renamed(each, names) for key, each in value.items()}

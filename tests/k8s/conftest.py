@@ -1,4 +1,4 @@
-"""A test that takes `each` is about every deployment there is."""
+"""Fixtures of Kubernetes tests: `each` runs a test once for every tested deployment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Schemas of what operators define, as far as k8s/ uses it; written after their references.
+"""Schemas of custom resources, as far as k8s/ uses them, based on the operators' references.
 
-Kubernetes' own schemas do not know these kinds. An unknown field is refused, so that a typo is
-not silently ignored; a field that is right but new here is to be added.
+Kubernetes' own schemas do not have these kinds. An unknown field is refused, so that a typo is
+not silently ignored; add a field that is right but new here.
 
 - KEDA 2.16: ScaledObject, TriggerAuthentication, and the scalers postgresql, redis, rabbitmq
 - CloudNativePG 1.28: Cluster
@@ -16,14 +16,14 @@ Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string", "minLength": 1}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 1}
-# Triggers hand all values over as text: `5` would be refused by the API server.
+# Triggers take all values as text: the API server would refuse the number 5.
 NUMBER_AS_TEXT: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$"}
 QUANTITY: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(m|[KMGT]i?)?$"}
 TEXTS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def thing(required: Schema, optional: Schema | None = None) -> Schema:
-    """An object with these fields and no others."""
+    """Return the schema of an object with these fields and no others."""
     return {
         "type": "object",
         "properties": {**required, **(optional or {})},

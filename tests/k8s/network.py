@@ -1,4 +1,4 @@
-"""Who may talk to whom, as NetworkPolicies decide it: both sides must allow it."""
+"""Network policies as Kubernetes evaluates them: both sides must allow a connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.k8s.stacks import Stack, pod_labels
 
 @dataclass(frozen=True)
 class Peer:
-    """One end: a pod with labels in a namespace, or an address outside the cluster."""
+    """One end of a connection: a pod with labels and namespace, or an outside address."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace: str = "ours"
@@ -35,7 +35,7 @@ def role_peer(stack: Stack, role: str) -> Peer:
 
 
 def server_peer(stack: Stack, server: str) -> Peer:
-    """A server's pod, with the labels that it will have: those of operators' pods are theirs."""
+    """Return a server's pod with its labels, which an operator sets for its own pods."""
     for cluster in stack.of_kind("Cluster"):
         labels = cluster["spec"]["inheritedMetadata"]["labels"]
         if labels.get("truepenny/serves") == server:
@@ -53,7 +53,7 @@ def server_peer(stack: Stack, server: str) -> Peer:
 
 
 def allows(stack: Stack, source: Peer, destination: Peer, port: int, protocol: str = "TCP") -> bool:
-    """Whether a connection can be made."""
+    """Return whether a connection is allowed."""
     policies = stack.of_kind("NetworkPolicy")
     return _side(policies, "Egress", source, destination, port, protocol) and _side(
         policies, "Ingress", destination, source, port, protocol
@@ -64,14 +64,14 @@ def _side(
     policies: list[Object], way: str, of: Peer, other: Peer, port: int, protocol: str
 ) -> bool:
     if of.namespace != "ours":
-        return True  # our policies are about our own pods
+        return True  # our policies select only our own pods
     selecting = [
         one["spec"]
         for one in policies
         if way in one["spec"]["policyTypes"] and _selects(one["spec"]["podSelector"], of.labels)
     ]
     if not selecting:
-        return True  # where no policy is, all is open
+        return True  # without a policy everything is allowed
     key, peers = ("egress", "to") if way == "Egress" else ("ingress", "from")
     return any(
         _has_port(rule, port, protocol) and _has_peer(rule.get(peers), other)

@@ -1,4 +1,4 @@
-"""What is tested: both overlays, and a third that is put together from the components they lack."""
+"""Tested stacks: both overlays, and a third made of the components that they do not use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ON_VALKEY = {
 
 @dataclass(frozen=True)
 class Stack:
-    """All objects of one deployment."""
+    """All objects of one stack."""
 
     name: str
     objects: list[Object]
@@ -47,17 +47,17 @@ class Stack:
 
     @property
     def workloads(self) -> list[Object]:
-        """What has pods of its own, apart from those that operators make."""
+        """Return the workloads with pods of their own, without those that operators make."""
         return self.of_kind("Deployment", "StatefulSet", "Job")
 
     def of_role(self, role: str) -> Object:
-        """The workload of a part of the application."""
+        """Return the workload of a part of the application."""
         (found,) = [each for each in self.workloads if role_of(each) == role]
         return found
 
 
 def role_of(workload: Object) -> str | None:
-    """Which part of the application it is; None when it is a server."""
+    """Return which part of the application it is; None for a server."""
     labels = pod_labels(workload)
     if labels.get("app.kubernetes.io/name") != "truepenny":
         return None
@@ -88,7 +88,7 @@ def stack(name: str) -> Stack:
 
 
 def _write_on_valkey(folder: Path) -> Path:
-    """Put the third one where kustomize can read it, which takes relative paths only."""
+    """Write the third stack where kustomize can read it: it allows relative paths only."""
     relative = Path(os.path.relpath(K8S, folder))
     places = {
         field: [str(relative / name) for name in _ON_VALKEY[field]]

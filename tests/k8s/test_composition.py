@@ -1,4 +1,4 @@
-"""That kustomize refuses what is wrong, and that no file and no component is unused."""
+"""Composition with kustomize: errors are refused, and every file and component is used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_component_is_in_a_tested_stack() -> None:
 
 
 def test_every_patch_finds_what_it_changes() -> None:
-    """Kustomize is silent about a patch whose target fits nothing."""
+    """Kustomize does not report a patch whose target matches nothing."""
     objects = [one for name in STACKS for one in stack(name).objects]
     for path in K8S.rglob("kustomization.yaml"):
         (kustomization,) = read_yaml(path)
@@ -70,7 +70,7 @@ def test_every_patch_finds_what_it_changes() -> None:
     ],
     ids=["unknown-field", "a-key-twice", "a-name-twice"],
 )
-def test_kustomize_refuses_what_would_be_lost_silently(
+def test_kustomize_refuses_patches_that_would_be_lost_silently(
     tmp_path: Path, kustomization: str, message: str
 ) -> None:
     config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n"

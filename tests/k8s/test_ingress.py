@@ -1,4 +1,4 @@
-"""What the internet may ask for: all that the application serves to clients, and no metrics."""
+"""Ingress: exposes everything that the application serves to clients, except the metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOR_PROMETHEUS = "/metrics"
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """The application as gunicorn serves it. Nothing connects at its import."""
+    """Return the application as gunicorn serves it. Importing it connects to nothing."""
     for name in ("BROKER_URL", "CACHE_URL"):
         monkeypatch.setenv(name, "redis://nowhere")
     monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere")
@@ -37,7 +37,7 @@ def paths() -> list[dict[str, Any]]:
 
 
 def leads_in(path: str) -> bool:
-    """As an Ingress decides it: exactly, or by whole elements of the path."""
+    """Match a path as an Ingress does: exactly, or by whole path elements."""
     return any(
         path == one["path"]
         or (one["pathType"] == "Prefix" and path.startswith(one["path"].rstrip("/") + "/"))
@@ -45,7 +45,7 @@ def leads_in(path: str) -> bool:
     )
 
 
-def test_all_that_is_served_can_be_asked_for_but_the_metrics(app: Flask) -> None:
+def test_every_route_except_the_metrics_is_exposed(app: Flask) -> None:
     served = {re.sub(r"<[^>]+>", "x", rule.rule) for rule in app.url_map.iter_rules()}
     assert {path for path in served if not leads_in(path)} <= {FOR_PROMETHEUS}
     assert not leads_in(FOR_PROMETHEUS)
@@ -67,11 +67,11 @@ def test_each_path_leads_to_the_api_and_over_tls_alone() -> None:
 def test_behind_the_ingress_the_clients_address_is_read_from_its_header() -> None:
     settings = stack("prod").one("ConfigMap", "truepenny-settings")["data"]
     assert int(settings["PROXY_HOPS"]) == 1
-    # Without a proxy in front, anybody could claim to be anybody.
+    # Without a proxy in front, any client could choose its address in the header.
     assert "PROXY_HOPS" not in stack("dev").one("ConfigMap", "truepenny-settings")["data"]
 
 
-def test_the_largest_batch_and_the_longest_request_come_through() -> None:
+def test_the_largest_batch_and_the_longest_request_are_let_through() -> None:
     (ingress,) = stack("prod").of_kind("Ingress")
     prefix = "nginx.ingress.kubernetes.io/proxy-"
     size = ingress["metadata"]["annotations"][f"{prefix}body-size"]

@@ -1,4 +1,4 @@
-"""Nobody can talk to anybody but to whom it must, and to those it can."""
+"""Network access: each part reaches the servers it needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_role_reaches_the_servers_it_needs_and_no_other(
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_knows_the_way_only_to_servers_it_needs(each: Stack, role: str) -> None:
+def test_a_role_has_only_the_addresses_of_servers_it_needs(each: Stack, role: str) -> None:
     given = {
         one["name"]
         for container in containers(each.of_role(role))
@@ -51,8 +51,8 @@ def test_a_role_knows_the_way_only_to_servers_it_needs(each: Stack, role: str) -
     assert {server for server in SERVERS if URLS[server] in given} == NEEDS[role]
 
 
-def test_what_no_policy_names_may_do_nothing(each: Stack) -> None:
-    """One policy is about all pods, also those to come, and allows nothing in either direction."""
+def test_pods_without_their_own_policy_may_do_nothing(each: Stack) -> None:
+    """One policy selects all pods, also future ones, and allows nothing in either direction."""
     assert [
         one["metadata"]["name"]
         for one in each.of_kind("NetworkPolicy")
@@ -62,7 +62,7 @@ def test_what_no_policy_names_may_do_nothing(each: Stack) -> None:
     assert not allows(each, Peer(), Peer(), 8000)
 
 
-def test_everybody_may_look_names_up(each: Stack) -> None:
+def test_every_pod_may_use_dns(each: Stack) -> None:
     labels = {"k8s-app": "kube-dns"}
     dns = Peer(labels, "kube-system", {"kubernetes.io/metadata.name": "kube-system"})
     sources = [role_peer(each, role) for role in ROLES]
@@ -77,7 +77,7 @@ def test_parts_of_the_application_do_not_talk_to_each_other(each: Stack) -> None
             assert not allows(each, role_peer(each, source), role_peer(each, destination), port)
 
 
-def test_servers_call_nobody_of_the_application(each: Stack) -> None:
+def test_servers_do_not_call_the_application(each: Stack) -> None:
     for server, role in itertools.product(SERVERS, ROLES):
         for port in ALL_PORTS:
             assert not allows(each, server_peer(each, server), role_peer(each, role), port)
@@ -86,8 +86,8 @@ def test_servers_call_nobody_of_the_application(each: Stack) -> None:
 @pytest.mark.parametrize(
     ("name", "roles"), [("dev", {"scans"}), ("prod", {"scans", "api", "money", "beat"})]
 )
-def test_only_who_has_business_outside_may_go_there(name: str, roles: set[str]) -> None:
-    """Scans ask Binance; with the component `sentry`, who reports does that."""
+def test_only_parts_that_need_the_internet_may_reach_it(name: str, roles: set[str]) -> None:
+    """The scan worker asks Binance; with the component `sentry`, the reporting parts too."""
     each = stack(name)
     for role in ROLES:
         source = role_peer(each, role)
@@ -98,7 +98,7 @@ def test_only_who_has_business_outside_may_go_there(name: str, roles: set[str]) 
             assert not allows(each, source, Peer.outside(address), 443), (role, address)
 
 
-def test_who_may_report_to_sentry_is_who_has_its_address() -> None:
+def test_the_parts_with_sentrys_address_may_reach_it() -> None:
     each = stack("prod")
     for role in ROLES:
         given = {
@@ -110,7 +110,7 @@ def test_who_may_report_to_sentry_is_who_has_its_address() -> None:
         assert ("SENTRY_DSN_FILE" in given) == may
 
 
-def test_the_api_is_called_by_whom_it_is_meant_for(each: Stack) -> None:
+def test_the_api_is_reached_by_its_intended_callers_only(each: Stack) -> None:
     api = role_peer(each, "api")
     caller = Peer({}, "shop", {"truepenny/calls-api": "true"})
     assert allows(each, caller, api, 8000)
@@ -120,7 +120,7 @@ def test_the_api_is_called_by_whom_it_is_meant_for(each: Stack) -> None:
     assert allows(each, Peer.elsewhere("ingress-nginx"), api, 8000) == is_behind_ingress
 
 
-def test_prometheus_reaches_what_it_is_told_of(each: Stack) -> None:
+def test_prometheus_reaches_its_targets(each: Stack) -> None:
     prometheus, scraped = Peer.elsewhere("monitoring"), set()
     for role in ROLES:
         template = each.of_role(role)["spec"]["template"]["metadata"]
@@ -144,12 +144,12 @@ def test_prometheus_reaches_what_it_is_told_of(each: Stack) -> None:
 
 
 def test_flower_is_reached_through_kubectl_alone(each: Stack) -> None:
-    """A port that kubectl forwards begins inside the pod, where no policy is asked."""
+    """A port that kubectl forwards starts inside the pod, where no policy applies."""
     for name in ("ingress-nginx", "monitoring", "default"):
         assert not allows(each, Peer.elsewhere(name), role_peer(each, "flower"), 5555)
 
 
-def test_operators_and_keda_reach_what_they_look_after() -> None:
+def test_operators_and_keda_reach_what_they_manage() -> None:
     for name, broker_port in (("prod", 5672), ("on-valkey", 6379)):
         each = stack(name)
         keda, operator = Peer.elsewhere("keda"), Peer.elsewhere("cnpg-system")
@@ -167,7 +167,7 @@ def test_operators_and_keda_reach_what_they_look_after() -> None:
     assert allows(stack("prod"), rabbit, Peer.outside(KUBERNETES), 443)
 
 
-def test_nobody_else_reaches_a_server(each: Stack) -> None:
+def test_no_other_pod_reaches_a_server(each: Stack) -> None:
     for namespace, server in itertools.product(("default", "shop", "ingress-nginx"), SERVERS):
         for port in ALL_PORTS:
             assert not allows(each, Peer.elsewhere(namespace), server_peer(each, server), port)

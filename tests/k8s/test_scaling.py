@@ -1,4 +1,4 @@
-"""What grows with the load, what counts it, and whether the database can take it."""
+"""Scaling: what grows with the load, its triggers, and the limit of database connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.k8s.stacks import Stack, pod, stack
 
 SCALED = ("prod", "on-valkey")
 OF_OTHERS = 12
-"""Connections of the operator, its superuser's reserve, and KEDA."""
+"""Connections of the operator, the superuser reserve, and KEDA."""
 
 
 def scaled_object(each: Stack) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def scaled_object(each: Stack) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_each_deployment_is_counted_by_one_alone(name: str) -> None:
+def test_each_deployment_is_scaled_by_one_autoscaler(name: str) -> None:
     each = stack(name)
     targets = [
         (one["spec"]["scaleTargetRef"]["kind"], one["spec"]["scaleTargetRef"]["name"])
@@ -35,12 +35,12 @@ def test_each_deployment_is_counted_by_one_alone(name: str) -> None:
     ]
     assert sorted(targets) == [("Deployment", "truepenny-api"), ("Deployment", "truepenny-money")]
     for kind, target in targets:
-        # A count in the manifest would undo theirs with each `kubectl apply`.
+        # A replica count in the manifest would overwrite it with each `kubectl apply`.
         assert "replicas" not in each.one(kind, target)["spec"]
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_bounds_are_bounds(name: str) -> None:
+def test_lower_bounds_are_below_upper_bounds(name: str) -> None:
     api = stack(name).one("HorizontalPodAutoscaler", "truepenny-api")["spec"]
     money = scaled_object(stack(name))
     assert 2 <= api["minReplicas"] < api["maxReplicas"]
@@ -50,7 +50,7 @@ def test_bounds_are_bounds(name: str) -> None:
         assert each["scaleDown"]["stabilizationWindowSeconds"] >= 60
 
 
-def test_without_an_autoscaler_there_are_two_of_what_may_be_several() -> None:
+def test_without_an_autoscaler_scalable_parts_have_two_replicas() -> None:
     each = stack("prod")
     assert each.of_role("scans")["spec"]["replicas"] == 3
     for role in ("api", "money", "scans"):
@@ -73,25 +73,25 @@ def test_triggers_look_at_the_queues_that_money_workers_empty(name: str) -> None
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_triggers_know_where_to_look_and_how_to_be_let_in(name: str) -> None:
+def test_triggers_have_an_address_and_credentials(name: str) -> None:
     each = stack(name)
     for trigger in scaled_object(each)["triggers"]:
         known = each.one("TriggerAuthentication", trigger["authenticationRef"]["name"])
         assert known["spec"]["secretTargetRef"]
         where = trigger["metadata"].get("host") or trigger["metadata"].get("address", "")
-        if where:  # KEDA looks from a namespace of its own, so ours must be in the name
+        if where:  # KEDA runs in its own namespace, so the name must include ours
             service, namespace, kind = where.partition(":")[0].split(".")
             assert (namespace, kind) == (known["metadata"]["namespace"], "svc")
             assert service in services_of(each)
 
 
 def services_of(each: Stack) -> set[str]:
-    """Those of the manifests, and those that operators make."""
+    """Return the services of the manifests and those that operators make."""
     names = {one["metadata"]["name"] for one in each.of_kind("Service", "RabbitmqCluster")}
     return names | {f"{one['metadata']['name']}-rw" for one in each.of_kind("Cluster")}
 
 
-def test_what_waits_is_counted_cheaply(bank: Bank) -> None:
+def test_waiting_transfers_are_counted_cheaply(bank: Bank) -> None:
     (trigger,) = [
         one for one in scaled_object(stack("prod"))["triggers"] if one["type"] == "postgresql"
     ]
@@ -107,8 +107,8 @@ def test_what_waits_is_counted_cheaply(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("name", ["dev", *SCALED])
-def test_the_database_has_a_connection_for_everybody(name: str) -> None:
-    """At the most pods there may be, and while each kind is being replaced by one more."""
+def test_the_database_has_enough_connections(name: str) -> None:
+    """With the maximum number of pods, plus one of each kind during a rollout."""
     each = stack(name)
     needed = OF_OTHERS + 1  # the migrations
     for role in ("api", "money", "scans"):
@@ -124,7 +124,7 @@ def most_pods(each: Stack, role: str) -> int:
 
 
 def connections_of(each: Stack, role: str) -> int:
-    """Of one pod, at most."""
+    """Return the maximum for one pod."""
     if role == "api":
         processes = int(each.one("ConfigMap", "truepenny-settings")["data"]["API_PROCESSES"])
         pool = inspect.signature(build_engine).parameters["pool_size"].default

@@ -1,4 +1,4 @@
-"""Every object is one that the API server would take, unknown fields refused."""
+"""Schemas: the API server would accept every object; unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def validate(each: Object, version: str) -> None:
 
 @cache
 def _validate_once(each: str, version: str) -> None:
-    """Most objects are the same in every stack, and the schemas are read anew each time."""
+    """Cached: most objects are the same in every stack, and reading schemas is slow."""
     kubernetes_validate.validate(json.loads(each), version, strict=True)
 
 

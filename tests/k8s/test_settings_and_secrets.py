@@ -1,4 +1,4 @@
-"""What the application is told is what it reads, and what is secret is only in Secrets."""
+"""Settings and secrets: only settings that are read, and secrets only in Secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.k8s.composition import Object
 from tests.k8s.stacks import K8S, ROLES, Stack, containers, pod, role_of, stack
 
 SECRETS = {
-    # Where it is mounted, and which Secret and key it comes from.
+    # The mount path, and the Secret and key behind it.
     "database-url": {("truepenny-database", "url"), ("truepenny-database-app", "uri")},
     "broker-url": {("truepenny-broker", "url")},
     "cache-url": {("truepenny-cache", "url")},
@@ -30,7 +30,7 @@ FLOWER_PASSWORD_IS_FOR = {"flower"}
 
 
 def names_that_settings_read() -> set[str]:
-    """The names of all settings, and those of the files that secrets may be in."""
+    """Return the names of all settings, and of those that name a file with a secret."""
     tree = ast.parse((ROOT / "settings/__init__.py").read_text())
     named = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
     asked = {
@@ -57,7 +57,7 @@ def names_that_settings_read() -> set[str]:
 
 
 def environment(each: Stack, container: dict[str, Any]) -> dict[str, str]:
-    """What a container finds in its environment."""
+    """Return the environment of a container."""
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
         found |= each.one("ConfigMap", source["configMapRef"]["name"])["data"]
@@ -73,7 +73,7 @@ def of_the_application(each: Stack) -> Iterator[tuple[str, Object, dict[str, Any
 
 
 def mounted_secrets(workload: Object) -> dict[str, tuple[str, str]]:
-    """By file name: the Secret and the key in it."""
+    """Return the Secret and its key, by file name."""
     (volume,) = [one for one in pod(workload)["volumes"] if one["name"] == "secrets"]
     return {
         item["path"]: (source["secret"]["name"], item["key"])
@@ -82,7 +82,7 @@ def mounted_secrets(workload: Object) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_every_setting_is_one_that_is_read(each: Stack) -> None:
+def test_every_setting_is_read_by_the_application(each: Stack) -> None:
     read = names_that_settings_read()
     for _, workload, container in of_the_application(each):
         unknown = environment(each, container).keys() - read
@@ -96,8 +96,8 @@ def test_a_typo_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_settings_of_each_role_are_taken(each: Stack, role: str, tmp_path: Path) -> None:
-    """As the process would: with the secrets in their files, and every value checked."""
+def test_the_settings_of_each_role_are_valid(each: Stack, role: str, tmp_path: Path) -> None:
+    """Read them as the process does: secrets from files, and every value checked."""
     workload = each.of_role(role)
     for container in containers(workload):
         given = environment(each, container)
@@ -125,7 +125,7 @@ def test_the_settings_of_each_role_are_taken(each: Stack, role: str, tmp_path: P
 
 
 def secret_value(each: Stack, name: str, key: str) -> str:
-    """The value that is in the overlay, or one as it would be made."""
+    """Return the value in the overlay, or an example of a generated one."""
     for secret in each.of_kind("Secret"):
         if secret["metadata"]["name"] == name:
             return str(secret["data"][key])
@@ -188,7 +188,7 @@ def test_secrets_are_in_no_file_but_the_developers_overlay() -> None:
             assert "known-to-the-world" not in path.read_text()
 
 
-def test_the_developers_secrets_say_what_they_are_worth_and_fit_together() -> None:
+def test_the_developers_secrets_are_marked_as_such_and_match() -> None:
     each = stack("dev")
     services = {one["metadata"]["name"]: one for one in each.of_kind("Service")}
     for secret in each.of_kind("Secret"):
@@ -203,8 +203,8 @@ def test_the_developers_secrets_say_what_they_are_worth_and_fit_together() -> No
             assert data["requirepass.conf"] == f"requirepass {data['password']}"
 
 
-def test_every_secret_that_is_named_is_made_or_described(each: Stack) -> None:
-    """By the overlay, by an operator, or by whoever follows the README."""
+def test_every_secret_that_is_named_exists_or_is_documented(each: Stack) -> None:
+    """The overlay, an operator, or a reader of the README makes it."""
     described = (K8S / "README.md").read_text()
     made = {one["metadata"]["name"] for one in each.of_kind("Secret")}
     made |= {f"{one['metadata']['name']}-app" for one in each.of_kind("Cluster")}

@@ -1,4 +1,4 @@
-"""Both roles of Valkey: a real server takes the very files, and behaves as its role must."""
+"""Valkey configuration of both roles, tried with a real server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INCLUDED = "/run/secrets/valkey/requirepass.conf"
 
 @dataclass(frozen=True)
 class AsConfigured(Valkey):
-    """A Valkey with the file of a component; only its folders and address are this machine's."""
+    """Start a Valkey with the file of a component; only folders and address are changed."""
 
     def prepare(self) -> None:
         secret = f"{self.name}-requirepass.conf"
@@ -53,7 +53,7 @@ def place(servers: Servers) -> Home:
         ("cache", {"maxmemory-policy": "allkeys-lru", "appendonly": "no", "save": ""}),
     ],
 )
-def test_a_server_takes_the_file_and_keeps_its_role(
+def test_a_server_accepts_the_file_and_behaves_as_its_role(
     role: str, expected: dict[str, str], place: Home, tmp_path: Path
 ) -> None:
     server = AsConfigured(f"k8s-{role}", configuration(role), place, free_port(), PASSWORD)
@@ -76,7 +76,7 @@ def maxmemory(role: str) -> int:
 
 @pytest.mark.parametrize(("role", "times"), [("broker", 2.0), ("cache", 1.5)])
 def test_the_container_may_use_more_than_what_is_kept(role: str, times: float) -> None:
-    """A broker that rewrites its log may need twice its memory; killed for it, it would be away."""
+    """A broker may need twice its memory while it rewrites its log, and must not be killed."""
     (container,) = pod(stack("dev").one("StatefulSet", f"truepenny-{role}"))["containers"]
     assert bytes_(container["resources"]["limits"]["memory"]) >= times * maxmemory(role)
 

@@ -1,4 +1,4 @@
-"""What every pod is made of: confined, bounded, of one version, and started as in `make up`."""
+"""Workloads: every pod is confined, bounded, of one version, and started as in `make up`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_nothing_runs_as_root_or_may_become_it(each: Stack) -> None:
         assert context["runAsNonRoot"] is True
         assert context["runAsUser"] > 0
         assert context["runAsGroup"] > 0
-        # Volumes belong to the group, or a process that is not root could not write to them.
+        # Volumes belong to the group, so that a process that is not root can write to them.
         assert context["fsGroup"] == context["runAsGroup"]
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in containers(workload):
@@ -38,7 +38,7 @@ def test_nothing_runs_as_root_or_may_become_it(each: Stack) -> None:
         assert not [volume for volume in pod(workload)["volumes"] if "hostPath" in volume]
 
 
-def test_every_namespace_demands_it_of_whatever_else_runs_there() -> None:
+def test_every_namespace_enforces_the_restricted_standard() -> None:
     for name in ("dev", "prod"):
         (namespace,) = stack(name).of_kind("Namespace")
         labels = namespace["metadata"]["labels"]
@@ -46,7 +46,7 @@ def test_every_namespace_demands_it_of_whatever_else_runs_there() -> None:
         assert namespace["metadata"]["name"] == stack(name).of_role("api")["metadata"]["namespace"]
 
 
-def test_the_operator_of_rabbitmq_is_told_to_confine_its_pods_as_well() -> None:
+def test_the_rabbitmq_operator_confines_its_pods_as_well() -> None:
     (cluster,) = stack("prod").of_kind("RabbitmqCluster")
     specification = cluster["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"]
     assert specification["securityContext"]["runAsNonRoot"] is True
@@ -58,7 +58,7 @@ def test_the_operator_of_rabbitmq_is_told_to_confine_its_pods_as_well() -> None:
     assert names == {"rabbitmq": False, "setup-container": False}
 
 
-def test_every_container_says_what_it_needs_and_what_it_may_use(each: Stack) -> None:
+def test_every_container_has_requests_and_limits(each: Stack) -> None:
     for workload in each.workloads:
         for container in containers(workload):
             resources = container["resources"]
@@ -70,8 +70,8 @@ def test_every_container_says_what_it_needs_and_what_it_may_use(each: Stack) -> 
                 assert "sizeLimit" in volume["emptyDir"], volume
 
 
-def test_what_is_written_has_a_place(each: Stack) -> None:
-    """A read-only root: DATA_DIR and /tmp must be volumes, and every mount must have one."""
+def test_every_written_folder_is_a_volume(each: Stack) -> None:
+    """With a read-only root, DATA_DIR and /tmp must be volumes, and every mount needs one."""
     for workload in each.workloads:
         volumes = {volume["name"] for volume in pod(workload)["volumes"]}
         volumes |= {
@@ -121,7 +121,7 @@ def test_one_version_runs_everywhere_and_it_is_that_of_the_api(each: Stack) -> N
 
 
 def test_each_version_has_a_job_of_its_own() -> None:
-    """For a job cannot be changed. The overlays name it after the image that it runs."""
+    """A job cannot be changed, so the overlays name it after its image."""
     for name in ("dev", "prod"):
         job = stack(name).of_role("migrations")
         (container,) = pod(job)["containers"]
@@ -129,7 +129,7 @@ def test_each_version_has_a_job_of_its_own() -> None:
         assert job["metadata"]["name"] == f"truepenny-migrations-{tag}"
 
 
-def test_containers_start_what_there_is_to_start(each: Stack) -> None:
+def test_containers_start_existing_roles(each: Stack) -> None:
     commands = app_commands()
     for role in ROLES:
         (container,) = pod(each.of_role(role))["containers"]
@@ -154,7 +154,7 @@ def test_pods_and_the_image_agree_on_who_runs_and_where_it_writes(each: Stack) -
         assert f"{context['runAsUser']}:{context['runAsGroup']}" == user
 
 
-def test_what_needs_the_tables_waits_for_the_migrations(each: Stack) -> None:
+def test_pods_that_need_the_tables_wait_for_the_migrations(each: Stack) -> None:
     from migrations.__main__ import _parser
 
     for role in ("api", *WORKERS):
@@ -164,11 +164,11 @@ def test_what_needs_the_tables_waits_for_the_migrations(each: Stack) -> None:
     (migrating,) = pod(each.of_role("migrations"))["containers"]
     options = _parser().parse_args(migrating["command"][3:])
     assert not options.wait
-    assert options.patience >= 300  # a database that is being made takes some minutes
+    assert options.patience >= 300  # a new database takes some minutes
 
 
 def test_the_job_does_not_change_with_the_settings(each: Stack) -> None:
-    """It would be refused: a job is what it was when it was made."""
+    """Such a change would be refused: a job cannot be changed."""
     (container,) = pod(each.of_role("migrations"))["containers"]
     assert "envFrom" not in container
     assert not [one for one in pod(each.of_role("migrations"))["volumes"] if "configMap" in one]
@@ -185,7 +185,7 @@ def test_there_is_one_beat_and_never_a_second_beside_it(each: Stack) -> None:
     assert not scaled & {"truepenny-beat", "truepenny-flower"}
 
 
-def test_nobody_has_a_key_to_kubernetes(each: Stack) -> None:
+def test_no_pod_has_a_kubernetes_token(each: Stack) -> None:
     for workload in each.workloads:
         assert pod(workload)["automountServiceAccountToken"] is False
         role = role_of(workload)

@@ -1,4 +1,4 @@
-"""A town per module and kind of broker, on a PostgreSQL of its own that its tests break."""
+"""Fixtures of outage tests: an installation per module and broker, on its own PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stack.servers.own import Servers
-from testing.installation import Installation, town
+from testing.installation import Installation, running_installation
 from testing.servers.breakable import breakable
 from testing.servers.brokers import Broker
 from testing.servers.shared import migrate
@@ -19,20 +19,20 @@ from testing.servers.throwaway import throwaway_servers
 
 @pytest.fixture(scope="module")
 def own_servers() -> Iterator[tuple[Servers, Path]]:
-    """Servers with ports and data of their own, and the folder that they are in."""
+    """Return servers with their own ports and data, and the folder of that data."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-outages-"))
-    folder.chmod(0o711)  # the servers' account passes through
+    folder.chmod(0o711)  # the servers' account must be able to enter
     yield throwaway_servers(folder), folder
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def broken_town(
+def installation(
     own_servers: tuple[Servers, Path], broker: Broker, cache_url: str
 ) -> Iterator[Installation]:
     servers, folder = own_servers
     postgres = servers.postgres()
     with breakable(postgres, folder / "postgres.log") as database:
         migrate(postgres.url)
-        with town(database, postgres.url, broker, cache_url, folder) as everything:
+        with running_installation(database, postgres.url, broker, cache_url, folder) as everything:
             yield everything

@@ -1,4 +1,4 @@
-"""The cache is killed, stands still or is full: money moves on as if nothing had happened."""
+"""Cache outages: transfers settle normally while the cache is killed, frozen or full."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from stack.servers.own import Servers
-from testing.installation import Installation, town
+from testing.installation import Installation, running_installation
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.brokers import RedisBroker
 from testing.servers.shared import migrate
@@ -20,15 +20,15 @@ pytestmark = pytest.mark.chaos
 
 
 @dataclass
-class Scene:
-    """A town, and the cache that is its own."""
+class Scenario:
+    """An installation, and the cache that only it uses."""
 
-    town: Installation
+    installation: Installation
     cache: Breakable
 
 
 @pytest.fixture(scope="module")
-def scene(own_servers: tuple[Servers, Path], redis_broker: RedisBroker) -> Iterator[Scene]:
+def scenario(own_servers: tuple[Servers, Path], redis_broker: RedisBroker) -> Iterator[Scenario]:
     servers, folder = own_servers
     redis_broker.empty()
     postgres = servers.postgres()
@@ -37,8 +37,10 @@ def scene(own_servers: tuple[Servers, Path], redis_broker: RedisBroker) -> Itera
         breakable(servers.cache(), folder / "cache.log") as cache,
     ):
         migrate(postgres.url)
-        with town(database, postgres.url, redis_broker, cache.url, folder) as everything:
-            yield Scene(everything, cache)
+        with running_installation(
+            database, postgres.url, redis_broker, cache.url, folder
+        ) as everything:
+            yield Scenario(everything, cache)
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def killed(cache: Breakable) -> Iterator[None]:
 
 @contextmanager
 def full(cache: Breakable) -> Iterator[None]:
-    """Filled to the brim, and not allowed to throw anything away: the worst that can be set."""
+    """Fill the cache completely and forbid it to evict: the worst possible configuration."""
     with redis.Redis.from_url(cache.url) as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "3mb")
@@ -72,15 +74,17 @@ def _fill(client: redis.Redis) -> None:
 
 @pytest.mark.parametrize("broken", [killed, Breakable.frozen, full])
 def test_transfers_settle_and_prices_are_served_without_the_cache(
-    scene: Scene, broken: Callable[[Breakable], AbstractContextManager[None]]
+    scenario: Scenario, broken: Callable[[Breakable], AbstractContextManager[None]]
 ) -> None:
-    town = scene.town
-    with broken(scene.cache):
-        answers = [town.client.submit(town.body(), prefer="wait=15") for _ in range(10)]
+    installation = scenario.installation
+    with broken(scenario.cache):
+        answers = [
+            installation.client.submit(installation.body(), prefer="wait=15") for _ in range(10)
+        ]
         assert [answer.status_code for answer in answers] == [201] * 10
-        prices = town.client.get("/v1/prices")
+        prices = installation.client.get("/v1/prices")
         assert prices.status_code == 200
         assert {price["source"] for price in prices.json()["data"]} <= {"stale", "static"}
-        health = town.client.get("/health")
+        health = installation.client.get("/health")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
-    town.bank.audit()
+    installation.bank.audit()

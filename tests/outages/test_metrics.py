@@ -1,4 +1,4 @@
-"""The metrics of a whole Truepenny: right over all its processes, whoever dies."""
+"""Metrics of a whole installation: correct over all processes, even when some die."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ledger.postgres.database import transaction
 from stack.servers.own import Servers
 from stack.servers.ports import LOOPBACK, free_port
 from testing.http_client import Caller
-from testing.installation import Installation, town
-from testing.price_scene import put_live_prices
+from testing.installation import Installation, running_installation
+from testing.price_setup import put_live_prices
 from testing.programs import PROMTOOL
 from testing.servers.breakable import breakable
 from testing.servers.brokers import RedisBroker
@@ -51,40 +51,42 @@ def watched(
     postgres = servers.postgres()
     with breakable(postgres, folder / "postgres.log") as database:
         migrate(postgres.url)
-        with town(database, postgres.url, redis_broker, cache_url, folder) as everything:
+        with running_installation(
+            database, postgres.url, redis_broker, cache_url, folder
+        ) as everything:
             yield everything
 
 
-def scrape(town: Installation, accept: str = "") -> str:
-    """What a process of the API prints; within the time."""
+def scrape(installation: Installation, accept: str = "") -> str:
+    """Return the metrics from one API process; checks that they come in time."""
     begun_s = time.monotonic()
-    answer = Caller(town.client.port).get("/metrics", Accept=accept)
+    answer = Caller(installation.client.port).get("/metrics", Accept=accept)
     assert answer.status_code == 200, answer.text
     assert time.monotonic() - begun_s < WITHIN_S
     return answer.text
 
 
-def numbers(town: Installation) -> dict[str, float]:
-    """Every sample, by its name and labels as they are printed."""
-    lines = [line for line in scrape(town).splitlines() if not line.startswith("#")]
+def numbers(installation: Installation) -> dict[str, float]:
+    """Return every sample, by its name and labels as printed."""
+    lines = [line for line in scrape(installation).splitlines() if not line.startswith("#")]
     return {name: float(number) for name, _, number in (line.rpartition(" ") for line in lines)}
 
 
-def number(town: Installation, sample: str) -> float:
-    return numbers(town).get(sample, 0.0)
+def number(installation: Installation, sample: str) -> float:
+    return numbers(installation).get(sample, 0.0)
 
 
-def counts_up_to(town: Installation, sample: str, expected: float) -> None:
-    """Wait until this is the number, whichever process is asked."""
-    eventually(lambda: {number(town, sample) for _ in range(6)} == {expected})
+def counts_up_to(installation: Installation, sample: str, expected: float) -> None:
+    """Wait until every process answers with this number."""
+    eventually(lambda: {number(installation, sample) for _ in range(6)} == {expected})
 
 
-def ask_for_a_wallet(town: Installation, times: int) -> None:
-    """Side by side, each over a connection of its own: every process takes some."""
+def ask_for_a_wallet(installation: Installation, times: int) -> None:
+    """Ask in parallel, each over its own connection, so that every process gets some."""
 
     def ask(_: int) -> None:
-        caller = Caller(town.client.port, town.client.api_key)
-        assert caller.get(f"/v1/wallets/{town.source.id}").ok
+        caller = Caller(installation.client.port, installation.client.api_key)
+        assert caller.get(f"/v1/wallets/{installation.source.id}").ok
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(ask, range(times)))
@@ -94,16 +96,16 @@ def processes_below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def processes_of_the_api(town: Installation) -> list[psutil.Process]:
+def processes_of_the_api(installation: Installation) -> list[psutil.Process]:
     for process in psutil.Process().children():
         listening = {each.laddr[1:2] for each in process.net_connections("tcp")}
-        if (town.client.port,) in listening:
+        if (installation.client.port,) in listening:
             return process.children()
-    raise AssertionError("nobody listens there")
+    raise AssertionError("no process listens there")
 
 
-def files_of(town: Installation) -> list[Path]:
-    return sorted((town.folder / "run" / "metrics").rglob("*.db"))
+def files_of(installation: Installation) -> list[Path]:
+    return sorted((installation.folder / "run" / "metrics").rglob("*.db"))
 
 
 def test_requests_are_counted_over_all_processes_and_none_is_lost_with_one(
@@ -135,11 +137,11 @@ def test_transfers_are_counted_over_all_workers_and_none_is_lost_with_one(
         child.kill()
     watched.settles([watched.client.submit(watched.body()).json()["id"] for _ in range(20)])
     counts_up_to(watched, SETTLED, settled + 40)
-    # A child that dies between its commit and the count of it takes the count with it.
+    # A child that dies between its commit and counting it loses that count.
     assert committed + 20 <= number(watched, COMMITTED) <= committed + 40
 
 
-def test_what_strangers_make_up_becomes_no_series(watched: Installation) -> None:
+def test_values_invented_by_clients_become_no_series(watched: Installation) -> None:
     def series() -> set[str]:
         counted = ("truepenny_http_request_seconds_sum", "truepenny_problems_total")
         return {name for name in numbers(watched) if name.startswith(counted)}
@@ -187,7 +189,7 @@ def test_every_metric_of_the_rules_is_there(watched: Installation, cache_url: st
     try:
         eventually(lambda: not missing())  # a new process has to look at the broker first
     except AssertionError:
-        pytest.fail(f"nobody exports {missing()}")
+        pytest.fail(f"no process exports {missing()}")
 
 
 def test_a_worker_on_another_machine_serves_its_own(watched: Installation) -> None:
@@ -217,7 +219,7 @@ def admin(watched: Installation) -> Caller:
 
 
 def overview(admin: Caller) -> dict[str, Any]:
-    """The overview for operators; within the time."""
+    """Return the operations overview; checks that it comes in time."""
     begun_s = time.monotonic()
     answer = admin.get("/v1/ops/overview")
     assert answer.status_code == 200, answer.text

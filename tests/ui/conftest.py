@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from ledger.clients import create_client
 from ledger.postgres.database import transaction
 from testing.http_client import Caller
-from testing.installation import Installation, town
-from testing.programs import CHROMIUM
+from testing.installation import Installation, running_installation
+from testing.programs import CHROMIUM, CHROMIUM_ARGUMENTS
 from testing.servers.breakable import breakable
 from testing.servers.brokers import RedisBroker
 from testing.servers.own_servers import own_servers
@@ -25,16 +25,6 @@ from tests.ui.api_process import ApiProcess
 from tests.ui.ops_page import OpsPage
 from tests.ui.wallet_page import WalletPage
 
-# The first is needed in containers. The others stop requests to servers outside this project.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NewTab = Callable[..., Page]
 NewPage = Callable[..., WalletPage]
 NewOpsPage = Callable[..., OpsPage]
@@ -44,13 +34,13 @@ NewOpsPage = Callable[..., OpsPage]
 def browser() -> Iterator[Browser]:
     program = CHROMIUM.path()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
         yield started
         started.close()
 
 
 @pytest.fixture(scope="package")
-def ui_town(
+def ui_installation(
     servers_folder: Path,
     redis_broker: RedisBroker,
     cache_url: str,
@@ -62,14 +52,16 @@ def ui_town(
     postgres = own_servers(servers_folder).postgres()
     with breakable(postgres, servers_folder / "ui-postgres.log") as database:
         migrate(postgres.url)
-        with town(database, postgres.url, redis_broker, cache_url, folder) as everything:
+        with running_installation(
+            database, postgres.url, redis_broker, cache_url, folder
+        ) as everything:
             yield everything
 
 
 @pytest.fixture(scope="package")
-def api(ui_town: Installation) -> Iterator[ApiProcess]:
+def api(ui_installation: Installation) -> Iterator[ApiProcess]:
     """The API that serves the pages. Tests can kill it."""
-    process = ApiProcess(ui_town.environment, ui_town.folder / "ui-api.log")
+    process = ApiProcess(ui_installation.environment, ui_installation.folder / "ui-api.log")
     process.start()
     yield process
     process.kill()
@@ -91,9 +83,9 @@ def new_tab(browser: Browser) -> Iterator[NewTab]:
 
 
 @pytest.fixture
-def new_page(new_tab: NewTab, ui_town: Installation, api: ApiProcess) -> NewPage:
+def new_page(new_tab: NewTab, ui_installation: Installation, api: ApiProcess) -> NewPage:
     """Opens a tab for the wallet page."""
-    return lambda **options: WalletPage(new_tab(**options), ui_town, api.url)
+    return lambda **options: WalletPage(new_tab(**options), ui_installation, api.url)
 
 
 @pytest.fixture
@@ -103,19 +95,21 @@ def wallets(new_page: NewPage) -> WalletPage:
 
 
 @pytest.fixture(scope="package")
-def ui_admin(ui_town: Installation, api: ApiProcess) -> Caller:
+def ui_admin(ui_installation: Installation, api: ApiProcess) -> Caller:
     """An admin who calls the API that serves the pages."""
-    with transaction(ui_town.engine) as connection:
+    with transaction(ui_installation.engine) as connection:
         _, api_key = create_client(connection, name="admin", scope="admin", rate_limit="none")
     return Caller(api.port, api_key)
 
 
 @pytest.fixture
 def new_ops(
-    new_tab: NewTab, ui_town: Installation, api: ApiProcess, ui_admin: Caller
+    new_tab: NewTab, ui_installation: Installation, api: ApiProcess, ui_admin: Caller
 ) -> NewOpsPage:
     """Opens a tab for the ops page."""
-    return lambda **options: OpsPage(new_tab(**options), ui_town, f"{api.url}/ops", ui_admin)
+    return lambda **options: OpsPage(
+        new_tab(**options), ui_installation, f"{api.url}/ops", ui_admin
+    )
 
 
 @pytest.fixture

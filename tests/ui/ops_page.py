@@ -55,6 +55,6 @@ class OpsPage(Tab):
 
     def submitted(self, amount: str = "1.00") -> str:
         """Send a transfer and wait until it is committed. Returns: its id."""
-        response = self.town.client.submit(self.town.body(amount), prefer="wait=20")
+        response = self.installation.client.submit(self.installation.body(amount), prefer="wait=20")
         assert response.status_code == 201, response.text
         return str(response.json()["id"])

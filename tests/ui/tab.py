@@ -36,7 +36,7 @@ class Tab:
     """One tab in one profile."""
 
     page: Page
-    town: Installation
+    installation: Installation
     url: str
     complaints: list[str] = field(default_factory=list, kw_only=True)
     """Errors and warnings on the console."""

@@ -55,7 +55,7 @@ def test_long_names_and_amounts_fit_and_are_not_cut(new_page: NewPage, width: in
     amount = "-99999999999999999999.123456789012345678"
     tab.page.route("**/v1/wallets?*", lambda route: _lengthen(route, "W" * 255, amount))
     tab.open()
-    card = tab.wallet(tab.town.source.id)
+    card = tab.wallet(tab.installation.source.id)
     expect(card).to_contain_text("123456789012345678 USD")
     expect(tab.panel("statement")).to_be_visible()
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width

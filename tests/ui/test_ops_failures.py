@@ -24,11 +24,11 @@ WRONG: tuple[dict[str, Any], ...] = (
 """Parts of an overview that break the contract."""
 
 
-def test_the_database_is_killed_and_comes_back(ops: OpsPage, ui_town: Installation) -> None:
+def test_the_database_is_killed_and_comes_back(ops: OpsPage, ui_installation: Installation) -> None:
     ops.submitted()
     transfers = ops.panel("transfers")
     before = ops.count("committed").locator(".flow-count").inner_text()
-    with ui_town.outage():
+    with ui_installation.outage():
         ops.says("Degraded")
         ops.says("transfers are buffered in the broker")
         expect(transfers).to_contain_text("Unavailable: the database", timeout=WITHIN_MS)
@@ -153,8 +153,8 @@ def test_a_limit_is_respected(ops: OpsPage) -> None:
     expect(ops.status).to_contain_text("updated", timeout=WITHIN_MS)
 
 
-def test_a_clients_key_is_refused(new_ops: NewOpsPage, ui_town: Installation) -> None:
-    key = ui_town.client.api_key
+def test_a_clients_key_is_refused(new_ops: NewOpsPage, ui_installation: Installation) -> None:
+    key = ui_installation.client.api_key
     assert key
     asked = new_ops()
     asked.page.goto(asked.url)

@@ -56,10 +56,10 @@ def spaced(count: int) -> str:
 
 
 def test_a_transfer_is_found_by_its_id_with_its_timeline(
-    ops: OpsPage, ui_town: Installation
+    ops: OpsPage, ui_installation: Installation
 ) -> None:
     transfer_id = ops.submitted("3.21")
-    timeline = ui_town.client.get(f"/v1/transfers/{transfer_id}").json()["timeline"]
+    timeline = ui_installation.client.get(f"/v1/transfers/{transfer_id}").json()["timeline"]
     ops.find(f"  {transfer_id.upper()} ")
     expect(ops.found).to_have_attribute("data-found", "committed")
     expect(ops.found).to_contain_text("3.21")
@@ -86,12 +86,16 @@ def test_an_invalid_or_unknown_id_is_reported(ops: OpsPage) -> None:
     expect(ops.found).to_contain_text("No transfer has this id.")
 
 
-def test_a_rejection_is_explained_in_plain_words(ops: OpsPage, ui_town: Installation) -> None:
-    bank = ui_town.bank
-    poor = bank.wallet(100, owner=ui_town.owner)
+def test_a_rejection_is_explained_in_plain_words(
+    ops: OpsPage, ui_installation: Installation
+) -> None:
+    bank = ui_installation.bank
+    poor = bank.wallet(100, owner=ui_installation.owner)
     # The money suffices for either, but not for both: a worker rejects the second.
     asked = [
-        bank.request(poor, ui_town.destination, 75, client=ui_town.owner, reference=name)
+        bank.request(
+            poor, ui_installation.destination, 75, client=ui_installation.owner, reference=name
+        )
         for name in ("first", "second")
     ]
     ids = bank.accept(*asked)
@@ -103,12 +107,14 @@ def test_a_rejection_is_explained_in_plain_words(ops: OpsPage, ui_town: Installa
     expect(ops.found.locator("[data-event=rejected]")).to_contain_text("Rejected")
 
 
-def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Installation) -> None:
-    source = ui_town.bank.wallet(100, owner=ui_town.owner)
+def test_the_oldest_unfinished_is_followed_to_its_end(
+    ops: OpsPage, ui_installation: Installation
+) -> None:
+    source = ui_installation.bank.wallet(100, owner=ui_installation.owner)
     lock = text("SELECT id FROM wallets WHERE id = :id FOR NO KEY UPDATE")
-    with transaction(ui_town.engine) as connection:
+    with transaction(ui_installation.engine) as connection:
         connection.execute(lock, {"id": source.id})  # so that no worker can continue
-        answer = ui_town.client.submit(ui_town.body(source=str(source.id)))
+        answer = ui_installation.client.submit(ui_installation.body(source=str(source.id)))
         transfer_id = answer.json()["id"]
         link = ops.panel("oldest").get_by_role("link")
         expect(link).to_have_attribute("href", f"#transfer={transfer_id}", timeout=WITHIN_MS)
@@ -120,10 +126,10 @@ def test_the_oldest_unfinished_is_followed_to_its_end(ops: OpsPage, ui_town: Ins
 
 
 def test_a_reconciliation_is_started_and_shows_what_it_repaired(
-    ops: OpsPage, ui_town: Installation
+    ops: OpsPage, ui_installation: Installation
 ) -> None:
-    wallet = ui_town.bank.wallet(100_00, owner=ui_town.owner)
-    with transaction(ui_town.engine) as connection:
+    wallet = ui_installation.bank.wallet(100_00, owner=ui_installation.owner)
+    with transaction(ui_installation.engine) as connection:
         spoil = text("UPDATE wallets SET balance = balance + 700 WHERE id = :id")
         connection.execute(spoil, {"id": wallet.id})
     panel = ops.panel("reconciliations")
@@ -134,7 +140,7 @@ def test_a_reconciliation_is_started_and_shows_what_it_repaired(
     expect(change.get_by_role("cell")).to_have_text(["107.00", "100.00"])
     expect(panel.locator("tbody tr").first).to_contain_text("by an operator")
     expect(panel.locator("tbody tr").first).to_contain_text("Finished", timeout=WITHIN_MS)
-    assert ui_town.bank.look(wallet).balance == 100_00
+    assert ui_installation.bank.look(wallet).balance == 100_00
 
 
 def test_flower_is_linked_only_at_a_web_address(new_ops: NewOpsPage) -> None:

@@ -45,7 +45,7 @@ def test_a_reload_while_sending_continues_with_the_same_key(wallets: WalletPage)
 
 
 def test_every_panel_and_the_transfer_recover_from_a_killed_api(
-    wallets: WalletPage, api: ApiProcess, ui_town: Installation
+    wallets: WalletPage, api: ApiProcess, ui_installation: Installation
 ) -> None:
     wallets.fill()
     with api.away():
@@ -56,7 +56,9 @@ def test_every_panel_and_the_transfer_recover_from_a_killed_api(
             expect(wallets.panel(name).locator(".freshness")).to_contain_text(
                 re.compile(r"as of .* · (retry in|reconnecting)"), timeout=WITHIN_MS
             )
-        expect(wallets.wallet(ui_town.source.id)).to_be_visible()  # the last known data is kept
+        expect(
+            wallets.wallet(ui_installation.source.id)
+        ).to_be_visible()  # the last known data is kept
     for name in ("wallets", "prices"):
         expect(wallets.panel(name).locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
     wallets.moved_once()
@@ -184,16 +186,16 @@ def test_a_timeout_is_retried(wallets: WalletPage, api: ApiProcess) -> None:
 
 
 def test_a_rate_limit_is_respected_and_nothing_was_recorded(
-    new_page: NewPage, ui_town: Installation
+    new_page: NewPage, ui_installation: Installation
 ) -> None:
-    with transaction(ui_town.engine) as connection:
+    with transaction(ui_installation.engine) as connection:
         client, key = create_client(
             connection, name="limited", scope="client", rate_limit="1/minute"
         )
-    source = ui_town.bank.wallet(10_00, owner=client)
-    ui_town.bank.wallet(owner=client)
+    source = ui_installation.bank.wallet(10_00, owner=client)
+    ui_installation.bank.wallet(owner=client)
     tab = new_page()
-    tab.town = _with_source(ui_town, source)
+    tab.installation = _with_source(ui_installation, source)
     tab.open(key)
     for number in range(2):
         tab.panel("send").get_by_label("To", exact=True).select_option(index=1)
@@ -212,8 +214,8 @@ def test_a_rate_limit_is_respected_and_nothing_was_recorded(
     assert len(tab.transfers()) == 1
 
 
-def _with_source(town: Installation, source: object) -> Installation:
-    return replace(town, source=source)  # type: ignore[arg-type]
+def _with_source(installation: Installation, source: object) -> Installation:
+    return replace(installation, source=source)  # type: ignore[arg-type]
 
 
 def test_sending_a_stopped_transfer_again_asks_first(wallets: WalletPage) -> None:
@@ -259,7 +261,9 @@ def test_a_rejection_is_explained_in_plain_words(wallets: WalletPage) -> None:
     assert [state for _, state in wallets.transfers()] == ["rejected"]
 
 
-def test_a_refused_transfer_can_be_corrected(wallets: WalletPage, ui_town: Installation) -> None:
+def test_a_refused_transfer_can_be_corrected(
+    wallets: WalletPage, ui_installation: Installation
+) -> None:
     unknown = "01a00000-0000-7000-8000-000000000000"
     wallets.fill()
     send = wallets.panel("send")
@@ -269,37 +273,37 @@ def test_a_refused_transfer_can_be_corrected(wallets: WalletPage, ui_town: Insta
     wallets.says("There is no such wallet")
     wallets.button("Correct it").click()
     expect(send.get_by_label("Wallet id")).to_have_value(unknown)
-    send.get_by_label("To", exact=True).select_option(str(ui_town.destination.id))
+    send.get_by_label("To", exact=True).select_option(str(ui_installation.destination.id))
     wallets.button("Send").click()
     wallets.ends()
     assert [state for _, state in wallets.transfers()] == ["committed"]
 
 
 def test_without_the_database_a_transfer_is_buffered_and_settles_later(
-    wallets: WalletPage, api: ApiProcess, ui_town: Installation
+    wallets: WalletPage, api: ApiProcess, ui_installation: Installation
 ) -> None:
     wallets.fill()
-    with ui_town.outage():
+    with ui_installation.outage():
         wallets.button("Send").click()
         wallets.says("Stored, the database is unavailable")
         expect(wallets.panel("wallets").locator(".freshness")).to_contain_text("as of")
-        expect(wallets.wallet(ui_town.source.id)).to_be_visible()
+        expect(wallets.wallet(ui_installation.source.id)).to_be_visible()
         expect(wallets.panel("prices").locator("tbody tr").first).to_be_visible()
     wallets.moved_once()
     expect(wallets.panel("wallets").locator(".freshness")).to_have_text("", timeout=WITHIN_MS)
-    assert ui_town.buffer.count() == 0
+    assert ui_installation.buffer.count() == 0
     # Each API process notices on its own, and the next test may reach another one.
-    client = ui_town.client
+    client = ui_installation.client
     callers = [Caller(api.port, client.api_key) for _ in range(8)]
     eventually(lambda: all(each.get("/v1/wallets").ok for each in callers))
 
 
 def test_a_transfer_of_a_refused_key_is_not_sent_with_another(
-    new_page: NewPage, ui_town: Installation
+    new_page: NewPage, ui_installation: Installation
 ) -> None:
     tab = new_page()
     tab.page.goto(tab.url)
-    _enter(tab, ui_town.client.api_key)
+    _enter(tab, ui_installation.client.api_key)
     tab.on_sending(lose_answer, Route.abort, Route.abort, Route.abort)
     tab.send()
     tab.says("not known whether your transfer was recorded")
@@ -307,7 +311,7 @@ def test_a_transfer_of_a_refused_key_is_not_sent_with_another(
     tab.page.unroute(TRANSFERS)
     tab.page.reload()
     expect(tab.panel("key")).to_contain_text("no longer accepted", timeout=WITHIN_MS)
-    _enter(tab, ui_town.stranger.api_key)
+    _enter(tab, ui_installation.stranger.api_key)
     expect(tab.panel("recent")).to_contain_text("Unclear", timeout=WITHIN_MS)
     tab.panel("recent").get_by_role("button").click()
     tab.says("Only that key can continue it")

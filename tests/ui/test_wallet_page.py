@@ -30,10 +30,10 @@ STEPS = ("Reserve", "Deduct", "Credit", "Commit")
 
 
 def test_a_key_is_checked_stored_in_the_tab_and_forgotten(
-    new_page: NewPage, ui_town: Installation
+    new_page: NewPage, ui_installation: Installation
 ) -> None:
     tab = new_page()
-    key = ui_town.client.api_key
+    key = ui_installation.client.api_key
     assert key
     tab.page.goto(tab.url)
     field = tab.page.get_by_role("textbox", name="API key")
@@ -43,10 +43,10 @@ def test_a_key_is_checked_stored_in_the_tab_and_forgotten(
     expect(tab.panel("key")).to_contain_text("not valid")
     field.fill(key)
     field.press("Enter")
-    expect(tab.wallet(ui_town.source.id)).to_be_visible()
+    expect(tab.wallet(ui_installation.source.id)).to_be_visible()
     assert _places_of(key, tab.page) == {"sessionStorage"}
     tab.page.reload()
-    expect(tab.wallet(ui_town.source.id)).to_be_visible()
+    expect(tab.wallet(ui_installation.source.id)).to_be_visible()
     tab.button("Forget key").click()
     expect(field).to_be_visible()
     assert _places_of(key, tab.page) == set()
@@ -69,11 +69,11 @@ def _places_of(secret: str, page: Page) -> set[str]:
     return {place for place, content in places.items() if secret in content}
 
 
-def test_the_statement_has_older_pages(wallets: WalletPage, ui_town: Installation) -> None:
-    owner, bank = ui_town.owner, ui_town.bank
+def test_the_statement_has_older_pages(wallets: WalletPage, ui_installation: Installation) -> None:
+    owner, bank = ui_installation.owner, ui_installation.bank
     rich = bank.wallet(100_000, owner=owner)
     bank.accept(
-        *(bank.request(rich, ui_town.destination, 100 + n, client=owner) for n in range(12))
+        *(bank.request(rich, ui_installation.destination, 100 + n, client=owner) for n in range(12))
     )
     bank.settle()
     wallets.page.reload()
@@ -102,7 +102,9 @@ def test_a_wallet_is_created_and_selected(wallets: WalletPage) -> None:
     expect(wallets.panel("statement")).to_contain_text("No postings yet")
 
 
-def test_an_id_is_copied_on_plain_http_too(wallets: WalletPage, ui_town: Installation) -> None:
+def test_an_id_is_copied_on_plain_http_too(
+    wallets: WalletPage, ui_installation: Installation
+) -> None:
     wallets.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     copied = wallets.page.evaluate_handle(
         """() => {
@@ -111,10 +113,10 @@ def test_an_id_is_copied_on_plain_http_too(wallets: WalletPage, ui_town: Install
             return copied;
         }"""
     )
-    card = wallets.wallet(ui_town.source.id)
+    card = wallets.wallet(ui_installation.source.id)
     card.get_by_role("button", name="Copy").click()
     expect(card).to_contain_text("Copied")
-    assert copied.json_value() == [str(ui_town.source.id)]
+    assert copied.json_value() == [str(ui_installation.source.id)]
 
 
 def test_prices_show_their_source(wallets: WalletPage) -> None:
@@ -124,7 +126,7 @@ def test_prices_show_their_source(wallets: WalletPage) -> None:
 
 
 def test_an_invalid_transfer_is_reported_at_its_field(
-    wallets: WalletPage, ui_town: Installation
+    wallets: WalletPage, ui_installation: Installation
 ) -> None:
     amount = wallets.panel("send").get_by_label("Amount")
     for typed, said in (
@@ -144,7 +146,7 @@ def test_an_invalid_transfer_is_reported_at_its_field(
     wallets.panel("send").get_by_label("Wallet id").fill("nonsense")
     wallets.button("Send").click()
     expect(wallets.panel("send")).to_contain_text("not a wallet id")
-    wallets.panel("send").get_by_label("Wallet id").fill(str(ui_town.source.id))
+    wallets.panel("send").get_by_label("Wallet id").fill(str(ui_installation.source.id))
     wallets.button("Send").click()
     expect(wallets.panel("send")).to_contain_text("the wallet you send from")
     assert wallets.keys == []

@@ -30,8 +30,8 @@ class WalletPage(Tab):
 
     def open(self, api_key: str | None = None) -> WalletPage:
         """Open the page with a key already stored, and wait for the wallets."""
-        self.enter(api_key or self.town.client.api_key)
-        expect(self.wallet(self.town.source.id)).to_be_visible(timeout=WITHIN_MS)
+        self.enter(api_key or self.installation.client.api_key)
+        expect(self.wallet(self.installation.source.id)).to_be_visible(timeout=WITHIN_MS)
         return self
 
     def wallet(self, wallet_id: object) -> Locator:
@@ -44,9 +44,9 @@ class WalletPage(Tab):
 
     def fill(self, amount: str = "12.50") -> None:
         """Fill in the form, from source to destination."""
-        self.panel("send").get_by_label("From").select_option(str(self.town.source.id))
+        self.panel("send").get_by_label("From").select_option(str(self.installation.source.id))
         self.panel("send").get_by_label("To", exact=True).select_option(
-            str(self.town.destination.id)
+            str(self.installation.destination.id)
         )
         self.panel("send").get_by_label("Amount").fill(amount)
         self.panel("send").get_by_label("Reference").fill(self.reference)
@@ -77,7 +77,7 @@ class WalletPage(Tab):
             "SELECT t.id::text, o.state FROM transfers t "
             "LEFT JOIN outcomes o ON o.transfer_id = t.id WHERE t.reference = :reference"
         )
-        with autocommit(self.town.engine) as connection:
+        with autocommit(self.installation.engine) as connection:
             rows = connection.execute(query, {"reference": self.reference})
             return [(row[0], row[1]) for row in rows]
 

@@ -1,4 +1,4 @@
-"""A test in this folder starts no server, so that `make unit` takes seconds."""
+"""Fixtures of unit tests: none of them may start a server, so that `make unit` takes seconds."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture(scope="session")
 def servers_folder() -> NoReturn:
-    """Fail what asks for a server: all of them have their data in this folder."""
+    """Fail any test that asks for a server: all servers keep their data in this folder."""
     pytest.fail("tests/unit starts no server: a test that needs one belongs into another folder")

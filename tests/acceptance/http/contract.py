@@ -1,4 +1,4 @@
-"""Checks that every answer of the contract is held to."""
+"""Contract checks: assertions that every answer of the API must satisfy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def assert_problem(answer: requests.Response, status: int, code: str) -> dict[st
 
 
 def assert_invalid(answer: requests.Response, *, pointer: str | None = None) -> None:
-    """Check the problem of a request that is wrong, and where it says so."""
+    """Check a validation problem, and which field it points at."""
     problem = assert_problem(answer, 400, "invalid_request")
     if pointer is not None:
         assert [error["pointer"] for error in problem["errors"]] == [pointer]

@@ -1,7 +1,7 @@
-"""Two APIs with rate limits over one cache of their own, and callers at many addresses.
+"""Rate-limited APIs: two servers over one cache, and callers at many addresses.
 
 One takes its clients' addresses from the connection, the other from one proxy. Loopback has
-millions of addresses: each test sends from some that nobody has used before.
+millions of addresses: each test sends from new ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 def fresh_address() -> str:
-    """An address of loopback that no test has sent from."""
+    """Return an address of loopback that no test has sent from."""
     high, low = divmod(next(_numbers), 250)
     return f"127.1.{high}.{low + 1}"
 
@@ -51,7 +51,7 @@ class _Sender(HTTPAdapter):
 
 
 def caller_from(address: str, *, port: int, api_key: str | None) -> Caller:
-    """A caller whose requests come from that address."""
+    """Return a caller whose requests come from that address."""
     session = requests.Session()
     session.mount("http://", _Sender(address))
     return Caller(port, api_key, session)
@@ -67,7 +67,7 @@ class LimitedApi:
     engine: Engine
 
     def new_key(self, *, scope: Scope = "client", rate_limit: str | None = None) -> str:
-        """The key of a new client, which no process has seen yet."""
+        """Make a client. Returns: its key, which no process has seen yet."""
         with transaction(self.engine) as connection:
             _, api_key = create_client(
                 connection, name="limited", scope=scope, rate_limit=rate_limit
@@ -81,7 +81,7 @@ class LimitedApi:
         rate_limit: str | None = None,
         address: str | None = None,
     ) -> Caller:
-        """A new client, at an address of its own unless one is given."""
+        """Make a client, at an address of its own unless one is given."""
         api_key = self.new_key(scope=scope, rate_limit=rate_limit)
         return caller_from(address or fresh_address(), port=self.direct, api_key=api_key)
 
@@ -89,7 +89,7 @@ class LimitedApi:
         return redis.Redis.from_url(self.cache.url, socket_timeout=5)
 
     def all_count_in_cache(self) -> bool:
-        """Tell whether the cache counts what any process answers, as far as many requests show."""
+        """Return whether many requests show that all processes count in the cache."""
         address, api_key = fresh_address(), self.new_key(rate_limit="1000/minute")
         for port in (self.direct, self.proxied):
             statuses_at_once(address, port, api_key, 20)
@@ -103,12 +103,12 @@ def write(caller: Caller, **headers: str) -> requests.Response:
 
 
 def statuses(caller: Caller, times: int, **headers: str) -> list[int]:
-    """Write over and over, through one connection and so to one process."""
+    """Write repeatedly through one connection, and so to one process."""
     return [write(caller, **headers).status_code for _ in range(times)]
 
 
 def statuses_at_once(address: str, port: int, api_key: str, times: int) -> list[int]:
-    """Write side by side, each through a connection of its own, to all processes."""
+    """Write in parallel, each through its own connection, to all processes."""
 
     def send(_: int) -> int:
         return write(caller_from(address, port=port, api_key=api_key)).status_code

@@ -1,4 +1,4 @@
-"""Bad input: each gets its code and changes nothing."""
+"""Bad input over HTTP: each kind gets its error code and changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from testing.http_client import Caller
-from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.conftest import Unchanged, WalletPair
 from tests.acceptance.http.contract import assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
@@ -42,10 +42,10 @@ BAD_AMOUNTS = [
 
 @pytest.mark.parametrize("amount", BAD_AMOUNTS)
 def test_an_unusable_amount_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged, amount: Any
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, amount: Any
 ) -> None:
     with unchanged():
-        answer = client.submit(purse.transfer(amount))
+        answer = client.submit(wallet_pair.transfer(amount))
     assert_invalid(answer, pointer="/amount")
 
 
@@ -73,31 +73,37 @@ BAD_FIELDS = [
 
 @pytest.mark.parametrize(("change", "pointer"), BAD_FIELDS)
 def test_an_unusable_field_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged, change: dict[str, Any], pointer: str
+    client: Caller,
+    wallet_pair: WalletPair,
+    unchanged: Unchanged,
+    change: dict[str, Any],
+    pointer: str,
 ) -> None:
     with unchanged():
-        answer = client.submit(purse.transfer(**change))
+        answer = client.submit(wallet_pair.transfer(**change))
     assert_invalid(answer, pointer=pointer)
 
 
 @pytest.mark.parametrize("field", ["source", "destination", "amount", "asset"])
 def test_a_missing_field_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged, field: str
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, field: str
 ) -> None:
-    body = purse.transfer()
+    body = wallet_pair.transfer()
     del body[field]
     with unchanged():
         answer = client.submit(body)
     assert_invalid(answer, pointer=f"/{field}")
 
 
-def test_metadata_may_be_ten_levels_deep_and_no_deeper(client: Caller, purse: Purse) -> None:
-    assert client.submit(purse.transfer(metadata=nested(10))).status_code == 202
-    assert_invalid(client.submit(purse.transfer(metadata=nested(11))), pointer="/metadata")
+def test_metadata_may_be_ten_levels_deep_and_no_deeper(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    assert client.submit(wallet_pair.transfer(metadata=nested(10))).status_code == 202
+    assert_invalid(client.submit(wallet_pair.transfer(metadata=nested(11))), pointer="/metadata")
 
 
-def test_several_wrong_fields_are_all_named(client: Caller, purse: Purse) -> None:
-    answer = client.submit(purse.transfer(7, source="me", colour="blue"))
+def test_several_wrong_fields_are_all_named(client: Caller, wallet_pair: WalletPair) -> None:
+    answer = client.submit(wallet_pair.transfer(7, source="me", colour="blue"))
     pointers = [error["pointer"] for error in answer.json()["errors"]]
     assert pointers == ["/source", "/amount", "/colour"]
 
@@ -151,60 +157,62 @@ SMUGGLED = [
 
 
 @pytest.mark.parametrize("member", SMUGGLED)
-def test_what_cannot_be_stored_or_read_in_two_ways_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged, member: str
+def test_json_that_cannot_be_stored_or_is_ambiguous_is_refused(
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, member: str
 ) -> None:
-    body = json.dumps(purse.transfer())[:-1] + f", {member}}}"
+    body = json.dumps(wallet_pair.transfer())[:-1] + f", {member}}}"
     with unchanged():
         answer = send(client, body.encode())
     assert_invalid(answer)
 
 
-def test_an_escaped_pair_of_surrogates_is_one_good_character(client: Caller, purse: Purse) -> None:
-    answer = client.submit(purse.transfer(reference="\U0001f4b6"))  # requests escapes it
+def test_an_escaped_pair_of_surrogates_is_one_good_character(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    answer = client.submit(wallet_pair.transfer(reference="\U0001f4b6"))  # requests escapes it
     assert answer.json()["reference"] == "\U0001f4b6"
 
 
 def test_a_wallet_that_does_not_exist_is_not_found(
-    client: Caller, purse: Purse, unchanged: Unchanged
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged
 ) -> None:
     for field in ("source", "destination"):
         with unchanged():
-            answer = client.submit(purse.transfer(**{field: str(uuid.uuid4())}))
+            answer = client.submit(wallet_pair.transfer(**{field: str(uuid.uuid4())}))
         assert_problem(answer, 422, "wallet_not_found")
 
 
 def test_a_foreign_source_is_not_found(
-    stranger: Caller, purse: Purse, unchanged: Unchanged
+    stranger: Caller, wallet_pair: WalletPair, unchanged: Unchanged
 ) -> None:
     with unchanged():
-        answer = stranger.submit(purse.transfer())
+        answer = stranger.submit(wallet_pair.transfer())
     assert_problem(answer, 422, "wallet_not_found")
 
 
 def test_the_same_wallet_twice_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged
 ) -> None:
     with unchanged():
-        answer = client.submit(purse.transfer(destination=str(purse.source.id)))
+        answer = client.submit(wallet_pair.transfer(destination=str(wallet_pair.source.id)))
     assert_problem(answer, 422, "same_wallet")
 
 
 def test_another_asset_than_the_wallets_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged
 ) -> None:
     with unchanged():
-        answer = client.submit(purse.transfer(asset="EUR"))
+        answer = client.submit(wallet_pair.transfer(asset="EUR"))
     assert_problem(answer, 422, "asset_mismatch")
 
 
-def test_a_key_used_for_another_body_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged
+def test_a_key_with_a_different_body_is_refused(
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged
 ) -> None:
     key = str(uuid.uuid4())
-    client.submit(purse.transfer("1.00"), key=key)
+    client.submit(wallet_pair.transfer("1.00"), key=key)
     with unchanged():
-        answer = client.submit(purse.transfer("2.00"), key=key)
+        answer = client.submit(wallet_pair.transfer("2.00"), key=key)
     assert_problem(answer, 422, "idempotency_key_reused")
 
 
@@ -220,19 +228,22 @@ def test_a_key_used_for_another_body_is_refused(
     ],
 )
 def test_an_unusable_key_is_refused(
-    client: Caller, purse: Purse, unchanged: Unchanged, key: bytes | None, code: str
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, key: bytes | None, code: str
 ) -> None:
     headers = {} if key is None else {"Idempotency-Key": key}
     with unchanged():
-        answer = client("POST", "/v1/transfers", json=purse.transfer(), headers=headers)
+        answer = client("POST", "/v1/transfers", json=wallet_pair.transfer(), headers=headers)
     assert_problem(answer, 400, code)
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, "ü" * 255, "order 1/2 €"])
-def test_a_printable_key_is_taken(client: Caller, purse: Purse, key: str) -> None:
+def test_a_printable_key_is_taken(client: Caller, wallet_pair: WalletPair, key: str) -> None:
     headers = {"Idempotency-Key": key.encode()}
-    answer = client("POST", "/v1/transfers", json=purse.transfer(), headers=headers)
-    assert answer.status_code in (202, 422)  # 422 on a second run: another purse, the same key
+    answer = client("POST", "/v1/transfers", json=wallet_pair.transfer(), headers=headers)
+    assert answer.status_code in (
+        202,
+        422,
+    )  # 422 on a second run: another wallet_pair, the same key
 
 
 @pytest.mark.parametrize(
@@ -251,9 +262,9 @@ def test_a_printable_key_is_taken(client: Caller, purse: Purse, key: str) -> Non
     ],
 )
 def test_only_json_in_utf_8_is_read(
-    client: Caller, purse: Purse, content_type: str | None, status: int
+    client: Caller, wallet_pair: WalletPair, content_type: str | None, status: int
 ) -> None:
-    answer = send(client, json.dumps(purse.transfer()).encode(), content_type)
+    answer = send(client, json.dumps(wallet_pair.transfer()).encode(), content_type)
     assert answer.status_code == status
     if status == 415:
         assert_problem(answer, 415, "unsupported_media_type")
@@ -274,8 +285,8 @@ def test_a_body_above_the_limit_is_refused(
     assert_problem(chunked, 413, "too_large")
 
 
-def test_a_body_of_just_the_limit_is_read(client: Caller, purse: Purse) -> None:
-    body = json.dumps(purse.transfer()).encode()
+def test_a_body_of_just_the_limit_is_read(client: Caller, wallet_pair: WalletPair) -> None:
+    body = json.dumps(wallet_pair.transfer()).encode()
     answer = send(client, body + b" " * (MIB - len(body)))
     assert answer.status_code == 202
 
@@ -306,12 +317,12 @@ def test_an_unusable_query_is_refused(client: Caller, path: str) -> None:
 @pytest.mark.parametrize(
     "at", ["", "?at=", "?at=now", "?at=2026-01-01", "?at=0001-01-01T00:00:00%2B14:00"]
 )
-def test_a_balance_needs_a_real_time(client: Caller, purse: Purse, at: str) -> None:
-    assert_invalid(client.get(f"/v1/wallets/{purse.source.id}/balance{at}"))
+def test_a_balance_needs_a_real_time(client: Caller, wallet_pair: WalletPair, at: str) -> None:
+    assert_invalid(client.get(f"/v1/wallets/{wallet_pair.source.id}/balance{at}"))
 
 
-def test_a_balance_in_the_future_is_refused(client: Caller, purse: Purse) -> None:
-    path = f"/v1/wallets/{purse.source.id}/balance?at=2999-01-01T00:00:00Z"
+def test_a_balance_in_the_future_is_refused(client: Caller, wallet_pair: WalletPair) -> None:
+    path = f"/v1/wallets/{wallet_pair.source.id}/balance?at=2999-01-01T00:00:00Z"
     assert_invalid(client.get(path))
 
 
@@ -357,10 +368,10 @@ def test_an_unusable_client_is_refused(
 
 
 @pytest.mark.parametrize("action", ["capture", "void", "refund"])
-def test_what_is_not_available_yet_says_so(
-    client: Caller, purse: Purse, unchanged: Unchanged, action: str
+def test_a_feature_that_is_not_available_yet_says_so(
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, action: str
 ) -> None:
-    transfer = client.submit(purse.transfer()).json()
+    transfer = client.submit(wallet_pair.transfer()).json()
     with unchanged():
         answer = client.post(f"/v1/transfers/{transfer['id']}/{action}", {})
     assert_invalid(answer)

@@ -10,7 +10,7 @@ import pytest
 
 from testing.bank import Bank
 from testing.http_client import Caller
-from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.conftest import Unchanged, WalletPair
 from tests.acceptance.http.contract import assert_invalid
 
 pytestmark = pytest.mark.acceptance
@@ -18,24 +18,24 @@ pytestmark = pytest.mark.acceptance
 BATCH = "/v1/transfers/batch"
 
 
-def item(purse: Purse, amount: Any = "0.01", **changes: Any) -> dict[str, Any]:
-    return purse.transfer(amount, idempotency_key=str(uuid.uuid4())) | changes
+def item(wallet_pair: WalletPair, amount: Any = "0.01", **changes: Any) -> dict[str, Any]:
+    return wallet_pair.transfer(amount, idempotency_key=str(uuid.uuid4())) | changes
 
 
 def test_each_transfer_has_its_own_result_in_order(
-    client: Caller, purse: Purse, api_bank: Bank
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     transfers = [
-        item(purse, "1.00"),
-        item(purse, "0"),
-        item(purse, "1000.00"),
-        item(purse, "2.00"),
-        item(purse, destination=str(purse.source.id)),
-        item(purse, idempotency_key=None),
-        item(purse, idempotency_key="a\nb"),
-        item(purse, asset="XXX"),
+        item(wallet_pair, "1.00"),
+        item(wallet_pair, "0"),
+        item(wallet_pair, "1000.00"),
+        item(wallet_pair, "2.00"),
+        item(wallet_pair, destination=str(wallet_pair.source.id)),
+        item(wallet_pair, idempotency_key=None),
+        item(wallet_pair, idempotency_key="a\nb"),
+        item(wallet_pair, asset="XXX"),
         "not an object",
-        item(purse, colour="blue"),
+        item(wallet_pair, colour="blue"),
     ]
     answer = client.post(BATCH, {"transfers": transfers, "atomic": False})
     assert answer.status_code == 202
@@ -53,13 +53,13 @@ def test_each_transfer_has_its_own_result_in_order(
     ]
     assert "transfer_id" in answer.json()["results"][2]["error"]
     api_bank.settle()
-    assert api_bank.look(purse.destination).balance == 3_00
+    assert api_bank.look(wallet_pair.destination).balance == 3_00
 
 
 def test_a_batch_sent_again_changes_nothing(
-    client: Caller, purse: Purse, api_bank: Bank, unchanged: Unchanged
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank, unchanged: Unchanged
 ) -> None:
-    transfers = [item(purse), item(purse, "1000.00"), item(purse)]
+    transfers = [item(wallet_pair), item(wallet_pair, "1000.00"), item(wallet_pair)]
     first = client.post(BATCH, {"transfers": transfers}).json()["results"]
     api_bank.settle()
     with unchanged():
@@ -73,15 +73,15 @@ def test_a_batch_sent_again_changes_nothing(
 
 
 def test_the_same_transfer_twice_in_a_batch_is_one_transfer(
-    client: Caller, purse: Purse, api_bank: Bank
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
-    twice = item(purse, "1.00")
+    twice = item(wallet_pair, "1.00")
     other = twice | {"amount": "2.00"}
     results = client.post(BATCH, {"transfers": [twice, twice, other]}).json()["results"]
     assert results[0] == results[1]
     assert result_of(results[2]) == ("idempotency_key_reused", None)
     api_bank.settle()
-    assert api_bank.look(purse.destination).balance == 1_00
+    assert api_bank.look(wallet_pair.destination).balance == 1_00
 
 
 @pytest.mark.parametrize(
@@ -96,24 +96,28 @@ def test_the_same_transfer_twice_in_a_batch_is_one_transfer(
     ],
 )
 def test_an_unusable_envelope_is_refused_as_a_whole(
-    client: Caller, purse: Purse, unchanged: Unchanged, change: dict[str, Any], pointer: str
+    client: Caller,
+    wallet_pair: WalletPair,
+    unchanged: Unchanged,
+    change: dict[str, Any],
+    pointer: str,
 ) -> None:
     with unchanged():
-        answer = client.post(BATCH, {"transfers": [item(purse)]} | change)
+        answer = client.post(BATCH, {"transfers": [item(wallet_pair)]} | change)
     assert_invalid(answer, pointer=pointer)
 
 
 def test_five_thousand_transfers_are_answered_in_seconds(
-    client: Caller, purse: Purse, api_bank: Bank
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
-    transfers = [item(purse, reference=f"line {number}") for number in range(5000)]
+    transfers = [item(wallet_pair, reference=f"line {number}") for number in range(5000)]
     begun = time.monotonic()
     results = client.post(BATCH, {"transfers": transfers}).json()["results"]
     assert time.monotonic() - begun < 10
     assert {result["state"] for result in results} == {"accepted"}
     assert len({result["id"] for result in results}) == 5000
     api_bank.settle()
-    assert api_bank.look(purse.destination).balance == 50_00
+    assert api_bank.look(wallet_pair.destination).balance == 50_00
 
 
 def result_of(result: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The documentation over HTTP: served from here, and true."""
+"""Documentation over HTTP: served without outside files, and true to the real answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jsonschema import Draft202012Validator
 
 from testing.bank import Bank
 from testing.http_client import Caller
-from tests.acceptance.conftest import Purse
+from tests.acceptance.conftest import WalletPair
 
 pytestmark = pytest.mark.acceptance
 
 
-def test_the_page_needs_nothing_from_elsewhere(client: Caller) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client: Caller) -> None:
     nobody = Caller(client.port)
     page = nobody.get("/docs")
     assert page.status_code == 200
@@ -28,18 +28,18 @@ def test_the_page_needs_nothing_from_elsewhere(client: Caller) -> None:
 
 
 def test_real_answers_match_their_schemas(
-    client: Caller, admin: Caller, purse: Purse, api_bank: Bank
+    client: Caller, admin: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     document = client.get("/openapi.json").json()
-    submitted = client.submit(purse.transfer())
+    submitted = client.submit(wallet_pair.transfer())
     api_bank.settle()
-    wallet = f"/v1/wallets/{purse.source.id}"
+    wallet = f"/v1/wallets/{wallet_pair.source.id}"
     begun = admin.post("/v1/reconciliations")
-    batch = {"transfers": [purse.transfer() | {"idempotency_key": "x"}, {}, 7]}
+    batch = {"transfers": [wallet_pair.transfer() | {"idempotency_key": "x"}, {}, 7]}
     answers = [
         ("post", "/v1/transfers", submitted),
-        ("post", "/v1/transfers", client.submit(purse.transfer("999.00"))),
-        ("post", "/v1/transfers", client.submit(purse.transfer(1))),
+        ("post", "/v1/transfers", client.submit(wallet_pair.transfer("999.00"))),
+        ("post", "/v1/transfers", client.submit(wallet_pair.transfer(1))),
         ("post", "/v1/transfers/batch", client.post("/v1/transfers/batch", batch)),
         ("get", "/v1/transfers", client.get("/v1/transfers")),
         ("get", "/v1/transfers/{transfer_id}", client.get(submitted.headers["Location"])),

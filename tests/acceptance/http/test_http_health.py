@@ -1,4 +1,4 @@
-"""Health over HTTP: right, and quick, whatever is broken or hangs."""
+"""Health over HTTP: correct and fast, whichever server is broken or hangs."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from monitoring.health.report import Component
 from monitoring.heartbeats import heartbeat_cache
 from stack.servers.ports import LOOPBACK
 from testing.http_client import Caller, serving
-from testing.price_scene import put_live_prices
+from testing.price_setup import put_live_prices
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.own_servers import own_servers
 from testing.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
 
-# What is promised is one second; the rest is for a machine that is busy with other tests.
+# The promise is one second; the rest is for a machine that is busy with other tests.
 WITHIN_S = 1.5
 PROGRAMS = ("money@test", "scans@test", "beat@test")
 
 
 @dataclass(frozen=True)
-class Scene:
-    """An API with three servers that nobody else uses."""
+class Scenario:
+    """An API with three servers that only these tests use."""
 
     database: Breakable
     broker: Breakable
@@ -77,7 +77,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scenario(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     servers = own_servers(servers_folder)
     log = servers.home.data / "log"
     with ExitStack() as stack:
@@ -98,148 +98,152 @@ def scene(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             for each in psutil.Process().children()
             if f"PORT={port}" in (f"{k}={v}" for k, v in each.environ().items())
         )
-        yield Scene(database, broker, cache, Caller(port), process)
+        yield Scenario(database, broker, cache, Caller(port), process)
 
 
 @pytest.fixture(autouse=True)
-def all_is_well(scene: Scene) -> Iterator[None]:
+def all_is_well(scenario: Scenario) -> Iterator[None]:
     yield
-    for server in (scene.database, scene.broker, scene.cache):
+    for server in (scenario.database, scenario.broker, scenario.cache):
         if server.runs:
             server.thaw()
         else:
             server.start()
-    eventually(scene.is_well)
+    eventually(scenario.is_well)
 
 
-def test_health_names_every_component_without_a_key(scene: Scene) -> None:
-    eventually(scene.is_well)
-    _, _, components = scene.health()
+def test_health_names_every_component_without_a_key(scenario: Scenario) -> None:
+    eventually(scenario.is_well)
+    _, _, components = scenario.health()
     assert list(components) == ["database", "broker", "cache", "prices", "workers"]
     assert {component["status"] for component in components.values()} == {"ok"}
     assert components["workers"]["detail"] == "alive: 1 beat, 1 money, 1 scans"
     assert "of its memory is used" in components["broker"]["detail"]
-    assert scene.ready() == (200, "the database answers")
+    assert scenario.ready() == (200, "the database answers")
 
 
-def test_a_database_that_was_killed_is_degraded_while_the_broker_buffers(scene: Scene) -> None:
-    scene.database.kill()
-    status, verdict, components = scene.health()
+def test_a_database_that_was_killed_is_degraded_while_the_broker_buffers(
+    scenario: Scenario,
+) -> None:
+    scenario.database.kill()
+    status, verdict, components = scenario.health()
     assert (status, verdict) == (200, "degraded")
     assert components["database"]["status"] == "down"
     assert "transfers are buffered in the broker" in components["database"]["detail"]
     assert components["broker"]["status"] == "ok"
-    assert scene.ready()[0] == 200
+    assert scenario.ready()[0] == 200
 
 
-def test_a_broker_that_was_killed_is_degraded_while_the_database_stores(scene: Scene) -> None:
-    scene.broker.kill()
-    status, verdict, components = scene.health()
+def test_a_broker_that_was_killed_is_degraded_while_the_database_stores(scenario: Scenario) -> None:
+    scenario.broker.kill()
+    status, verdict, components = scenario.health()
     assert (status, verdict) == (200, "degraded")
     assert "wait in the database until the broker is back" in components["broker"]["detail"]
-    assert scene.ready() == (200, "the database answers")
+    assert scenario.ready() == (200, "the database answers")
 
 
-def test_neither_to_store_nor_to_buffer_is_down(scene: Scene) -> None:
-    scene.database.kill()
-    scene.broker.kill()
-    status, verdict, components = scene.health()
+def test_it_is_down_when_it_can_neither_store_nor_buffer(scenario: Scenario) -> None:
+    scenario.database.kill()
+    scenario.broker.kill()
+    status, verdict, components = scenario.health()
     assert (status, verdict) == (503, "down")
     assert "refused" in components["database"]["detail"]
-    assert scene.ready() == (
+    assert scenario.ready() == (
         503,
         "neither the database nor the broker answers: new transfers are refused",
     )
-    assert scene.caller.get("/health/live").status_code == 200
+    assert scenario.caller.get("/health/live").status_code == 200
 
 
-def test_all_servers_frozen_at_once_delay_nobody_and_pile_up_nothing(scene: Scene) -> None:
-    eventually(scene.is_well)
-    for server in (scene.database, scene.broker, scene.cache):
+def test_all_servers_frozen_at_once_delay_nobody_and_pile_up_nothing(
+    scenario: Scenario,
+) -> None:
+    eventually(scenario.is_well)
+    for server in (scenario.database, scenario.broker, scenario.cache):
         server.freeze()
-    scene.health()
-    threads = scene.threads()
+    scenario.health()
+    threads = scenario.threads()
     for _ in range(2):
-        status, verdict, components = scene.health()
+        status, verdict, components = scenario.health()
         assert (status, verdict) == (503, "down")
         assert components["cache"]["status"] == "down"
         assert components["workers"]["status"] == "degraded"
-        assert scene.ready()[0] == 503
-        assert scene.caller.get("/health/live").status_code == 200
+        assert scenario.ready()[0] == 503
+        assert scenario.caller.get("/health/live").status_code == 200
     # Five components, two processes, and a few threads that gunicorn starts as it needs them.
-    assert scene.threads() <= threads + 20
+    assert scenario.threads() <= threads + 20
 
 
-def test_a_frozen_database_is_given_up_and_found_again(scene: Scene) -> None:
-    eventually(scene.is_well)
-    scene.database.freeze()
+def test_a_frozen_database_is_down_and_then_up_again(scenario: Scenario) -> None:
+    eventually(scenario.is_well)
+    scenario.database.freeze()
     for _ in range(3):
-        assert scene.ready() == (
+        assert scenario.ready() == (
             200,
             "the database does not answer: transfers are buffered on the broker",
         )
-    assert scene.health()[2]["database"]["status"] == "down"
-    scene.database.thaw()
-    eventually(lambda: scene.ready() == (200, "the database answers"))
+    assert scenario.health()[2]["database"]["status"] == "down"
+    scenario.database.thaw()
+    eventually(lambda: scenario.ready() == (200, "the database answers"))
 
 
-def test_a_program_without_a_heartbeat_is_named(scene: Scene) -> None:
-    eventually(scene.is_well)
-    scene.own_cache().zincrby("truepenny:heartbeats", -20, "money@test")
-    status, verdict, components = scene.health()
+def test_health_names_a_program_without_a_heartbeat(scenario: Scenario) -> None:
+    eventually(scenario.is_well)
+    scenario.own_cache().zincrby("truepenny:heartbeats", -20, "money@test")
+    status, verdict, components = scenario.health()
     assert (status, verdict) == (200, "degraded")
     assert components["workers"]["detail"].startswith("money: no heartbeat for 2")
 
 
-def test_a_broker_in_the_wrong_state_is_degraded_in_plain_words(scene: Scene) -> None:
-    with redis.Redis.from_url(scene.broker.url) as client:
+def test_a_broker_in_the_wrong_state_is_degraded_in_plain_words(scenario: Scenario) -> None:
+    with redis.Redis.from_url(scenario.broker.url) as client:
         client.config_set("appendonly", "no")
         client.config_set("maxmemory-policy", "allkeys-lru")
-    status, verdict, components = scene.health()
+    status, verdict, components = scenario.health()
     assert (status, verdict) == (200, "degraded")
     assert "stores nothing on disk" in components["broker"]["detail"]
     assert "set noeviction" in components["broker"]["detail"]
-    scene.broker.kill()  # what was set at run time ends with it
+    scenario.broker.kill()  # what was set at run time ends with it
 
 
-def test_a_full_broker_and_a_full_cache_say_so(scene: Scene) -> None:
-    for server in (scene.broker, scene.cache):
+def test_a_full_broker_and_a_full_cache_say_so(scenario: Scenario) -> None:
+    for server in (scenario.broker, scenario.cache):
         fill(server)
-    _, verdict, components = scene.health()
+    _, verdict, components = scenario.health()
     assert verdict == "degraded"
     assert "new transfers are refused until it is below 80 %" in components["broker"]["detail"]
     assert "evicts the least used keys" in components["cache"]["detail"]
     full = "the queues are full: new transfers are refused until there is room again"
-    eventually(lambda: scene.ready() == (503, full))
-    for server in (scene.broker, scene.cache):
+    eventually(lambda: scenario.ready() == (503, full))
+    for server in (scenario.broker, scenario.cache):
         empty(server)
 
 
-def test_a_frozen_database_beside_a_full_broker_is_down(scene: Scene) -> None:
-    fill(scene.broker)
-    scene.database.freeze()
-    status, verdict, components = scene.health()
+def test_a_frozen_database_beside_a_full_broker_is_down(scenario: Scenario) -> None:
+    fill(scenario.broker)
+    scenario.database.freeze()
+    status, verdict, components = scenario.health()
     assert (status, verdict) == (503, "down")
     assert "the broker cannot store transfers either" in components["database"]["detail"]
     assert components["broker"]["status"] == "degraded"
     assert set(components["broker"]) == {"status", "detail"}
-    assert scene.ready() == (
+    assert scenario.ready() == (
         503,
         "neither the database nor the broker answers: new transfers are refused",
     )
-    empty(scene.broker)
+    empty(scenario.broker)
 
 
-def test_a_broker_that_is_a_copy_of_another_takes_nothing(scene: Scene) -> None:
-    with redis.Redis.from_url(scene.broker.url) as client:
-        client.replicaof(LOOPBACK, 1)  # where nobody is: it waits for its original
-    _, verdict, components = scene.health()
+def test_a_broker_that_is_a_copy_of_another_takes_nothing(scenario: Scenario) -> None:
+    with redis.Redis.from_url(scenario.broker.url) as client:
+        client.replicaof(LOOPBACK, 1)  # nothing listens there: it waits for its primary
+    _, verdict, components = scenario.health()
     assert verdict == "degraded"
     assert "is a read-only replica" in components["broker"]["detail"]
-    scene.database.kill()
-    assert scene.health()[:2] == (503, "down")
-    assert scene.ready()[0] == 503
-    scene.broker.kill()  # what was set at run time ends with it
+    scenario.database.kill()
+    assert scenario.health()[:2] == (503, "down")
+    assert scenario.ready()[0] == 503
+    scenario.broker.kill()  # what was set at run time ends with it
 
 
 def fill(server: Breakable) -> None:
@@ -258,29 +262,31 @@ def empty(server: Breakable) -> None:
     server.kill()
 
 
-def test_a_check_of_a_frozen_database_ends_by_itself(scene: Scene) -> None:
-    """Or its one thread would hang for ever, where another host has taken over meanwhile."""
+def test_a_check_of_a_frozen_database_ends_by_itself(scenario: Scenario) -> None:
+    """Otherwise its one thread would hang although another host may have taken over."""
     engine = build_engine(
-        scene.database.url,
+        scenario.database.url,
         application_name="test",
         pool_size=1,
         statement_timeout_s=PROBE_TIMEOUT_S,
     )
     check = database_check(engine)
     assert check() == Component("ok", "answers")
-    scene.database.freeze()
+    scenario.database.freeze()
     with ThreadPoolExecutor(1) as executor:
         asked = executor.submit(check)
         assert isinstance(asked.exception(20), Unreachable)
-    scene.database.thaw()
+    scenario.database.thaw()
     assert check() == Component("ok", "answers")
     engine.dispose()
 
 
-def test_a_broker_that_says_nothing_to_amqp_is_down_in_time(scene: Scene, tmp_path: Path) -> None:
+def test_a_broker_that_says_nothing_to_amqp_is_down_in_time(
+    scenario: Scenario, tmp_path: Path
+) -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:  # takes connections, never answers
         url = f"amqp://guest:hunter2@{LOOPBACK}:{silent.getsockname()[1]}//"
-        environment = {"DATABASE_URL": scene.database.url, "CACHE_URL": scene.cache.url}
+        environment = {"DATABASE_URL": scenario.database.url, "CACHE_URL": scenario.cache.url}
         with serving(log=tmp_path / "gunicorn.log", BROKER_URL=url, **environment) as port:
             caller = Caller(port)
             for _ in range(2):

@@ -1,4 +1,4 @@
-"""The overview for operators, over HTTP."""
+"""Operations overview over HTTP: access, shape and content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitoring.job_runs import JobRuns
 from testing.bank import Bank
 from testing.http_client import Caller
 from testing.worker_processes import eventually
-from tests.acceptance.conftest import Purse
+from tests.acceptance.conftest import WalletPair
 from tests.acceptance.http.contract import assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
@@ -44,7 +44,7 @@ def test_it_has_the_shape_that_is_described(admin: Caller) -> None:
 
 
 def test_it_counts_every_transfer_in_its_state(
-    admin: Caller, client: Caller, purse: Purse, api_bank: Bank
+    admin: Caller, client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     def counted() -> dict[str, int]:
         states: dict[str, int] = overview(admin)["transfers"]["states"]
@@ -53,7 +53,7 @@ def test_it_counts_every_transfer_in_its_state(
     query = "SELECT count(*) FROM outcomes WHERE state = 'committed'"
     with api_bank.engine.connect() as connection:
         before: int = connection.execute(text(query)).scalar_one()
-    assert client.submit(purse.transfer("1.00")).status_code == 202
+    assert client.submit(wallet_pair.transfer("1.00")).status_code == 202
     eventually(lambda: counted()["accepted"] >= 1)
     found = overview(admin)["transfers"]["oldest_unfinished"]
     assert found["state"] in ("accepted", "reserved", "deducted", "credited")
@@ -62,7 +62,7 @@ def test_it_counts_every_transfer_in_its_state(
     assert overview(admin)["transfers"]["settled_last_minute"] >= 1
 
 
-def test_it_tells_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> None:
+def test_it_shows_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> None:
     JobRuns(cache_url).record("recovery", ok=False, result="interrupted")
 
     def recovery() -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_it_tells_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> No
     assert recovery()["at"] <= overview(admin)["at"]
 
 
-def test_it_tells_what_waits(admin: Caller) -> None:
+def test_it_shows_what_is_waiting(admin: Caller) -> None:
     waiting = {queue["name"]: queue["waiting"] for queue in overview(admin)["queues"]}
     assert set(waiting) == {"money.advance", "money.reserve", "scans", "watch", "intake"}
     assert all(count >= 0 for count in waiting.values())

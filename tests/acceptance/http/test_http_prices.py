@@ -1,4 +1,4 @@
-"""Prices over HTTP: always an answer, always with its source and age, whatever is away."""
+"""Prices over HTTP: always answered, with source and age, whichever server is down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ledger.postgres.database import transaction
 from settings import FALLBACK_PRICES
 from testing.fakes.binance import fake_binance
 from testing.http_client import Caller, serving
-from testing.price_scene import frozen, put_live_prices, refresher
+from testing.price_setup import frozen, put_live_prices, refresher
 from testing.servers.breakable import Breakable
 from testing.worker_processes import eventually
 from tests.acceptance.http.contract import TIME, assert_invalid, assert_problem
@@ -74,7 +74,7 @@ Own = tuple[Breakable, Breakable, Engine]
 
 @pytest.fixture
 def own_api(cache_and_database: Own, broker_url: str, tmp_path: Path) -> Iterator[Caller]:
-    """An API on servers of its own, and a caller who stays with one of its processes."""
+    """An API on servers of its own, and a caller that always reaches the same process."""
     cache, database, engine = cache_and_database
     with transaction(engine) as connection:
         _, key = create_client(connection, name="reader", scope="client", rate_limit="none")
@@ -87,7 +87,7 @@ def own_api(cache_and_database: Own, broker_url: str, tmp_path: Path) -> Iterato
         yield Caller(port, key)
 
 
-def test_a_price_goes_from_static_over_live_and_stale_to_static_as_the_world_ends(
+def test_a_price_goes_from_static_over_live_and_stale_to_static_as_servers_fail(
     cache_and_database: Own, own_api: Caller
 ) -> None:
     cache, database, engine = cache_and_database
@@ -112,7 +112,7 @@ def test_a_price_goes_from_static_over_live_and_stale_to_static_as_the_world_end
 
 
 def prices(caller: Caller) -> list[dict[str, Any]]:
-    """All prices, which must come in time whatever hangs."""
+    """Return all prices, which must come in time, whatever hangs."""
     begun_s = time.monotonic()
     answer = caller.get("/v1/prices")
     assert time.monotonic() - begun_s < ANSWERED_WITHIN_S

@@ -1,4 +1,4 @@
-"""Problems over HTTP that any address can answer, and what every answer carries."""
+"""Problems over HTTP that every route can answer, and headers of every answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from stack.servers.ports import free_port
 from testing.http_client import Caller, serving
-from tests.acceptance.conftest import Purse
+from tests.acceptance.conftest import WalletPair
 from tests.acceptance.http.contract import assert_problem
 
 pytestmark = pytest.mark.acceptance
@@ -30,7 +30,9 @@ pytestmark = pytest.mark.acceptance
         "wrong",
     ],
 )
-def test_without_a_valid_key_nothing_is_told(client: Caller, authorization: str | None) -> None:
+def test_without_a_valid_key_every_route_answers_401(
+    client: Caller, authorization: str | None
+) -> None:
     nobody = Caller(client.port)
     headers = {} if authorization is None else {"Authorization": authorization.encode("latin-1")}
     for path in ("/v1/wallets", f"/v1/wallets/{uuid.uuid4()}", "/v1/nowhere"):
@@ -68,7 +70,7 @@ def test_the_scheme_of_a_key_is_read_in_any_case(client: Caller) -> None:
         "/docs/../wsgi.py",
     ],
 )
-def test_an_address_with_nothing_behind_it_is_not_found(client: Caller, path: str) -> None:
+def test_an_unknown_path_is_not_found(client: Caller, path: str) -> None:
     assert_problem(client.get(path), 404, "not_found")
 
 
@@ -83,7 +85,7 @@ def test_an_address_with_nothing_behind_it_is_not_found(client: Caller, path: st
         ("TRACE", "/docs", {"GET", "HEAD"}),
     ],
 )
-def test_another_method_is_refused_and_told_which_are_allowed(
+def test_another_method_is_refused_with_the_allowed_ones(
     client: Caller, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = client(method, path)
@@ -113,10 +115,14 @@ def test_only_json_is_served(client: Caller, accept: str, status: int) -> None:
         assert_problem(answer, 406, "not_acceptable")
 
 
-def test_a_request_id_is_echoed_on_every_kind_of_answer(client: Caller, purse: Purse) -> None:
+def test_a_request_id_is_echoed_on_every_kind_of_answer(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
     for path in ("/v1/wallets", "/v1/nowhere", "/v1/wallets?limit=0", "/health/live", "/docs"):
         assert client.get(path, **{"X-Request-Id": "my-id/1"}).headers["X-Request-Id"] == "my-id/1"
-    problem = client("POST", "/v1/transfers", headers={"X-Request-Id": "x"}, json=purse.transfer())
+    problem = client(
+        "POST", "/v1/transfers", headers={"X-Request-Id": "x"}, json=wallet_pair.transfer()
+    )
     assert problem.json()["request_id"] == "x"
 
 
@@ -132,7 +138,7 @@ def test_answers_are_not_cached_or_sniffed(client: Caller) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_without_a_database_every_answer_is_503_and_says_when_to_come_back(
+def test_without_a_database_every_answer_is_503_with_retry_after(
     broker_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     nowhere = f"postgresql://someone:hunter2@127.0.0.1:{free_port()}/nothing"

@@ -1,4 +1,4 @@
-"""Rate limits over HTTP: who is counted, by what, and what a client is told."""
+"""Rate limits over HTTP: which requests count, against which limit, and what is answered."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ COUNTED = "X-RateLimit-Limit"
 
 
 def standing(answer: requests.Response) -> tuple[int, int]:
-    """The limit, and how much of it is left."""
+    """Return the limit, and how much of it is left."""
     return int(answer.headers[COUNTED]), int(answer.headers["X-RateLimit-Remaining"])
 
 
-def test_every_counted_answer_says_how_the_client_stands(limited: LimitedApi) -> None:
+def test_every_counted_answer_states_the_limit_and_what_is_left(limited: LimitedApi) -> None:
     caller = limited.new_caller()
     begun_s = time.time()
     for left in reversed(range(LIMIT)):
@@ -42,7 +42,7 @@ def test_every_counted_answer_says_how_the_client_stands(limited: LimitedApi) ->
         assert 0 < int(answer.headers["X-RateLimit-Reset"]) - begun_s <= 62
 
 
-def test_one_request_too_many_is_refused_and_told_when_to_come_back(limited: LimitedApi) -> None:
+def test_one_request_too_many_is_refused_with_retry_after(limited: LimitedApi) -> None:
     caller = limited.new_caller()
     statuses(caller, LIMIT)
     answer = write(caller)
@@ -77,7 +77,7 @@ def test_a_batch_counts_as_one_request_and_so_does_a_wrong_one(
     api_bank.settle()
 
 
-def test_a_transfer_under_way_still_says_when_to_look_for_it(
+def test_a_transfer_under_way_still_has_its_own_retry_after(
     limited: LimitedApi, api_bank: Bank
 ) -> None:
     caller = limited.new_caller(scope="admin")
@@ -130,7 +130,7 @@ def test_a_stored_limit_that_makes_no_sense_counts_as_the_default(
     assert statuses(caller, LIMIT + 1) == [201] * LIMIT + [429]
 
 
-def test_reading_and_what_is_no_write_are_not_counted(limited: LimitedApi) -> None:
+def test_reads_and_other_requests_that_are_no_writes_are_not_counted(limited: LimitedApi) -> None:
     caller = limited.new_caller()
     for method, path in (
         ("GET", "/v1/wallets"),
@@ -171,7 +171,7 @@ def test_who_shares_an_address_with_an_attacker_is_served_all_the_same(
     use_up_failures(limited, address)
     assert known.get("/v1/wallets").status_code == 200
     assert write(known).status_code == 201  # failures use up nothing else
-    # Nor is it locked out by processes that have not seen it.
+    # Processes that have not seen the key yet do not lock it out either.
     elsewhere = caller_from(address, port=limited.proxied, api_key=known.api_key)
     assert elsewhere.get("/v1/wallets").status_code == 200
 
@@ -223,7 +223,7 @@ def test_a_network_of_ipv6_addresses_counts_as_one(limited: LimitedApi) -> None:
 
 
 def transfer_from_outside(admin: Caller) -> dict[str, str]:
-    """The body of a transfer that can be paid for, between two new wallets."""
+    """Return the body of a transfer with enough funds, between two new wallets."""
     outside = admin.post("/v1/wallets", {"asset": "USD", "kind": "external"}).json()["id"]
     return {
         "source": outside,

@@ -1,4 +1,4 @@
-"""Rate limits while the cache is dead, hangs or is full: requests go on, limits hold about."""
+"""Rate limits while the cache is dead, hangs or is full: approximate, without delay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.acceptance
 PROCESSES = 2
 MANY = 60
 WAITING_S = 0.2
-"""What a request would take at least if it waited for a cache that hangs."""
+"""The least time of a request that waits for a cache that hangs."""
 
 
 def dies(limited: LimitedApi) -> Iterator[None]:
@@ -49,7 +49,7 @@ def fills_up(limited: LimitedApi) -> Iterator[None]:
         limit = cache.config_get("maxmemory")["maxmemory"]
         cache.config_set("maxmemory-policy", "noeviction")
         fill(cache)
-        # What a closed connection sets free must not make room for a counter or two.
+        # Memory freed by a closed connection must not make room for a counter.
         cache.config_set("maxmemory", int(cache.info("memory")["used_memory"] * 0.9))
         yield
         cache.config_set("maxmemory", limit)
@@ -62,7 +62,7 @@ FAULTS = [pytest.param(fault, id=fault.__name__) for fault in (dies, hangs, fill
 
 @pytest.fixture(params=FAULTS)
 def fault(request: pytest.FixtureRequest, limited: LimitedApi) -> Iterator[None]:
-    """The cache's trouble, which has begun, and ends with the test."""
+    """Break the cache in one way; repair it when the test ends."""
     make = contextmanager(request.param)
     with make(limited):
         yield
@@ -74,7 +74,7 @@ def test_requests_go_on_without_waiting_for_the_cache(limited: LimitedApi) -> No
     caller = limited.new_caller(rate_limit="1000/minute")
     writes_s = [took_s(lambda: write(caller), 201) for _ in range(MANY)]
     reads_s = [took_s(lambda: caller.get("/v1/wallets"), 200) for _ in range(MANY)]  # uncounted
-    # Side by side, since how long anything takes depends on what else the machine does.
+    # In parallel, because the time of each depends on the load of the machine.
     assert median(writes_s) - median(reads_s) < WAITING_S / 2
 
 
@@ -111,7 +111,7 @@ def test_failed_authentication_stays_limited_and_known_keys_stay_good(
 
 
 @pytest.mark.usefixtures("fault")
-def test_a_transfer_is_submitted_as_ever(limited: LimitedApi) -> None:
+def test_a_transfer_is_submitted_as_always(limited: LimitedApi) -> None:
     caller = limited.new_caller(scope="admin", rate_limit="none")
     source = caller.post("/v1/wallets", {"asset": "USD", "kind": "external"}).json()["id"]
     destination = write(caller).json()["id"]
@@ -119,7 +119,7 @@ def test_a_transfer_is_submitted_as_ever(limited: LimitedApi) -> None:
     assert caller.submit(body, key=str(uuid.uuid4())).status_code == 202
 
 
-def test_what_was_used_up_stays_used_up_when_the_cache_dies(limited: LimitedApi) -> None:
+def test_a_used_up_limit_stays_used_up_when_the_cache_dies(limited: LimitedApi) -> None:
     caller = limited.new_caller()
     statuses(caller, LIMIT)
     limited.cache.kill()

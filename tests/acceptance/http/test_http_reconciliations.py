@@ -1,4 +1,4 @@
-"""Reconciliations over HTTP: who may begin and read them, and what is answered."""
+"""Reconciliations over HTTP: permissions and answers of beginning and reading runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from ledger.postgres.database import transaction
 from testing.http_client import Caller
-from tests.acceptance.conftest import Purse
+from tests.acceptance.conftest import WalletPair
 from tests.acceptance.http.contract import JSON, TIME, assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
@@ -43,7 +43,7 @@ FINDING_FIELDS = [
 
 @pytest.fixture(autouse=True)
 def ended(api_engine: Engine) -> Iterator[None]:
-    """Nobody does the work here: what other tests' books look like is none of these' business."""
+    """Begin with no runs. No worker scans here, because other tests' wallets share the database."""
     end_all(api_engine)
     yield
     end_all(api_engine)
@@ -70,7 +70,9 @@ def test_a_run_is_begun_with_202_and_its_address(admin: Caller) -> None:
 
 
 @pytest.mark.parametrize("body", [None, {}])
-def test_while_one_runs_it_is_the_answer(admin: Caller, body: dict[str, str] | None) -> None:
+def test_while_a_run_is_under_way_it_is_the_answer(
+    admin: Caller, body: dict[str, str] | None
+) -> None:
     first = admin.post(PATH, body)
     second = admin.post(PATH, body)
     assert (first.status_code, second.status_code) == (202, 200)
@@ -78,7 +80,9 @@ def test_while_one_runs_it_is_the_answer(admin: Caller, body: dict[str, str] | N
     assert second.headers["Location"] == first.headers["Location"]
 
 
-def test_a_run_tells_what_it_found(admin: Caller, api_engine: Engine, purse: Purse) -> None:
+def test_a_run_lists_its_findings(
+    admin: Caller, api_engine: Engine, wallet_pair: WalletPair
+) -> None:
     run = admin.post(PATH).json()
     with transaction(api_engine) as connection:
         connection.execute(
@@ -87,11 +91,11 @@ def test_a_run_tells_what_it_found(admin: Caller, api_engine: Engine, purse: Pur
                     VALUES (:run, 'projection_wrong', :wallet, 'Wrong.', 'rebuilt',
                             '{"balance": "1.00"}', '{"balance": "2.00"}'),
                            (:run, 'asset_not_zero', NULL, 'Wrong.', 'alarmed', NULL, NULL)"""),
-            {"run": uuid.UUID(run["id"]), "wallet": purse.source.id},
+            {"run": uuid.UUID(run["id"]), "wallet": wallet_pair.source.id},
         )
     rebuilt, alarmed = admin.get(f"{PATH}/{run['id']}").json()["findings"]
     assert list(rebuilt) == list(alarmed) == FINDING_FIELDS
-    assert rebuilt["wallet"] == str(purse.source.id)
+    assert rebuilt["wallet"] == str(wallet_pair.source.id)
     assert (rebuilt["before"], rebuilt["after"]) == ({"balance": "1.00"}, {"balance": "2.00"})
     assert (alarmed["before"], alarmed["wallet"], alarmed["transfer"]) == (None, None, None)
     assert "findings" not in admin.get(f"{PATH}?limit=1").json()["data"][0]
@@ -115,7 +119,7 @@ def test_only_an_admin_begins_or_reads_them(admin: Caller, client: Caller) -> No
     assert_problem(nobody.post(PATH), 401, "unauthenticated")
 
 
-def test_what_is_not_there_and_what_is_not_known_is_refused(admin: Caller) -> None:
+def test_unknown_runs_and_unknown_parameters_are_refused(admin: Caller) -> None:
     assert_problem(admin.get(f"{PATH}/{uuid.uuid4()}"), 404, "not_found")
     assert_problem(admin.get(f"{PATH}/last"), 404, "not_found")
     assert_problem(admin("DELETE", PATH), 405, "method_not_allowed")

@@ -1,4 +1,4 @@
-"""Clients that misbehave below HTTP: the server answers in its own shape and stays free."""
+"""HTTP server: broken requests get a problem as answer, and slow clients hold no thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from stack.servers.ports import LOOPBACK
 from testing.http_client import STOP, Caller, serving
-from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.conftest import Unchanged, WalletPair
 
 pytestmark = pytest.mark.acceptance
 
@@ -33,7 +33,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED)
-def test_what_is_no_proper_request_is_answered_as_a_problem(
+def test_a_malformed_request_is_answered_as_a_problem(
     client: Caller, unchanged: Unchanged, request_bytes: bytes
 ) -> None:
     with unchanged():
@@ -53,16 +53,16 @@ def test_what_is_no_proper_request_is_answered_as_a_problem(
     ],
 )
 def test_half_a_body_changes_nothing(
-    client: Caller, purse: Purse, unchanged: Unchanged, framing: bytes
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, framing: bytes
 ) -> None:
-    body = json.dumps(purse.transfer()).encode()
+    body = json.dumps(wallet_pair.transfer()).encode()
     with unchanged():
         answer = client.raw(head_of_transfer(client) + framing % body)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"code":"invalid_request"' in answer
 
 
-def test_an_endless_body_is_refused_without_being_read_to_its_end(
+def test_an_endless_body_is_refused_without_reading_all_of_it(
     client: Caller, unchanged: Unchanged
 ) -> None:
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
@@ -73,11 +73,13 @@ def test_an_endless_body_is_refused_without_being_read_to_its_end(
 
 
 @pytest.fixture
-def impatient(database_url: str, broker_url: str, cache_url: str, tmp_path: Path) -> Iterator[int]:
-    """The port of a server with a single thread, which gives a request two seconds."""
+def short_timeouts_port(
+    database_url: str, broker_url: str, cache_url: str, tmp_path: Path
+) -> Iterator[int]:
+    """Start a server with one thread and a time-out of two seconds. Yields: its port."""
     with serving(
         log=tmp_path / "gunicorn.log",
-        config="tests/acceptance/http/impatient.conf.py",
+        config="tests/acceptance/http/short_timeouts.conf.py",
         DATABASE_URL=database_url,
         BROKER_URL=broker_url,
         CACHE_URL=cache_url,
@@ -92,16 +94,20 @@ def impatient(database_url: str, broker_url: str, cache_url: str, tmp_path: Path
         pytest.param(b"POST /health HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", id="a slow body"),
     ],
 )
-def test_a_slow_client_gives_the_thread_back(impatient: int, start: bytes) -> None:
-    with connected(impatient) as slow:
+def test_a_slow_client_loses_its_thread_after_the_time_out(
+    short_timeouts_port: int, start: bytes
+) -> None:
+    with connected(short_timeouts_port) as slow:
         slow.sendall(start)
         begun = time.monotonic()
         trickle(slow, begun + 1.0)
-        assert Caller(impatient).get("/health/live").status_code == 200  # the one thread is free
+        assert (
+            Caller(short_timeouts_port).get("/health/live").status_code == 200
+        )  # the one thread is free
         assert time.monotonic() - begun < 8
 
 
-def test_the_server_ends_quickly_beside_an_idle_connection(
+def test_the_server_stops_quickly_despite_an_idle_connection(
     database_url: str, broker_url: str, cache_url: str, tmp_path: Path
 ) -> None:
     environment = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
@@ -125,7 +131,7 @@ def trickle(connection: socket.socket, until: float) -> None:
 
 
 def send_until_closed(connection: socket.socket, chunk: bytes) -> int:
-    """Send the chunk over and over. Returns: how many bytes the server let us send."""
+    """Send the chunk repeatedly. Returns: how many bytes the server accepted."""
     sent = 0
     try:
         while sent < 1024 * 1024 * 1024:
@@ -144,7 +150,7 @@ def head_of_transfer(client: Caller) -> bytes:
     ).encode()
 
 
-def test_strangers_who_never_finish_their_bodies_hold_no_threads(client: Caller) -> None:
+def test_unknown_clients_with_unfinished_bodies_hold_no_threads(client: Caller) -> None:
     unfinished = (
         b"POST /v1/transfers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Content-Length: 1000000\r\n\r\n{"

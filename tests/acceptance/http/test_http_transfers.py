@@ -1,4 +1,4 @@
-"""Transfers over HTTP: status codes, headers and fields, to the letter of the contract."""
+"""Transfers over HTTP: status codes, headers and fields exactly as the contract says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from testing.bank import Bank
 from testing.http_client import Caller
-from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.conftest import Unchanged, WalletPair
 from tests.acceptance.http.contract import (
     JSON,
     TIME,
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.acceptance
 
 @contextmanager
 def settling(bank: Bank) -> Iterator[None]:
-    """Settles over and over, as workers would, until the block ends."""
+    """Settle repeatedly, as workers do, until the block ends."""
     enough = threading.Event()
 
     def work() -> None:
@@ -45,9 +45,11 @@ def settling(bank: Bank) -> Iterator[None]:
         thread.join()
 
 
-def test_a_transfer_is_accepted_with_202_and_where_to_look(client: Caller, purse: Purse) -> None:
+def test_a_transfer_is_accepted_with_202_and_its_location(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
     answer = client.submit(
-        purse.transfer(reference="order 1", metadata={"lines": [1, 2.5, None, "€"]})
+        wallet_pair.transfer(reference="order 1", metadata={"lines": [1, 2.5, None, "€"]})
     )
     transfer = answer.json()
     assert answer.status_code == 202
@@ -66,22 +68,24 @@ def test_a_transfer_is_accepted_with_202_and_where_to_look(client: Caller, purse
     assert re.fullmatch(TIME, transfer["created_at"])
 
 
-def test_optional_fields_may_be_null(client: Caller, purse: Purse) -> None:
-    body = purse.transfer(reference=None, metadata=None, expires_in_s=None, capture="auto")
+def test_optional_fields_may_be_null(client: Caller, wallet_pair: WalletPair) -> None:
+    body = wallet_pair.transfer(reference=None, metadata=None, expires_in_s=None, capture="auto")
     answer = client.submit(body)
     assert answer.status_code == 202
     assert answer.json()["metadata"] == {}
 
 
-def test_an_amount_is_printed_with_all_digits_of_its_asset(client: Caller, purse: Purse) -> None:
-    assert client.submit(purse.transfer("3")).json()["amount"] == "3.00"
+def test_an_amount_is_printed_with_all_digits_of_its_asset(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    assert client.submit(wallet_pair.transfer("3")).json()["amount"] == "3.00"
 
 
 def test_waiting_answers_201_once_it_has_committed(
-    client: Caller, purse: Purse, api_bank: Bank
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     with settling(api_bank):
-        answer = client.submit(purse.transfer(), prefer="wait=10")
+        answer = client.submit(wallet_pair.transfer(), prefer="wait=10")
     assert answer.status_code == 201
     assert answer.headers["Preference-Applied"] == "wait"
     assert answer.headers["Location"] == f"/v1/transfers/{answer.json()['id']}"
@@ -89,27 +93,31 @@ def test_waiting_answers_201_once_it_has_committed(
     assert answer.json()["state"] == "committed"
 
 
-def test_waiting_in_vain_answers_202_after_the_time_asked_for(client: Caller, purse: Purse) -> None:
-    answer = client.submit(purse.transfer(), prefer="respond-async, wait=1")
+def test_waiting_too_long_answers_202_after_the_requested_time(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    answer = client.submit(wallet_pair.transfer(), prefer="respond-async, wait=1")
     assert answer.status_code == 202
     assert answer.headers["Preference-Applied"] == "wait"
     assert 1.0 <= answer.elapsed.total_seconds() < 3.0
 
 
 @pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=soon", "wait=-1", "wait=0", '"'])
-def test_a_malformed_preference_is_ignored(client: Caller, purse: Purse, prefer: str) -> None:
-    answer = client.submit(purse.transfer(), prefer=prefer)
+def test_a_malformed_preference_is_ignored(
+    client: Caller, wallet_pair: WalletPair, prefer: str
+) -> None:
+    answer = client.submit(wallet_pair.transfer(), prefer=prefer)
     assert answer.status_code == 202
     assert "Preference-Applied" not in answer.headers
 
 
 def test_a_repeat_while_under_way_answers_202_for_the_same_transfer(
-    client: Caller, purse: Purse, unchanged: Unchanged
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged
 ) -> None:
     key = str(uuid.uuid4())
-    first = client.submit(purse.transfer(), key=key)
+    first = client.submit(wallet_pair.transfer(), key=key)
     with unchanged():
-        repeat = client.submit(purse.transfer(), key=key)
+        repeat = client.submit(wallet_pair.transfer(), key=key)
     assert repeat.status_code == 202
     assert repeat.headers["Idempotent-Replayed"] == "true"
     assert repeat.headers["Location"] == first.headers["Location"]
@@ -118,13 +126,13 @@ def test_a_repeat_while_under_way_answers_202_for_the_same_transfer(
 
 
 def test_a_repeat_after_the_commit_answers_200(
-    client: Caller, purse: Purse, api_bank: Bank, unchanged: Unchanged
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank, unchanged: Unchanged
 ) -> None:
     key = str(uuid.uuid4())
-    first = client.submit(purse.transfer(), key=key)
+    first = client.submit(wallet_pair.transfer(), key=key)
     api_bank.settle()
     with unchanged():
-        repeat = client.submit(purse.transfer(), key=key, prefer="wait=5")
+        repeat = client.submit(wallet_pair.transfer(), key=key, prefer="wait=5")
     assert repeat.status_code == 200
     assert repeat.headers["Idempotent-Replayed"] == "true"
     assert repeat.json()["state"] == "committed"
@@ -132,91 +140,99 @@ def test_a_repeat_after_the_commit_answers_200(
 
 
 def test_the_same_key_of_another_client_is_another_transfer(
-    client: Caller, admin: Caller, purse: Purse
+    client: Caller, admin: Caller, wallet_pair: WalletPair
 ) -> None:
     key = str(uuid.uuid4())
-    ours = client.submit(purse.transfer(), key=key)
-    theirs = admin.submit(purse.transfer(), key=key)
+    ours = client.submit(wallet_pair.transfer(), key=key)
+    theirs = admin.submit(wallet_pair.transfer(), key=key)
     assert theirs.status_code == 202
     assert theirs.json()["id"] != ours.json()["id"]
 
 
 def test_too_little_money_answers_400_now_and_on_every_repeat(
-    client: Caller, purse: Purse, api_bank: Bank, unchanged: Unchanged
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank, unchanged: Unchanged
 ) -> None:
     key = str(uuid.uuid4())
-    first = client.submit(purse.transfer("100.01"), key=key)
+    first = client.submit(wallet_pair.transfer("100.01"), key=key)
     problem = assert_problem(first, 400, "insufficient_funds")
     assert "Idempotent-Replayed" not in first.headers
     assert "100" not in problem["detail"]
-    api_bank.fund(500_00, purse.source)
+    api_bank.fund(500_00, wallet_pair.source)
     with unchanged():
-        repeat = client.submit(purse.transfer("100.01"), key=key)
+        repeat = client.submit(wallet_pair.transfer("100.01"), key=key)
     assert (
         assert_problem(repeat, 400, "insufficient_funds")["transfer_id"] == problem["transfer_id"]
     )
     assert repeat.headers["Idempotent-Replayed"] == "true"
 
 
-def test_a_refusal_that_is_decided_while_waiting_answers_its_problem(
-    client: Caller, purse: Purse, api_bank: Bank
+def test_a_rejection_while_waiting_answers_its_problem(
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
-    client.submit(purse.transfer("60.00"))  # both fit the balance at the door, not together
+    client.submit(wallet_pair.transfer("60.00"))  # each fits the balance, but not both
     with settling(api_bank):
-        answer = client.submit(purse.transfer("60.00"), prefer="wait=10")
+        answer = client.submit(wallet_pair.transfer("60.00"), prefer="wait=10")
     assert "transfer_id" in assert_problem(answer, 400, "insufficient_funds")
     assert answer.headers["Preference-Applied"] == "wait"
 
 
 @pytest.mark.parametrize("role", ["source", "destination"])
 def test_a_frozen_wallet_answers_422(
-    client: Caller, admin: Caller, purse: Purse, role: str
+    client: Caller, admin: Caller, wallet_pair: WalletPair, role: str
 ) -> None:
-    wallet = purse.source if role == "source" else purse.destination
+    wallet = wallet_pair.source if role == "source" else wallet_pair.destination
     admin.post(f"/v1/wallets/{wallet.id}/freeze")
-    problem = assert_problem(client.submit(purse.transfer()), 422, "wallet_frozen")
+    problem = assert_problem(client.submit(wallet_pair.transfer()), 422, "wallet_frozen")
     assert client.get(f"/v1/transfers/{problem['transfer_id']}").json()["state"] == "rejected"
 
 
-def test_a_closed_wallet_answers_422(client: Caller, admin: Caller, purse: Purse) -> None:
-    admin.post(f"/v1/wallets/{purse.destination.id}/close")
-    assert_problem(client.submit(purse.transfer()), 422, "wallet_closed")
+def test_a_closed_wallet_answers_422(
+    client: Caller, admin: Caller, wallet_pair: WalletPair
+) -> None:
+    admin.post(f"/v1/wallets/{wallet_pair.destination.id}/close")
+    assert_problem(client.submit(wallet_pair.transfer()), 422, "wallet_closed")
 
 
 def test_a_rollback_answers_422_on_a_repeat(
-    client: Caller, admin: Caller, purse: Purse, api_bank: Bank
+    client: Caller, admin: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     api_bank.settle()
     key = str(uuid.uuid4())
-    transfer = client.submit(purse.transfer(), key=key).json()
+    transfer = client.submit(wallet_pair.transfer(), key=key).json()
     batch = api_bank.reach("deducted")
-    admin.post(f"/v1/wallets/{purse.destination.id}/freeze")
+    admin.post(f"/v1/wallets/{wallet_pair.destination.id}/freeze")
     api_bank.step("credit", batch)
     api_bank.roll_back(batch)
-    repeat = client.submit(purse.transfer(), key=key)
+    repeat = client.submit(wallet_pair.transfer(), key=key)
     assert assert_problem(repeat, 422, "rolled_back")["transfer_id"] == transfer["id"]
-    assert api_bank.look(purse.source).available == 100_00
+    assert api_bank.look(wallet_pair.source).available == 100_00
 
 
 def test_two_hundred_threads_with_one_key_make_one_transfer(
-    client: Caller, purse: Purse, api_bank: Bank
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     key = str(uuid.uuid4())
     answers = in_threads(
         200,
-        lambda: Caller(client.port, client.api_key).submit(purse.transfer(), key=key).json()["id"],
+        lambda: (
+            Caller(client.port, client.api_key).submit(wallet_pair.transfer(), key=key).json()["id"]
+        ),
     )
     assert len(answers) == 200
     assert len(set(answers)) == 1
     api_bank.settle()
-    assert api_bank.look(purse.destination).balance == 12_50
+    assert api_bank.look(wallet_pair.destination).balance == 12_50
 
 
-def test_more_waiters_than_places_are_answered_at_once(client: Caller, purse: Purse) -> None:
-    # Two processes of 24 threads, of which 16 may wait: 60 waiters cannot all have a place.
+def test_more_waiters_than_slots_are_answered_at_once(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    # Two processes of 24 threads, of which 16 may wait: not all 60 waiters get a slot.
     answers = in_threads(
         60,
-        lambda: Caller(client.port, client.api_key).submit(purse.transfer("0.01"), prefer="wait=2"),
+        lambda: Caller(client.port, client.api_key).submit(
+            wallet_pair.transfer("0.01"), prefer="wait=2"
+        ),
     )
     applied = [answer for answer in answers if "Preference-Applied" in answer.headers]
     assert {answer.status_code for answer in answers} == {202}
@@ -224,9 +240,9 @@ def test_more_waiters_than_places_are_answered_at_once(client: Caller, purse: Pu
 
 
 def test_a_transfer_is_shown_with_its_timeline(
-    client: Caller, purse: Purse, api_bank: Bank
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
-    location = client.submit(purse.transfer()).headers["Location"]
+    location = client.submit(wallet_pair.transfer()).headers["Location"]
     api_bank.settle()
     transfer = client.get(location).json()
     assert list(transfer) == [*TRANSFER_FIELDS, "timeline"]
@@ -236,8 +252,10 @@ def test_a_transfer_is_shown_with_its_timeline(
     assert None not in [value for entry in transfer["timeline"] for value in entry.values()]
 
 
-def test_reading_a_transfer_can_wait_too(client: Caller, purse: Purse, api_bank: Bank) -> None:
-    location = client.submit(purse.transfer()).headers["Location"]
+def test_reading_a_transfer_can_wait_too(
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
+) -> None:
+    location = client.submit(wallet_pair.transfer()).headers["Location"]
     with settling(api_bank):
         answer = client.get(location, Prefer="wait=10")
     assert answer.status_code == 200
@@ -246,8 +264,10 @@ def test_reading_a_transfer_can_wait_too(client: Caller, purse: Purse, api_bank:
     assert answer.json()["timeline"][-1]["event"] == "committed"
 
 
-def test_a_failed_transfer_is_shown_with_200_and_its_failure(client: Caller, purse: Purse) -> None:
-    problem = client.submit(purse.transfer("100.01")).json()
+def test_a_failed_transfer_is_shown_with_200_and_its_failure(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    problem = client.submit(wallet_pair.transfer("100.01")).json()
     answer = client.get(f"/v1/transfers/{problem['transfer_id']}")
     assert answer.status_code == 200
     assert answer.json()["failure"]["code"] == "insufficient_funds"
@@ -255,9 +275,9 @@ def test_a_failed_transfer_is_shown_with_200_and_its_failure(client: Caller, pur
 
 
 def test_a_stranger_sees_nothing_of_a_transfer(
-    client: Caller, stranger: Caller, admin: Caller, purse: Purse
+    client: Caller, stranger: Caller, admin: Caller, wallet_pair: WalletPair
 ) -> None:
-    transfer = client.submit(purse.transfer()).json()
+    transfer = client.submit(wallet_pair.transfer()).json()
     path = f"/v1/transfers/{transfer['id']}"
     assert_problem(stranger.get(path), 404, "not_found")
     assert_problem(stranger.get(path, Prefer="wait=10"), 404, "not_found")
@@ -265,9 +285,9 @@ def test_a_stranger_sees_nothing_of_a_transfer(
     assert admin.get(path).status_code == 200
 
 
-def test_a_list_is_walked_from_page_to_page_without_gaps(client: Caller, purse: Purse) -> None:
-    made = [client.submit(purse.transfer("0.01")).json()["id"] for _ in range(5)]
-    path = f"/v1/transfers?wallet={purse.source.id}"
+def test_the_pages_of_a_list_have_no_gaps(client: Caller, wallet_pair: WalletPair) -> None:
+    made = [client.submit(wallet_pair.transfer("0.01")).json()["id"] for _ in range(5)]
+    path = f"/v1/transfers?wallet={wallet_pair.source.id}"
     found, cursor, pages = [], None, 0
     while pages == 0 or cursor:
         page = client.get(path + "&limit=2" + (f"&cursor={cursor}" if cursor else "")).json()
@@ -279,13 +299,15 @@ def test_a_list_is_walked_from_page_to_page_without_gaps(client: Caller, purse: 
     assert pages == 3
 
 
-def test_a_list_is_narrowed_by_wallet_state_and_time(client: Caller, purse: Purse) -> None:
-    refused = client.submit(purse.transfer("100.01")).json()["transfer_id"]
+def test_a_list_is_filtered_by_wallet_state_and_time(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    refused = client.submit(wallet_pair.transfer("100.01")).json()["transfer_id"]
     middle = client.get(f"/v1/transfers/{refused}").json()["created_at"]
-    accepted = client.submit(purse.transfer()).json()["id"]
+    accepted = client.submit(wallet_pair.transfer()).json()["id"]
 
     def ids(query: str) -> list[str]:
-        page = client.get(f"/v1/transfers?wallet={purse.source.id}&{query}").json()
+        page = client.get(f"/v1/transfers?wallet={wallet_pair.source.id}&{query}").json()
         return [transfer["id"] for transfer in page["data"]]
 
     assert ids("state=rejected") == [refused]
@@ -295,15 +317,15 @@ def test_a_list_is_narrowed_by_wallet_state_and_time(client: Caller, purse: Purs
     assert client.get(f"/v1/transfers?wallet={uuid.uuid4()}").json()["data"] == []
 
 
-def test_a_cursor_of_another_list_is_refused(client: Caller, purse: Purse) -> None:
+def test_a_cursor_of_another_list_is_refused(client: Caller, wallet_pair: WalletPair) -> None:
     cursor = client.get("/v1/wallets?limit=1").json()["next_cursor"]
     assert cursor
     assert_invalid(client.get(f"/v1/transfers?cursor={cursor}"))
-    assert_invalid(client.get(f"/v1/wallets/{purse.source.id}/postings?cursor={cursor}"))
+    assert_invalid(client.get(f"/v1/wallets/{wallet_pair.source.id}/postings?cursor={cursor}"))
 
 
 def in_threads(count: int, call: Callable[[], T]) -> list[T]:
-    """Call it in so many threads at once. Returns: what each returned."""
+    """Call it in `count` threads at once. Returns: what each returned."""
     results: list[T] = []
     threads = [threading.Thread(target=lambda: results.append(call())) for _ in range(count)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Wallets and clients over HTTP: who may do what, and what is answered."""
+"""Wallets and clients over HTTP: permissions and answers of each operation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from testing.bank import Bank
 from testing.http_client import Caller
-from tests.acceptance.conftest import Purse, Unchanged
+from tests.acceptance.conftest import Unchanged, WalletPair
 from tests.acceptance.http.contract import JSON, TIME, WALLET_FIELDS, assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
 
 
-def test_a_wallet_is_made_with_201_and_its_address(client: Caller) -> None:
+def test_a_wallet_is_created_with_201_and_its_location(client: Caller) -> None:
     answer = client.post("/v1/wallets", {"asset": "ETH", "name": "Alice", "metadata": {"a": [1]}})
     wallet = answer.json()
     assert answer.status_code == 201
@@ -51,9 +51,9 @@ def test_only_an_admin_makes_wallets_for_others(
 
 
 def test_a_stranger_sees_nothing_of_a_wallet(
-    client: Caller, stranger: Caller, purse: Purse
+    client: Caller, stranger: Caller, wallet_pair: WalletPair
 ) -> None:
-    path = f"/v1/wallets/{purse.source.id}"
+    path = f"/v1/wallets/{wallet_pair.source.id}"
     for part in ("", "/postings", "/balance?at=2026-01-01T00:00:00Z"):
         assert client.get(path + part).status_code == 200
         assert_problem(stranger.get(path + part), 404, "not_found")
@@ -71,12 +71,12 @@ def test_wallets_are_listed_oldest_first_from_page_to_page(admin: Caller) -> Non
 
 
 def test_postings_are_signed_and_listed_newest_first(
-    client: Caller, purse: Purse, api_bank: Bank
+    client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:
     for amount in ("1.00", "2.00"):
-        client.submit(purse.transfer(amount))
+        client.submit(wallet_pair.transfer(amount))
         api_bank.settle()
-    path = f"/v1/wallets/{purse.source.id}/postings?limit=2"
+    path = f"/v1/wallets/{wallet_pair.source.id}/postings?limit=2"
     page = client.get(path).json()
     assert [line["amount"] for line in page["data"]] == ["-2.00", "-1.00"]
     assert [line["balance_after"] for line in page["data"]] == ["97.00", "99.00"]
@@ -94,29 +94,35 @@ def test_postings_are_signed_and_listed_newest_first(
     assert rest["next_cursor"] is None
 
 
-def test_a_balance_is_told_as_it_stood(client: Caller, purse: Purse, api_bank: Bank) -> None:
-    before = client.get(f"/v1/wallets/{purse.source.id}/postings").json()["data"][0]["created_at"]
-    client.submit(purse.transfer())
+def test_a_past_balance_is_shown(client: Caller, wallet_pair: WalletPair, api_bank: Bank) -> None:
+    before = client.get(f"/v1/wallets/{wallet_pair.source.id}/postings").json()["data"][0][
+        "created_at"
+    ]
+    client.submit(wallet_pair.transfer())
     api_bank.settle()
-    now = client.get(f"/v1/wallets/{purse.source.id}/postings").json()["data"][0]["created_at"]
-    path = f"/v1/wallets/{purse.source.id}/balance?at="
+    now = client.get(f"/v1/wallets/{wallet_pair.source.id}/postings").json()["data"][0][
+        "created_at"
+    ]
+    path = f"/v1/wallets/{wallet_pair.source.id}/balance?at="
     assert client.get(path + before).json() == {
-        "wallet_id": str(purse.source.id),
+        "wallet_id": str(wallet_pair.source.id),
         "asset": "USD",
         "at": before,
         "balance": "100.00",
     }
     assert client.get(path + now).json()["balance"] == "87.50"
     assert client.get(path + "1999-12-31T23:59:59%2B05:30").json() == {
-        "wallet_id": str(purse.source.id),
+        "wallet_id": str(wallet_pair.source.id),
         "asset": "USD",
         "at": "1999-12-31T18:29:59.000000Z",
         "balance": "0.00",
     }
 
 
-def test_a_wallet_is_frozen_and_thawed_any_number_of_times(admin: Caller, purse: Purse) -> None:
-    path = f"/v1/wallets/{purse.source.id}"
+def test_a_wallet_can_be_frozen_and_unfrozen_repeatedly(
+    admin: Caller, wallet_pair: WalletPair
+) -> None:
+    path = f"/v1/wallets/{wallet_pair.source.id}"
     for action, status in (("freeze", "frozen"), ("unfreeze", "active")):
         for _ in range(2):
             answer = admin.post(f"{path}/{action}")
@@ -124,27 +130,29 @@ def test_a_wallet_is_frozen_and_thawed_any_number_of_times(admin: Caller, purse:
     assert admin.post(f"{path}/freeze", {}).status_code == 200  # an empty object is no body, too
 
 
-def test_only_an_empty_wallet_is_closed(admin: Caller, purse: Purse, unchanged: Unchanged) -> None:
+def test_only_an_empty_wallet_is_closed(
+    admin: Caller, wallet_pair: WalletPair, unchanged: Unchanged
+) -> None:
     with unchanged():
-        refused = admin.post(f"/v1/wallets/{purse.source.id}/close")
+        refused = admin.post(f"/v1/wallets/{wallet_pair.source.id}/close")
     assert_problem(refused, 409, "invalid_state")
-    closed = admin.post(f"/v1/wallets/{purse.destination.id}/close")
+    closed = admin.post(f"/v1/wallets/{wallet_pair.destination.id}/close")
     assert (closed.status_code, closed.json()["status"]) == (200, "closed")
     for action in ("freeze", "unfreeze"):
-        refused = admin.post(f"/v1/wallets/{purse.destination.id}/{action}")
+        refused = admin.post(f"/v1/wallets/{wallet_pair.destination.id}/{action}")
         assert_problem(refused, 409, "invalid_state")
 
 
 @pytest.mark.parametrize("action", ["freeze", "unfreeze", "close"])
 def test_only_an_admin_changes_what_a_wallet_may_do(
-    client: Caller, admin: Caller, purse: Purse, unchanged: Unchanged, action: str
+    client: Caller, admin: Caller, wallet_pair: WalletPair, unchanged: Unchanged, action: str
 ) -> None:
     nowhere = "/v1/wallets/00000000-0000-7000-8000-000000000000"
     with unchanged():
-        own = client.post(f"/v1/wallets/{purse.destination.id}/{action}")
+        own = client.post(f"/v1/wallets/{wallet_pair.destination.id}/{action}")
         missing = admin.post(f"{nowhere}/{action}")
-        with_body = admin.post(f"/v1/wallets/{purse.destination.id}/{action}", {"why": "x"})
-        with_query = admin.post(f"/v1/wallets/{purse.destination.id}/{action}?why=x")
+        with_body = admin.post(f"/v1/wallets/{wallet_pair.destination.id}/{action}", {"why": "x"})
+        with_query = admin.post(f"/v1/wallets/{wallet_pair.destination.id}/{action}?why=x")
     assert_problem(own, 403, "forbidden")
     assert_problem(missing, 404, "not_found")
     assert_invalid(with_body, pointer="/why")
@@ -162,7 +170,7 @@ def test_a_client_gets_a_key_that_works(admin: Caller) -> None:
     assert shop.post("/v1/wallets", {"asset": "USD"}).json()["owner"] == made["id"]
 
 
-def test_only_an_admin_lets_clients_in(client: Caller, unchanged: Unchanged) -> None:
+def test_only_an_admin_creates_clients(client: Caller, unchanged: Unchanged) -> None:
     with unchanged():
         answer = client.post("/v1/clients", {"name": "friend", "scope": "admin"})
     assert_problem(answer, 403, "forbidden")

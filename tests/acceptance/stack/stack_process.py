@@ -1,4 +1,4 @@
-"""Drives `make up` as a person would, and looks at the processes from the outside."""
+"""Stack process: runs `make up` as a user does, and inspects its processes from outside."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from stack.servers.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 MAKE_UP = ("make", "--no-print-directory", "up")
-# What would change the stack under test, and what `make test` tells a make below it.
+# Variables that would change the stack under test, and those that `make test` passes on.
 UNSET = {
     *("DATABASE_URL", "BROKER_URL", "CACHE_URL", "HOST", "ADMIN_API_KEY", "FLOWER_BASIC_AUTH"),
     "DEMO",
     *("BINANCE_URLS", "PRICE_SYMBOLS", "FALLBACK_PRICES", "PRICE_JUMP_LIMIT", "KEEP_PRICES"),
     *("MAKEFLAGS", "MAKELEVEL", "MFLAGS"),
 }
-# As on a machine without internet, wherever the tests run.
+# Prices as on a machine without internet, wherever the tests run.
 NO_BINANCE = {"BINANCE_URLS": "http://127.0.0.1:1"}
 PROGRAMS = ("postgres", "broker", "cache", "api", "money", "scans", "beat", "flower")
 
 
 def eventually(what: str, holds: Callable[[], bool], *, within_s: float = 120.0) -> None:
-    """Wait until `holds`, and fail with `what` was waited for."""
+    """Wait until `holds` is true. Fails with `what` as the message."""
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
@@ -55,7 +55,7 @@ class StackProcess:
         self._reader = threading.Thread()
 
     def start(self) -> None:
-        """Type `make up`."""
+        """Run `make up`."""
         self._make = subprocess.Popen(
             MAKE_UP,
             cwd=ROOT,
@@ -64,7 +64,7 @@ class StackProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # as a terminal has it: Ctrl-C reaches make and all below
+            start_new_session=True,  # as in a terminal: Ctrl-C reaches make and all its children
         )
         self._output = []
         self._reader = threading.Thread(target=self._read, args=[self._make], daemon=True)
@@ -76,11 +76,11 @@ class StackProcess:
         return self._make
 
     def wait_until_up(self) -> None:
-        """Wait for the curl line."""
+        """Wait until the curl line was printed."""
         self._wait("the curl line", lambda: bool(self.curl_line()))
 
     def wait_for(self, line: str) -> None:
-        """Wait until it has printed this."""
+        """Wait until this text was printed."""
         self._wait(line, lambda: line in self.text())
 
     def _wait(self, what: str, holds: Callable[[], bool]) -> None:
@@ -88,7 +88,7 @@ class StackProcess:
         assert self.make.poll() is None, self.text()
 
     def text(self) -> str:
-        """What it has printed since its start."""
+        """Return what it has printed since its start."""
         return "".join(self._output)
 
     def curl_line(self) -> str | None:
@@ -96,25 +96,25 @@ class StackProcess:
         return found and found[0]
 
     def shown(self, label: str) -> str:
-        """What stands behind a label of the printed summary."""
+        """Return the value behind a label of the printed summary."""
         found = re.search(rf"^  {label}\s+(.*)$", self.text(), re.MULTILINE)
         assert found, f"no {label} in: {self.text()}"
         return found[1]
 
     def processes(self) -> list[psutil.Process]:
-        """`make` and all processes below it."""
+        """Return `make` and all its descendants."""
         make = psutil.Process(self.make.pid)
         return [make, *make.children(recursive=True)]
 
     def pid_of(self, program: str) -> int:
-        """The process that the process manager started last under this name."""
+        """Return the process that supervisor started last under this name."""
         log = (self.data_dir / "logs" / "supervisord.log").read_text()
         return int(re.findall(rf"spawned: '{program}' with pid (\d+)", log)[-1])
 
     def transfer(self, *, wait_s: int = 5) -> requests.Response:
         """Move a cent between the demo wallets, with a new idempotency key.
 
-        Not more: whoever waits for the end of an outage asks again and again.
+        Not more, because a test that waits for the end of an outage sends many.
         """
         printed = re.search(r"-d '(.*)'$", self.curl_line() or "")
         assert printed
@@ -130,7 +130,7 @@ class StackProcess:
         )
 
     def get(self, path: str) -> dict[str, Any]:
-        """Ask the API as the demo client."""
+        """Call the API as the demo client."""
         headers = {"Authorization": f"Bearer {self.shown('demo key')}"}
         answer = requests.get(f"{self.url}{path}", headers=headers, timeout=20)
         document: dict[str, Any] = answer.json()
@@ -140,7 +140,7 @@ class StackProcess:
         return {price["source"] for price in self.get("/v1/prices")["data"]}
 
     def beats_for_a_while(self, program: str) -> bool:
-        """Whether the program's heartbeat file was touched some seconds after its last start."""
+        """Return whether the heartbeat file was touched some seconds after the last start."""
         run = self.data_dir / "run"
         started, heartbeat = run / f"{program}.pace", run / "heartbeats" / program
         return heartbeat.exists() and heartbeat.stat().st_mtime > started.stat().st_mtime + 4
@@ -149,7 +149,7 @@ class StackProcess:
         return str(self.get(f"/v1/transfers/{transfer_id}")["state"])
 
     def settles_a_transfer(self) -> bool:
-        """Whether a new transfer is committed while its client waits, however busy the machine."""
+        """Return whether a new transfer commits while its client waits; safe on a busy machine."""
         try:
             return bool(self.transfer(wait_s=20).status_code == requests.codes.created)
         except requests.ConnectionError:
@@ -159,12 +159,12 @@ class StackProcess:
         os.killpg(self.make.pid, signal.SIGINT)
 
     def wait(self) -> None:
-        """Wait for the end of `make`, and of all that still writes to the terminal."""
+        """Wait until `make` and every process that writes to its output have ended."""
         self.make.wait(90)
         self._reader.join(90)
 
     def stop(self) -> None:
-        """Press Ctrl-C if it runs, and wait for the end."""
+        """Press Ctrl-C if it is running, and wait for the end."""
         if self._make is not None and self._make.poll() is None:
             self.press_ctrl_c()
             self.wait()
@@ -176,7 +176,7 @@ class StackProcess:
 
 
 def run_make_up(stack: StackProcess) -> subprocess.CompletedProcess[str]:
-    """Type `make up` where it is expected to fail, and wait for its end."""
+    """Run `make up` where it must fail, and wait for its end."""
     return subprocess.run(
         MAKE_UP,
         cwd=ROOT,
@@ -189,7 +189,7 @@ def run_make_up(stack: StackProcess) -> subprocess.CompletedProcess[str]:
 
 
 def complaints(result: subprocess.CompletedProcess[str]) -> list[str]:
-    """What the stack itself said, without make's own line."""
+    """Return the stack's own output, without the line of `make`."""
     said = (result.stdout + result.stderr).splitlines()
     return [line for line in said if not line.startswith("make: ***")]
 
@@ -209,5 +209,5 @@ def wallet_of(stack: StackProcess, role: str, transfer: dict[str, Any]) -> dict[
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    """Whether all have ended; psutil knows a process from a later one with the same id."""
+    """Return whether all have ended; psutil detects a later process with the same id."""
     return not any(process.is_running() for process in processes)

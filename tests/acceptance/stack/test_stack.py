@@ -1,4 +1,4 @@
-"""`make up` as a stranger meets it: one command, real processes, whatever dies."""
+"""`make up` end to end: what it prints works, and what dies comes back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def stack(servers_folder: Path) -> Iterator[StackProcess]:
-    """A running stack that the tests of this file share, and leave running."""
+    """Start a stack that the tests of this file share and leave running."""
     stack = new_stack(servers_folder / "shared stack 100%")
     stack.environment["HUNG_AFTER_S"] = "10"
     stack.start()
@@ -52,7 +52,7 @@ def paste(line: str) -> dict[str, Any]:
 
 
 def tour_commands() -> str:
-    """The commands of docs/TOUR.md, in their order."""
+    """Return the commands of docs/TOUR.md, in order."""
     blocks = re.findall(
         r"^```sh\n(.*?)^```$", (ROOT / "docs/TOUR.md").read_text(), re.MULTILINE | re.DOTALL
     )
@@ -98,7 +98,7 @@ def test_the_tour_shows_what_it_promises(stack: StackProcess) -> None:
     assert '"state":"committed"' in output.splitlines()[-1]
 
 
-def test_the_admin_key_is_where_it_says(stack: StackProcess) -> None:
+def test_the_admin_key_is_in_the_printed_file(stack: StackProcess) -> None:
     file = Path(stack.shown("admin key").removeprefix("in "))
     assert file.stat().st_mode & 0o777 == 0o600
     headers = {"Authorization": f"Bearer {file.read_text()}"}
@@ -147,7 +147,7 @@ def test_without_internet_it_is_healthy_and_says_that_its_prices_are_static(
 def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:
     eventually("a settled transfer", stack.settles_a_transfer)
     hung = ("money", "scans", "beat")
-    # One that still starts would be given more time.
+    # A process that is still starting is given more time.
     eventually("heartbeats", lambda: all(map(stack.beats_for_a_while, hung)))
     old_pids = {name: stack.pid_of(name) for name in hung}
     for pid in old_pids.values():
@@ -161,7 +161,7 @@ def test_what_hangs_is_ended_and_comes_back(stack: StackProcess) -> None:
         assert f"truepenny: {name} hangs: no heartbeat" in stack.text()
 
 
-def test_a_broker_that_may_lose_messages_is_told_of_in_plain_words(stack: StackProcess) -> None:
+def test_a_broker_that_may_lose_messages_is_reported_in_plain_words(stack: StackProcess) -> None:
     kept_values = KeptValues(stack.data_dir / "secrets")
     port, password = kept_values.read("broker-port"), kept_values.read("broker-password")
     with redis.Redis.from_url(f"redis://:{password}@127.0.0.1:{port}/0") as broker:
@@ -173,7 +173,7 @@ def test_a_broker_that_may_lose_messages_is_told_of_in_plain_words(stack: StackP
         broker.config_set("maxmemory-policy", "noeviction")
 
 
-def test_a_second_make_up_beside_it_says_so_and_harms_nothing(stack: StackProcess) -> None:
+def test_a_second_make_up_says_that_one_runs_and_harms_nothing(stack: StackProcess) -> None:
     result = run_make_up(stack)
     assert result.returncode != 0
     (complaint,) = complaints(result)

@@ -1,4 +1,4 @@
-"""`make up` from its first moment to its last: each test starts, or fails to start, its own."""
+"""Starts and stops of `make up`: each test starts its own stack, or fails to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from stack.servers.postgres import Postgres
 from stack.servers.server import Server, running
-from testing.fakes.binance import Remote
+from testing.fakes.binance import FakeBinance
 from tests.acceptance.stack.stack_process import (
     PROGRAMS,
     StackProcess,
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)
 
 @pytest.fixture
 def own_stack(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[StackProcess]:
-    """A stack for one test, not yet started."""
+    """Return a stack for one test, not yet started."""
     stack = new_stack(servers_folder / request.node.name)
     yield stack
     stack.stop()
@@ -50,7 +50,7 @@ def test_with_a_fake_binance_prices_are_live_until_it_fails_and_again_after(
     own_stack.wait_until_up()
     eventually("live prices", lambda: own_stack.price_sources() == {"live"})
     port = KeptValues(own_stack.data_dir / "secrets").read("binance-port")
-    binance = Remote(f"http://127.0.0.1:{port}")
+    binance = FakeBinance(f"http://127.0.0.1:{port}")
     binance.fault("status", status=500)
     eventually("stale prices", lambda: own_stack.price_sources() == {"stale"})
     binance.heal()
@@ -132,7 +132,7 @@ def test_an_interrupt_works_at_any_moment_of_the_start(
 def test_servers_that_are_given_are_used_and_left_running(
     own_stack: StackProcess, servers_folder: Path
 ) -> None:
-    folder = servers_folder / "servers of somebody else"
+    folder = servers_folder / "servers of another owner"
     folder.mkdir(mode=0o711)
     servers = Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
     given: dict[str, Server] = {
@@ -160,7 +160,7 @@ def test_servers_that_are_given_are_used_and_left_running(
 def test_a_database_that_is_given_gets_one_admin_and_no_demo(
     own_stack: StackProcess, servers_folder: Path
 ) -> None:
-    folder = servers_folder / "database of somebody else"
+    folder = servers_folder / "database of another owner"
     folder.mkdir(mode=0o711)
     postgres = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).postgres()
     with running(postgres, log=folder / "log"):

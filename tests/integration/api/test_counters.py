@@ -1,4 +1,4 @@
-"""Counters in a real cache, which is taken from under them."""
+"""Rate counters in a real cache: shared by processes, and robust when the cache fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stack.servers.home import find_home
 from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
 from testing.servers.breakable import Breakable, breakable
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 NewCounters = Callable[[], Counters]
@@ -27,7 +27,7 @@ NewCounters = Callable[[], Counters]
 @pytest.fixture(scope="module")
 def cache() -> Iterator[Breakable]:
     folder = Path(tempfile.mkdtemp(prefix="truepenny-tests-"))
-    folder.chmod(0o711)  # the servers' account may pass through
+    folder.chmod(0o711)  # the servers' account must be able to enter
     server = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).cache()
     with breakable(server, folder / "cache.log") as running:
         yield running
@@ -43,7 +43,7 @@ def client(cache: Breakable) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def new_counters(cache: Breakable) -> Iterator[NewCounters]:
-    """Makes the counters of another process, as far as the cache can tell."""
+    """Return a function that makes the counters of another process."""
     made: list[CacheCounters] = []
 
     def make() -> Counters:
@@ -79,7 +79,7 @@ def test_a_counter_without_an_end_gets_one(new_counters: NewCounters, client: re
     assert client.ttl(key) > 0
 
 
-def test_a_cache_that_has_forgotten_the_script_is_taught_it_again(
+def test_a_cache_that_lost_the_script_gets_it_again(
     new_counters: NewCounters, client: redis.Redis
 ) -> None:
     counters = new_counters()
@@ -89,7 +89,7 @@ def test_a_cache_that_has_forgotten_the_script_is_taught_it_again(
     assert counters.are_shared
 
 
-def test_who_meets_a_hanging_cache_waits_once_and_one_thread_tries_again(
+def test_a_hanging_cache_delays_one_request_and_one_thread_tries_again(
     new_counters: NewCounters, cache: Breakable, client: redis.Redis
 ) -> None:
     counters = new_counters()
@@ -99,7 +99,7 @@ def test_who_meets_a_hanging_cache_waits_once_and_one_thread_tries_again(
     with ThreadPoolExecutor(20) as threads:
         windows = list(threads.map(lambda _: counters.hit("a", 60), range(1_000)))
     assert time.monotonic() - begun_s < 5  # half of what it takes if each waits
-    assert max(window.count for window in windows) == 1 + 2 * 1_000  # it goes on from the one
+    assert max(window.count for window in windows) == 1 + 2 * 1_000  # it continues after the first
     assert not counters.are_shared
     assert probing_threads() == 1
     cache.thaw()
@@ -109,7 +109,7 @@ def test_who_meets_a_hanging_cache_waits_once_and_one_thread_tries_again(
     assert counters.hit("a", 60).count == 1
 
 
-def test_a_cache_that_dies_again_and_again_is_found_again_each_time(
+def test_a_cache_that_dies_repeatedly_is_used_again_each_time(
     new_counters: NewCounters, cache: Breakable
 ) -> None:
     counters = new_counters()
@@ -128,14 +128,14 @@ def test_a_cache_that_no_thread_could_wait_for_is_asked_again_by_the_next_reques
 ) -> None:
     counters = new_counters()
     cache.kill()
-    with no_more_threads():
+    with no_new_threads():
         assert [counters.hit("a", 60).count for _ in range(2)] == [1, 3]
     cache.start()
     assert counters.hit("a", 60).count == 1
     assert counters.are_shared
 
 
-def test_a_full_cache_is_not_taken_for_one_that_has_come_back(
+def test_a_full_cache_does_not_count_as_recovered(
     new_counters: NewCounters, client: redis.Redis
 ) -> None:
     counters = new_counters()

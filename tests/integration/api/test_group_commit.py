@@ -1,3 +1,5 @@
+"""Group commit on a real database, with a buffer that is full or away."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,14 +21,14 @@ from tasks.broker.kick import Kicker
 from tasks.buffer.intake_buffer import intake_buffer
 from testing.bank import Bank
 from testing.servers.brokers import RedisBroker
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
 def intake_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
-    """Over a database that is there, so that the buffer, which is not, is never needed."""
+    """Build a group commit on a working database, so that its missing buffer is never used."""
     settings = Settings.from_environment(
         {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": NOWHERE, "CACHE_URL": NOWHERE}
     )
@@ -34,7 +36,7 @@ def intake_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
     return GroupCommit(database, intake_buffer(settings), kick)
 
 
-def test_workers_are_told_of_new_work_and_only_once_it_is_committed(bank: Bank) -> None:
+def test_workers_are_kicked_for_new_transfers_and_only_after_the_commit(bank: Bank) -> None:
     seen: list[int] = []
     intake = intake_of(bank, lambda: seen.append(bank.unfinished()))
     source, destination = bank.wallet(100), bank.wallet()
@@ -43,7 +45,7 @@ def test_workers_are_told_of_new_work_and_only_once_it_is_committed(bank: Bank) 
     assert seen == [1]  # seen from another connection, so committed
 
     intake.submit([request])  # a repeat
-    intake.submit([bank.request(source, destination, 1000)])  # refused at the door
+    intake.submit([bank.request(source, destination, 1000)])  # rejected at once
     intake.submit([bank.request(source, source, 1)])  # wrong
     assert seen == [1]
 
@@ -52,7 +54,7 @@ def test_workers_are_told_of_new_work_and_only_once_it_is_committed(bank: Bank) 
 
 
 @pytest.mark.parametrize("is_watched", [True, False], ids=["kicker", "watch and kicker"])
-def test_a_recorded_transfer_is_answered_although_no_thread_can_be_had(
+def test_a_recorded_transfer_is_answered_although_no_thread_can_start(
     bank: Bank, *, is_watched: bool
 ) -> None:
     kicker = Kicker(Celery(), lambda _: None)
@@ -60,7 +62,7 @@ def test_a_recorded_transfer_is_answered_although_no_thread_can_be_had(
     source = bank.wallet(100)
     if is_watched:
         intake.submit([bank.request(source, source, 1)])  # wrong, so it is not kicked for
-    with no_more_threads():
+    with no_new_threads():
         [answer] = intake.submit([bank.request(source, bank.wallet(), 60)])
     assert isinstance(answer, Acceptance)
     assert bank.unfinished() == 1

@@ -1,4 +1,4 @@
-"""The look at a RabbitMQ, which really has an alarm, hangs, and dies."""
+"""AMQP probe: detects the memory alarm, and returns in time when RabbitMQ hangs or dies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitoring.health.broker_probe import RabbitProbe
 from testing.servers.brokers import RabbitBroker
 from testing.worker_processes import eventually
 
-# One time-out, and a machine that is busy.
+# One time-out, plus time for a busy machine.
 WITHIN_S = 4.0
 
 
@@ -21,7 +21,7 @@ def codes(url: str) -> list[str]:
         return [found.code for found in probe.read(was_full=False).findings]
 
 
-def test_a_look_finds_an_alarm_and_its_end(rabbit_broker: RabbitBroker) -> None:
+def test_a_probe_sees_an_alarm_and_its_end(rabbit_broker: RabbitBroker) -> None:
     assert codes(rabbit_broker.url) == []
     rabbit_broker.fill()
     try:
@@ -31,7 +31,7 @@ def test_a_look_finds_an_alarm_and_its_end(rabbit_broker: RabbitBroker) -> None:
     eventually(lambda: codes(rabbit_broker.url) == [])
 
 
-def test_a_look_at_a_broker_that_hangs_ends_soon(rabbit_broker: RabbitBroker) -> None:
+def test_a_probe_of_a_broker_that_hangs_ends_soon(rabbit_broker: RabbitBroker) -> None:
     with rabbit_broker.process.frozen():
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
@@ -53,7 +53,7 @@ def test_a_wrong_password_is_no_answer(rabbit_broker: RabbitBroker) -> None:
         codes(f"{user}x@{host}")
 
 
-def test_one_connection_serves_all_looks_and_a_dead_one_is_replaced_at_once(
+def test_one_connection_serves_all_probes_and_is_replaced_when_dead(
     rabbit_broker: RabbitBroker,
 ) -> None:
     others = rabbit_broker.connections_without_consumer()
@@ -66,7 +66,7 @@ def test_one_connection_serves_all_looks_and_a_dead_one_is_replaced_at_once(
         assert not probe.read(was_full=False).is_full
 
 
-def test_the_first_of_several_hosts_may_die_between_two_looks(rabbit_broker: RabbitBroker) -> None:
+def test_the_first_of_several_hosts_may_die_between_two_probes(rabbit_broker: RabbitBroker) -> None:
     probe = RabbitProbe(f"amqp://guest:guest@127.0.0.1:1//;{rabbit_broker.url}")
     for _ in range(2):
         assert not probe.read(was_full=False).is_full

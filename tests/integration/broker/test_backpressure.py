@@ -1,4 +1,4 @@
-"""The watch over a broker's memory, on real brokers that are full, hung and dead."""
+"""Backpressure on real brokers that are full, hung or dead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from monitoring.health.broker_probe import BrokerReading, broker_probe
 from tasks.broker.backpressure import BackpressureGauge
 from testing.servers.brokers import Broker
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 
@@ -53,15 +53,17 @@ def test_a_full_broker_that_dies_is_not_overloaded_and_watched_again_when_it_is_
         broker.make_room()
 
 
-def test_a_broker_that_hangs_is_not_taken_for_a_full_one(broker: Broker) -> None:
+def test_a_broker_that_hangs_does_not_count_as_full(broker: Broker) -> None:
     with broker.process.frozen():
         pressure = BackpressureGauge(broker_probe(broker.url))
-        with pytest.raises(Exception, match=r"(?i)time|^$"):  # each client has words of its own
+        with pytest.raises(
+            Exception, match=r"(?i)time|^$"
+        ):  # the wording depends on the client library
             pressure.read_now()
         assert not pressure.is_overloaded()
 
 
-def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
+def test_concurrent_readers_share_one_reading(broker: Broker) -> None:
     looks: list[float] = []
     probe = broker_probe(broker.url)
 
@@ -84,7 +86,7 @@ def test_many_who_look_at_once_share_a_look(broker: Broker) -> None:
     with closing(probe), ThreadPoolExecutor(20) as threads:
         readings = list(threads.map(lambda _: look(), range(20)))
     assert not any(reading.is_full for reading in readings)
-    assert len(looks) < 10  # two, on a machine that has nothing else to do
+    assert len(looks) < 10  # two on an idle machine
 
 
 def test_a_look_for_health_alone_is_followed_by_others_so_that_no_refusal_is_out_of_date(
@@ -100,7 +102,7 @@ def test_a_look_for_health_alone_is_followed_by_others_so_that_no_refusal_is_out
     assert not pressure.is_overloaded()
 
 
-def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() -> None:
+def test_a_broker_that_no_thread_can_watch_counts_as_not_full() -> None:
     looked = threading.Event()
 
     class Probe:
@@ -112,7 +114,7 @@ def test_a_broker_that_no_thread_could_watch_counts_as_relieved_until_one_can() 
             pass
 
     pressure = BackpressureGauge(Probe())
-    with no_more_threads():
+    with no_new_threads():
         assert not pressure.is_overloaded()
         assert not looked.is_set()
     assert not pressure.is_overloaded()

@@ -20,7 +20,7 @@ from tests.unit.api.test_api_application import NOTHING_KNOWN, SETTINGS
 
 
 def api_on(broker: Broker) -> FlaskClient:
-    """One API process whose broker is real. Its other servers are away."""
+    """One API process with a real broker. Its other servers are down."""
     settings = replace(SETTINGS, broker_url=broker.url)
     services = build_services(
         settings,
@@ -36,14 +36,14 @@ def api_on(broker: Broker) -> FlaskClient:
 
 
 def use(broker: RedisBroker, percent: int) -> None:
-    """Set the limit so that this much of it is used now."""
+    """Set the memory limit so that this share of it is used now."""
     memory = broker.client.info("memory")
     used = memory["used_memory"] - memory["mem_not_counted_for_evict"]
     broker.client.config_set("maxmemory", used * 100 // percent)
 
 
 def refuses(api: FlaskClient) -> bool:
-    """Whether a new transfer is refused as one too many."""
+    """Return whether a new transfer is refused because the broker is full."""
     headers = {"Authorization": "Bearer key", "Idempotency-Key": "one"}
     answer = api.post("/v1/transfers", headers=headers, json={})
     assert answer.json is not None
@@ -57,7 +57,7 @@ def health_says_refused(api: FlaskClient) -> bool:
 
 
 def is_overloaded(api: FlaskClient) -> bool:
-    """What the metrics say."""
+    """Return the share of broker memory in the metrics."""
     return "truepenny_overloaded 1.0" in api.get("/metrics").text
 
 
@@ -69,7 +69,7 @@ def test_health_metrics_and_the_refusal_agree_on_a_broker_that_is_full(broker: B
         broker.fill()
         try:
             eventually(lambda: health_says_refused(api))
-            assert refuses(api)  # by the reading that was just shown
+            assert refuses(api)  # the same reading as above
             eventually(lambda: is_overloaded(api))
         finally:
             broker.make_room()
@@ -77,11 +77,13 @@ def test_health_metrics_and_the_refusal_agree_on_a_broker_that_is_full(broker: B
         assert not refuses(api)
 
 
-def test_between_the_two_marks_health_says_what_the_api_does(redis_broker: RedisBroker) -> None:
+def test_between_the_two_marks_health_agrees_with_what_the_api_does(
+    redis_broker: RedisBroker,
+) -> None:
     redis_broker.empty()
     api = api_on(redis_broker)
     limit = redis_broker.client.info("memory")["maxmemory"]
-    for _ in range(500):  # in small pieces: a large one leaves a buffer that shrinks later
+    for _ in range(500):  # in small pieces: a large one would leave a buffer that shrinks later
         redis_broker.client.rpush("filler", bytes(16_000))
     try:
         use(redis_broker, 50)

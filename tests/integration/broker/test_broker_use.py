@@ -1,4 +1,4 @@
-"""What both kinds of broker must do for us: answer in bounded time, and bring retries back."""
+"""Broker use: both kinds answer in bounded time, count messages, and redeliver retries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.celery_app import make_celery
 def workers(
     own_database_url: str, broker: Broker, cache_url: str, tmp_path: Path
 ) -> Iterator[Workers]:
-    """No beat and no scans: nothing comes back but what the broker brings back."""
+    """Start a money worker without beat and scans: only the broker can bring a task back."""
     with workers_on(own_database_url, broker.url, cache_url, tmp_path) as started:
         yield started
 
@@ -53,14 +53,14 @@ def test_a_step_that_was_cut_off_is_retried_without_a_scan(
     bank.audit()
 
 
-def test_messages_are_counted_until_somebody_takes_them(app: Celery) -> None:
+def test_messages_are_counted_until_a_worker_takes_them(app: Celery) -> None:
     assert queues.count_waiting(app, queues.RESERVE) == 0
     chain.kick()
     chain.kick()
     eventually(lambda: queues.count_waiting(app, queues.RESERVE) == 2)
 
 
-def test_nobody_waits_for_long_for_a_broker_that_hangs(broker: Broker, app: Celery) -> None:
+def test_a_broker_that_hangs_delays_its_callers_only_briefly(broker: Broker, app: Celery) -> None:
     assert queues.count_waiting(app, queues.ADVANCE) == 0
     started_s = time.monotonic()
     with broker.process.frozen(), pytest.raises(Exception, match=r"(?i)time|^$"):

@@ -1,4 +1,4 @@
-"""The intake buffer, on each kind of broker: durable, bounded, in order, and shared."""
+"""Intake buffer on each kind of broker: durable, bounded, in order, and shared."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def buffer(settings: Settings) -> Iterator[IntakeBuffer]:
 
 @pytest.fixture
 def another(settings: Settings) -> Iterator[IntakeBuffer]:
-    """The buffer as another process sees it."""
+    """Return the buffer as another process sees it."""
     buffer = intake_buffer(settings)
     yield buffer
     buffer.close()
@@ -72,7 +72,7 @@ def another(settings: Settings) -> Iterator[IntakeBuffer]:
 
 @pytest.fixture
 def bounded(settings: Settings, buffer: IntakeBuffer) -> Iterator[IntakeBuffer]:
-    """A buffer of 50 requests, on a broker where it was larger before."""
+    """Return a buffer limited to 50 requests, on a broker where the limit was larger before."""
     assert buffer.count() == 0
     bounded = intake_buffer(replace(settings, intake_buffer_limit=50))
     yield bounded
@@ -108,7 +108,7 @@ def test_a_key_is_kept_once_and_the_first_request_counts(
     assert (kept.buffered, kept.is_new, again.buffered, again.is_new) == (first, True, first, False)
     [other] = another.put([changed])
     assert (other.buffered, other.is_new) == (first, False)
-    # A queue cannot be searched, so a repeat may be kept twice: the replay finds it again.
+    # A queue cannot be searched, so a repeat may be kept twice; the replay detects it.
     assert {each.id for each in drained(buffer)} == {first.id}
 
 
@@ -129,7 +129,7 @@ def test_another_content_under_a_known_key_is_not_kept(buffer: IntakeBuffer) -> 
     assert {each.request.amount_minor for each in drained(buffer)} == {first.request.amount_minor}
 
 
-def test_what_is_released_is_there_for_the_next_one(
+def test_released_entries_are_there_for_the_next_reader(
     buffer: IntakeBuffer, another: IntakeBuffer
 ) -> None:
     buffer.put(requests(5))
@@ -139,14 +139,16 @@ def test_what_is_released_is_there_for_the_next_one(
     assert len(drained(buffer)) == 5
 
 
-def test_what_was_not_removed_comes_again(buffer: IntakeBuffer, another: IntakeBuffer) -> None:
+def test_entries_that_were_not_removed_come_again(
+    buffer: IntakeBuffer, another: IntakeBuffer
+) -> None:
     sent = requests(5)
     buffer.put(sent)
     another.first(3)
-    another.close()  # whoever had them is gone
+    another.close()  # the reader that had them is gone
     entries = buffer.first(3)
     assert {decode(entry.content).id for entry in entries} <= {each.id for each in sent}
-    entries = buffer.first(10)  # and here a replay failed, so they are asked for once more
+    entries = buffer.first(10)  # and here a replay failed, so they are requested once more
     assert sorted(decode(entry.content).request.amount_minor for entry in entries) == [
         1,
         2,
@@ -180,8 +182,8 @@ def test_it_is_bounded_and_takes_all_of_a_batch_or_nothing(bounded: IntakeBuffer
 def test_it_survives_the_death_of_its_broker(buffer: IntakeBuffer, broker: Broker) -> None:
     sent = requests(20)
     buffer.put(sent)
-    # RabbitMQ 3.10 brings a queue that is younger than about a second back dead. Ours are made
-    # when the first worker starts, so long before anything is in them.
+    # A kill of RabbitMQ 3.10 brings a queue back dead that is younger than about a second. Ours
+    # are declared when the first worker starts, long before they hold anything.
     time.sleep(2)
     broker.process.kill()
     with pytest.raises(Unavailable):
@@ -191,7 +193,7 @@ def test_it_survives_the_death_of_its_broker(buffer: IntakeBuffer, broker: Broke
     assert {each.id for each in drained(buffer)} == {each.id for each in sent}
 
 
-def test_a_broker_that_stands_still_is_given_up(buffer: IntakeBuffer, broker: Broker) -> None:
+def test_a_frozen_broker_is_given_up(buffer: IntakeBuffer, broker: Broker) -> None:
     buffer.put(requests(1))
     with broker.process.frozen():
         for ask in (lambda: buffer.put(requests(1)), buffer.count, lambda: buffer.first(1)):
@@ -202,7 +204,7 @@ def test_a_broker_that_stands_still_is_given_up(buffer: IntakeBuffer, broker: Br
 
 
 def answers(buffer: IntakeBuffer) -> bool:
-    """Whether the broker has found its queue again, which takes it a moment after a start."""
+    """Return whether the queue works again, which takes a moment after a start of the broker."""
     try:
         buffer.first(1)
     except Unavailable:
@@ -210,7 +212,7 @@ def answers(buffer: IntakeBuffer) -> bool:
     return True
 
 
-def test_what_cannot_be_read_is_set_aside_for_a_person(buffer: IntakeBuffer) -> None:
+def test_an_unreadable_entry_is_set_aside_for_an_operator(buffer: IntakeBuffer) -> None:
     sent = requests(3)
     buffer.put(sent)
     first, *_ = entries = buffer.first(3)

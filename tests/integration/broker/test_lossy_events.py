@@ -1,4 +1,4 @@
-"""Events are for looking at: a broker that is away costs a worker neither time nor memory.
+"""Lossy events: while the broker is away, they cost a worker neither time nor memory.
 
 When it is back, they flow again, also where only their own connection was lost.
 """
@@ -22,7 +22,7 @@ from workers.celery_app import make_celery
 from workers.lossy_events import LossyDispatcher
 
 WITHIN_S = 6.0
-"""Twice the one time-out that a broker may cost, and a slow machine."""
+"""Twice the one allowed time-out, for a slow machine."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def broker(servers_folder: Path) -> Iterator[Breakable]:
 
 @pytest.fixture
 def dispatcher(broker: Breakable) -> Iterator[Any]:
-    """What a worker sends its events with, connected."""
+    """Return a connected event dispatcher as a worker has it."""
     environment = {"DATABASE_URL": "postgresql://x", "CACHE_URL": broker.url}
     app = make_celery(Settings.from_environment(environment | {"BROKER_URL": broker.url}))
     with app.connection_for_write() as connection:
@@ -84,7 +84,7 @@ def test_events_whose_own_connection_was_closed_flow_again(
 
 
 def drain(connection: Any) -> bool:
-    """Take one event, if there is one soon."""
+    """Take one event, if one comes soon."""
     with suppress(TimeoutError):
         connection.drain_events(timeout=0.5)
     return True

@@ -1,4 +1,4 @@
-"""Queues that RabbitMQ brings back dead are replaced, and others are left alone."""
+"""Queue repair: queues that RabbitMQ brings back dead are replaced, others stay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.celery_app import make_celery
 from workers.queue_repair import replace_dead_queues
 
 
-def test_queues_that_answer_are_left_alone_and_the_process_says_that_it_goes_on(
+def test_queues_that_answer_are_left_alone(
     rabbit_broker: RabbitBroker,
 ) -> None:
     app = app_on(rabbit_broker)
@@ -33,7 +33,7 @@ def test_queues_that_answer_are_left_alone_and_the_process_says_that_it_goes_on(
 
 
 def test_queues_that_came_back_dead_work_again(brokers_place: Home, tmp_path: Path) -> None:
-    """On a RabbitMQ of its own, which is killed before it has noted down what it was told."""
+    """On its own RabbitMQ, which is killed before it has written the queues to disk."""
     place = replace(brokers_place, data=brokers_place.data / "dead")
     place.data.mkdir(mode=0o711)
     with own_rabbitmq(place, tmp_path / "rabbitmq.log") as broker:
@@ -63,7 +63,7 @@ def declare(app: Celery) -> None:
 
 
 def all_take_and_give(app: Celery) -> bool:
-    """Do what a worker does that connects and gets no answer, and see whether it helped."""
+    """Repair as a worker does that gets no answer; return whether the queues work then."""
     try:
         replace_dead_queues(app, beat=lambda: None)
         declare(app)

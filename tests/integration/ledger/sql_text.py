@@ -1,4 +1,4 @@
-"""Formats a SQL statement for readers: each clause begins a line, and long lists are wrapped."""
+"""SQL formatter: puts each clause of a statement on a line and wraps long lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ledger.postgres.schema import unfinished
 WIDTH: Final = 88
 
 _IN_LINES: Final = {"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "PARTITION"}
-"""What stands in parentheses gets lines of its own when it begins with one of these."""
+"""Text in parentheses gets its own lines when it begins with one of these."""
 _CLAUSES: Final = (
     *("WITH", "SELECT", "INSERT INTO", "UPDATE", "DELETE FROM", "SET", "VALUES", "FROM"),
     *("LEFT OUTER JOIN", "JOIN", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "RETURNING"),
@@ -28,7 +28,7 @@ _TOKEN: Final = re.compile(r"""(\s*)(WITH\ ORDINALITY|'(?:[^']|'')*'|"[^"]*"|[()
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word, a string, a comma, or what stands in parentheses."""
+    """A word, a string, a comma, or a parenthesis with its content."""
 
     spaced: bool
     text: str = ""
@@ -36,9 +36,9 @@ class _Word:
 
 
 def with_names(statement: str, parameters: Mapping[str, object]) -> str:
-    """Return the statement with `:name` for each parameter, but for constants of a builder.
+    """Return the statement with `:name` for each parameter, except for constants of a builder.
 
-    SQLAlchemy names those after the column that they are written to, or gives them a number.
+    SQLAlchemy names these after their column, or numbers them.
     """
 
     def shown(match: re.Match[str]) -> str:
@@ -58,13 +58,13 @@ def with_names(statement: str, parameters: Mapping[str, object]) -> str:
 
 
 def in_lines(statement: str) -> str:
-    """Return the statement with other white space."""
+    """Return the statement with different white space."""
     words, _ = _grouped(list(_TOKEN.finditer(statement)), 0)
     return _lines(words)
 
 
 def _grouped(tokens: list[re.Match[str]], start: int) -> tuple[tuple[_Word, ...], int]:
-    """Return the words up to the parenthesis that closes, and where it goes on after that."""
+    """Return the words up to the closing parenthesis, and the position after it."""
     words = []
     while start < len(tokens):
         spaced, text = bool(tokens[start][1]), tokens[start][2]
@@ -119,7 +119,7 @@ def _clause(opener: str, words: list[_Word]) -> str:
 
 
 def _split(words: list[_Word], separator: str) -> list[str]:
-    """Return the text of what stands between the separators. AND of a BETWEEN is none."""
+    """Return the text between the separators. The AND of a BETWEEN is not a separator."""
     parts, part, between = [], list[_Word](), False
     for word in words:
         if word.text == separator and not between:
@@ -132,7 +132,7 @@ def _split(words: list[_Word], separator: str) -> list[str]:
 
 
 def _filled(parts: list[str]) -> str:
-    """Put as many parts on each line as there is room for."""
+    """Put as many parts on each line as fit."""
     lines = [parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]}, {part}"

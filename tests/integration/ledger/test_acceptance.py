@@ -1,4 +1,4 @@
-"""Intake: one transfer per key, whoever asks, however often and however many at once."""
+"""Acceptance: one transfer per client and key, also for repeated and concurrent requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ledger.ids import new_id, transfer_id
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import autocommit, transaction
 from testing.bank import Bank
-from testing.races import second_waits_for_first
+from testing.concurrent_transactions import second_waits_for_first
 
 
 def rows_of(bank: Bank) -> dict[str, int]:
@@ -90,7 +90,7 @@ def test_a_key_with_another_content_is_refused_and_changes_nothing(
     bank.audit()
 
 
-def test_the_order_of_metadata_is_no_content(bank: Bank) -> None:
+def test_the_order_of_metadata_does_not_matter(bank: Bank) -> None:
     request = bank.request(bank.wallet(100), bank.wallet(), 60)
     bank.accept(replace(request, metadata={"a": 1, "b": {"c": 2, "d": 3}}))
     [again] = bank.answers(replace(request, metadata={"b": {"d": 3, "c": 2}, "a": 1}))
@@ -133,7 +133,7 @@ def test_two_calls_with_the_same_keys_in_opposite_orders_make_one_transfer_each(
     source, destination = bank.wallet(10_000), bank.wallet()
     requests = [bank.request(source, destination, 1) for _ in range(100)]
     start = threading.Barrier(2)
-    with transaction(bank.engine) as connection:  # so that the two are sure to meet
+    with transaction(bank.engine) as connection:  # so that the two surely meet
         connection.execute(
             text("""
                 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
@@ -175,7 +175,7 @@ def test_two_hundred_threads_with_one_key_make_one_transfer(bank: Bank) -> None:
 
     def submit(_: int) -> Acceptance | Invalid:
         start.wait(30)
-        while True:  # as a client does when told that the database is busy
+        while True:  # as a client does when the database is busy
             try:
                 return bank.answers(request)[0]
             except Unavailable:
@@ -289,7 +289,7 @@ def test_a_refusal_is_recorded_and_stays_when_its_cause_is_gone(
     bank.audit()
 
 
-def test_what_is_held_for_another_transfer_is_not_there_to_be_asked_for(bank: Bank) -> None:
+def test_reserved_money_is_not_available_to_another_transfer(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     bank.reach("reserved", bank.request(source, destination, 60))
     [too_much, fits] = bank.accept(
@@ -305,7 +305,7 @@ def test_a_refused_key_with_another_content_is_a_reuse(bank: Bank) -> None:
     assert isinstance(bank.answers(replace(request, amount_minor=1))[0], IdempotencyKeyReused)
 
 
-def test_transfers_stand_in_line_in_the_order_given(bank: Bank) -> None:
+def test_transfers_are_queued_in_the_given_order(bank: Bank) -> None:
     source, destination = bank.wallet(10_000), bank.wallet()
     made = []
     for size in (1, 400, 3):
@@ -316,11 +316,11 @@ def test_transfers_stand_in_line_in_the_order_given(bank: Bank) -> None:
     assert line == made
 
 
-def test_no_requests_are_no_answers(bank: Bank) -> None:
+def test_no_requests_give_no_answers(bank: Bank) -> None:
     assert bank.answers() == []
 
 
-def test_what_was_asked_for_is_what_is_kept(bank: Bank) -> None:
+def test_a_request_is_stored_unchanged(bank: Bank) -> None:
     request = replace(
         bank.request(bank.wallet(10), bank.wallet(), 9, reference='\\"{},NULL\n\u20ac\U0001f4b6'),
         metadata={

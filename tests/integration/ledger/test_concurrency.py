@@ -1,4 +1,4 @@
-"""Many at once: sums stay right at every moment, and each lock keeps apart what it is there for."""
+"""Concurrency: totals stay correct at every moment, and each lock has its race test."""
 
 from __future__ import annotations
 
@@ -21,23 +21,28 @@ from ledger.states import STEPS, StepName
 from ledger.steps import Progress
 from ledger.wallets import Wallet
 from testing.bank import Bank
-from testing.batch_driver import Driver
-from testing.races import both_at_once, meanwhile, second_waits_for_first, wait_until_blocked
+from testing.batch_driver import BatchDriver
+from testing.concurrent_transactions import (
+    both_at_once,
+    meanwhile,
+    second_waits_for_first,
+    wait_until_blocked,
+)
 
 DRIVERS = 4
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @contextmanager
-def drivers_at_work(bank: Bank) -> Iterator[Callable[[], list[Driver]]]:
-    """Several workers that run chains until told that all is submitted, and then nothing is left.
+def drivers_at_work(bank: Bank) -> Iterator[Callable[[], list[BatchDriver]]]:
+    """Run several workers until all is submitted and nothing is left to do.
 
-    Yields: what to call when all is submitted; it returns the workers once they are done.
+    Yields: a function to call when all is submitted; it waits for the workers and returns them.
     """
     submitted = threading.Event()
-    drivers = [Driver(bank.engine, worker=f"driver {n}") for n in range(DRIVERS)]
+    drivers = [BatchDriver(bank.engine, worker=f"driver {n}") for n in range(DRIVERS)]
 
-    def work(driver: Driver) -> None:
+    def work(driver: BatchDriver) -> None:
         while True:
             last = submitted.is_set()
             driver.drive()
@@ -48,10 +53,10 @@ def drivers_at_work(bank: Bank) -> Iterator[Callable[[], list[Driver]]]:
         try:
             working = [pool.submit(work, driver) for driver in drivers]
 
-            def finish() -> list[Driver]:
+            def finish() -> list[BatchDriver]:
                 submitted.set()
                 for one in working:
-                    one.result(PATIENCE_S)
+                    one.result(TIMEOUT_S)
                 return drivers
 
             yield finish
@@ -65,7 +70,7 @@ def unclaimed(bank: Bank) -> bool:
         return bool(connection.execute(text(query)).scalar_one())
 
 
-def no_deadlocks(drivers: list[Driver]) -> None:
+def no_deadlocks(drivers: list[BatchDriver]) -> None:
     assert not [error for driver in drivers for error in driver.errors]
     assert not [error for driver in drivers for error in driver.retried if "40P01" in str(error)]
 
@@ -91,7 +96,7 @@ def test_a_thousand_transfers_each_way_at_once_net_to_zero(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_transfers_among_eight_wallets_never_show_a_wrong_total_or_a_debt(
+def test_random_transfers_never_show_a_wrong_total_or_a_negative_balance(
     bank: Bank, seed: int
 ) -> None:
     rng = random.Random(seed)  # noqa: S311 - a test, not a secret
@@ -117,7 +122,7 @@ def test_random_transfers_among_eight_wallets_never_show_a_wrong_total_or_a_debt
                 no_deadlocks(finish())
         finally:
             done.set()
-        assert auditing.result(PATIENCE_S) > 3
+        assert auditing.result(TIMEOUT_S) > 3
     assert bank.unfinished() == 0
     assert sum(bank.look(wallet).available for wallet in held) == 8 * 1_500
     with autocommit(bank.engine) as connection:
@@ -136,8 +141,8 @@ def test_batches_that_touch_the_same_wallets_in_opposite_orders_do_not_deadlock(
     rounds = 12
     start = threading.Barrier(2)
 
-    def drive(mine: list[UUID]) -> list[Driver]:
-        driver = Driver(bank.engine)
+    def drive(mine: list[UUID]) -> list[BatchDriver]:
+        driver = BatchDriver(bank.engine)
         for batch in mine:
             start.wait(10)
             driver.drive("reserved", batch)
@@ -190,7 +195,7 @@ def test_of_two_copies_of_a_step_at_once_the_second_finds_nothing_to_do(
     batch = bank.reach(start, *(bank.request(source, destination, 1) for _ in range(10)))
     one, two = second_waits_for_first(bank.engine, stepping(step, batch), stepping(step, batch))
     assert (one.moved, two.moved) == (10, 0)
-    Driver(bank.engine).drive("reserved", batch)
+    BatchDriver(bank.engine).drive("reserved", batch)
     assert bank.look(destination).available == 10
     bank.audit()
 
@@ -250,7 +255,7 @@ def test_a_freeze_waits_for_a_reserve_which_then_goes_on(bank: Bank) -> None:
     [transfer] = bank.accept(bank.request(source, destination, 1))
     batch = new_id()
     second_waits_for_first(bank.engine, stepping("reserve", batch), freezing(source))
-    Driver(bank.engine).drive("reserved", batch)
+    BatchDriver(bank.engine).drive("reserved", batch)
     assert bank.state(transfer) == "committed"
     bank.audit()
 
@@ -268,7 +273,7 @@ def test_a_destination_that_is_being_frozen_takes_nothing_any_more(
     bank.audit()
 
 
-def test_a_freeze_waits_for_a_commit_which_then_stands(bank: Bank) -> None:
+def test_a_freeze_waits_for_a_commit_which_then_stays(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     batch = bank.reach("credited", bank.request(source, destination, 1))
     second_waits_for_first(bank.engine, stepping("commit", batch), freezing(destination))
@@ -343,7 +348,7 @@ def test_a_rollback_and_a_step_of_one_batch_wait_for_each_other(bank: Bank, step
             undone, progress = second_waits_for_first(bank.engine, undo, move)
         assert (progress.moved, undone) == (1, 1)
         bank.audit()
-        Driver(bank.engine).drive("reserved", batch)
+        BatchDriver(bank.engine).drive("reserved", batch)
     assert bank.look(destination).available == 4
     bank.audit()
 
@@ -378,8 +383,8 @@ def test_an_intake_does_not_wait_for_the_steps_on_its_wallets(bank: Bank) -> Non
     assert bank.state(transfer) == "accepted"
 
 
-def test_two_batches_on_one_wallet_read_it_after_each_other(bank: Bank) -> None:
-    """The second must see the first one's balance, not the one from before it waited."""
+def test_two_batches_on_one_wallet_read_it_one_after_the_other(bank: Bank) -> None:
+    """The second must see the balance after the first, not the one from before it waited."""
     source, destination = bank.wallet(100), bank.wallet()
     one, two = (bank.reach("reserved", bank.request(source, destination, n)) for n in (10, 20))
     second_waits_for_first(bank.engine, stepping("deduct", one), stepping("deduct", two))
@@ -388,7 +393,7 @@ def test_two_batches_on_one_wallet_read_it_after_each_other(bank: Bank) -> None:
             stepping("credit", one)(connection)
             running = start()
             wait_until_blocked(bank.engine, unless=running)
-        assert running.result(PATIENCE_S).moved == 1
+        assert running.result(TIMEOUT_S).moved == 1
     bank.audit()
     lines = sorted_lines(bank.engine)
     assert lines == [("deduct", 90, 10), ("deduct", 70, 30), ("credit", 20, 10), ("credit", 0, 30)]

@@ -1,4 +1,4 @@
-"""Connections that never wait without end, and find the server that takes writes."""
+"""Failover hosts: connections find the server that takes writes, in bounded time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ledger.postgres.failover import CONNECT_TIMEOUT_S
 from monitoring.health.database_breaker import DatabaseBreaker
 
 
-def test_a_url_that_cannot_be_read_is_said_to_be_wrong() -> None:
+def test_an_unreadable_url_is_reported() -> None:
     with pytest.raises(Misconfigured):
         build_engine("postgresql://host/name?no_such_parameter=1", application_name="test")
 
 
 def test_the_first_host_that_takes_writes_is_used(own_database_url: str) -> None:
-    """A server that hangs before it says anything, and a port where nobody listens, come first."""
+    """The first hosts are a server that hangs and a port where nothing listens."""
     head, _, tail = own_database_url.rpartition("@")
     address, _, name = tail.partition("/")
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -34,7 +34,7 @@ def test_the_first_host_that_takes_writes_is_used(own_database_url: str) -> None
         assert time.monotonic() - begun_s < CONNECT_TIMEOUT_S, "the good one is asked first now"
 
 
-def test_a_database_that_only_reads_is_no_database_to_write_to(own_database_url: str) -> None:
+def test_a_read_only_database_is_not_used_for_writes(own_database_url: str) -> None:
     engine = build_engine(own_database_url, application_name="test", pool_size=1)
     with autocommit(engine) as connection:
         connection.execute(text("SET default_transaction_read_only = on"))
@@ -44,7 +44,7 @@ def test_a_database_that_only_reads_is_no_database_to_write_to(own_database_url:
 
 
 def test_connections_that_lie_idle_do_not_lock_the_probe_out(own_database_url: str) -> None:
-    """The server has no more connections, and all of them are idle in our own pool."""
+    """The server has no free connections, and all used ones are idle in our own pool."""
     pool = build_engine(own_database_url, application_name="test", pool_size=4)
     probing = build_engine(own_database_url, application_name="test", pool_size=0)
     with ExitStack() as stack:
@@ -61,7 +61,7 @@ def test_connections_that_lie_idle_do_not_lock_the_probe_out(own_database_url: s
 
 
 def test_an_answer_is_not_waited_for_without_end(own_database_url: str) -> None:
-    """Where the server's own time-out is off, as if the server stood still."""
+    """The server's own time-out is off, as if the server were frozen."""
     engine = build_engine(
         own_database_url, application_name="test", pool_size=1, statement_timeout_s=0.2
     )

@@ -1,7 +1,7 @@
-"""One bad transfer never spoils its batch: it is found, undone, and the others go on.
+"""Isolation: one bad transfer is found and undone, and the rest of its batch continues.
 
-The poison is a trigger of the database that refuses one transfer's row at one point, as
-a bug or data nobody foresaw would; the code under test is untouched.
+The "poison" is a database trigger that refuses one transfer's row at one point, as a bug or
+unforeseen data would. The code under test is unchanged.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ledger.recovery import NOTED_REDRIVES
 from ledger.states import StepName
 from ledger.wallets import Wallet
 from testing.bank import Bank
-from testing.batch_driver import Driver
+from testing.batch_driver import BatchDriver
 
 BAD = 13
-"""The amount that the poison knows its transfer by; the others ask for less."""
+"""The amount by which the poison recognises its transfer; the others have less."""
 
 POISONS = {
     # step: (the table whose row is refused, when)
@@ -56,16 +56,6 @@ def cure(bank: Bank, step: str) -> None:
         connection.execute(text(f"DROP FUNCTION poison_{step} CASCADE"))
 
 
-@pytest.fixture
-def source(bank: Bank) -> Wallet:
-    return bank.wallet(100_000)
-
-
-@pytest.fixture
-def destination(bank: Bank) -> Wallet:
-    return bank.wallet()
-
-
 @pytest.mark.parametrize("step", ["reserve", "deduct", "credit", "commit"])
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
 def test_only_the_culprit_is_given_up_and_all_others_commit(
@@ -76,7 +66,7 @@ def test_only_the_culprit_is_given_up_and_all_others_commit(
     made = bank.accept(*(bank.request(source, destination, amount) for amount in amounts))
     culprit = made.pop(size // 2)
     poison(bank, step)
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive()
     assert bank.unfinished() == 0
     assert {bank.state(id) for id in made} <= {"committed"}
@@ -96,7 +86,7 @@ def test_what_a_client_reads_of_the_culprit_has_no_secrets(
 ) -> None:
     [culprit] = bank.accept(bank.request(source, destination, BAD))
     poison(bank, "credit")
-    Driver(bank.engine).drive()
+    BatchDriver(bank.engine).drive()
     failure = bank.transfer(culprit).failure
     assert failure is not None
     assert failure.code == "rolled_back"
@@ -112,19 +102,19 @@ def test_several_culprits_in_one_batch_are_all_found(
     amounts = [BAD if n in (0, 1, 17, 40, 63) else 1 for n in range(64)]
     made = bank.accept(*(bank.request(source, destination, amount) for amount in amounts))
     poison(bank, "credit")
-    Driver(bank.engine).drive()
+    BatchDriver(bank.engine).drive()
     expected = ["rolled_back" if amount == BAD else "committed" for amount in amounts]
     assert [bank.state(id) for id in made] == expected
     bank.audit()
 
 
-def test_one_that_cannot_even_be_undone_holds_up_no_other(
+def test_a_transfer_that_cannot_be_undone_delays_no_other(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     batch = bank.reach("deducted", *(bank.request(source, destination, 1 + n) for n in range(20)))
     poison(bank, "credit", f"IN ({BAD}, 4, 5)")
     poison(bank, "roll_back")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive("deducted", batch)
     with transaction(bank.engine) as connection:
         [left] = connection.execute(text("SELECT transfer_id, state, amount FROM unfinished"))
@@ -138,13 +128,13 @@ def test_one_that_cannot_even_be_undone_holds_up_no_other(
     bank.audit()
 
 
-def test_one_that_can_never_be_undone_does_not_fill_its_timeline(
+def test_a_transfer_that_can_never_be_undone_does_not_fill_its_timeline(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     batch = bank.reach("deducted", bank.request(source, destination, BAD))
     poison(bank, "credit")
     poison(bank, "roll_back")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive("deducted", batch)
     for _ in range(NOTED_REDRIVES + 5):
         driver.redrive()
@@ -156,7 +146,7 @@ def test_one_that_can_never_be_undone_does_not_fill_its_timeline(
     bank.audit()
 
 
-def test_failed_ones_are_undone_apart_from_one_that_cannot_be(
+def test_failed_transfers_are_undone_except_one_that_cannot_be(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     batch = bank.reach("deducted", *(bank.request(source, destination, 1 + n) for n in range(20)))
@@ -165,14 +155,14 @@ def test_failed_ones_are_undone_apart_from_one_that_cannot_be(
             text("UPDATE unfinished SET failure_code = 'rolled_back', failure_detail = 'Test.'")
         )
     poison(bank, "roll_back")
-    Driver(bank.engine).roll_back(batch)
+    BatchDriver(bank.engine).roll_back(batch)
     assert bank.unfinished() == 1
     assert bank.look(source).balance == 100_000 - BAD
     bank.audit()
 
 
 @pytest.mark.parametrize("step", ["reserve", "deduct", "credit", "commit"])
-def test_a_second_copy_of_the_failed_message_takes_no_innocent_one_for_the_culprit(
+def test_a_duplicate_of_the_failed_message_fails_no_good_transfer(
     bank: Bank, source: Wallet, destination: Wallet, step: StepName
 ) -> None:
     start = {"reserve": "accepted", "deduct": "reserved", "credit": "deducted"}.get(
@@ -190,7 +180,7 @@ def test_a_second_copy_of_the_failed_message_takes_no_innocent_one_for_the_culpr
     for _ in errors:
         with transaction(bank.engine) as connection:
             todo += isolation.isolate_step(connection, step, batch, worker="test")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     for part in todo:
         driver.drive(start, part)  # type: ignore[arg-type]
     assert bank.unfinished() == 0
@@ -198,7 +188,7 @@ def test_a_second_copy_of_the_failed_message_takes_no_innocent_one_for_the_culpr
     bank.audit()
 
 
-def test_a_newcomer_is_not_given_up_for_a_culprit_that_another_reserve_has_claimed(
+def test_a_new_transfer_is_not_failed_for_a_culprit_in_another_reserve(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     [culprit] = bank.accept(bank.request(source, destination, BAD))
@@ -206,18 +196,18 @@ def test_a_newcomer_is_not_given_up_for_a_culprit_that_another_reserve_has_claim
     batch = new_id()
     with pytest.raises(Poisoned):
         bank.step("reserve", batch)
-    Driver(bank.engine).drive()  # somebody else meets the culprit, and gives it up
+    BatchDriver(bank.engine).drive()  # another batch meets the culprit, and fails it
     [newcomer] = bank.accept(bank.request(source, destination, 1))
     with transaction(bank.engine) as connection:
         todo = isolation.isolate_step(connection, "reserve", batch, worker="test")
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     for part in todo:
         driver.drive("accepted", part)
     assert (bank.state(culprit), bank.state(newcomer)) == ("rejected", "committed")
     bank.audit()
 
 
-def test_a_search_that_dies_between_the_cut_and_the_message_is_resumed(
+def test_a_search_that_dies_between_split_and_message_is_resumed(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     made = bank.accept(*(bank.request(source, destination, 7 + n) for n in range(10)))
@@ -227,15 +217,15 @@ def test_a_search_that_dies_between_the_cut_and_the_message_is_resumed(
         bank.step("reserve", batch)
     with transaction(bank.engine) as connection:
         isolation.isolate_step(connection, "reserve", batch, worker="test")
-    # Nobody tells the halves' workers. The recovery scan finds them.
-    driver = Driver(bank.engine)
+    # No message is sent for the halves. The recovery scan finds them.
+    driver = BatchDriver(bank.engine)
     while driver.redrive():
         pass
     assert sorted(bank.state(id) for id in made) == ["committed"] * 9 + ["rejected"]
     bank.audit()
 
 
-def test_nothing_is_cut_where_the_step_has_nothing_to_move(bank: Bank, source: Wallet) -> None:
+def test_no_batch_is_split_where_the_step_has_nothing_to_move(bank: Bank, source: Wallet) -> None:
     batch = bank.reach("deducted", *(bank.request(source, bank.wallet(), 1) for _ in range(3)))
     for step in ("reserve", "deduct", "commit"):
         with transaction(bank.engine) as connection:
@@ -255,7 +245,7 @@ def test_nothing_is_cut_where_the_step_has_nothing_to_move(bank: Bank, source: W
         ("outcomes", "finished_at"),
     ],
 )
-def test_a_database_of_another_version_touches_nothing_and_is_nobodys_fault(
+def test_a_database_of_another_version_changes_nothing_and_fails_no_transfer(
     bank: Bank, source: Wallet, destination: Wallet, table: str, column: str
 ) -> None:
     batches: dict[StepName, UUID] = {
@@ -265,14 +255,16 @@ def test_a_database_of_another_version_touches_nothing_and_is_nobodys_fault(
     step: StepName = "commit" if table == "outcomes" else "deduct"
     rename(bank, table, column, "renamed")
     with pytest.raises(Misconfigured):
-        Driver(bank.engine).drive("credited" if step == "commit" else "reserved", batches[step])
+        BatchDriver(bank.engine).drive(
+            "credited" if step == "commit" else "reserved", batches[step]
+        )
     rename(bank, table, "renamed", column)
     assert bank.unfinished() == 2
     with transaction(bank.engine) as connection:
         assert not connection.scalars(text("SELECT failure_code FROM unfinished")).first()
         assert not connection.execute(text("SELECT * FROM events")).all()
     for state, batch in (("reserved", batches["deduct"]), ("credited", batches["commit"])):
-        Driver(bank.engine).drive(state, batch)  # type: ignore[arg-type]
+        BatchDriver(bank.engine).drive(state, batch)  # type: ignore[arg-type]
     assert bank.look(destination).available == 2
     bank.audit()
 
@@ -282,7 +274,7 @@ def rename(bank: Bank, table: str, column: str, to: str) -> None:
         connection.execute(text(f"ALTER TABLE {table} RENAME {column} TO {to}"))
 
 
-def test_what_passes_by_itself_is_no_proof_against_the_last_one_of_a_batch(bank: Bank) -> None:
+def test_a_temporary_error_does_not_fail_the_last_transfer_of_a_batch(bank: Bank) -> None:
     [id] = bank.accept(bank.request(bank.wallet(100), bank.wallet(), BAD))
     batch = new_id()
     bank.step("reserve", batch)

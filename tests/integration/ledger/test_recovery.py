@@ -1,4 +1,4 @@
-"""The recovery scan: what stands still is driven on, by whoever comes, without harm."""
+"""Recovery scan: stuck transfers are re-driven, and a late or second worker does no harm."""
 
 from __future__ import annotations
 
@@ -16,18 +16,8 @@ from ledger.reserve import CLAIM_LIMIT, claim
 from ledger.states import STEPS
 from ledger.wallets import Wallet
 from testing.bank import Bank
-from testing.batch_driver import Driver
-from testing.races import both_at_once, second_waits_for_first
-
-
-@pytest.fixture
-def source(bank: Bank) -> Wallet:
-    return bank.wallet(100_000)
-
-
-@pytest.fixture
-def destination(bank: Bank) -> Wallet:
-    return bank.wallet()
+from testing.batch_driver import BatchDriver
+from testing.concurrent_transactions import both_at_once, second_waits_for_first
 
 
 def scan(bank: Bank, *, stuck_after_s: float = 0.0) -> list[Redrive]:
@@ -45,7 +35,7 @@ def waiting(bank: Bank, waiting_s: float) -> bool:
 
 
 def shift(bank: Bank, seconds: float) -> None:
-    """As if that much time had passed since each transfer last moved."""
+    """Move the times back, as if this much time had passed since each last movement."""
     with transaction(bank.engine) as connection:
         connection.execute(
             text("UPDATE unfinished SET moved_at = moved_at - make_interval(secs => :s)"),
@@ -73,7 +63,7 @@ def test_a_transfer_is_stuck_once_it_has_not_moved_for_the_time(
     assert len(scan(bank, stuck_after_s=10)) == 1, "it was not driven after all"
 
 
-def test_each_step_starts_the_time_anew(bank: Bank, source: Wallet, destination: Wallet) -> None:
+def test_each_step_restarts_the_time(bank: Bank, source: Wallet, destination: Wallet) -> None:
     bank.accept(bank.request(source, destination, 1))
     batch = new_id()
     for step, _, _ in STEPS:
@@ -82,7 +72,7 @@ def test_each_step_starts_the_time_anew(bank: Bank, source: Wallet, destination:
         assert scan(bank, stuck_after_s=10) == []
 
 
-def test_what_no_reserve_has_claimed_is_not_stuck_but_waiting(
+def test_a_transfer_that_no_reserve_has_claimed_is_waiting_not_stuck(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     assert not waiting(bank, 0)
@@ -96,7 +86,7 @@ def test_what_no_reserve_has_claimed_is_not_stuck_but_waiting(
     assert not waiting(bank, 0)
     [redrive] = scan(bank)
     assert (redrive.state, redrive.count) == ("accepted", 1)
-    Driver(bank.engine).drive("accepted", redrive.batch_id)
+    BatchDriver(bank.engine).drive("accepted", redrive.batch_id)
     assert bank.state(transfer) == "committed"
 
 
@@ -104,7 +94,7 @@ def test_what_no_reserve_has_claimed_is_not_stuck_but_waiting(
 def test_a_clock_that_was_set_back_does_not_keep_a_transfer_waiting(
     bank: Bank, source: Wallet, destination: Wallet, ahead_s: int
 ) -> None:
-    """Stamps may lie in the future then: the transfer's own, and those its wallets carry on."""
+    """Times may then be in the future: the transfer's own, and those kept by its wallets."""
     batch = bank.reach("reserved", bank.request(source, destination, 1))
     with transaction(bank.engine) as connection:
         connection.execute(text("UPDATE wallets SET posted_at = now() + interval '3 hours'"))
@@ -124,7 +114,7 @@ def test_an_unclaimed_transfer_from_before_a_clock_was_set_back_is_waiting(
     assert waiting(bank, 10)
 
 
-def test_transfers_are_driven_on_in_groups_of_one_state_and_one_verdict(
+def test_transfers_are_redriven_in_groups_of_one_state_and_one_outcome(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     for state, count in (("reserved", 3), ("deducted", 4), ("credited", 5)):
@@ -145,7 +135,7 @@ def test_transfers_are_driven_on_in_groups_of_one_state_and_one_verdict(
         ("reserved", True, 1),
     ]
     assert len({redrive.batch_id for redrive in redrives}) == 6
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     assert len(driver.redrive()) == 6
     assert bank.unfinished() == 0
     assert bank.look(destination).available == 21
@@ -158,7 +148,7 @@ def test_a_scan_takes_the_longest_stuck_first_and_a_bounded_number(
     bank.accept(bank.request(source, destination, 1))
     more = REDRIVE_LIMIT + CLAIM_LIMIT // 2
     with transaction(bank.engine) as connection:
-        connection.execute(  # rows that say "reserved", many and quickly; no money is behind them
+        connection.execute(  # many "reserved" rows, made quickly, without money behind them
             text("""INSERT INTO unfinished (transfer_id, source_id, transit_id, destination_id,
                         amount, state, batch_id, reserved_at, moved_at)
                     SELECT gen_random_uuid(), source_id, transit_id, destination_id, 1, 'reserved',
@@ -184,7 +174,7 @@ def test_two_scans_at_once_take_different_transfers(
     assert two == []
 
 
-def test_what_a_live_step_holds_is_left_alone(
+def test_transfers_locked_by_a_live_step_are_left_alone(
     bank: Bank, source: Wallet, destination: Wallet
 ) -> None:
     held = bank.reach("reserved", bank.request(source, destination, 1))
@@ -206,7 +196,7 @@ def test_a_step_that_comes_while_a_scan_takes_its_transfers_finds_none(
     batch = bank.reach("reserved", bank.request(source, destination, 1))
     redrives, progress = second_waits_for_first(bank.engine, scanning, stepping("deduct", batch))
     assert progress == steps.Progress()
-    Driver(bank.engine).drive("reserved", redrives[0].batch_id)
+    BatchDriver(bank.engine).drive("reserved", redrives[0].batch_id)
     assert bank.look(destination).available == 1
     bank.audit()
 
@@ -217,7 +207,7 @@ def test_the_old_message_is_harmless_before_and_after_the_new_one(
 ) -> None:
     old = bank.reach(state, *(bank.request(source, destination, 1) for _ in range(5)))
     [redrive] = scan(bank)
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.drive(redrive.state, old)
     driver.roll_back(old)
     assert bank.unfinished() == 5
@@ -255,7 +245,7 @@ def test_a_chain_that_breaks_off_after_any_step_is_finished_by_the_scan(
     batch = new_id()
     for step, _, _ in STEPS[:crash_after]:
         bank.step(step, batch)
-    driver = Driver(bank.engine)
+    driver = BatchDriver(bank.engine)
     driver.redrive()
     if waiting(bank, 0):
         driver.drive()

@@ -1,4 +1,4 @@
-"""Reserve: who claims what, and who is refused when the money does not suffice for all."""
+"""Reserve: which transfers a batch claims, and which are rejected for lack of funds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ledger.postgres.database import transaction
 from ledger.reserve import CLAIM_LIMIT, claim, take
 from ledger.steps import Progress
 from testing.bank import Bank
-from testing.races import both_at_once, second_waits_for_first
+from testing.concurrent_transactions import both_at_once, second_waits_for_first
 
 
 def test_what_waited_longest_is_claimed_first_and_up_to_the_limit(bank: Bank) -> None:
@@ -43,7 +43,7 @@ PLANS = ["hashjoin", "hashagg", "mergejoin", "sort", "material", "memoize", "nes
 def test_the_limit_holds_whatever_plan_the_database_chooses(
     shared_bank: Bank, off: list[str]
 ) -> None:
-    # Statistics that are a little old lead it to any of these plans.
+    # With slightly old statistics it may choose any of these plans.
     bank = shared_bank
     source, destination = bank.wallet(10_000), bank.wallet()
     bank.accept(*(bank.request(source, destination, 1) for _ in range(CLAIM_LIMIT + 500)))
@@ -55,7 +55,7 @@ def test_the_limit_holds_whatever_plan_the_database_chooses(
     bank.settle()
 
 
-def test_a_batch_that_is_exactly_full_asks_for_another_look(bank: Bank) -> None:
+def test_a_batch_that_is_exactly_full_asks_for_another_reserve(bank: Bank) -> None:
     source, destination = bank.wallet(CLAIM_LIMIT), bank.wallet()
     bank.accept(*(bank.request(source, destination, 1) for _ in range(CLAIM_LIMIT)))
     assert bank.step("reserve", new_id()).more
@@ -108,7 +108,7 @@ def test_a_second_reserve_waits_for_a_wallet_and_then_sees_what_the_first_left(b
         (10, (5, 5), []),
     ],
 )
-def test_who_does_not_fit_is_refused_in_order_of_acceptance(
+def test_transfers_without_funds_are_rejected_in_order_of_acceptance(
     shared_bank: Bank, funds: int, amounts: tuple[int, ...], refused: list[int]
 ) -> None:
     bank = shared_bank

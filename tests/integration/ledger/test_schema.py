@@ -1,4 +1,4 @@
-"""The database holds the rules: what it refuses, whoever asks and whatever Python thinks."""
+"""Database schema: the rules that PostgreSQL itself enforces."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ledger.postgres.database import autocommit, build_engine, transaction
 from ledger.postgres.schema import metadata
 from migrations.__main__ import _LOCK_KEY
 from testing.bank import Bank
-from testing.races import wait_until_blocked
+from testing.concurrent_transactions import wait_until_blocked
 from testing.servers.shared import ROOT
 
 NOT_MODELLED = {
-    # What makes the rules is written in the migrations alone; Core only needs the columns.
+    # Only the migrations define the rules; SQLAlchemy Core needs just the columns.
     "remove_index",
     "remove_constraint",
     "remove_fk",
@@ -40,7 +40,7 @@ def test_the_tables_that_the_code_knows_are_those_that_the_migrations_make(
         context = MigrationContext.configure(connection, opts=options)
         found = list(_flat(compare_metadata(context, metadata)))
     assert [change for change in found if change[0] not in NOT_MODELLED] == []
-    assert found, "the comparison sees the database at all"
+    assert found, "the comparison does see the database"
 
 
 def _flat(changes: list[Any]) -> list[Any]:
@@ -51,7 +51,7 @@ def _flat(changes: list[Any]) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def history(shared_bank: Bank) -> Bank:
-    """A bank in which every table has rows."""
+    """Make a bank in which every table has rows."""
     bank = shared_bank
     source, destination = bank.wallet(100), bank.wallet()
     batch = bank.reach("reserved", bank.request(source, destination, 1))
@@ -77,7 +77,7 @@ def history(shared_bank: Bank) -> Bank:
         "TRUNCATE {table} CASCADE",
     ],
 )
-def test_what_was_written_for_good_is_neither_changed_nor_deleted(
+def test_final_rows_are_neither_changed_nor_deleted(
     history: Bank, table: str, statement: str
 ) -> None:
     column = {
@@ -296,7 +296,7 @@ def test_a_second_posting_of_a_leg_is_impossible(bank: Bank) -> None:
         ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$", Unreachable),
     ],
 )
-def test_an_error_of_the_database_leaves_as_what_it_means(
+def test_a_database_error_is_translated_into_its_meaning(
     shared_bank: Bank, statement: str, meaning: type[Exception] | None
 ) -> None:
     bank = shared_bank
@@ -343,10 +343,10 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
     }
     command = [sys.executable, "-m", "migrations"]
     engine = build_engine(url, application_name="test")
-    with transaction(engine) as connection:  # so that all three are sure to meet
+    with transaction(engine) as connection:  # so that all three surely meet
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]
-        wait_until_blocked(engine, transactions=3, patience_s=60)
+        wait_until_blocked(engine, transactions=3, timeout_s=60)
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     with autocommit(engine) as connection:

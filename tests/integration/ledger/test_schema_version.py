@@ -1,4 +1,4 @@
-"""Waiting for the migrations, and what an older version does on a newer schema."""
+"""Schema version: waiting for migrations, and an older version on a newer schema."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOWHERE = "postgresql://127.0.0.1:1/none"
 
 @pytest.fixture
 def empty_engine(template_url: str) -> Iterator[Engine]:
-    """A database in which nothing has been migrated."""
+    """Make a database without any migration."""
     name = f"truepenny_empty_{os.getpid()}"
     server = build_engine(template_url, application_name="test")
     with autocommit(server) as connection:
@@ -49,7 +49,7 @@ def pretend_revision(engine: Engine, revision: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
 
 
-def test_who_waits_goes_on_when_the_migrations_have_run_and_not_before(
+def test_waiting_ends_when_the_migrations_have_run_and_not_before(
     empty_engine: Engine,
 ) -> None:
     said: Queue[str] = Queue()
@@ -104,7 +104,7 @@ def test_a_database_that_is_away_holds_up_nobody_for_long() -> None:
     ]
 
 
-def test_the_command_waits_where_it_is_told_to(own_database_url: str) -> None:
+def test_the_command_waits_when_asked_to(own_database_url: str) -> None:
     environment = {
         **os.environ,
         "DATABASE_URL": own_database_url,
@@ -118,7 +118,7 @@ def test_the_command_waits_where_it_is_told_to(own_database_url: str) -> None:
     assert done.stdout == "migrations: the database is up to date\n"
 
 
-def test_migrating_is_tried_again_only_while_the_database_is_away_and_patience_lasts() -> None:
+def test_migrating_is_retried_only_while_the_database_is_away_and_time_is_left() -> None:
     answers: Iterator[Exception | SchemaVersion] = iter(
         [Unreachable("away"), Unavailable("busy"), SchemaVersion.CURRENT]
     )
@@ -135,7 +135,7 @@ def test_migrating_is_tried_again_only_while_the_database_is_away_and_patience_l
 
 
 @pytest.mark.parametrize("given", ["nan", "inf", "-1", "long"])
-def test_a_patience_without_an_end_is_refused(given: str) -> None:
+def test_an_unlimited_waiting_time_is_refused(given: str) -> None:
     with pytest.raises(SystemExit) as ended:
         _parser().parse_args([f"--patience={given}"])
     assert ended.value.code == 2

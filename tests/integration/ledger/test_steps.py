@@ -1,4 +1,4 @@
-"""The state machine on a real database."""
+"""State machine of transfers on a real database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ledger.wallets import Wallet
 from testing.bank import Bank
 
 FUNDS, AMOUNT, BEFORE = 1_000, 300, 50
-"""What the source has, what is asked for, and what the destination had already."""
+"""Source balance, amount of the transfer, and destination balance before it."""
 
 # fmt: off
 STEP_NAMES =              ("reserve",  "deduct",   "credit",   "commit",    "roll_back")
@@ -73,7 +73,7 @@ def test_a_step_moves_a_transfer_only_from_the_state_before_it(
 
 @dataclass
 class Case:
-    """One transfer, alone in its batch."""
+    """Make one transfer, alone in its batch."""
 
     bank: Bank
     source: Wallet
@@ -119,7 +119,7 @@ class Case:
             self.bank.step(step, self.batch)
 
     def end(self) -> None:
-        """From wherever it stands, the transfer ends, and its money is in one place."""
+        """Run the transfer to its end from any state, and check that its money is in one place."""
         for step in STEP_NAMES:
             self.run(step)
         assert self.standing() in ("committed", "rejected", "rolled_back")
@@ -144,7 +144,7 @@ class Case:
         return (_three(source), int(transit or 0), _three(destination))
 
     def rows(self) -> dict[str, list[dict[str, object]]]:
-        """Everything the database holds on this transfer and its wallets, column by column."""
+        """Return all columns of the rows of this transfer and its wallets."""
         found = {}
         with transaction(self.bank.engine) as connection:
             for table, condition in (
@@ -273,7 +273,7 @@ def test_random_batches_among_few_wallets_end_as_a_model_in_python_says(
         ("credited", ["accepted", "reserved", "deducted", "credited", "failed", "rolled_back"]),
     ],
 )
-def test_a_destination_that_takes_no_money_any_more_gets_none_and_the_source_all_of_it_back(
+def test_a_blocked_destination_gets_nothing_and_the_source_is_refunded(
     bank: Bank, reached: str, events: list[str], status: str
 ) -> None:
     source, destination = bank.wallet(1_000), bank.wallet()
@@ -303,7 +303,7 @@ def test_a_destination_that_takes_no_money_any_more_gets_none_and_the_source_all
     bank.audit()
 
 
-def test_only_the_transfers_towards_the_frozen_wallet_are_rolled_back(bank: Bank) -> None:
+def test_only_transfers_to_the_frozen_wallet_are_rolled_back(bank: Bank) -> None:
     source, frozen, open_ = bank.wallet(1_000), bank.wallet(), bank.wallet()
     targets = [frozen, open_] * 10
     batch = bank.reach("deducted", *(bank.request(source, target, 7) for target in targets))
@@ -338,9 +338,7 @@ def test_failed_transfers_of_every_state_are_undone_together(bank: Bank) -> None
 
 
 @pytest.mark.parametrize("reached", ["reserved", "deducted", "credited"])
-def test_what_was_reserved_leaves_a_source_that_was_frozen_meanwhile(
-    bank: Bank, reached: str
-) -> None:
+def test_reserved_money_still_leaves_a_source_frozen_later(bank: Bank, reached: str) -> None:
     source, destination = bank.wallet(1_000), bank.wallet()
     batch = bank.reach(reached, bank.request(source, destination, 300))
     freeze(bank, source)
@@ -351,7 +349,7 @@ def test_what_was_reserved_leaves_a_source_that_was_frozen_meanwhile(
     bank.audit()
 
 
-def test_a_refund_reaches_a_source_that_was_frozen_meanwhile(bank: Bank) -> None:
+def test_a_refund_reaches_a_source_frozen_later(bank: Bank) -> None:
     source, destination = bank.wallet(1_000), bank.wallet()
     batch = bank.reach("credited", bank.request(source, destination, 300))
     freeze(bank, source)
@@ -409,7 +407,7 @@ def test_a_wallet_with_money_in_it_does_not_close(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("reached", ["reserved", "deducted", "credited"])
-def test_a_source_with_money_on_its_way_out_does_not_close(bank: Bank, reached: str) -> None:
+def test_a_source_with_outgoing_transfers_does_not_close(bank: Bank, reached: str) -> None:
     source, destination = bank.wallet(300), bank.wallet()
     batch = bank.reach(reached, bank.request(source, destination, 300))
     with pytest.raises(InvalidState):

@@ -1,6 +1,6 @@
-"""The SQL of the steps as PostgreSQL gets it is what `docs/steps.sql` shows.
+"""SQL of the steps: `docs/steps.sql` shows exactly what PostgreSQL receives.
 
-`make steps-sql` writes the document again, from what this test sees.
+`make steps-sql` writes the document again, from what this test records.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RULE = "-" * 96
 
 
 class Recorder:
-    """Writes down, under the heading of a step, what is sent to the database."""
+    """Records the SQL that is sent to the database, by step."""
 
     def __init__(self, bank: Bank) -> None:
         self.document = HEAD
@@ -98,7 +98,7 @@ def _is_transaction(connection: Connection) -> bool:
 
 
 def record_the_steps(recorder: Recorder, bank: Bank) -> None:
-    """Run each step in a case where it sends everything that it can send."""
+    """Run each step in cases that make it send all its statements."""
     rich, poor, to, frozen = bank.wallet(1_000), bank.wallet(), bank.wallet(), bank.wallet()
     known, batch = bank.request(rich, to, 1), new_id()
     bank.accept(known)

@@ -1,4 +1,4 @@
-"""The counts of transfers: exact, whoever is at work meanwhile, and cheap."""
+"""Transfer counts: exact while steps run, and cheap to read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ledger.ids import new_id
 from ledger.postgres.database import autocommit, transaction
 from ledger.transfer_counts import count_transfers, extend_kept_counts
 from testing.bank import Bank
-from testing.races import second_waits_for_first
+from testing.concurrent_transactions import second_waits_for_first
 
 AT_ONCE = timedelta(0)
 
@@ -33,7 +33,7 @@ def carry_on(bank: Bank, settle_after: timedelta = AT_ONCE) -> int:
 
 
 def some_of_each(bank: Bank) -> None:
-    """One transfer in each state that has one to itself, a refused request, and two committed."""
+    """Make one transfer in each state, a rejected one, and two committed."""
     source, destination = bank.wallet(100), bank.wallet()
     bank.accept(bank.request(source, destination, 1))
     bank.settle()
@@ -52,13 +52,13 @@ EACH = {
     "reserved": 1,
     "deducted": 1,
     "credited": 1,
-    "committed": 2,  # the other one brought the money in
+    "committed": 2,  # the other one funded the wallet
     "rejected": 2,
     "rolled_back": 0,
 }
 
 
-def test_every_state_is_counted_before_and_after_the_counts_are_carried_on(bank: Bank) -> None:
+def test_every_state_is_counted_before_and_after_an_update_of_the_counts(bank: Bank) -> None:
     some_of_each(bank)
     assert standing(bank).states == EACH
     assert standing(bank).settled_last_minute == 4
@@ -70,7 +70,7 @@ def test_every_state_is_counted_before_and_after_the_counts_are_carried_on(bank:
     assert standing(bank).states["committed"] > EACH["committed"]
 
 
-def test_what_ended_lately_is_left_for_the_next_time(bank: Bank) -> None:
+def test_recently_ended_transfers_are_left_for_the_next_update(bank: Bank) -> None:
     some_of_each(bank)
     assert carry_on(bank, timedelta(hours=1)) == 0
     assert standing(bank).states == EACH
@@ -91,7 +91,7 @@ def test_the_oldest_is_the_one_that_was_accepted_first(bank: Bank) -> None:
 
 @contextmanager
 def ended_but_not_committed(bank: Bank) -> Iterator[Connection]:
-    """A step that has stamped the end of a transfer, and whose commit is still to come."""
+    """Run a step that has set the end time of a transfer but has not committed."""
     source, destination = bank.wallet(100), bank.wallet()
     bank.reach("credited", bank.request(source, destination, 1))
     with transaction(bank.engine) as connection:
@@ -106,7 +106,7 @@ def ended_but_not_committed(bank: Bank) -> Iterator[Connection]:
         yield connection
 
 
-def test_what_is_stamped_and_not_committed_is_never_passed_over(bank: Bank) -> None:
+def test_a_transfer_with_an_uncommitted_end_is_never_skipped(bank: Bank) -> None:
     with ended_but_not_committed(bank):
         before = standing(bank).states["committed"]
         carry_on(bank)
@@ -116,7 +116,7 @@ def test_what_is_stamped_and_not_committed_is_never_passed_over(bank: Bank) -> N
     assert standing(bank).states["committed"] == before + 1
 
 
-def test_two_that_carry_on_at_once_add_nothing_twice(bank: Bank) -> None:
+def test_two_updates_at_once_count_nothing_twice(bank: Bank) -> None:
     some_of_each(bank)
 
     def carry_on_at_once(connection: Connection) -> int:
@@ -152,7 +152,7 @@ def test_a_long_history_is_not_read_again(bank: Bank) -> None:
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Each node of a plan: what it does, and with which index or table."""
+    """Return for each node of a plan its type, and its index or table."""
     yield plan["Node Type"], plan.get("Index Name", plan.get("Relation Name"))
     for below in plan.get("Plans", ()):
         yield from nodes(below)

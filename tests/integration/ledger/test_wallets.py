@@ -1,4 +1,4 @@
-"""Reading: statements, balances of old, lists page by page, timelines, and who may see what."""
+"""Wallet queries: statements, past balances, paged lists, timelines, and permissions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ledger.steps import run_step
 from ledger.transfers import TimelineEntry, Transfer, TransferFilter
 from ledger.wallets import StatementLine, Wallet
 from testing.bank import Bank
-from testing.races import second_waits_for_first
+from testing.concurrent_transactions import second_waits_for_first
 
 EVERYTHING = TransferFilter()
 MICROSECOND = timedelta(microseconds=1)
 
 
 def statement(bank: Bank, wallet: Wallet, *, limit: int = 200) -> list[StatementLine]:
-    """The whole statement, read page by page."""
+    """Read the whole statement, page by page."""
     lines: list[StatementLine] = []
     while True:
         before = (lines[-1].created_at, lines[-1].seq) if lines else None
@@ -52,7 +52,7 @@ def balance_at(bank: Bank, wallet: Wallet, at: datetime) -> int:
 def listed(
     bank: Bank, caller: Client, narrow: TransferFilter = EVERYTHING, *, limit: int = 200
 ) -> list[Transfer]:
-    """All that the list shows this caller, read page by page."""
+    """Read the whole list as this caller, page by page."""
     found: list[Transfer] = []
     while True:
         after = (found[-1].created_at, found[-1].id) if found else None
@@ -97,7 +97,7 @@ def test_the_pages_of_a_statement_have_no_gaps_and_no_repeats(
 ) -> None:
     bank = shared_bank
     a, b = bank.wallet(1_000), bank.wallet(1_000)
-    # Postings of one step share their time to the microsecond.
+    # Postings of one step have the same time, to the microsecond.
     for one, two in ((a, b), (b, a)):
         bank.accept(*(bank.request(one, two, 1 + n) for n in range(8)))
     bank.settle()
@@ -109,7 +109,7 @@ def test_the_pages_of_a_statement_have_no_gaps_and_no_repeats(
         assert newer.balance_after_minor == older.balance_after_minor + newer.amount_minor
 
 
-def test_a_statement_shows_the_way_there_and_the_way_back(bank: Bank) -> None:
+def test_a_statement_shows_a_transfer_and_its_refund(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     batch = bank.reach("credited", bank.request(source, destination, 30))
     with transaction(bank.engine) as connection:
@@ -147,7 +147,7 @@ def test_the_balance_at_a_time_changes_exactly_with_each_posting(bank: Bank) -> 
         balance_at(bank, wallet, datetime(9999, 1, 1, tzinfo=UTC))
 
 
-def test_the_balance_at_a_time_waits_for_what_is_being_committed(bank: Bank) -> None:
+def test_the_balance_at_a_time_waits_for_a_running_commit(bank: Bank) -> None:
     wallet, batch = bank.wallet(100), new_id()
     bank.accept(bank.request(wallet, bank.wallet(), 30))
     bank.step("reserve", batch)
@@ -163,7 +163,7 @@ def test_the_balance_at_a_time_waits_for_what_is_being_committed(bank: Bank) -> 
     assert second_waits_for_first(bank.engine, deduct, read)[1] == 70
 
 
-def test_of_many_postings_at_one_time_the_balance_is_that_after_the_last(bank: Bank) -> None:
+def test_with_many_postings_at_one_time_the_balance_is_after_the_last(bank: Bank) -> None:
     wallet, other = bank.wallet(100), bank.wallet()
     bank.accept(*(bank.request(wallet, other, 1 + n) for n in range(5)))
     bank.settle()
@@ -172,8 +172,8 @@ def test_of_many_postings_at_one_time_the_balance_is_that_after_the_last(bank: B
     assert balance_at(bank, other, at - MICROSECOND) == 0
 
 
-def test_stamps_never_run_backwards_even_if_the_clock_does(bank: Bank) -> None:
-    """A clock that was set back leaves wallets whose last posting lies in its future."""
+def test_times_never_run_backwards_even_if_the_clock_does(bank: Bank) -> None:
+    """After the clock is set back, the last posting of a wallet is in the future."""
     a, b, c = bank.wallet(100), bank.wallet(), bank.wallet()
     ahead = timedelta(hours=3)
     sql(
@@ -190,7 +190,7 @@ def test_stamps_never_run_backwards_even_if_the_clock_does(bank: Bank) -> None:
         lines = sorted(statement(bank, wallet), key=lambda line: line.seq)
         assert [line.created_at for line in lines] == sorted(line.created_at for line in lines)
         for line in lines:
-            # Until the clock has caught up, postings share one time, and the last one tells.
+            # Until the clock has caught up, postings share one time, and the last one counts.
             last = [other for other in lines if other.created_at <= line.created_at][-1]
             assert balance_at(bank, wallet, line.created_at) == last.balance_after_minor
         assert bank.look(wallet).balance == balance_at(bank, wallet, lines[-1].created_at)
@@ -299,11 +299,11 @@ def test_sender_and_receiver_see_a_transfer_and_nobody_else_does(bank: Bank) -> 
 
 @dataclass(frozen=True)
 class Crowd:
-    """Two calls of thirty transfers, each created at one instant; most touch a client twice."""
+    """Make two groups of thirty transfers at one instant each; most touch a client twice."""
 
     callers: dict[str, tuple[Client, TransferFilter]]
     expected: dict[str, set[UUID]]
-    """What each caller sees of them."""
+    """Return the transfers that each caller sees."""
     others: set[UUID]
 
 
@@ -348,7 +348,7 @@ def test_the_pages_of_transfers_have_no_gaps_and_no_repeats(
     assert keys == sorted(keys, reverse=True)
 
 
-def test_a_list_of_transfers_is_narrowed_by_state_wallet_and_time(bank: Bank) -> None:
+def test_a_list_of_transfers_is_filtered_by_state_wallet_and_time(bank: Bank) -> None:
     a, b, c = bank.wallet(1_000), bank.wallet(), bank.wallet()
     states: dict[UUID, State] = {}
     batch = bank.reach("credited", bank.request(a, b, 1))
@@ -381,7 +381,7 @@ def test_a_list_of_transfers_is_narrowed_by_state_wallet_and_time(bank: Bank) ->
     assert [t.id for t in listed(bank, bank.client, both)] == [t.id for t in everything[1:-1]]
 
 
-def test_a_timeline_tells_the_steps_with_their_times(bank: Bank) -> None:
+def test_a_timeline_shows_the_steps_with_their_times(bank: Bank) -> None:
     source, destination = bank.wallet(10), bank.wallet()
     [transfer] = bank.accept(bank.request(source, destination, 1))
     batch = new_id()
@@ -391,23 +391,23 @@ def test_a_timeline_tells_the_steps_with_their_times(bank: Bank) -> None:
         bank.step(step, batch)
     seen.append(entries(bank, transfer))
     for shorter, longer in itertools.pairwise(seen):
-        assert longer[: len(shorter)] == shorter, "what was told is not told otherwise later"
+        assert longer[: len(shorter)] == shorter, "entries do not change later"
         assert len(longer) == len(shorter) + 1
-    told = seen[-1]
-    assert [entry.event for entry in told] == [
+    shown = seen[-1]
+    assert [entry.event for entry in shown] == [
         "accepted",
         "reserved",
         "deducted",
         "credited",
         "committed",
     ]
-    assert [entry.at for entry in told] == sorted(entry.at for entry in told)
-    assert told[1].detail == f"batch {batch}"
+    assert [entry.at for entry in shown] == sorted(entry.at for entry in shown)
+    assert shown[1].detail == f"batch {batch}"
     kept = bank.transfer(transfer)
-    assert (told[0].at, told[-1].at) == (kept.created_at, kept.updated_at)
+    assert (shown[0].at, shown[-1].at) == (kept.created_at, kept.updated_at)
 
 
-def test_a_timeline_tells_who_noticed_what(bank: Bank) -> None:
+def test_a_timeline_shows_which_worker_did_what(bank: Bank) -> None:
     source, destination = bank.wallet(10), bank.wallet()
     batch = bank.reach("credited", bank.request(source, destination, 1))
     [transfer] = open_transfers(bank)

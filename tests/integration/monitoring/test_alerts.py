@@ -1,4 +1,4 @@
-"""The alert rules: read by promtool, each with a test, each with something to do."""
+"""Alert rules: promtool accepts them, each has a test, and each says what to do."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_alert_has_a_test_that_it_fires_and_one_that_it_does_not() -> None
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
-def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_an_alert_has_a_severity_and_an_instruction(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert set(rule["annotations"]) == {"summary", "runbook"}
     assert rule["annotations"]["summary"].endswith(".")

@@ -1,4 +1,4 @@
-"""Heartbeat files, and the command that looks at one."""
+"""Heartbeat files, and the command that checks one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testing.servers.shared import ROOT
 
 
 def look(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """The exit code, and the one line that was said."""
+    """Run the command. Returns: the exit code and its one line of output."""
     code = liveness.main(arguments)
     said = capsys.readouterr().out
     assert said.count("\n") == 1
@@ -55,7 +55,7 @@ def test_no_file_is_no_sign_of_life(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("name", ["../up", "", ".hidden", "a/b", "x" * 65])
-def test_a_name_that_is_none_for_a_file_is_refused(
+def test_a_name_that_cannot_be_a_file_name_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     code, said = look(capsys, name, "--folder", str(tmp_path))
@@ -63,7 +63,7 @@ def test_a_name_that_is_none_for_a_file_is_refused(
     assert said.startswith("cannot check: a heartbeat cannot be called")
 
 
-def test_a_touch_brings_back_what_somebody_tidied_up(tmp_path: Path) -> None:
+def test_a_touch_makes_a_deleted_folder_again(tmp_path: Path) -> None:
     heartbeat = HeartbeatFile(tmp_path / "heartbeats", "money")
     heartbeat.touch()
     (tmp_path / "heartbeats" / "money").unlink()

@@ -1,3 +1,5 @@
+"""Heartbeats in a real cache."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ def cache(cache_url: str) -> Iterator[redis.Redis]:
     client.close()
 
 
-def test_who_has_just_beaten_is_known_once(cache: redis.Redis) -> None:
+def test_a_fresh_heartbeat_is_listed_once(cache: redis.Redis) -> None:
     assert heartbeat_cache.ages_s(cache) == {}
     for name in ("worker-2", "worker-1", "worker-2"):
         heartbeat_cache.beat(cache, name)
@@ -25,7 +27,7 @@ def test_who_has_just_beaten_is_known_once(cache: redis.Redis) -> None:
     assert max(ages_s.values()) < heartbeat_cache.FRESH_S
 
 
-def test_who_has_not_beaten_for_a_while_grows_old(cache: redis.Redis) -> None:
+def test_a_heartbeat_grows_old(cache: redis.Redis) -> None:
     heartbeat_cache.beat(cache, "gone")
     cache.zincrby("truepenny:heartbeats", -heartbeat_cache.FRESH_S - 2, "gone")
     heartbeat_cache.beat(cache, "here")

@@ -1,4 +1,4 @@
-"""The watch over broker and cache, which really break: what it tells, and that it does so once."""
+"""Server watch: reports changes of a real broker and cache that break, each once."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from testing.worker_processes import eventually
 
 @dataclass
 class Watched:
-    """Two servers, and what is told of them."""
+    """Two servers, and what the watch logs about them."""
 
     servers: OwnRedis
     file: Path
     caplog: pytest.LogCaptureFixture
 
     def look(self, times: int = 1) -> list[tuple[str, str]]:
-        """Look as the task does: each time from nothing but the file. Returns: what was told."""
+        """Run the watch as the task does, with only its file as memory. Returns: what it logged."""
         self.caplog.clear()
         for _ in range(times):
             urls = {"broker_url": self.broker.url, "cache_url": self.cache.url}
             ServerWatch(self.file).check(**urls)
-        # Threads that other tests left behind may log meanwhile.
+        # Threads of earlier tests may log at the same time.
         own = (
             each for each in self.caplog.records if each.name == "monitoring.health.server_watch"
         )
-        return [told(record) for record in own]
+        return [logged(record) for record in own]
 
     def until_over(self) -> list[tuple[str, str]]:
         return self.look(OVER_AFTER_CHECKS)
@@ -49,16 +49,16 @@ class Watched:
         return self.servers.cache
 
 
-def told(record: Any) -> tuple[str, str]:
+def logged(record: Any) -> tuple[str, str]:
     fields = record.truepenny_fields
     return record.getMessage(), f"{fields.get('server')}: {fields.get('finding')}"
 
 
-def amiss(*what: str) -> list[tuple[str, str]]:
+def problems(*what: str) -> list[tuple[str, str]]:
     return [("server_amiss", each) for each in what]
 
 
-def well(*what: str) -> list[tuple[str, str]]:
+def resolved(*what: str) -> list[tuple[str, str]]:
     return [("server_well_again", each) for each in what]
 
 
@@ -85,28 +85,28 @@ def watched(
             server.start()
 
 
-def test_a_wrong_setting_is_told_once_and_its_end_too(watched: Watched) -> None:
+def test_a_wrong_setting_is_logged_once_and_so_is_its_end(watched: Watched) -> None:
     with client(watched.broker) as broker, client(watched.cache) as cache:
         broker.config_set("maxmemory-policy", "volatile-lru")
         broker.config_set("appendonly", "no")
         cache.config_set("maxmemory", "0")
-        assert watched.look() == amiss("broker: no_aof", "broker: policy", "cache: no_limit")
+        assert watched.look() == problems("broker: no_aof", "broker: policy", "cache: no_limit")
         assert watched.look(4) == []
         broker.config_set("maxmemory-policy", "noeviction")
         broker.config_set("appendonly", "yes")
         cache.config_set("maxmemory", "64mb")
         assert watched.look(OVER_AFTER_CHECKS - 1) == []
-        over = well("broker: no_aof", "broker: policy", "cache: no_limit")
+        over = resolved("broker: no_aof", "broker: policy", "cache: no_limit")
         assert sorted(watched.look()) == over
         assert watched.look(2) == []
 
 
-def test_what_comes_and_goes_at_its_threshold_is_told_once(watched: Watched) -> None:
+def test_a_value_that_moves_around_its_threshold_is_logged_once(watched: Watched) -> None:
     with client(watched.broker) as broker:
         for policy in ("allkeys-lru", "noeviction", "allkeys-lru", "noeviction", "allkeys-lru"):
             broker.config_set("maxmemory-policy", policy)
             first = policy == "allkeys-lru" and not watched.file.read_text().count("policy")
-            assert watched.look() == (amiss("broker: policy") if first else [])
+            assert watched.look() == (problems("broker: policy") if first else [])
         broker.config_set("maxmemory-policy", "noeviction")
 
 
@@ -114,21 +114,21 @@ def test_what_comes_and_goes_at_its_threshold_is_told_once(watched: Watched) -> 
 def test_a_server_that_was_killed_is_away_until_it_is_back(watched: Watched, name: str) -> None:
     server = getattr(watched.servers, name)
     server.kill()
-    assert watched.look() == amiss(f"{name}: away")
+    assert watched.look() == problems(f"{name}: away")
     assert watched.look(2) == []
     server.start()
-    assert watched.until_over() == well(f"{name}: away")
+    assert watched.until_over() == resolved(f"{name}: away")
 
 
-def test_frozen_servers_hold_up_nobody_for_long(watched: Watched) -> None:
+def test_frozen_servers_delay_the_watch_only_briefly(watched: Watched) -> None:
     watched.broker.freeze()
     watched.cache.freeze()
     begun = time.monotonic()
-    assert watched.look() == amiss("broker: away", "cache: away")
+    assert watched.look() == problems("broker: away", "cache: away")
     assert time.monotonic() - begun < 8
     watched.broker.thaw()
     watched.cache.thaw()
-    assert sorted(watched.until_over()) == well("broker: away", "cache: away")
+    assert sorted(watched.until_over()) == resolved("broker: away", "cache: away")
 
 
 def fill(server: Any) -> None:
@@ -141,19 +141,19 @@ def fill(server: Any) -> None:
             return
 
 
-def test_full_servers_are_told_of_and_so_is_what_a_cache_throws_away(watched: Watched) -> None:
+def test_full_servers_and_evictions_of_a_cache_are_logged(watched: Watched) -> None:
     fill(watched.broker)
     fill(watched.cache)
-    assert watched.look() == amiss("broker: memory", "cache: memory", "cache: evicted")
+    assert watched.look() == problems("broker: memory", "cache: memory", "cache: evicted")
     for server in (watched.broker, watched.cache):
         with client(server) as connection:
             connection.flushall()
             connection.config_set("maxmemory", "64mb")
-    over = well("broker: memory", "cache: evicted", "cache: memory")
+    over = resolved("broker: memory", "cache: evicted", "cache: memory")
     assert sorted(watched.until_over()) == over
 
 
-def test_connections_that_were_refused_are_told_of(watched: Watched) -> None:
+def test_refused_connections_are_logged(watched: Watched) -> None:
     with client(watched.cache) as cache, ExitStack() as stack:
         before = int(cache.config_get("maxclients")["maxclients"])
         cache.config_set("maxclients", 2)
@@ -162,11 +162,13 @@ def test_connections_that_were_refused_are_told_of(watched: Watched) -> None:
         with client(watched.cache) as third, pytest.raises(redis.RedisError):
             third.ping()
         cache.config_set("maxclients", before)
-    assert watched.look() == amiss("cache: rejected")
-    assert watched.until_over() == well("cache: rejected")
+    assert watched.look() == problems("cache: rejected")
+    assert watched.until_over() == resolved("cache: rejected")
 
 
-def test_a_log_that_cannot_be_rewritten_is_told_of(watched: Watched, servers_folder: Path) -> None:
+def test_an_append_only_file_that_cannot_be_rewritten_is_logged(
+    watched: Watched, servers_folder: Path
+) -> None:
     with client(watched.broker) as broker:
         folder = Path(broker.config_get("dir")["dir"])
         assert servers_folder in folder.parents
@@ -189,14 +191,14 @@ def test_a_log_that_cannot_be_rewritten_is_told_of(watched: Watched, servers_fol
             for each in folders:
                 each.chmod(0o700)
         eventually(rewritten("err"))
-        assert watched.look() == amiss("broker: aof_rewrite")
+        assert watched.look() == problems("broker: aof_rewrite")
         broker.bgrewriteaof()
         eventually(rewritten("ok"))
-        assert watched.until_over() == well("broker: aof_rewrite")
+        assert watched.until_over() == resolved("broker: aof_rewrite")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"broker": 7}', '{"broker": {"x": 1}}'])
-def test_a_memory_that_cannot_be_read_is_begun_anew(watched: Watched, text: str) -> None:
+def test_an_unreadable_state_file_is_replaced(watched: Watched, text: str) -> None:
     watched.file.write_text(text)
     assert [event for event, _ in watched.look()] == ["watch_forgot"]
     assert watched.look() == []

@@ -1,4 +1,4 @@
-"""Binance over real HTTP, with every fault it or the way to it may have."""
+"""Binance client over real HTTP: every fault of Binance or of the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from decimal import Decimal
 import pytest
 
 from prices.binance.client import MAX_BYTES, Binance, FetchResult
-from testing.fakes.binance import Remote, fake_binance
+from testing.fakes.binance import FakeBinance, fake_binance
+from testing.worker_processes import eventually
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 WITHIN_S = 1.0
@@ -21,17 +22,17 @@ SLACK_S = 3.0  # a busy machine
 
 
 @pytest.fixture
-def hosts() -> Iterator[list[Remote]]:
-    """Two hosts, the first of which is asked first."""
+def hosts() -> Iterator[list[FakeBinance]]:
+    """Two hosts; the first is asked first."""
     with ExitStack() as stack:
         yield [stack.enter_context(fake_binance()) for _ in range(2)]
 
 
-def binance(hosts: list[Remote]) -> Binance:
+def binance(hosts: list[FakeBinance]) -> Binance:
     return Binance([host.url for host in hosts])
 
 
-def ask(hosts: list[Remote], **pauses: float) -> FetchResult:
+def ask(hosts: list[FakeBinance], **pauses: float) -> FetchResult:
     return binance(hosts).fetch(SYMBOLS, pauses)
 
 
@@ -39,7 +40,7 @@ def prices(asked: FetchResult) -> list[str]:
     return sorted(asked.tickers.prices) if asked.tickers else []
 
 
-def test_one_request_brings_all_prices_and_no_other_host_is_asked(hosts: list[Remote]) -> None:
+def test_one_request_brings_all_prices_and_no_other_host_is_asked(hosts: list[FakeBinance]) -> None:
     asked = ask(hosts)
     assert asked.tickers is not None
     assert asked.tickers.prices == {"BTCUSDT": Decimal("64250.015"), "ETHUSDT": Decimal("2650.15")}
@@ -53,7 +54,7 @@ def test_one_request_brings_all_prices_and_no_other_host_is_asked(hosts: list[Re
     [(429, "7", 7), (429, None, 60), (418, "7200", 7200), (418, None, 300)],
 )
 def test_a_limit_or_a_ban_pauses_every_host(
-    hosts: list[Remote], status: int, retry_after: str | None, pause_s: int
+    hosts: list[FakeBinance], status: int, retry_after: str | None, pause_s: int
 ) -> None:
     details = {} if retry_after is None else {"retry_after": retry_after}
     hosts[0].fault("status", status=status, **details)
@@ -63,7 +64,7 @@ def test_a_limit_or_a_ban_pauses_every_host(
     assert hosts[1].asked() == []
 
 
-def test_while_all_are_paused_nobody_is_asked(hosts: list[Remote]) -> None:
+def test_while_all_hosts_are_paused_none_is_asked(hosts: list[FakeBinance]) -> None:
     asked = ask(hosts, all=12.3)
     assert asked.failures == {"all": "paused for another 12 s"}
     assert hosts[0].asked() == hosts[1].asked() == []
@@ -71,7 +72,7 @@ def test_while_all_are_paused_nobody_is_asked(hosts: list[Remote]) -> None:
 
 @pytest.mark.parametrize("status", [403, 451])
 def test_a_host_that_blocks_us_is_left_out_and_the_next_one_asked(
-    hosts: list[Remote], status: int
+    hosts: list[FakeBinance], status: int
 ) -> None:
     hosts[0].fault("status", status=status)
     asked = ask(hosts)
@@ -82,7 +83,7 @@ def test_a_host_that_blocks_us_is_left_out_and_the_next_one_asked(
     assert len(hosts[0].asked()) == 1
 
 
-def test_where_every_host_blocks_us_none_is_asked_again(hosts: list[Remote]) -> None:
+def test_where_every_host_blocks_us_none_is_asked_again(hosts: list[FakeBinance]) -> None:
     for host in hosts:
         host.fault("status", status=451)
     pauses = ask(hosts).pauses
@@ -105,7 +106,7 @@ FAILING = [
 
 @pytest.mark.parametrize(("kind", "details"), FAILING)
 def test_after_a_host_that_fails_the_next_one_is_asked_and_the_first_comes_last(
-    hosts: list[Remote], kind: str, details: dict[str, object]
+    hosts: list[FakeBinance], kind: str, details: dict[str, object]
 ) -> None:
     hosts[0].fault(kind, **details)
     asked = ask(hosts)
@@ -116,7 +117,7 @@ def test_after_a_host_that_fails_the_next_one_is_asked_and_the_first_comes_last(
     assert len(hosts[0].asked()) == 1
 
 
-def test_a_host_that_nobody_serves_is_passed_over(hosts: list[Remote]) -> None:
+def test_a_host_that_does_not_answer_is_skipped(hosts: list[FakeBinance]) -> None:
     nowhere = "http://127.0.0.1:1"
     asked = Binance([nowhere, hosts[1].url]).fetch(SYMBOLS, {})
     assert prices(asked) == sorted(SYMBOLS)
@@ -128,7 +129,7 @@ HANGING = [("hang", {}), ("trickle", {"part": "head"}), ("trickle", {"part": "bo
 
 @pytest.mark.parametrize(("kind", "details"), HANGING)
 def test_hosts_that_hang_or_trickle_hold_nobody_longer_than_the_bound(
-    hosts: list[Remote], kind: str, details: dict[str, object]
+    hosts: list[FakeBinance], kind: str, details: dict[str, object]
 ) -> None:
     for host in hosts:
         host.fault(kind, **details)
@@ -143,17 +144,17 @@ def test_hosts_that_hang_or_trickle_hold_nobody_longer_than_the_bound(
     assert prices(asking.fetch(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
 
 
-def test_what_is_cut_off_leaves_no_thread_behind(hosts: list[Remote]) -> None:
+def test_an_aborted_request_leaves_no_thread_behind(hosts: list[FakeBinance]) -> None:
     hosts[0].fault("trickle", part="body")
     Binance([hosts[0].url], within_s=WITHIN_S).fetch(SYMBOLS, {})
-    deadline_s = time.monotonic() + SLACK_S
-    while any(thread.name == "prices-http" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    eventually(
+        lambda: all(thread.name != "prices-http" for thread in threading.enumerate()),
+        within_s=SLACK_S,
+    )
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(
-    hosts: list[Remote],
+    hosts: list[FakeBinance],
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         nowhere = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -162,7 +163,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(
     assert asked.pauses == {f"late {nowhere}": 30}
 
 
-def test_a_slow_answer_is_waited_for(hosts: list[Remote]) -> None:
+def test_a_slow_answer_is_waited_for(hosts: list[FakeBinance]) -> None:
     hosts[0].fault("slow", seconds=0.5)
     assert prices(ask(hosts)) == sorted(SYMBOLS)
     assert hosts[1].asked() == []
@@ -170,7 +171,7 @@ def test_a_slow_answer_is_waited_for(hosts: list[Remote]) -> None:
 
 @pytest.mark.parametrize(("weight", "pause_s"), [(3_000, 10), (4_800, 60)])
 def test_a_used_weight_near_the_limit_gives_prices_and_a_pause(
-    hosts: list[Remote], weight: int, pause_s: int
+    hosts: list[FakeBinance], weight: int, pause_s: int
 ) -> None:
     hosts[0].fault("weight", weight=weight)
     asked = ask(hosts)
@@ -179,7 +180,7 @@ def test_a_used_weight_near_the_limit_gives_prices_and_a_pause(
 
 
 @pytest.mark.parametrize("price", ["0.00000000", "-1", "NaN", "1e400"])
-def test_a_price_that_is_none_is_refused_alone(hosts: list[Remote], price: str) -> None:
+def test_a_price_that_is_none_is_refused_alone(hosts: list[FakeBinance], price: str) -> None:
     hosts[0].price("BTCUSDT", price)
     asked = ask(hosts)
     assert asked.tickers is not None
@@ -187,7 +188,7 @@ def test_a_price_that_is_none_is_refused_alone(hosts: list[Remote], price: str) 
     assert prices(asked) == ["ETHUSDT"]
 
 
-def test_a_symbol_that_is_missing_is_refused_alone(hosts: list[Remote]) -> None:
+def test_a_symbol_that_is_missing_is_refused_alone(hosts: list[FakeBinance]) -> None:
     hosts[0].fault("missing", symbol="BTCUSDT")
     asked = ask(hosts)
     assert asked.tickers is not None
@@ -195,7 +196,9 @@ def test_a_symbol_that_is_missing_is_refused_alone(hosts: list[Remote]) -> None:
     assert prices(asked) == ["ETHUSDT"]
 
 
-def test_a_symbol_that_binance_does_not_know_is_found_and_left_out(hosts: list[Remote]) -> None:
+def test_a_symbol_unknown_to_binance_is_found_and_left_out(
+    hosts: list[FakeBinance],
+) -> None:
     symbols = ("BTCUSDT", "GONEUSDT", "ETHUSDT")
     asked = binance(hosts).fetch(symbols, {})
     assert asked.tickers is not None
@@ -211,7 +214,7 @@ def test_a_symbol_that_binance_does_not_know_is_found_and_left_out(hosts: list[R
     assert hosts[1].asked() == []
 
 
-def test_a_host_that_knows_no_symbol_at_all_is_not_believed(hosts: list[Remote]) -> None:
+def test_a_host_that_knows_no_symbol_at_all_is_not_believed(hosts: list[FakeBinance]) -> None:
     hosts[0].fault("status", status=400, code=-1121)
     asked = ask(hosts)
     assert asked.tickers is None
@@ -220,14 +223,14 @@ def test_a_host_that_knows_no_symbol_at_all_is_not_believed(hosts: list[Remote])
     assert prices(binance(hosts).fetch(SYMBOLS, asked.pauses)) == sorted(SYMBOLS)
 
 
-def test_where_no_symbol_is_known_there_is_nothing_to_ask(hosts: list[Remote]) -> None:
+def test_where_no_symbol_is_known_there_is_nothing_to_ask(hosts: list[FakeBinance]) -> None:
     pauses = {"unknown BTCUSDT": 600.0, "unknown ETHUSDT": 600.0}
     assert binance(hosts).fetch(SYMBOLS, pauses).failures == {"all": "knows none of the symbols"}
     assert hosts[0].asked() == []
 
 
-def test_neither_a_proxy_nor_a_password_of_the_machine_is_used(
-    hosts: list[Remote], monkeypatch: pytest.MonkeyPatch
+def test_proxies_and_passwords_of_the_machine_are_not_used(
+    hosts: list[FakeBinance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")

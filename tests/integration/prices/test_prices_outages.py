@@ -1,4 +1,4 @@
-"""Prices while the cache, the database or both are killed, frozen or full: really so."""
+"""Prices while the real cache, database or both are killed, frozen or full."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sqlalchemy import Engine
 from prices.lookup import PriceLookup
 from prices.refresher import Refresher
 from prices.stores.database import PriceTable
-from testing.fakes.binance import Remote, fake_binance
-from testing.price_scene import (
+from testing.fakes.binance import FakeBinance, fake_binance
+from testing.price_setup import (
     SYMBOLS,
-    board,
     frozen,
     full,
     killed,
     make_rows_older,
+    price_lookup,
     refresher,
     sources,
 )
@@ -38,17 +38,17 @@ LOOKED_WITHIN_S = 8.0
 
 
 @dataclass
-class Scene:
-    """Servers that nobody else uses, a worker's refresher and a new process of the API."""
+class Scenario:
+    """Servers of its own, a refresher as in a worker, and a price lookup as in the API."""
 
     cache: Breakable
     database: Breakable
     engine: Engine
-    binance: Remote
+    binance: FakeBinance
     worker: Refresher
 
-    def board(self) -> PriceLookup:
-        return board(self.cache.url, self.engine)
+    def price_lookup(self) -> PriceLookup:
+        return price_lookup(self.cache.url, self.engine)
 
     def new_worker(self) -> Refresher:
         return refresher(self.cache.url, self.engine, self.binance.url)
@@ -59,13 +59,13 @@ class Scene:
 
 
 @pytest.fixture
-def scene(cache_and_database: tuple[Breakable, Breakable, Engine]) -> Iterator[Scene]:
-    """All is well, and a worker has taken its first look."""
+def scenario(cache_and_database: tuple[Breakable, Breakable, Engine]) -> Iterator[Scenario]:
+    """Start with everything working and the first refresh done."""
     cache, database, engine = cache_and_database
     with fake_binance() as binance:
         worker = refresher(cache.url, engine, binance.url)
         worker.refresh()
-        yield Scene(cache, database, engine, binance, worker)
+        yield Scenario(cache, database, engine, binance, worker)
 
 
 FAULTS_OF_A_CACHE = [killed, frozen, full]
@@ -74,12 +74,12 @@ AWAY = [killed, frozen]
 
 @pytest.mark.parametrize("fault", FAULTS_OF_A_CACHE)
 def test_without_the_cache_prices_come_from_the_database_and_go_on_into_it(
-    scene: Scene, fault: type
+    scenario: Scenario, fault: type
 ) -> None:
-    make_rows_older(scene.engine, by_s=60)
-    before = PriceTable(scene.engine).entries()
-    with fault(scene.cache):
-        shown = scene.board()
+    make_rows_older(scenario.engine, by_s=60)
+    before = PriceTable(scenario.engine).entries()
+    with fault(scenario.cache):
+        shown = scenario.price_lookup()
         begun_s = time.monotonic()
         quotes = shown.quotes()
         assert time.monotonic() - begun_s < ANSWERED_WITHIN_S
@@ -90,38 +90,38 @@ def test_without_the_cache_prices_come_from_the_database_and_go_on_into_it(
             symbol: entry.price for symbol, entry in before.items()
         }
         begun_s = time.monotonic()
-        looked = scene.new_worker().refresh()
+        looked = scenario.new_worker().refresh()
         assert list(looked.prices) == list(SYMBOLS)
         assert time.monotonic() - begun_s < LOOKED_WITHIN_S
         eventually(lambda: all((quote.age_s or 99) < 60 for quote in shown.quotes()))
-    scene.worker.refresh()
+    scenario.worker.refresh()
     eventually(lambda: sources(shown) == {"live"})
 
 
 @pytest.mark.parametrize("fault", AWAY)
-def test_a_ban_while_the_cache_is_away_is_heeded_and_shared_when_it_is_back(
-    scene: Scene, fault: type
+def test_a_ban_while_the_cache_is_away_is_obeyed_and_shared_later(
+    scenario: Scenario, fault: type
 ) -> None:
-    scene.binance.fault("status", status=418, retry_after="600")
-    with fault(scene.cache):
-        scene.worker.refresh()
-        scene.binance.heal()
-        asked = len(scene.binance.asked())
-        scene.worker.refresh()
-        assert len(scene.binance.asked()) == asked
-    eventually(lambda: not scene.worker.refresh().elsewhere)
-    assert scene.pause_s() > 500
-    scene.new_worker().refresh()
-    assert len(scene.binance.asked()) == asked
+    scenario.binance.fault("status", status=418, retry_after="600")
+    with fault(scenario.cache):
+        scenario.worker.refresh()
+        scenario.binance.heal()
+        asked = len(scenario.binance.asked())
+        scenario.worker.refresh()
+        assert len(scenario.binance.asked()) == asked
+    eventually(lambda: not scenario.worker.refresh().elsewhere)
+    assert scenario.pause_s() > 500
+    scenario.new_worker().refresh()
+    assert len(scenario.binance.asked()) == asked
 
 
 @pytest.mark.parametrize("fault", AWAY)
 def test_without_the_database_prices_stay_live_and_a_look_stays_short(
-    scene: Scene, fault: type
+    scenario: Scenario, fault: type
 ) -> None:
-    shown = scene.board()
-    with fault(scene.database):
-        worker = scene.new_worker()
+    shown = scenario.price_lookup()
+    with fault(scenario.database):
+        worker = scenario.new_worker()
         for _ in range(2):
             begun_s = time.monotonic()
             assert list(worker.refresh().prices) == list(SYMBOLS)
@@ -132,9 +132,11 @@ def test_without_the_database_prices_stay_live_and_a_look_stays_short(
 
 
 @pytest.mark.parametrize("fault", AWAY)
-def test_without_both_prices_are_static_at_once_for_all_who_ask(scene: Scene, fault: type) -> None:
-    with fault(scene.cache, scene.database):
-        shown = scene.board()
+def test_without_both_prices_are_static_at_once_for_all_who_ask(
+    scenario: Scenario, fault: type
+) -> None:
+    with fault(scenario.cache, scenario.database):
+        shown = scenario.price_lookup()
 
         def ask(_: int) -> float:
             begun_s = time.monotonic()
@@ -147,25 +149,25 @@ def test_without_both_prices_are_static_at_once_for_all_who_ask(scene: Scene, fa
             assert max(pool.map(ask, range(200))) < ANSWERED_WITHIN_S
         assert count("prices-cache") <= 1
         assert count("prices-database") <= 1
-        worker = scene.new_worker()
+        worker = scenario.new_worker()
         for _ in range(2):
             begun_s = time.monotonic()
             assert list(worker.refresh().prices) == list(SYMBOLS)
             assert time.monotonic() - begun_s < LOOKED_WITHIN_S
     eventually(lambda: sources(shown) == {"stale"} or sources(shown) == {"live"})
-    scene.new_worker().refresh()
+    scenario.new_worker().refresh()
     eventually(lambda: sources(shown) == {"live"})
 
 
-def test_a_price_written_while_the_database_was_frozen_is_not_made_younger_by_that(
-    scene: Scene,
+def test_a_late_write_after_a_freeze_does_not_make_a_price_younger(
+    scenario: Scenario,
 ) -> None:
-    make_rows_older(scene.engine, by_s=60)
-    with frozen(scene.database):
-        scene.new_worker().refresh()
-        time.sleep(1.0)  # what the statement waits counts as age
+    make_rows_older(scenario.engine, by_s=60)
+    with frozen(scenario.database):
+        scenario.new_worker().refresh()
+        time.sleep(1.0)  # the waiting time of the statement counts as age
     eventually(lambda: count("prices-archive") == 0)
-    ages_s = [entry.age_s for entry in PriceTable(scene.engine).entries().values()]
+    ages_s = [entry.age_s for entry in PriceTable(scenario.engine).entries().values()]
     assert all(1.0 <= age_s < 60 for age_s in ages_s)
 
 

@@ -1,4 +1,4 @@
-"""A look at Binance as a worker takes it, on a real cache and a real database."""
+"""Price refresher as in a worker, on a real cache and a real database."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ledger.postgres.database import autocommit, build_engine, transaction
 from prices.outlier_filter import SEEN_FOR_S
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
-from testing.fakes.binance import Remote, fake_binance
-from testing.price_scene import (
+from testing.fakes.binance import FakeBinance, fake_binance
+from testing.price_setup import (
     SYMBOLS,
-    board,
     make_rows_older,
     passing_refresher,
+    price_lookup,
     refresher,
     sources,
 )
 from testing.servers.databases import copied_database
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 
 PAUSE = "truepenny:binance:pause:"
 SUSPICIONS = "truepenny:prices:suspicions"
@@ -50,14 +50,14 @@ def module_engine(template_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def engine(module_engine: Engine) -> Engine:
-    """A database without a price in it."""
+    """Return a database without prices."""
     with transaction(module_engine) as connection:
         connection.execute(text("DELETE FROM last_prices"))
     return module_engine
 
 
 @pytest.fixture
-def binance() -> Iterator[Remote]:
+def binance() -> Iterator[FakeBinance]:
     with fake_binance() as remote:
         yield remote
 
@@ -67,14 +67,14 @@ def shelf(cache_url: str) -> PriceCache:
     return PriceCache(connect(cache_url, timeout_s=5))
 
 
-def test_a_look_puts_live_prices_on_the_board_and_the_last_known_into_the_database(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+def test_a_refresh_writes_prices_to_the_cache_and_the_database(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
-    shown = board(cache_url, engine)
+    shown = price_lookup(cache_url, engine)
     assert sources(shown) == {"static"}
     looked = refresher(cache_url, engine, binance.url).refresh()
     assert looked.prices == {"BTCUSDT": Decimal("64250.015"), "ETHUSDT": Decimal("2650.15")}
-    [bitcoin, ether] = board(cache_url, engine).quotes()
+    [bitcoin, ether] = price_lookup(cache_url, engine).quotes()
     assert (bitcoin.symbol, bitcoin.price, bitcoin.source) == (
         "BTCUSDT",
         Decimal("64250.015"),
@@ -90,33 +90,33 @@ def test_a_look_puts_live_prices_on_the_board_and_the_last_known_into_the_databa
 
 
 def test_a_price_is_stale_after_five_seconds_and_says_how_old_it_is(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refresher(cache_url, engine, binance.url).refresh()
     make_older(cache, "BTCUSDT", by_s=5)
-    quotes = {quote.symbol: quote for quote in board(cache_url, engine).quotes()}
+    quotes = {quote.symbol: quote for quote in price_lookup(cache_url, engine).quotes()}
     assert quotes["ETHUSDT"].source == "live"
     assert quotes["BTCUSDT"].source == "stale"
     assert quotes["BTCUSDT"].price == Decimal("64250.015")
 
 
 def test_of_two_last_known_prices_the_younger_is_shown(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refresher(cache_url, engine, binance.url).refresh()
     make_rows_older(engine, by_s=60)
     make_older(cache, "BTCUSDT", by_s=30)
     make_older(cache, "ETHUSDT", by_s=90)
-    quotes = {quote.symbol: quote for quote in board(cache_url, engine).quotes()}
+    quotes = {quote.symbol: quote for quote in price_lookup(cache_url, engine).quotes()}
     assert 30 <= (quotes["BTCUSDT"].age_s or 0) < 60 <= (quotes["ETHUSDT"].age_s or 0) < 90
 
 
-def test_what_the_cache_has_evicted_comes_from_the_database(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+def test_an_evicted_price_comes_from_the_database(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refresher(cache_url, engine, binance.url).refresh()
     cache.delete("truepenny:price:BTCUSDT")
-    found = {quote.symbol: quote.source for quote in board(cache_url, engine).quotes()}
+    found = {quote.symbol: quote.source for quote in price_lookup(cache_url, engine).quotes()}
     assert found == {"BTCUSDT": "stale", "ETHUSDT": "live"}
 
 
@@ -125,11 +125,11 @@ def test_an_entry_that_is_no_price_or_from_the_future_counts_as_none(
     cache: redis.Redis, cache_url: str, engine: Engine, text: str
 ) -> None:
     cache.set("truepenny:price:BTCUSDT", text)
-    assert sources(board(cache_url, engine)) == {"static"}
+    assert sources(price_lookup(cache_url, engine)) == {"static"}
 
 
 def test_an_entry_and_a_row_from_before_a_clock_was_set_back_are_replaced(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refresher(cache_url, engine, binance.url).refresh()
     for symbol in SYMBOLS:
@@ -137,7 +137,7 @@ def test_an_entry_and_a_row_from_before_a_clock_was_set_back_are_replaced(
     make_rows_older(engine, by_s=-3600)
     assert PriceTable(engine).entries() == {}
     refresher(cache_url, engine, binance.url).refresh()
-    assert sources(board(cache_url, engine)) == {"live"}
+    assert sources(price_lookup(cache_url, engine)) == {"live"}
     assert len(PriceTable(engine).entries()) == len(SYMBOLS)
 
 
@@ -158,11 +158,11 @@ def test_a_write_that_arrives_late_neither_makes_a_price_younger_nor_replaces_a_
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_look_that_gets_no_thread_brings_no_prices_and_the_next_one_does(
-    cache_url: str, engine: Engine, binance: Remote
+def test_a_refresh_without_a_thread_brings_no_prices_and_the_next_one_does(
+    cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refreshes = refresher(cache_url, engine, binance.url)
-    with no_more_threads():
+    with no_new_threads():
         looked = refreshes.refresh()
     assert looked.prices == {}
     assert "no thread" in looked.failures[binance.url]
@@ -171,7 +171,7 @@ def test_a_look_that_gets_no_thread_brings_no_prices_and_the_next_one_does(
 
 @pytest.mark.usefixtures("cache")
 def test_the_database_gets_prices_at_most_every_ten_seconds_from_all_workers_together(
-    cache_url: str, engine: Engine, binance: Remote
+    cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     first, second = (refresher(cache_url, engine, binance.url) for _ in range(2))
     first.refresh()
@@ -184,8 +184,8 @@ def test_the_database_gets_prices_at_most_every_ten_seconds_from_all_workers_tog
     assert PriceTable(engine).entries()["BTCUSDT"].age_s < 20
 
 
-def test_only_one_look_at_a_time_is_taken(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+def test_only_one_refresh_runs_at_a_time(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     cache.set(TURN, "somebody else", px=60_000)
     assert refresher(cache_url, engine, binance.url).refresh().elsewhere
@@ -193,7 +193,7 @@ def test_only_one_look_at_a_time_is_taken(
     assert cache.get(TURN) == "somebody else"
 
 
-def test_a_turn_that_somebody_else_has_by_now_is_not_given_back(
+def test_a_turn_that_another_worker_has_taken_over_is_not_released(
     cache: redis.Redis, shelf: PriceCache
 ) -> None:
     turn = shelf.begin(SYMBOLS, ["all"])
@@ -210,7 +210,7 @@ def test_a_turn_whose_owner_died_ends_by_itself(cache: redis.Redis, shelf: Price
 
 
 def test_a_pause_holds_in_every_worker_and_in_one_that_starts_later(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     binance.fault("status", status=418, retry_after="3600")
     refresher(cache_url, engine, binance.url).refresh()
@@ -223,7 +223,7 @@ def test_a_pause_holds_in_every_worker_and_in_one_that_starts_later(
 
 
 def test_a_pause_outlives_the_cache_and_is_shared_again(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     binance.fault("status", status=429, retry_after="600")
     banned = refresher(cache_url, engine, binance.url)
@@ -238,7 +238,7 @@ def test_a_pause_outlives_the_cache_and_is_shared_again(
 
 
 def test_a_pause_that_was_seen_in_the_cache_outlives_it_too(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     cache.set(f"{PAUSE}all", 1, ex=600)
     seen = refresher(cache_url, engine, binance.url)
@@ -260,7 +260,7 @@ def test_a_jump_is_refused_said_once_and_believed_when_it_stays(
     cache: redis.Redis,
     cache_url: str,
     engine: Engine,
-    binance: Remote,
+    binance: FakeBinance,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     workers = [refresher(cache_url, engine, binance.url) for _ in range(2)]
@@ -281,8 +281,8 @@ def test_a_jump_is_refused_said_once_and_believed_when_it_stays(
     assert cache.exists(SUSPICIONS) == 0
 
 
-def test_a_jump_that_another_worker_saw_go_away_begins_anew(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+def test_a_jump_that_another_worker_saw_end_starts_again(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     first, second = (refresher(cache_url, engine, binance.url) for _ in range(2))
     first.refresh()
@@ -299,7 +299,7 @@ def test_a_jump_that_another_worker_saw_go_away_begins_anew(
 
 
 def test_a_jump_is_held_against_what_was_believed_before_the_cache_was_emptied(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     worker = refresher(cache_url, engine, binance.url)
     worker.refresh()
@@ -309,7 +309,7 @@ def test_a_jump_is_held_against_what_was_believed_before_the_cache_was_emptied(
 
 
 def test_a_jump_is_held_against_what_the_database_has_where_nobody_remembers_a_price(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refresher(cache_url, engine, binance.url).refresh()
     cache.flushdb()
@@ -322,18 +322,18 @@ def test_a_jump_is_held_against_what_the_database_has_where_nobody_remembers_a_p
     assert refresher(cache_url, engine, binance.url).refresh().prices["BTCUSDT"] == Decimal(1)
 
 
-def test_what_is_not_to_be_kept_is_soon_forgotten_and_never_written_down(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+def test_temporary_prices_expire_soon_and_are_never_stored(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     worker = passing_refresher(cache_url, binance.url, kept_s=60)
     assert list(worker.refresh().prices) == list(SYMBOLS)
-    assert sources(board(cache_url, engine)) == {"live"}
+    assert sources(price_lookup(cache_url, engine)) == {"live"}
     assert 0 < cache.ttl("truepenny:price:BTCUSDT") <= 60
     assert PriceTable(engine).entries() == {}
 
 
 def test_an_answer_that_is_lost_leaves_a_suspicion_as_it_is(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     worker = refresher(cache_url, engine, binance.url)
     worker.refresh()
@@ -346,18 +346,18 @@ def test_an_answer_that_is_lost_leaves_a_suspicion_as_it_is(
 
 
 @pytest.mark.parametrize("noted", ["", "x", "[]", '{"BTCUSDT": 7}', '{"BTCUSDT": {"price": "x"}}'])
-def test_notes_that_this_version_did_not_make_count_as_none(
-    cache: redis.Redis, cache_url: str, engine: Engine, binance: Remote, noted: str
+def test_state_that_another_version_wrote_is_ignored(
+    cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance, noted: str
 ) -> None:
     cache.set(SUSPICIONS, noted)
     assert list(refresher(cache_url, engine, binance.url).refresh().prices) == list(SYMBOLS)
 
 
 @pytest.mark.usefixtures("cache")
-def test_an_outage_is_said_when_it_begins_and_when_it_ends(
+def test_an_outage_is_logged_when_it_begins_and_ends(
     cache_url: str,
     engine: Engine,
-    binance: Remote,
+    binance: FakeBinance,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
@@ -375,7 +375,7 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(
 
 
 def make_older(cache: redis.Redis, symbol: str, *, by_s: int) -> None:
-    """Set a price's stamp back, as if it had been asked for earlier."""
+    """Move the time of a price back, as if it had been fetched earlier."""
     price, stamp = str(cache.get(f"truepenny:price:{symbol}")).split()
     cache.set(f"truepenny:price:{symbol}", f"{price} {int(stamp) - by_s * 1_000_000}")
 
@@ -393,7 +393,7 @@ def row_versions(engine: Engine) -> list[str]:
 
 
 def quoted(cache_url: str, engine: Engine) -> Decimal:
-    quote = board(cache_url, engine).quote("BTCUSDT")
+    quote = price_lookup(cache_url, engine).quote("BTCUSDT")
     assert quote is not None
     assert quote.source == "live"
     return quote.price

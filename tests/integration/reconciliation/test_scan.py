@@ -1,4 +1,4 @@
-"""The consistency scan: what a hand has spoilt is found, and mended or stopped, and no more."""
+"""Reconciliation scan: each corruption by hand is found, and repaired or frozen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from testing.books import Books
+from testing.corruptible_ledger import CorruptibleLedger
 
 Seen = tuple[str, str, str]
 
@@ -22,13 +22,13 @@ POSTED = f"""{POSTING} SELECT :nothing, 'credit', :external, :another, 5, e.bala
 
 @dataclass(frozen=True)
 class Corruption:
-    """What a hand did, what the scan is to say about it, and whom it is to stop."""
+    """SQL that corrupts the ledger, the findings it must cause, and the wallets to be frozen."""
 
     statements: tuple[str, ...]
     found: set[Seen]
     frozen: frozenset[str] | set[str] = frozenset()
     touched: frozenset[str] | set[str] = frozenset()
-    """The wallets besides that the hand itself has changed, or what moved after it."""
+    """Other wallets that the SQL itself changes, or that transfers change after it."""
 
 
 PROJECTION = "projection_wrong"
@@ -185,26 +185,26 @@ CORRUPTIONS = {
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_what_a_hand_has_spoilt_is_found_and_mended_or_stopped(books: Books, name: str) -> None:
+def test_a_corruption_is_found_and_repaired_or_frozen(ledger: CorruptibleLedger, name: str) -> None:
     corruption = CORRUPTIONS[name]
-    books.ids["nothing"] = books.bank.client.id
-    before = {each: books.row(each) for each in books.ids if is_wallet(each)}
-    books.spoil(*corruption.statements)
+    ledger.ids["nothing"] = ledger.bank.client.id
+    before = {each: ledger.row(each) for each in ledger.ids if is_wallet(each)}
+    ledger.corrupt(*corruption.statements)
     if "before the scan" in name:
-        books.run_up_to("deducted")
-    found = books.scan()
-    assert {books.named(each) for each in found} == corruption.found
-    assert books.frozen() == corruption.frozen
+        ledger.run_up_to("deducted")
+    found = ledger.scan()
+    assert {ledger.named(each) for each in found} == corruption.found
+    assert ledger.frozen() == corruption.frozen
     concerned = {about for _, about, _ in corruption.found} | corruption.frozen
     for innocent in before.keys() - concerned - corruption.touched:
-        assert books.row(innocent) == before[innocent]
-    assert books.scan() == [], "it was told already"
-    assert books.frozen() == corruption.frozen
+        assert ledger.row(innocent) == before[innocent]
+    assert ledger.scan() == [], "it was already reported"
+    assert ledger.frozen() == corruption.frozen
     if all(action == "rebuilt" for _, _, action in corruption.found):
-        books.bank.audit()
-        assert books.latest().standing_count == 0
+        ledger.bank.audit()
+        assert ledger.latest().standing_count == 0
     else:
-        assert books.latest().standing_count > 0
+        assert ledger.latest().standing_count > 0
 
 
 def is_wallet(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Large books: a piece of the consistency scan costs the same however much there is beside it."""
+"""Large ledger: the cost of one piece of the scan does not depend on the size of the ledger."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ READ = text("""
     FROM pg_stat_xact_user_tables
     WHERE relname IN ('transfers', 'outcomes', 'unfinished', 'postings', 'wallets')
 """)
-"""How many rows the statements of this transaction have read until now."""
+"""Return how many rows the statements of this transaction have read so far."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def large(shared_bank: Bank) -> Bank:
     return shared_bank
 
 
-def test_checking_transfers_reads_those_and_what_belongs_to_them(large: Bank) -> None:
+def test_checking_transfers_reads_only_these_and_their_rows(large: Bank) -> None:
     after: JournalPosition | None = None
     for _ in range(3):
         with transaction(large.engine) as connection:
@@ -73,14 +73,14 @@ def test_checking_transfers_reads_those_and_what_belongs_to_them(large: Bank) ->
         after = found.last
 
 
-def test_checking_wallets_reads_those_and_their_postings(large: Bank) -> None:
+def test_checking_wallets_reads_only_these_and_their_postings(large: Bank) -> None:
     with transaction(large.engine) as connection:
         before = rows_read(connection)
         looks = wallet_scan.check_next_wallets(
             connection, None, alone=False, run_id=new_id(), is_full=True
         )
         assert not any(look.is_projection_wrong for look in looks if look.is_complete)
-        # Each posting, and its transfer; of the transit wallet no more than is asked for.
+        # Each posting and its transfer; of the transit wallet only the requested number.
         postings = len(looks) * TRANSFERS // WALLETS + 4 * wallet_scan.POSTINGS_OF_EACH
         assert rows_read(connection) - before <= 4 * postings
 

@@ -1,4 +1,4 @@
-"""Who is taken for hung, and who is not: with real processes and files, and a clock set by hand."""
+"""Hang watchdog: which processes count as hung, with real processes and a manual clock."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LOOK_EVERY_S = 0.5
 
 
 @dataclass
-class Scene:
-    """One program that leads a group of its own, as supervisor has it, and the watch."""
+class Scenario:
+    """One program in a process group of its own, as under supervisor, and the watchdog."""
 
     folder: Path
     process: subprocess.Popen[bytes]
@@ -58,69 +58,69 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scenario(tmp_path: Path) -> Iterator[Scenario]:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with subprocess.Popen(command, process_group=0) as process:
-        scene = Scene(tmp_path, process)
-        scene.note_start(process.pid)
-        yield scene
+        scenario = Scenario(tmp_path, process)
+        scenario.note_start(process.pid)
+        yield scenario
         process.kill()
 
 
-def test_one_that_beats_is_left_alone(scene: Scene) -> None:
-    scene.pass_time(300, touching=True)
-    assert not scene.was_ended
-    assert scene.process.poll() is None
+def test_a_process_that_beats_is_left_alone(scenario: Scenario) -> None:
+    scenario.pass_time(300, touching=True)
+    assert not scenario.was_ended
+    assert scenario.process.poll() is None
 
 
-def test_one_that_stops_beating_is_ended_with_its_group(scene: Scene) -> None:
-    scene.pass_time(5, touching=True)
-    scene.pass_time(HUNG_AFTER_S - 2)
-    assert not scene.was_ended
-    scene.pass_time(5)
-    assert scene.process.wait(10) == -signal.SIGKILL
-    assert scene.said == [
+def test_a_process_that_stops_beating_is_ended_with_its_group(scenario: Scenario) -> None:
+    scenario.pass_time(5, touching=True)
+    scenario.pass_time(HUNG_AFTER_S - 2)
+    assert not scenario.was_ended
+    scenario.pass_time(5)
+    assert scenario.process.wait(10) == -signal.SIGKILL
+    assert scenario.said == [
         "money hangs: no heartbeat for 30 s, restarting it",
     ]
 
 
-def test_one_that_still_starts_has_more_time_but_not_for_ever(scene: Scene) -> None:
-    scene.touch()  # of an earlier run
-    scene.pass_time(START_WITHIN_S - 5)
-    assert not scene.was_ended
-    scene.pass_time(10)
-    assert scene.was_ended
+def test_a_starting_process_has_more_time_but_not_without_end(scenario: Scenario) -> None:
+    scenario.touch()  # of an earlier run
+    scenario.pass_time(START_WITHIN_S - 5)
+    assert not scenario.was_ended
+    scenario.pass_time(10)
+    assert scenario.was_ended
 
 
-def test_a_new_start_has_its_time_again(scene: Scene) -> None:
-    scene.pass_time(5, touching=True)
-    scene.note_start(1)  # no program of ours, so nothing to be ended either
-    scene.pass_time(START_WITHIN_S - 5)
-    scene.note_start(scene.process.pid)
-    scene.pass_time(START_WITHIN_S - 5)
-    assert not scene.was_ended
+def test_a_restart_gets_its_full_time_again(scenario: Scenario) -> None:
+    scenario.pass_time(5, touching=True)
+    scenario.note_start(1)  # not a program of ours, so it is not ended
+    scenario.pass_time(START_WITHIN_S - 5)
+    scenario.note_start(scenario.process.pid)
+    scenario.pass_time(START_WITHIN_S - 5)
+    assert not scenario.was_ended
 
 
-def test_a_watch_that_was_paused_blames_nobody(scene: Scene) -> None:
-    scene.pass_time(5, touching=True)
-    scene.now_s += 3600
-    scene.watch.check()
-    scene.pass_time(5)
-    assert not scene.was_ended
+def test_a_watchdog_that_was_paused_ends_no_process(scenario: Scenario) -> None:
+    scenario.pass_time(5, touching=True)
+    scenario.now_s += 3600
+    scenario.watch.check()
+    scenario.pass_time(5)
+    assert not scenario.was_ended
 
 
-def test_an_id_that_now_belongs_to_somebody_else_is_not_ended(scene: Scene) -> None:
+def test_an_id_that_now_belongs_to_another_process_is_not_ended(scenario: Scenario) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with subprocess.Popen(command) as no_leader:
-        scene.note_start(no_leader.pid)
-        scene.pass_time(5, touching=True)
-        scene.pass_time(2 * HUNG_AFTER_S)
-        assert not scene.was_ended
+        scenario.note_start(no_leader.pid)
+        scenario.pass_time(5, touching=True)
+        scenario.pass_time(2 * HUNG_AFTER_S)
+        assert not scenario.was_ended
         assert no_leader.poll() is None
         no_leader.kill()
 
 
-def test_a_program_that_was_never_started_is_no_hang(scene: Scene) -> None:
-    (scene.folder / "money.pace").unlink()
-    scene.pass_time(2 * START_WITHIN_S)
-    assert not scene.was_ended
+def test_a_program_that_was_never_started_is_no_hang(scenario: Scenario) -> None:
+    (scenario.folder / "money.pace").unlink()
+    scenario.pass_time(2 * START_WITHIN_S)
+    assert not scenario.was_ended

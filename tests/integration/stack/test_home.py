@@ -1,4 +1,4 @@
-"""Where servers live when their account cannot reach our folder; only root has this problem."""
+"""Home of servers when their account cannot reach our folder, which only happens as root."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def private_folder(servers_folder: Path, request: pytest.FixtureRequest) -> Path
 
 
 @only_root
-def test_servers_of_a_private_folder_live_elsewhere_and_it_stays_private(
+def test_servers_of_a_private_folder_get_another_home_and_it_stays_private(
     private_folder: Path, servers_folder: Path
 ) -> None:
     said: list[str] = []
@@ -40,7 +40,7 @@ def test_servers_of_a_private_folder_live_elsewhere_and_it_stays_private(
     assert line.endswith(f"cannot enter {private_folder / 'data'}: their data is in {place.data}")
     assert place.data.parent == elsewhere
     assert find_home(private_folder / "data", said.append, elsewhere=elsewhere) == place
-    assert len(said) == 1, "said once"
+    assert len(said) == 1, "it is printed once"
 
     postgres = Servers(place, KeptValues(private_folder / "secrets")).postgres()
     with (
@@ -68,7 +68,7 @@ def test_binaries_that_cannot_be_reached_are_copied(private_folder: Path) -> Non
 
 
 @only_root
-def test_a_place_that_was_closed_later_is_one_clear_line(private_folder: Path) -> None:
+def test_a_home_that_was_closed_later_is_one_clear_line(private_folder: Path) -> None:
     private_folder.chmod(0o711)
     find_home(private_folder / "data", say=print)
     private_folder.chmod(0o700)
@@ -76,7 +76,7 @@ def test_a_place_that_was_closed_later_is_one_clear_line(private_folder: Path) -
         find_home(private_folder / "data", say=print)
 
 
-def test_a_place_whose_target_is_gone_is_one_clear_line(private_folder: Path) -> None:
+def test_a_home_whose_target_is_gone_is_one_clear_line(private_folder: Path) -> None:
     (private_folder / "data" / "servers").symlink_to("/nowhere")
     with pytest.raises(StackError, match="points to /nowhere, which is gone"):
         find_home(private_folder / "data", say=print)
@@ -92,7 +92,7 @@ def test_a_place_whose_target_is_gone_is_one_clear_line(private_folder: Path) ->
         (0o755, 0o711, False),
     ],
 )
-def test_what_others_can_reach(
+def test_which_folders_another_account_can_reach(
     private_folder: Path, parent_mode: int, file_mode: int, *, reachable: bool
 ) -> None:
     private_folder.chmod(0o711)

@@ -1,4 +1,4 @@
-"""Values that outlive a run."""
+"""Kept values: secrets and ports that stay the same over runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_value_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> 
     assert kept_values.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_what_a_killed_writer_left_is_no_obstacle(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_do_no_harm(tmp_path: Path) -> None:
     kept_values = KeptValues(tmp_path)
     (tmp_path / ".key.partial").write_text("ha")
     kept_values.write("key", "whole")

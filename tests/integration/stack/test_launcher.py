@@ -1,4 +1,4 @@
-"""How a program is started: paced, alone, and tied to its parent."""
+"""Launcher: starts programs with a minimum interval, one at a time, tied to their parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of the logs."""
+"""Log tail: shows serious lines of the logs on the terminal."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_line_is_shown_when_it_is_serious(tmp_path: Path, line: str, shown: st
     assert list(follower.important_lines()) == expected
 
 
-def test_only_what_is_new_and_whole_is_read(tmp_path: Path) -> None:
+def test_only_new_and_complete_lines_are_read(tmp_path: Path) -> None:
     log = tmp_path / "name.log"
     append(log, "FATAL before\n")
     follower = LogTail(log)

@@ -1,4 +1,4 @@
-"""`make psql` on the database of a DATA_DIR, and of an address that is given."""
+"""`make psql` on the database of a DATA_DIR or of a given URL."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_it_finds_the_database_of_a_data_folder(servers_folder: Path) -> None:
     assert 'column "wrong" does not exist' in done.stderr
 
 
-def test_it_prefers_the_address_that_is_given(database_url: str, tmp_path: Path) -> None:
+def test_it_prefers_a_given_url(database_url: str, tmp_path: Path) -> None:
     given = database_url.replace("postgresql://", "postgresql+psycopg2://")
     done = psql("SELECT 1 AS one\n", DATABASE_URL=given, DATA_DIR=str(tmp_path))
     assert done.stdout.splitlines() == ["one", "1", "SELECT 1"]
@@ -63,7 +63,7 @@ def test_it_reads_the_address_from_a_file_or_passes_over_a_blank_one_as_make_up_
         found_url({"DATABASE_URL_FILE": str(tmp_path / "none"), "DATA_DIR": str(tmp_path)})
 
 
-def test_without_any_database_it_says_what_makes_one(tmp_path: Path) -> None:
+def test_without_any_database_it_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="`make up` creates one"):
         found_url({"DATA_DIR": str(tmp_path)})
     done = psql("", DATA_DIR=str(tmp_path))

@@ -1,4 +1,4 @@
-"""The application without its servers: what it answers when nothing of them is needed."""
+"""API application without its servers: answers that need none of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOTHING_KNOWN = OutageCache(short_cache_client(SETTINGS.cache_url), secret="")
 
 
 class Relieved:
-    """A gauge that never refuses anything, and looks only when it is asked to."""
+    """A broker gauge that never reports full, and reads only when asked."""
 
     def __init__(self, broker_url: str) -> None:
         self._probe = broker_probe(broker_url)
@@ -48,7 +48,7 @@ class Relieved:
 
 
 def make_services(settings: Settings = SETTINGS) -> Services:
-    """The services of a process that no worker hears and that is never under pressure."""
+    """Build the services of a process without workers, whose broker is never full."""
     return build_services(
         settings,
         buffer=intake_buffer(settings),
@@ -69,14 +69,14 @@ def test_building_connects_to_nothing_and_live_needs_nothing(services: Services)
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 
 
-def test_nothing_is_looked_up_for_a_stranger_without_a_key(services: Services) -> None:
+def test_no_lookup_is_made_for_a_request_without_a_key(services: Services) -> None:
     assert client_of(services).get("/v1/wallets").status_code == 401
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("SELECT key FROM clients"), Misconfigured("SELECT key FROM clients")]
 )
-def test_a_bug_is_answered_without_a_word_about_it_and_logged_with_its_request_id(
+def test_a_bug_is_answered_without_details_and_logged_with_its_request_id(
     services: Services, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     def find(_: str) -> Client:
@@ -94,7 +94,7 @@ def test_a_bug_is_answered_without_a_word_about_it_and_logged_with_its_request_i
     assert "secret-key" not in caplog.text
 
 
-def test_the_lines_of_a_request_have_its_ids_and_the_next_one_on_the_thread_has_its_own(
+def test_log_lines_have_the_ids_of_their_own_request(
     services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     def find(api_key: str) -> Client | None:
@@ -127,7 +127,7 @@ def test_the_lines_of_a_request_have_its_ids_and_the_next_one_on_the_thread_has_
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_client_without_a_limit_and_whoever_reads_cost_the_cache_nothing(method: str) -> None:
+def test_reads_and_clients_without_a_limit_do_not_use_the_cache(method: str) -> None:
     services = make_services(LIMITED)
     limit = None if method == "GET" else "none"
     client = Client(uuid4(), "x", "client", limit)
@@ -136,7 +136,7 @@ def test_a_client_without_a_limit_and_whoever_reads_cost_the_cache_nothing(metho
     answer = client_of(known).open("/v1/wallets?wrong", method=method, headers=headers)
     assert answer.status_code == 400
     assert "X-RateLimit-Limit" not in answer.headers
-    assert known.counters.are_shared  # nobody has found out yet that there is no cache
+    assert known.counters.are_shared  # no request has noticed yet that there is no cache
 
 
 def test_a_write_is_counted_before_its_body_is_read_and_refused_when_it_is_one_too_many() -> None:

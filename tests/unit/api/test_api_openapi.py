@@ -1,3 +1,5 @@
+"""OpenAPI document: valid, complete, and with matching examples."""
+
 from __future__ import annotations
 
 import re
@@ -39,7 +41,7 @@ def test_every_route_is_described_and_nothing_else_is() -> None:
 
 
 def bodies() -> list[Case]:
-    """Every example of a body in the document, with its schema."""
+    """Return every example of a body in the document, with its schema."""
     found: list[Case] = []
     for path, methods in DOCUMENT["paths"].items():
         for method, operation in methods.items():
@@ -71,19 +73,19 @@ def test_every_operation_says_what_happens_without_a_key_unless_it_needs_none() 
             assert ("401" in operation["responses"]) is (operation.get("security") != [])
 
 
-def test_limits_are_described_wherever_they_are_kept() -> None:
-    told = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
+def test_rate_limits_are_described_wherever_they_apply() -> None:
+    headers = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
     for methods in DOCUMENT["paths"].values():
         for method, operation in methods.items():
             responses = operation["responses"]
             if operation.get("security") == []:
-                # Whoever needs no key is not counted, but for the pages that report errors.
+                # Operations without a key are not counted, except error reports of pages.
                 assert ("429" in responses) is (operation["tags"] == ["pages"])
                 continue
-            assert {"Retry-After", *told} <= set(responses["429"]["headers"])
-            assert told <= set(responses["401"]["headers"])
+            assert {"Retry-After", *headers} <= set(responses["429"]["headers"])
+            assert headers <= set(responses["401"]["headers"])
             for status in set(responses) - {"401", "429"}:
-                counted = told <= set(responses[status]["headers"])
+                counted = headers <= set(responses[status]["headers"])
                 assert counted is (method != "get")
 
 
@@ -94,7 +96,7 @@ def test_a_batch_is_described_down_to_its_items() -> None:
     assert schemas["NewBatchItem"]["additionalProperties"] is False
 
 
-def test_nothing_may_be_sent_or_answered_that_is_not_described() -> None:
+def test_every_object_schema_forbids_undescribed_fields() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     assert {"NewTransfer", "TransferAnswer", "ProblemDocument", "OverviewAnswer"} <= set(schemas)
     assert [name for name, each in schemas.items() if each["additionalProperties"]] == []

@@ -1,4 +1,4 @@
-"""The pure parts of reading a request, as tables."""
+"""Request parsing: the pure functions for headers, cursors, bodies and times, as tables."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_preference_to_wait_is_found_wherever_it_is_allowed_to_stand(
 
 
 @given(st.text())
-def test_no_preference_makes_us_wait_too_long_or_fail(prefer: str) -> None:
+def test_any_preference_is_bounded_and_never_fails(prefer: str) -> None:
     assert 0 <= wait_seconds(prefer) <= 20
 
 
@@ -109,7 +109,7 @@ def test_only_a_harmless_request_id_is_kept(offered: str | None, kept: bool) -> 
     assert (choose_request_id(offered) == offered) is kept
 
 
-def test_a_cursor_comes_back_as_what_it_was_made_of() -> None:
+def test_a_cursor_decodes_to_what_it_was_made_of() -> None:
     assert read_id_cursor("a", make_cursor("a", AT, ID)) == (AT, ID)
     assert read_seq_cursor("b", make_cursor("b", AT, 42)) == (AT, 42)
     assert read_id_cursor("a", None) is None
@@ -135,14 +135,14 @@ def test_anything_but_a_cursor_of_this_list_is_refused(cursor: str) -> None:
 
 
 @given(st.text(max_size=100))
-def test_no_cursor_makes_a_list_fail(cursor: str) -> None:
+def test_any_cursor_is_read_or_refused(cursor: str) -> None:
     for read in (read_id_cursor, read_seq_cursor):
         with pytest.raises(Problem):
             read("a", cursor)
 
 
 @given(st.binary())
-def test_no_body_makes_the_parser_fail_otherwise_than_by_a_problem(body: bytes) -> None:
+def test_any_body_is_parsed_or_answered_with_a_problem(body: bytes) -> None:
     try:
         parse_json(body)
     except Problem as problem:
@@ -155,7 +155,7 @@ def test_no_body_makes_the_parser_fail_otherwise_than_by_a_problem(body: bytes) 
         lambda inner: st.lists(inner) | st.dictionaries(st.text("abc", max_size=3), inner),
     )
 )
-def test_what_strict_json_can_say_is_understood(document: Any) -> None:
+def test_valid_strict_json_is_understood(document: Any) -> None:
     import json
 
     if "\\u0000" not in json.dumps(document):
@@ -163,7 +163,7 @@ def test_what_strict_json_can_say_is_understood(document: Any) -> None:
 
 
 @pytest.mark.parametrize("depth", [500, 5_000, 500_000])
-def test_depth_is_a_problem_and_never_a_crash(depth: int) -> None:
+def test_deep_nesting_is_a_problem_and_never_a_crash(depth: int) -> None:
     with pytest.raises(Problem):
         fields_of(parse_json(b'{"a":' * depth + b"1" + b"}" * depth))
 
@@ -240,7 +240,7 @@ def test_an_oversized_body_is_not_even_read() -> None:
     assert given_environ["wsgi.input"].tell() == 0
 
 
-def test_what_is_discarded_is_bounded() -> None:
+def test_the_amount_of_discarded_body_is_bounded() -> None:
     class Endless:
         given = 0
 

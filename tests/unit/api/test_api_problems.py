@@ -1,3 +1,5 @@
+"""Problems: the table of codes and statuses, and the form of a problem."""
+
 from __future__ import annotations
 
 import pytest
@@ -64,15 +66,15 @@ def test_every_error_of_the_ledger_has_a_status(kind: type[LedgerError]) -> None
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_happens_inside_is_not_told_outside(error: LedgerError) -> None:
+def test_internal_details_are_not_shown_to_clients(error: LedgerError) -> None:
     assert error.detail not in str(from_ledger(error).as_json(request_id="x"))
 
 
-def test_unavailable_says_when_to_come_back() -> None:
+def test_unavailable_has_retry_after() -> None:
     assert int(from_ledger(errors.Unavailable()).headers["Retry-After"]) >= 1
 
 
-def test_a_pointer_of_the_ledger_is_moved_to_where_the_part_stands_in_the_body() -> None:
+def test_a_pointer_of_the_ledger_is_prefixed_with_the_position_in_the_body() -> None:
     problem = from_ledger(InvalidField("/amount", "must be above zero"), prefix="/transfers/3")
     assert problem.errors == [("/transfers/3/amount", "must be above zero")]
 
@@ -83,7 +85,7 @@ def test_one_wrong_field_is_named_in_the_detail_and_several_are_counted() -> Non
     assert "2 fields" in invalid_fields([("/a", "x"), ("/b", "y")]).detail
 
 
-def test_a_code_from_a_newer_version_is_a_refusal_all_the_same() -> None:
+def test_a_code_from_a_newer_version_is_still_a_rejection() -> None:
     assert Problem("wallet_on_holiday", "Gone fishing.").status == 422
 
 

@@ -1,3 +1,5 @@
+"""Tracing of requests: names of traces."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from monitoring.sentry import tracing
 
 
 @pytest.mark.parametrize(("method", "name"), [("POST", "POST nowhere"), ("ALICE", "other nowhere")])
-def test_a_trace_is_named_after_nothing_that_a_client_made_up(
+def test_a_trace_name_contains_no_text_of_a_client(
     monkeypatch: pytest.MonkeyPatch, method: str, name: str
 ) -> None:
     transaction = Transaction()

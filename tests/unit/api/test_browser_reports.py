@@ -1,4 +1,4 @@
-"""What pages report: heard without any server, and never more than can be borne."""
+"""Browser error reports: accepted without any server, validated and rate-limited."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REPORT: dict[str, Any] = {
 
 @pytest.fixture
 def page() -> FlaskClient:
-    """A browser at an application whose servers are all away."""
+    """A browser that talks to an application whose servers are all down."""
     services = make_services()
     return create_app(services).test_client()
 
@@ -71,7 +71,7 @@ def test_a_report_is_one_scrubbed_line_of_the_log(
     ]
 
 
-def test_what_may_be_null_may_be_left_out_too(
+def test_optional_fields_may_be_null_or_left_out(
     page: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     needed = {"page": "ops", "kind": "error", "name": "E", "message": "", "count": 1}
@@ -80,7 +80,7 @@ def test_what_may_be_null_may_be_left_out_too(
     assert logged(caplog)[0] == needed
 
 
-def test_a_request_id_that_somebody_chose_is_not_passed_on(
+def test_a_malformed_request_id_is_dropped(
     page: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert post(page, REPORT | {"request_id": "alice-miller"}).status_code == 204
@@ -128,7 +128,7 @@ def test_what_is_no_report_is_refused(page: FlaskClient, body: bytes) -> None:
     assert_problem(post(page, body), 400, "invalid_request")
 
 
-def test_a_large_one_is_refused_and_only_json_is_read(page: FlaskClient) -> None:
+def test_a_large_report_is_refused_and_only_json_is_read(page: FlaskClient) -> None:
     assert_problem(post(page, REPORT | {"message": "x" * 16_384}), 413, "too_large")
     answer = page.post("/client-errors", data="{}", content_type="text/plain")
     assert_problem(answer, 415, "unsupported_media_type")
@@ -171,18 +171,18 @@ def test_an_address_has_a_limit_of_its_own(
     assert post(page, at="192.0.2.2").status_code == 204
 
 
-def test_many_addresses_together_have_one_too(
+def test_all_addresses_together_have_a_limit_too(
     page: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers = [post(page, at=f"198.51.100.{n}") for n in range(MAX_PER_PROCESS + 20)]
     assert [it.status_code for it in answers] == [204] * MAX_PER_PROCESS + [429] * 20
     assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
     assert len(logged(caplog)) == MAX_PER_PROCESS
-    [told] = [it for it in caplog.records if it.message == "client_errors_dropped"]
-    assert told.levelname == "WARNING"
+    [record] = [it for it in caplog.records if it.message == "client_errors_dropped"]
+    assert record.levelname == "WARNING"
 
 
-def test_after_a_minute_there_is_room_again() -> None:
+def test_after_a_minute_the_limit_is_free_again() -> None:
     now_s = 0.0
     counters = Counters(CacheCounters(SETTINGS.cache_url), MemoryCounters(processes=1))
     limit = ReportLimit(counters, clock=lambda: now_s)

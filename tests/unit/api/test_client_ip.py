@@ -1,4 +1,4 @@
-"""Which address a request is counted by."""
+"""Client address: the address that counts for rate limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from api.rate_limits.client_ip import UNKNOWN, counted_address
         ("x" * 4_000, UNKNOWN),
     ],
 )
-def test_an_address_is_counted_by_what_its_subscriber_cannot_choose(
+def test_an_address_counts_by_the_part_its_owner_cannot_choose(
     given: str | None, counted: str
 ) -> None:
     assert counted_address(given) == counted

@@ -1,24 +1,15 @@
-"""The counters of a process by itself, which stand in for the cache's."""
+"""Rate counters in memory, which replace those in the cache during an outage."""
 
 from __future__ import annotations
 
 import pytest
 
 from api.rate_limits.counters import NOTHING, MemoryCounters, Window
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from testing.manual_clock import ManualClock
 
 
 def allowed(counters: MemoryCounters, *, limit: int) -> int:
-    """How many of many requests stay within the limit."""
+    """Return how many of many requests stay within the limit."""
     return sum(counters.hit("key", 60).count <= limit for _ in range(3 * limit))
 
 
@@ -42,7 +33,7 @@ def test_processes_share_a_limit_evenly_and_each_allows_at_least_one(
 
 
 def test_a_window_begins_with_its_first_request_and_ends_in_time() -> None:
-    clock = Clock()
+    clock = ManualClock()
     counters = MemoryCounters(processes=1, clock=clock)
     assert counters.look("key") == NOTHING
     assert counters.hit("key", 60) == Window(1, 60.0)
@@ -54,8 +45,8 @@ def test_a_window_begins_with_its_first_request_and_ends_in_time() -> None:
     assert counters.hit("key", 60) == Window(1, 60.0)
 
 
-def test_it_goes_on_from_where_the_shared_counter_had_come() -> None:
-    clock = Clock()
+def test_it_continues_from_the_last_value_of_the_shared_counter() -> None:
+    clock = ManualClock()
     counters = MemoryCounters(processes=2, clock=clock)
     counters.note("key", Window(7, 30.0))
     assert counters.hit("key", 60) == Window(9, 30.0)
@@ -63,7 +54,7 @@ def test_it_goes_on_from_where_the_shared_counter_had_come() -> None:
     assert counters.hit("key", 60) == Window(1, 60.0)
 
 
-def test_a_flood_of_addresses_takes_bounded_memory_and_spares_who_is_busy() -> None:
+def test_a_flood_of_addresses_uses_bounded_memory_and_keeps_busy_ones() -> None:
     counters = MemoryCounters(processes=1, max_keys=100)
     for number in range(5_000):
         counters.hit(f"address {number}", 60)

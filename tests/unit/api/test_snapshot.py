@@ -1,4 +1,4 @@
-"""What can be seen when a part hangs, fails, or is not there: the rest, and why not all."""
+"""Snapshot: shows all working parts, and a reason for each part that hangs or fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from monitoring.job_runs import SHOWN, JobNote
 from monitoring.metrics.exposition import page
 from prices.quotes import Quote
 from tasks.broker import queues
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 from tests.unit.api.test_api_application import NOTHING_KNOWN, make_services
 
@@ -67,12 +67,12 @@ def snapshots(**looks: Callable[[], Any]) -> Snapshots:
     )
 
 
-def test_everything_is_seen_and_nothing_unknown_when_all_is_well() -> None:
+def test_the_snapshot_is_complete_when_everything_works() -> None:
     assert seen().unknown == {}
     assert seen().database == DATABASE
 
 
-def test_what_hangs_is_unknown_within_the_bound_and_hides_nothing_else(
+def test_a_part_that_hangs_is_unknown_in_time_and_hides_no_other(
     hang: Callable[[], Any],
 ) -> None:
     watched = snapshots(database=hang, cache=hang)
@@ -101,7 +101,7 @@ def test_what_hangs_is_unknown_within_the_bound_and_hides_nothing_else(
         (Unavailable(), "the broker could not be read just now"),
     ],
 )
-def test_what_fails_is_unknown_in_a_sentence_of_our_own(
+def test_a_part_that_fails_is_unknown_with_our_own_reason(
     error: Exception, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> Any:
@@ -116,13 +116,13 @@ def test_what_fails_is_unknown_in_a_sentence_of_our_own(
 
 def test_without_room_for_a_thread_everything_is_unknown() -> None:
     watched = snapshots()
-    with no_more_threads():
+    with no_new_threads():
         found = watched.take()
     assert set(found.unknown) == set(LOOKS)
     eventually(lambda: watched.take().unknown == {})
 
 
-def test_many_who_ask_at_once_cost_what_one_does() -> None:
+def test_concurrent_readers_share_one_snapshot() -> None:
     looks: list[int] = []
 
     def look() -> DatabasePart:
@@ -135,7 +135,7 @@ def test_many_who_ask_at_once_cost_what_one_does() -> None:
     assert len(looks) <= 2
 
 
-def test_the_overview_says_what_is_known_and_why_the_rest_is_not() -> None:
+def test_the_overview_shows_known_parts_and_reasons_for_unknown_ones() -> None:
     nothing = Snapshot(
         at=datetime.now(UTC),
         health=Report("down", {}),
@@ -154,7 +154,7 @@ def test_the_overview_says_what_is_known_and_why_the_rest_is_not() -> None:
     )
 
 
-def test_the_overview_tells_who_is_alive_and_which_scan_is_old() -> None:
+def test_the_overview_shows_live_workers_and_late_scans() -> None:
     note = JobNote(ok=True, result="nothing stood still", age_s=90)
     found = replace(seen(), cache=CachePart(LOOKS["cache"]().heartbeats, {"recovery": note}))
     document: Any = overview_answer(found, flower_url=None)
@@ -169,7 +169,7 @@ def test_the_overview_tells_who_is_alive_and_which_scan_is_old() -> None:
     assert [scan["name"] for scan in document["scans"]] == [*SHOWN, "reconciliation"]
 
 
-def test_the_books_are_a_scan_like_the_others_and_their_findings_are_counted() -> None:
+def test_reconciliation_is_a_scan_like_the_others_with_counted_findings() -> None:
     note = JobNote(ok=False, result="1 balance was wrong", age_s=7)
     books = ReconciliationStatus(note, {("balance", "rebuilt"): 1})
     found = seen(database=lambda: DatabasePart(DATABASE.counts, books))
@@ -186,7 +186,7 @@ def test_the_books_are_a_scan_like_the_others_and_their_findings_are_counted() -
     assert 'truepenny_scan_age_seconds{scan="reconciliation"} 7.0' in printed
 
 
-def test_books_that_were_never_looked_at_are_a_scan_that_does_not_go_well() -> None:
+def test_a_reconciliation_that_never_ran_is_a_failing_scan() -> None:
     found = seen(database=lambda: DATABASE)
     document: Any = overview_answer(found, flower_url=None)
     *_, scan = document["scans"]

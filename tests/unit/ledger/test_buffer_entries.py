@@ -1,4 +1,4 @@
-"""What is kept of a request survives being written and read, and nothing else is read."""
+"""Buffer entries: a request survives writing and reading, and invalid entries are refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def buffered(draw: st.DrawFn) -> Buffered:
 
 
 @given(buffered())
-def test_what_is_written_is_read_back_whole(kept: Buffered) -> None:
+def test_a_written_entry_is_read_back_complete(kept: Buffered) -> None:
     assert decode(encode(kept)) == kept
 
 
@@ -61,7 +61,7 @@ def a_request(**changes: Any) -> TransferRequest:
     return TransferRequest(**fields | changes)
 
 
-def test_its_id_is_that_of_the_transfer_it_is_going_to_be() -> None:
+def test_its_id_is_that_of_the_later_transfer() -> None:
     kept = Buffered(a_request(), datetime.now(UTC))
     assert kept.id == transfer_id(UUID(int=1), "key")
 
@@ -76,12 +76,12 @@ def test_its_id_is_that_of_the_transfer_it_is_going_to_be() -> None:
         ({"destination_id": uuid4()}, False),
     ],
 )
-def test_a_repeat_asks_for_the_same(changes: dict[str, Any], *, is_repeat: bool) -> None:
+def test_a_repeat_is_the_same_request(changes: dict[str, Any], *, is_repeat: bool) -> None:
     kept = Buffered(a_request(), datetime.now(UTC))
     assert kept.is_repeated_by(a_request(**changes)) is is_repeat
 
 
-def test_what_a_newer_version_wrote_is_told_from_garbage() -> None:
+def test_an_entry_of_a_newer_version_differs_from_garbage() -> None:
     with pytest.raises(NewerFormat):
         decode(json.dumps({"format": 2}).encode())
 

@@ -1,4 +1,4 @@
-"""Array literals. That PostgreSQL reads them back as meant is an integration test."""
+"""Bulk rows: array literals. An integration test shows that PostgreSQL reads them back."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def test_no_rows_are_empty_arrays() -> None:
     assert rows_argument(COLUMNS, []) == {"number_array": "{}", "word_array": "{}"}
 
 
-def test_a_row_of_the_wrong_width_is_a_bug_that_shows() -> None:
+def test_a_row_of_the_wrong_width_raises() -> None:
     with pytest.raises(ValueError, match="zip"):
         rows_argument({"number": Integer()}, [(1, "too wide")])

@@ -1,4 +1,4 @@
-"""The tree of errors: each has a code, a message, and one thing that is done about it."""
+"""Ledger errors: each has a code, a message, and one disposition."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_error_of_the_ledger_has_its_disposition(kind: type[LedgerError]) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_has_a_code_and_a_sentence_of_its_own(kind: type[LedgerError]) -> None:
+def test_an_error_has_its_own_code_and_message(kind: type[LedgerError]) -> None:
     assert re.fullmatch("[a-z_]+", kind.code)
     assert kind.__doc__ is not None, "its docstring is its default message"
     assert "__doc__" in vars(kind) or kind.__doc__ != kind.__bases__[0].__doc__

@@ -1,4 +1,4 @@
-"""Identifiers: the deterministic ones of transfers, the time-ordered ones of the rest."""
+"""Identifiers: deterministic for transfers, time-ordered for everything else."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_all_random_bits_of_a_new_id_vary() -> None:
 @pytest.mark.parametrize(
     ("client", "key", "expected"),
     [
-        # Written down once. If one changes, every key ever used would move money again.
+        # Fixed values. If one changes, every key ever used would move money again.
         (CLIENT, "order-1", "20d955d5-142b-531f-ad21-1e103d460c23"),
         (CLIENT, "Zahlung \u00fc\u20ac", "0dc387a0-8700-50a6-b407-59d376d12148"),
     ],

@@ -1,4 +1,4 @@
-"""Amounts: what is refused at the door, and that nothing is lost between text and integer."""
+"""Amounts: validation, and exact conversion between text and integer."""
 
 from __future__ import annotations
 

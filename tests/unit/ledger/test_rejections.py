@@ -1,4 +1,4 @@
-"""Who gets a source's money when not all fit, and why the others are refused."""
+"""Rejections: which transfers of a source fit its funds, and why others are rejected."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_rejection_for_lack_of_funds_contains_no_amount() -> None:
         (10, (), []),
     ],
 )
-def test_what_does_not_fit_is_refused_and_a_later_smaller_one_may_still_fit(
+def test_a_transfer_that_does_not_fit_is_rejected_and_a_smaller_one_may_fit(
     available: int, amounts: tuple[int, ...], expected: list[int]
 ) -> None:
     assert refused(*claims(available, *amounts)) == expected
@@ -119,7 +119,7 @@ lists_of_claims = st.lists(
 
 
 @given(lists_of_claims, st.tuples(*[st.integers(0, 100)] * len(WALLETS)))
-def test_never_more_than_available_is_given_and_nobody_who_fits_is_refused(
+def test_no_more_than_available_is_given_and_no_fitting_transfer_is_rejected(
     asked: list[tuple[UUID, int, str]], funds: tuple[int, ...]
 ) -> None:
     available = dict(zip(WALLETS, funds, strict=True))

@@ -1,4 +1,4 @@
-"""The states and the steps between them."""
+"""States of a transfer, and the steps between them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_movement_takes_from_one_wallet_what_it_gives_to_another(movement: str
 
 
 @pytest.mark.parametrize(("forth", "back"), [("reserve", "release"), ("credit", "uncredit")])
-def test_the_way_back_undoes_exactly_what_was_done(forth: str, back: str) -> None:
+def test_a_rollback_undoes_exactly_what_was_done(forth: str, back: str) -> None:
     assert _sums(forth) == {key: -value for key, value in _sums(back).items()}
 
 

@@ -1,4 +1,4 @@
-"""The breaker around the database: opened and closed by probes, and by nothing else."""
+"""Database breaker: opened and closed by probes, and by nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from testing.worker_processes import eventually
 
 
 class Door:
-    """A database that is there or not, and how often it was asked."""
+    """A database that is up or down, and a count of its probes."""
 
     def __init__(self) -> None:
         self.is_open = True
@@ -36,7 +36,7 @@ def test_one_failure_is_no_outage_and_two_are() -> None:
     assert watch.state == "open"
 
 
-def test_a_success_in_between_starts_the_count_anew() -> None:
+def test_a_success_in_between_restarts_the_count() -> None:
     door = Door()
     watch = DatabaseBreaker(door)
     for is_open in (False, True, False):
@@ -58,7 +58,7 @@ def test_the_first_success_closes_it_whatever_the_wall_clock_says() -> None:
 
 
 @pytest.mark.parametrize("error", [Unreachable(), RuntimeError("a bug in the probe")])
-def test_it_finds_out_by_itself_that_the_database_went_and_came(error: Exception) -> None:
+def test_it_detects_by_itself_that_the_database_goes_and_returns(error: Exception) -> None:
     door = Door()
     watch = DatabaseBreaker(door)
     assert watch.is_up()
@@ -81,7 +81,7 @@ def test_a_suspicion_is_no_proof() -> None:
     assert watch.is_up()
 
 
-def test_asking_costs_no_probe_and_no_second_thread() -> None:
+def test_reading_the_state_starts_no_probe_and_no_second_thread() -> None:
     door = Door()
     watch = DatabaseBreaker(door)
     threads = threading.active_count()

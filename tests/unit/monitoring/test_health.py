@@ -1,3 +1,5 @@
+"""Health report: bounded checks, logging of failures, and the overall status."""
+
 from __future__ import annotations
 
 import threading
@@ -6,7 +8,8 @@ import time
 import pytest
 
 from monitoring.health.report import Component, Health, HealthStatus, overall
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
+from testing.worker_processes import eventually
 
 OK = Component("ok", "answers")
 
@@ -32,11 +35,10 @@ def test_a_check_that_hangs_is_down_within_the_bound_and_is_not_started_twice() 
     assert time.monotonic() - begun < 2
     assert len(started) == 1
     release.set()
-    time.sleep(0.05)
-    assert health.report().status == "ok"
+    eventually(lambda: health.report().status == "ok")
 
 
-def test_a_check_that_fails_is_down_and_says_nothing_of_why(
+def test_a_check_that_fails_is_down_without_internal_details(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail() -> Component:
@@ -48,7 +50,7 @@ def test_a_check_that_fails_is_down_and_says_nothing_of_why(
     assert "hunter2" not in caplog.text
 
 
-def test_a_check_that_goes_on_failing_is_logged_when_it_begins_and_when_it_ends(
+def test_a_lasting_failure_is_logged_when_it_begins_and_when_it_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     is_away = True
@@ -69,9 +71,9 @@ def test_a_check_that_goes_on_failing_is_logged_when_it_begins_and_when_it_ends(
     ]
 
 
-def test_a_component_that_no_thread_could_ask_is_asked_again() -> None:
+def test_a_component_without_a_thread_for_its_check_is_checked_again() -> None:
     health = Health({"database": lambda: OK, "broker": lambda: OK})
-    with no_more_threads():
+    with no_new_threads():
         assert health.report().status == "down"
         assert health.store() is None
     assert health.report().status == "ok"
@@ -90,14 +92,14 @@ def test_a_component_that_no_thread_could_ask_is_asked_again() -> None:
         ("down", "down", "ok", "down"),
     ],
 )
-def test_the_whole_is_down_only_when_nothing_can_be_stored_nor_buffered(
+def test_the_status_is_down_only_when_transfers_can_be_neither_stored_nor_buffered(
     database: HealthStatus, broker: HealthStatus, cache: HealthStatus, whole: HealthStatus
 ) -> None:
     statuses = {"database": database, "broker": broker, "cache": cache}
     assert overall({name: Component(status, "") for name, status in statuses.items()}) == whole
 
 
-def test_a_broker_that_answers_but_takes_nothing_is_no_place_to_buffer() -> None:
+def test_a_broker_that_refuses_writes_cannot_buffer() -> None:
     away, full = Component("down", ""), Component("degraded", "is full", refuses=True)
     assert overall({"database": away, "broker": full}) == "down"
     assert overall({"database": OK, "broker": full}) == "degraded"
@@ -105,7 +107,7 @@ def test_a_broker_that_answers_but_takes_nothing_is_no_place_to_buffer() -> None
     assert Health({"database": lambda: OK, "broker": lambda: full}).store() == "database"
 
 
-def test_what_stores_transfers_is_found_although_the_other_hangs() -> None:
+def test_a_working_store_is_found_although_the_other_hangs() -> None:
     release = threading.Event()
 
     def hang() -> Component:

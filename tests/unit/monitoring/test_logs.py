@@ -1,3 +1,5 @@
+"""Logs: the form of a line, bound ids, and names of events."""
+
 from __future__ import annotations
 
 import ast
@@ -81,12 +83,12 @@ def test_a_line_of_a_library_has_the_same_shape() -> None:
     assert (line["logger"], line["level"], line["event"]) == ("lib", "warning", "took 3 s")
 
 
-def test_what_others_pass_as_extra_is_a_field_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_extra_of_a_library_becomes_fields(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("lib").warning("it_happened", extra={"attempt": 2})
     assert line_of(caplog.records[0])["attempt"] == 2
 
 
-def test_no_field_takes_the_place_of_what_every_line_has(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_field_replaces_the_standard_ones(caplog: pytest.LogCaptureFixture) -> None:
     log.warning("it_happened", level="mine", at=3)
     logging.getLogger("lib").warning("it_happened", extra={"logger": "other"})
     ours, theirs = map(line_of, caplog.records)
@@ -102,7 +104,7 @@ def test_an_error_brings_its_traceback_in_one_line(caplog: pytest.LogCaptureFixt
     assert "ValueError: invalid" in line_of(caplog.records[0])["exception"]
 
 
-def test_what_is_bound_is_on_every_line_of_a_library_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_bound_ids_are_on_every_line_of_libraries_too(caplog: pytest.LogCaptureFixture) -> None:
     with bound_contextvars(request_id="r"):
         log.warning("it_happened")
         log.warning("it_happened", request_id="another")
@@ -113,14 +115,14 @@ def test_what_is_bound_is_on_every_line_of_a_library_too(caplog: pytest.LogCaptu
     assert "request_id" not in line_of(caplog.records[-1])
 
 
-def test_what_is_bound_stays_in_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+def test_bound_ids_stay_in_their_thread(caplog: pytest.LogCaptureFixture) -> None:
     bind_contextvars(request_id="r")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(log.warning, "it_happened").result()
     assert "request_id" not in line_of(caplog.records[0])
 
 
-def test_a_person_at_a_terminal_reads_text_in_colours_that_nobody_else_can_steer() -> None:
+def test_a_terminal_gets_coloured_text_without_foreign_control_codes() -> None:
     ours, theirs = printed(to_terminal=True).splitlines()
     plain = re.sub(r"\x1b\[\d+m", "", ours)
     assert plain != ours
@@ -130,13 +132,13 @@ def test_a_person_at_a_terminal_reads_text_in_colours_that_nobody_else_can_steer
     assert "took 3 s" in theirs
 
 
-def test_whatever_is_no_terminal_gets_json() -> None:
+def test_any_other_output_gets_json() -> None:
     lines = printed(to_terminal=False).splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["it_happened", "took 3 s"]
 
 
 def printed(*, to_terminal: bool) -> str:
-    """What a process writes to its standard error."""
+    """Run a process. Returns: what it writes to standard error."""
     reading, writing = pty.openpty() if to_terminal else os.pipe()
     try:
         subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, stderr=writing, check=True)
@@ -192,7 +194,7 @@ def test_a_task_whose_end_was_not_signalled_leaves_nothing_to_the_next(
     assert "batch_id" not in line
 
 
-def test_every_name_of_an_event_is_static_and_no_field_is_named_like_a_member_of_lines() -> None:
+def test_event_names_are_static_and_no_field_has_a_reserved_name() -> None:
     found = [(path, call) for path in all_sources() for call in calls(path)]
     assert len(found) > 45
     wrong = [
@@ -205,7 +207,7 @@ def test_every_name_of_an_event_is_static_and_no_field_is_named_like_a_member_of
 
 
 def calls(path: Path) -> Iterator[ast.Call]:
-    """Where a file logs an event."""
+    """Yield the calls of a file that log an event."""
     for node in ast.walk(parse(path)):
         match node:
             case ast.Call(
@@ -222,7 +224,7 @@ def is_static(name: ast.expr) -> bool:
             return re.fullmatch(r"[a-z][a-z_]*", text) is not None
         case ast.IfExp(body=body, orelse=orelse):
             return is_static(body) and is_static(orelse)
-        case ast.Name() | ast.Attribute():  # passed on by what logs beginnings and ends
+        case ast.Name() | ast.Attribute():  # passed on by the outage log
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""Metrics of our processes: they outlive a process, never disturb it, and stay bounded."""
+"""Metrics files: counts survive their process, never disturb it, and stay bounded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from testing.servers.shared import ROOT
 
 
 def die_after(work: Callable[[], object]) -> NoReturn:
-    """Work, and end as a process does that is killed."""
+    """Do the work, then end like a killed process."""
     try:
         work()
     except BaseException:  # noqa: BLE001 - what is wrong must not go on as a second pytest
@@ -37,7 +37,7 @@ def die_after(work: Callable[[], object]) -> NoReturn:
 
 
 def child(work: Callable[[], object]) -> None:
-    """Work in a process that is forked for it and killed after it."""
+    """Do the work in a forked process that is killed afterwards."""
     pid = os.fork()
     if not pid:
         die_after(work)
@@ -52,7 +52,7 @@ def program(
     name: str = "api",
     zeros: catalogue.Zeros = (),
 ) -> list[str]:
-    """Run a program whose main process does this work. Returns: the lines of its log."""
+    """Run a program that does this work. Returns: the lines of its log."""
     log = folder / f"{name}.log"
 
     def main() -> None:
@@ -84,7 +84,7 @@ ONE = {"truepenny_problems_total['code']": 1}
 TWO = {"truepenny_problems_total['code']": 2}
 
 
-def test_counts_of_the_dead_stay_and_their_successors_take_their_place(tmp_path: Path) -> None:
+def test_counts_of_dead_processes_stay_and_new_ones_reuse_their_files(tmp_path: Path) -> None:
     def step() -> None:
         PROBLEMS.labels("child").inc()
         STEP_SECONDS.labels("deduct", "moved").observe(0.1)
@@ -101,10 +101,10 @@ def test_counts_of_the_dead_stay_and_their_successors_take_their_place(tmp_path:
     assert found["truepenny_step_seconds_count['deduct', 'moved']"] == 50
     assert found["truepenny_step_seconds_sum['deduct', 'moved']"] == pytest.approx(5)
     files = [*catalogue.folder_of(tmp_path).rglob("*.*")]
-    assert len(files) <= 2 * 3, "for each of two that lived at once a lock and two files"
+    assert len(files) <= 2 * 3, "a lock and two files for each of two concurrent processes"
 
 
-def test_what_a_process_says_of_itself_ends_with_it(tmp_path: Path) -> None:
+def test_gauges_of_a_process_end_with_it(tmp_path: Path) -> None:
     said = tmp_path / "said"
 
     def show() -> None:
@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_silences_the_metrics_and_nothing_else(tmp_path: Pat
     assert {found[f"truepenny_problems_total['code{number}']"] for number in range(3)} == {34}
 
 
-def test_a_folder_that_cannot_be_made_is_told_once_by_each_process(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_logged_once_per_process(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("not a folder")
 
     def count_many() -> None:
@@ -170,9 +170,7 @@ def test_a_folder_that_cannot_be_made_is_told_once_by_each_process(tmp_path: Pat
 @pytest.mark.parametrize(
     "damage", [b"", b"\x01", b"\xff" * 100, b"\x40\0\0\0" + b"\x7f" * 60], ids=range(4)
 )
-def test_a_damaged_file_hides_nothing_but_itself_and_is_started_again(
-    tmp_path: Path, damage: bytes
-) -> None:
+def test_a_damaged_file_hides_only_itself_and_is_replaced(tmp_path: Path, damage: bytes) -> None:
     program(tmp_path, count_one)
     file = catalogue.folder_of(tmp_path) / "api" / "counter_api-0.db"
     file.rename(file.with_name("counter_api-7.db"))
@@ -187,7 +185,7 @@ def test_a_damaged_file_hides_nothing_but_itself_and_is_started_again(
     assert samples(tmp_path) == TWO
 
 
-def test_every_run_begins_at_nothing(tmp_path: Path) -> None:
+def test_every_run_starts_at_zero(tmp_path: Path) -> None:
     program(tmp_path, count_one)
     program(tmp_path, count_one)
     assert samples(tmp_path) == ONE
@@ -236,12 +234,12 @@ def test_a_fork_while_a_thread_makes_series_locks_no_metric_in_the_child(tmp_pat
     assert len(ended.read_text().splitlines()) == 20
 
 
-def test_labels_without_end_become_one_series(tmp_path: Path) -> None:
+def test_labels_beyond_the_limit_become_one_series(tmp_path: Path) -> None:
     def work() -> None:
         counter = Limited(Counter, "truepenny_test_total", "For a test.", ("one", "two"))
         for number in range(MAX_SERIES + 100):
             counter.labels(str(number), "two").inc()
-        counter.labels("0", "two").inc()  # what had a series before keeps it
+        counter.labels("0", "two").inc()  # existing series stay
 
     program(tmp_path, work)
     found = samples(tmp_path)
@@ -250,7 +248,7 @@ def test_labels_without_end_become_one_series(tmp_path: Path) -> None:
     assert found["truepenny_test_total['0', 'two']"] == 2
 
 
-def test_what_a_program_counts_is_seen_before_it_first_happens(tmp_path: Path) -> None:
+def test_counters_start_at_zero_before_their_first_event(tmp_path: Path) -> None:
     program(tmp_path, lambda: None, zeros=catalogue.OF_WORKERS)
     found = samples(tmp_path)
     assert len(found) == len(catalogue.OF_WORKERS)
@@ -259,7 +257,7 @@ def test_what_a_program_counts_is_seen_before_it_first_happens(tmp_path: Path) -
 
 
 def test_names_labels_and_values_are_those_that_dashboards_know(tmp_path: Path) -> None:
-    """Every metric is updated once or more, and printed as the file next to this one says."""
+    """Every metric is updated at least once, and the output equals the file next to this one."""
 
     def work() -> None:
         for took_s in (0.005, 0.2, 26.0):
@@ -288,7 +286,7 @@ def test_errors_of_browsers_are_counted_under_names_that_are_known_or_harmless(
             catalogue.count_client_error(where, panel)
         for number in range(MAX_SERIES + 100):
             catalogue.count_client_error("wallet", f"panel-{number}")
-        catalogue.count_client_error("wallet", "statement")  # there is still room for what is ours
+        catalogue.count_client_error("wallet", "statement")  # our own names still get series
 
     program(tmp_path, work)
     labels = {
@@ -309,6 +307,6 @@ def test_every_panel_of_the_pages_is_counted_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("version", ["abc", "1.x", "", "1.0.0.9999999999"])
-def test_whatever_a_stranger_accepts_there_is_a_page(version: str) -> None:
+def test_any_accept_header_gets_a_page(version: str) -> None:
     printed = page([], accept=f"application/openmetrics-text; version={version}")
     assert printed.content_type.startswith(("text/plain", "application/openmetrics-text"))

@@ -1,4 +1,4 @@
-"""The port for the metrics of a program without HTTP: what connects there costs a bound."""
+"""Metrics port of programs without HTTP: connections there use a bounded number of threads."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from stack.servers.ports import free_port
 PATIENCE_S = 20.0
 
 
-def test_many_that_connect_and_say_nothing_cost_a_bounded_number_of_threads(
+def test_silent_connections_use_a_bounded_number_of_threads(
     tmp_path: Path,
 ) -> None:
     port, before = free_port(), threading.active_count()
     serve(tmp_path, port, request_within_s=4.0)
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
     most, deadline_s = 0, time.monotonic() + PATIENCE_S
-    # Until each was turned away, or has had its time.
+    # Until each connection was refused or has timed out.
     while len(select.select(silent, [], [], 0.02)[0]) < len(silent):
         most = max(most, threading.active_count())
         assert time.monotonic() < deadline_s

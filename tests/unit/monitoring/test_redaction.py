@@ -1,3 +1,5 @@
+"""Redaction of secrets and paths in texts."""
+
 from __future__ import annotations
 
 import time
@@ -47,7 +49,7 @@ ID = "0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57"
         ("line\none\ttwo\x00\x1b[31m", "line\none two  [[number]m"),
     ],
 )
-def test_what_has_a_shape_is_taken_out_and_ids_stay(text: str, expected: str) -> None:
+def test_recognisable_secrets_are_removed_and_ids_stay(text: str, expected: str) -> None:
     assert scrub(text) == expected
 
 
@@ -65,7 +67,7 @@ def test_no_text_is_slow_to_scrub(piece: str) -> None:
     assert time.process_time() - begun_s < 5  # quadratic would be minutes
 
 
-def test_paths_and_urls_lose_what_is_not_their_place() -> None:
+def test_paths_and_urls_are_shortened_to_their_location() -> None:
     assert scrub_path(f"/wallets/{ID}/12.50?key=tp_x#me@x.y") == f"/wallets/{ID}/[number]"
     assert scrub_url("https://me:tp_x@pay.example:8443/a?b#c") == "https://pay.example:8443/a"
     assert scrub_url("eve@pay.example.12.50://x") == "[email]://x"
@@ -78,13 +80,13 @@ CHROMIUM = f"""TypeError: alice@example.com has 12.50
     at eval (eval at x (alice@example.com))
     at {"x" * 1000} (https://pay.example/a.js:1:2)"""
 OURS = """    at row (/wallet/rows.js:10:15)
-    at async /shared/panel.js:7:3"""  # as our pages shorten it
+    at async /shared/panel.js:7:3"""  # shortened by our pages
 FIREFOX = """row@https://pay.example/assets/wallet.js:10:15
 @https://pay.example/assets/panel.js:7:3
 alice@example.com"""
 
 
-def test_the_stacks_of_browsers_are_read_and_whatever_is_no_place_is_left_out() -> None:
+def test_browser_stacks_are_reduced_to_locations() -> None:
     frames = stack_frames(CHROMIUM)
     assert [(it["function"], it["filename"], it["lineno"]) for it in frames] == [
         ("?", f"https://pay.example/wallets/{ID}", 1),

@@ -1,4 +1,4 @@
-"""What is read out of INFO, and the words that /health finds for it."""
+"""Redis INFO: what is read from it, and the texts that /health makes of it."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ GOOD_CACHE = {
         ("cache", {"maxmemory": 0}, ["no_limit"]),
     ],
 )
-def test_what_is_amiss_depends_on_the_role(
+def test_the_reported_problems_depend_on_the_role(
     role: ServerRole, changes: dict[str, Any], codes: list[str]
 ) -> None:
     good = GOOD_BROKER if role == "broker" else GOOD_CACHE
     assert [found.code for found in findings(role, good | changes)] == codes
 
 
-def test_a_server_that_says_little_is_not_accused() -> None:
+def test_missing_fields_are_no_problem() -> None:
     assert findings("broker", {}) == []
     assert memory_percent({}) is None
 
@@ -78,7 +78,7 @@ def test_a_server_that_says_little_is_not_accused() -> None:
         ({"rejected_connections": 0}, {"rejected_connections": 2}, ["rejected"]),
     ],
 )
-def test_counters_are_compared_with_those_of_the_look_before(
+def test_counters_are_compared_with_the_previous_reading(
     before: dict[str, int], now: dict[str, int], codes: list[str]
 ) -> None:
     assert [found.code for found in grown("cache", before, counters(now))] == codes
@@ -111,7 +111,7 @@ def test_each_program_must_have_a_worker_that_beats(ages_s: dict[str, int], deta
     assert component.status == ("ok" if detail.startswith("alive") else "degraded")
 
 
-def test_what_a_part_that_is_away_means_depends_on_the_other_parts() -> None:
+def test_the_impact_of_an_outage_depends_on_the_other_components() -> None:
     fine, away = Component("ok", "answers"), Component("down", "does not answer")
     one = explain({"database": away, "broker": fine, "cache": away})
     assert one["database"].detail.endswith(

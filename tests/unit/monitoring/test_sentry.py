@@ -1,4 +1,4 @@
-"""What Sentry would be told, decided without one."""
+"""Sentry reports: what would be sent, decided without a Sentry."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from monitoring.sentry.client import QUEUE_SIZE, BriefTransport
 from monitoring.sentry.quota import MAX_KEYS, EventQuota
 from settings import Settings, SettingsError
 from testing.fakes.sentry import Ingest, ingest
+from testing.manual_clock import ManualClock
 from testing.servers.shared import ROOT
 from tests.unit.settings.test_settings import URLS, read
 
@@ -29,17 +30,7 @@ SECRET = "alice.miller@example.com"
 TRACE = {"trace_id": "a" * 32, "op": "http.server"}
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def test_it_is_off_without_an_address() -> None:
+def test_it_is_off_without_a_dsn() -> None:
     settings = read()
     assert (settings.sentry_dsn, settings.sentry_environment) == (None, "production")
     assert settings.sentry_traces_sample_rate == 0.01
@@ -49,7 +40,7 @@ def test_it_is_off_without_an_address() -> None:
     "dsn",
     ["https://key@sentry.example/42", "http://key:secret@127.0.0.1:9000/prefix/42"],
 )
-def test_an_address_of_sentry_is_read(dsn: str) -> None:
+def test_a_sentry_dsn_is_read(dsn: str) -> None:
     assert read(SENTRY_DSN=dsn).sentry_dsn == dsn
 
 
@@ -68,7 +59,7 @@ def test_an_address_of_sentry_is_read(dsn: str) -> None:
         "https://hush@/42",
     ],
 )
-def test_another_one_stops_the_start_and_is_not_shown(dsn: str) -> None:
+def test_an_invalid_dsn_stops_the_start_and_is_not_shown(dsn: str) -> None:
     with pytest.raises(SettingsError, match="SENTRY_DSN must be a DSN such as") as caught:
         read(SENTRY_DSN=dsn)
     assert "hush" not in str(caught.value)
@@ -84,12 +75,12 @@ def test_another_one_stops_the_start_and_is_not_shown(dsn: str) -> None:
         ("SENTRY_TRACES_SAMPLE_RATE", "half"),
     ],
 )
-def test_what_sentry_could_not_use_is_named(name: str, value: str) -> None:
+def test_an_unusable_sentry_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         read(**{name: value})
 
 
-def test_without_an_address_nothing_of_sentry_is_imported() -> None:
+def test_without_a_dsn_the_sdk_is_not_imported() -> None:
     program = "import sys, wsgi, workers.app; sys.exit('sentry_sdk' in sys.modules)"
     environment = {**URLS, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, check=True)
@@ -99,12 +90,14 @@ def fail(error: Exception, _local: str) -> None:
     raise error
 
 
-def told(error: Exception, **more: Any) -> dict[str, Any]:
-    """What would be told of an error that is raised here, as the SDK would hand it over."""
+def reported(error: Exception, **more: Any) -> dict[str, Any]:
+    """Return the event of an error raised here, as the SDK would pass it on."""
     try:
         fail(error, SECRET)
     except Exception as raised:  # noqa: BLE001 - whatever it is
-        event, _ = event_from_exception(raised)  # with local variables, which ours leaves out
+        event, _ = event_from_exception(
+            raised
+        )  # with local variables, which our configuration leaves out
         assert SECRET in json.dumps(event, default=str)
     allowed = allowed_event({**event, "platform": "python", **more}, {})
     assert allowed is not None
@@ -112,7 +105,7 @@ def told(error: Exception, **more: Any) -> dict[str, Any]:
 
 
 def text_of(error: Exception) -> str:
-    text: str = told(error)["exception"]["values"][-1]["value"]
+    text: str = reported(error)["exception"]["values"][-1]["value"]
     return text
 
 
@@ -124,11 +117,11 @@ def test_the_texts_of_exceptions_stay_unless_they_are_ours_or_made_of_names() ->
     assert text_of(TypeError(f"not {SECRET}")) == "not [email]"
 
 
-def test_what_was_noted_on_an_error_stays_and_its_cause_is_told_alike() -> None:
+def test_notes_of_an_error_stay_and_its_cause_is_treated_alike() -> None:
     error = Poisoned("The database refused the data (23505).")
     error.add_note(f"23505 · {SECRET}")
     error.__cause__ = ValueError(SECRET)
-    allowed = told(error)
+    allowed = reported(error)
     assert [it["value"] for it in allowed["exception"]["values"]] == [
         WITHHELD,
         "The database refused the data ([number]).",
@@ -136,9 +129,9 @@ def test_what_was_noted_on_an_error_stays_and_its_cause_is_told_alike() -> None:
     assert allowed["tags"] == {"sqlstate": "23505"}
 
 
-def test_nothing_leaves_that_is_not_on_the_list() -> None:
+def test_only_fields_on_the_allowlist_are_sent() -> None:
     everywhere = {"secret": SECRET, "headers": {"Authorization": f"Bearer {SECRET}"}}
-    allowed = told(
+    allowed = reported(
         ValueError("x"),
         request={**everywhere, "url": f"https://x/?q={SECRET}", "data": SECRET},
         user={"ip_address": "192.0.2.1", "email": SECRET},
@@ -170,11 +163,11 @@ def test_nothing_leaves_that_is_not_on_the_list() -> None:
     assert "request" not in allowed
 
 
-def test_an_error_outside_of_all_traces_is_in_none() -> None:
-    assert "contexts" not in told(ValueError("x"), contexts={"trace": {"trace_id": "a" * 32}})
+def test_an_error_outside_a_trace_has_no_trace() -> None:
+    assert "contexts" not in reported(ValueError("x"), contexts={"trace": {"trace_id": "a" * 32}})
 
 
-def test_of_a_transaction_its_own_shape_is_told_and_no_span() -> None:
+def test_a_transaction_is_sent_without_its_spans() -> None:
     span = {"op": "db", "description": f"SELECT '{SECRET}'", "data": {"x": SECRET}}
     allowed = allowed_transaction(
         {"type": "transaction", "transaction": "POST /v1/x", "spans": [span], "request": span}, {}
@@ -183,21 +176,21 @@ def test_of_a_transaction_its_own_shape_is_told_and_no_span() -> None:
     assert (allowed["transaction"], allowed["spans"]) == ("POST /v1/x", [])
 
 
-def test_what_is_neither_an_error_nor_a_check_in_does_not_leave() -> None:
+def test_other_kinds_of_items_are_not_sent() -> None:
     assert allowed_event({"type": "feedback", "message": SECRET}, {}) is None
 
 
-def test_one_trouble_that_repeats_is_told_a_few_times_and_counted() -> None:
-    clock = Clock()
+def test_a_repeated_error_is_sent_a_few_times_and_then_counted() -> None:
+    clock = ManualClock()
     budget = EventQuota(burst=3, per_minute=1, clock=clock)
     assert [budget.spend("a") for _ in range(6)] == [0, 0, 0, None, None, None]
-    assert budget.spend("b") == 0, "another one is told all the same"
+    assert budget.spend("b") == 0, "a different error is still sent"
     clock.now_s += 60
     assert [budget.spend("a") for _ in range(2)] == [3, None]
 
 
-def test_many_troubles_together_are_bounded_too() -> None:
-    clock = Clock()
+def test_many_different_errors_are_bounded_too() -> None:
+    clock = ManualClock()
     budget = EventQuota(burst_of_all=10, per_minute_of_all=1, clock=clock)
     assert [budget.spend(n) for n in range(12)] == [*[0] * 10, None, None]
     for n in range(10 * MAX_KEYS):
@@ -205,8 +198,8 @@ def test_many_troubles_together_are_bounded_too() -> None:
     assert len(budget._buckets) == MAX_KEYS
 
 
-def test_work_of_every_second_is_told_once_a_minute() -> None:
-    clock = Clock()
+def test_a_job_of_every_second_checks_in_once_a_minute() -> None:
+    clock = ManualClock()
     throttle = CheckInThrottle(clock)
     due = []
     for _ in range(180):
@@ -216,8 +209,8 @@ def test_work_of_every_second_is_told_once_a_minute() -> None:
     assert due[0]
 
 
-def test_a_failure_is_told_when_nothing_has_succeeded_for_a_minute_and_so_is_its_end() -> None:
-    clock = Clock()
+def test_a_failing_job_checks_in_after_a_minute_without_success() -> None:
+    clock = ManualClock()
     throttle = CheckInThrottle(clock)
     assert throttle.is_due("x", ok=True)
     assert not throttle.is_due("x", ok=False), "one of many"
@@ -242,7 +235,7 @@ def sentry() -> Iterator[Ingest]:
 
 @pytest.fixture
 def client(sentry: Ingest) -> Iterator[Client]:
-    """What tells of a process of ours."""
+    """Return the Sentry client of one of our processes."""
     client = Client(
         dsn=sentry.dsn,
         transport=BriefTransport,
@@ -255,34 +248,32 @@ def client(sentry: Ingest) -> Iterator[Client]:
 
 
 def test_a_sentry_that_asks_to_wait_is_left_alone(sentry: Ingest, client: Client) -> None:
-    sentry.mood = "limited"
+    sentry.behaviour = "limited"
     client.capture_event({"message": "x"})
     client.flush(timeout=20)
-    sentry.mood = "well"
+    sentry.behaviour = "well"
     for _ in range(50):
         client.capture_event({"message": "x"})
     client.flush(timeout=20)
     assert sentry.requests == 1
 
 
-@pytest.mark.parametrize("mood", ["broken", "refusing"])
-def test_a_sentry_that_is_out_of_order_is_told_once_and_logged_as_one_event(
-    sentry: Ingest, client: Client, caplog: pytest.LogCaptureFixture, mood: Any
+@pytest.mark.parametrize("behaviour", ["broken", "refusing"])
+def test_a_broken_sentry_is_logged_as_one_event(
+    sentry: Ingest, client: Client, caplog: pytest.LogCaptureFixture, behaviour: Any
 ) -> None:
-    sentry.mood = mood
+    sentry.behaviour = behaviour
     for _ in range(5):
         client.capture_event({"message": "x"})
     client.flush(timeout=20)
-    assert sentry.requests == 5 + 1, "each of them, and how many that were, and none twice"
+    assert sentry.requests == 5 + 1, "every event is counted, none twice"
     times = [record.truepenny_fields["times"] for record in caplog.records]  # type: ignore[attr-defined]
     assert times == [1, 2, 4]
     assert {record.message for record in caplog.records} == {"sentry_not_told"}
 
 
-def test_what_a_silent_sentry_does_not_take_is_dropped_at_a_bound(
-    sentry: Ingest, client: Client
-) -> None:
-    sentry.mood = "silent"
+def test_events_for_a_silent_sentry_are_dropped_at_a_limit(sentry: Ingest, client: Client) -> None:
+    sentry.behaviour = "silent"
     for _ in range(3 * QUEUE_SIZE):
         client.capture_event({"message": "x"})
     assert isinstance(client.transport, BriefTransport)
@@ -290,7 +281,7 @@ def test_what_a_silent_sentry_does_not_take_is_dropped_at_a_bound(
     assert client.transport._worker._queue.qsize() == QUEUE_SIZE  # type: ignore[attr-defined]
 
 
-def test_the_settings_never_show_it() -> None:
+def test_the_settings_never_show_the_dsn() -> None:
     assert "hush" not in repr(
         Settings.from_environment({**URLS, "SENTRY_DSN": "https://hush@sentry.example/42"})
     )

@@ -1,4 +1,4 @@
-"""How a store of prices is read: waited for a moment, asked by one, left alone when in trouble."""
+"""Guarded stores: reads of a price store are shared, bounded in time, and paused on failure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 from monitoring.logs import own_fields
 from prices.quotes import StampedPrice
 from prices.stores.guarded import COOLDOWN_S, GuardedStore
+from testing.worker_processes import eventually
 
 ENTRY = StampedPrice(Decimal(1), datetime.now(UTC), 2.0)
 PATIENCE_S = 0.3
 
 
 class Store:
-    """Answers, fails or hangs, and counts how often it was asked."""
+    """A store that answers, fails or hangs, and counts its reads."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -48,7 +49,7 @@ def source(
     return GuardedStore("test", ask, patience_s=PATIENCE_S, fresh_for_s=fresh_for_s)
 
 
-def test_an_answer_serves_those_who_come_later_and_grows_older_meanwhile(store: Store) -> None:
+def test_an_answer_is_reused_and_its_age_grows(store: Store) -> None:
     read = source(store, fresh_for_s=60)
     first = read.entries()["BTCUSDT"]
     time.sleep(0.02)
@@ -69,7 +70,7 @@ def test_a_store_that_fails_is_left_alone_for_a_while_and_asked_again_then(store
     assert store.asked == 2
 
 
-def test_a_store_that_hangs_is_waited_for_once_and_has_one_question(store: Store) -> None:
+def test_a_store_that_hangs_is_waited_for_once_and_read_once(store: Store) -> None:
     read = source(store)
     store.works.clear()
     begun_s = time.monotonic()
@@ -82,18 +83,16 @@ def test_a_store_that_hangs_is_waited_for_once_and_has_one_question(store: Store
     assert store.asked == 1
 
 
-def test_a_store_that_wakes_up_serves_again(store: Store) -> None:
+def test_a_store_that_recovers_is_used_again(store: Store) -> None:
     read = source(store, fresh_for_s=60)
     store.works.clear()
     read.entries()
     store.works.set()
-    deadline_s = time.monotonic() + 5
-    while not read.entries():
-        assert time.monotonic() < deadline_s
+    eventually(read.entries, within_s=5)
     assert store.asked <= 2
 
 
-def test_all_who_ask_at_once_share_one_question(store: Store) -> None:
+def test_concurrent_readers_share_one_read(store: Store) -> None:
     read = GuardedStore("test", store, patience_s=10, fresh_for_s=60)
     store.works.clear()
     found: list[Mapping[str, StampedPrice]] = []
@@ -120,9 +119,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
     read.entries()
     store.away = False
     store.works.set()
-    deadline_s = time.monotonic() + 5
-    while not read.entries():
-        assert time.monotonic() < deadline_s
+    eventually(read.entries, within_s=5)
     logged = [(record.getMessage(), own_fields(record)) for record in caplog.records]
     assert logged == [
         ("price_source_away", {"source": "test", "error": "ConnectionError"}),

@@ -1,4 +1,4 @@
-"""Prices without any I/O: exact numbers, what an answer means, and what is believed."""
+"""Prices without I/O: exact decimals, answers of Binance, and the outlier filter."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prices.binance.tickers import GarbageError, names_an_unknown_symbol, read_t
 from prices.decimals import is_within, middle, parse_price, plain
 from prices.outlier_filter import Suspicion, suspect
 from prices.stores.refresh_state import Memory
+from testing.manual_clock import ManualClock
 
 LIMIT = Decimal("0.1")
 
@@ -41,7 +42,7 @@ def test_a_price_is_read_and_printed_without_a_digit_too_many(text: str, price: 
         *("١٢", "1,5", "1" * 19, "0." + "1" * 19, None, 1, 1.5, True, ["1"], {}),
     ],
 )
-def test_what_is_no_plain_price_above_zero_is_none(text: object) -> None:
+def test_invalid_and_non_positive_prices_are_refused(text: object) -> None:
     assert parse_price(text) is None
 
 
@@ -109,7 +110,7 @@ def ticker(symbol: object = "BTCUSDT", bid: object = "100", ask: object = "101")
     return {"symbol": symbol, "bidPrice": bid, "askPrice": ask}
 
 
-def test_a_good_ticker_is_the_middle_of_its_book() -> None:
+def test_the_price_of_a_good_ticker_is_the_middle_of_its_book() -> None:
     body = json.dumps([ticker(), ticker("OTHER")]).encode()
     assert read_tickers(body, ["BTCUSDT"]).prices == {"BTCUSDT": Decimal("100.5")}
 
@@ -151,7 +152,7 @@ def test_an_answer_of_another_shape_is_garbage(body: bytes) -> None:
 
 
 def looks(*seen: tuple[float, str], last: str | None = "100") -> list[bool]:
-    """Whether each price was believed: refreshes as (second, price), one after the other."""
+    """Return whether each price was accepted; refreshes are (second, price), in order."""
     believed, before = [], None
     reference = None if last is None else Decimal(last)
     for second, text in seen:
@@ -175,11 +176,11 @@ def looks(*seen: tuple[float, str], last: str | None = "100") -> list[bool]:
         ([(0, "80"), (11, "80"), (12, "80")], [False, False, True]),
         # a crash that goes on falling while it is suspected
         ([(0, "80"), (2, "74"), (4, "68"), (6, "63"), (10, "58")], [False] * 4 + [True]),
-        # one that is no longer seen, or jumps about, begins anew
+        # a suspicion starts again when its price disappears or jumps
         ([(0, "80"), (5, "100"), (10, "80"), (12, "80")], [False, True, False, False]),
         ([(0, "80"), (5, "200"), (10, "80"), (12, "300")], [False] * 4),
         ([(0, "80"), (5, "80"), (66, "80"), (70, "80"), (76, "80")], [False] * 4 + [True]),
-        # a clock that is turned back proves nothing
+        # a clock that is set back proves nothing
         ([(100, "80"), (102, "80"), (5, "80"), (7, "80")], [False] * 4),
     ],
 )
@@ -193,21 +194,12 @@ def test_the_first_price_has_nothing_to_jump_from() -> None:
     assert looks((0, "1"), (2, "100"), last=None) == [True, False]
 
 
-def test_what_was_believed_after_a_jump_is_what_the_next_is_held_against() -> None:
+def test_after_an_accepted_jump_the_next_price_is_compared_with_it() -> None:
     assert looks((0, "80"), (5, "80"), (10, "80"), (12, "100")) == [False, False, True, False]
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 def test_memory_never_shortens_a_pause_and_forgets_it_when_it_is_over() -> None:
-    clock = Clock()
+    clock = ManualClock()
     memory = Memory(clock)
     memory.write(prices={}, suspicions={}, pauses={"all": 60, "late x": 30})
     memory.write(prices={}, suspicions={}, pauses={"all": 10})
@@ -219,7 +211,7 @@ def test_memory_never_shortens_a_pause_and_forgets_it_when_it_is_over() -> None:
 
 
 def test_memory_keeps_the_last_prices_and_the_present_suspicions() -> None:
-    memory, suspicion = Memory(Clock()), Suspicion(Decimal(1), 1, 1_000.0, 1_000.0)
+    memory, suspicion = Memory(ManualClock()), Suspicion(Decimal(1), 1, 1_000.0, 1_000.0)
     memory.write(prices={"A": Decimal(1), "B": Decimal(2)}, suspicions={"C": suspicion}, pauses={})
     memory.write(prices={"A": Decimal(3)}, suspicions={}, pauses={})
     assert memory.read().last == {"A": Decimal(3), "B": Decimal(2)}

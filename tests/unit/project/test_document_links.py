@@ -20,7 +20,7 @@ DOCUMENTS = sorted(
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors that a forge makes of the headings."""
+    """Return the anchors that GitHub makes from the headings."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 

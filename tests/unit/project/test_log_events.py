@@ -32,7 +32,7 @@ def product_files() -> Iterator[Path]:
 
 
 def strings(node: ast.AST) -> set[str]:
-    """The string constants in an expression: both, where it chooses between two."""
+    """Return the string constants in an expression: both, where it chooses between two."""
     found = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
     return {value for value in found if isinstance(value, str)}
 

@@ -37,7 +37,7 @@ COMPILED = {
 
 
 def versions_in(root: Path) -> dict[str, set[str]]:
-    """The versions of Truepenny that files outside the code name, by file."""
+    """Return the versions of Truepenny named in files outside the code, by file."""
     found: dict[str, set[str]] = {}
     for name in WITH_VERSION:
         text = (root / name).read_text()
@@ -81,7 +81,7 @@ def test_the_changelog_has_a_dated_section_for_the_version() -> None:
 
 
 def asked_for(group: str) -> list[Requirement]:
-    """What a group of pyproject.toml names, with the groups that it includes."""
+    """Return the packages of a group in pyproject.toml, including its included groups."""
     entries = (
         PROJECT["dependencies"] if group == "project" else PYPROJECT["dependency-groups"][group]
     )
@@ -122,7 +122,7 @@ def test_requirements_are_compiled_from_the_project(name: str) -> None:
     for pin in pins:
         if (requirement := asked.get(pin.package)) is not None:
             assert requirement.specifier.contains(pin.version), pin.package
-    # Nothing is missing, and nothing has stayed that the project no longer asks for.
+    # Nothing is missing, and nothing is left that the project no longer requires.
     assert {pin.package for pin in pins if "pyproject.toml" in pin.rest} == set(asked)
 
 

@@ -1,4 +1,4 @@
-"""The background thread: one at a time, in every process, also after it has died."""
+"""Background thread: one at a time in each process, and restarted after it has died."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from monitoring.logs import get_logger, own_fields
 from resilience.background_thread import BackgroundThread
 from testing.forks import holds_in_child
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 LOG = get_logger("test")
 
 
 class Work:
-    """Goes on until it is released, and counts how often it was begun."""
+    """Work that runs until it is released, and counts its starts."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -57,7 +57,7 @@ def test_a_thread_that_died_is_replaced_by_the_next_call() -> None:
     eventually(lambda: all(each.name != "test-dying" for each in threading.enumerate()))
 
 
-def test_a_thread_that_has_retired_is_replaced_although_it_is_not_gone_yet() -> None:
+def test_a_retired_thread_is_replaced_although_it_still_runs() -> None:
     begun: list[int] = []
     retired, may_go = threading.Event(), threading.Event()
 
@@ -85,12 +85,12 @@ def test_only_the_thread_itself_can_retire() -> None:
     work.released.set()
 
 
-def test_a_lack_of_threads_is_logged_ever_more_rarely_and_once_when_it_is_over(
+def test_a_lack_of_threads_is_logged_less_and_less_and_once_at_its_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     work = Work()
     thread = BackgroundThread("test-lack", work, log=LOG, not_started="test_not_started")
-    with no_more_threads():
+    with no_new_threads():
         assert not any(thread.ensure_running() for _ in range(5))
     assert all(thread.ensure_running() for _ in range(5))
     work.released.set()
@@ -104,7 +104,7 @@ def test_a_lack_of_threads_is_logged_ever_more_rarely_and_once_when_it_is_over(
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_child_starts_a_thread_of_its_own_whatever_its_parent_was_at() -> None:
+def test_a_child_starts_its_own_thread_whatever_its_parent_was_doing() -> None:
     work = Work()
     thread = BackgroundThread("test-forked", work, log=LOG)
     thread.ensure_running()

@@ -1,4 +1,4 @@
-"""The cool-down: nobody asks a server that has just failed, and then one tries it."""
+"""Cool-down: a server that has just failed is left alone, then one caller tries it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,11 @@ import pytest
 
 from resilience.cooldown import Cooldown
 from testing.forks import holds_in_child
+from testing.manual_clock import ManualClock
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def test_everybody_may_ask_until_it_fails_and_nobody_for_a_while_after() -> None:
-    clock = Clock()
+def test_all_may_call_until_a_failure_and_none_for_a_while_after() -> None:
+    clock = ManualClock()
     cooldown = Cooldown(5.0, clock=clock)
     assert all(cooldown.allows() for _ in range(3))
     cooldown.start()
@@ -30,8 +21,8 @@ def test_everybody_may_ask_until_it_fails_and_nobody_for_a_while_after() -> None
     assert not cooldown.allows()
 
 
-def test_then_one_tries_it_and_the_others_follow_when_it_answers() -> None:
-    clock = Clock()
+def test_after_the_cooldown_one_tries_and_the_others_follow_its_success() -> None:
+    clock = ManualClock()
     cooldown = Cooldown(5.0, clock=clock)
     cooldown.start()
     clock.now_s += 5.0
@@ -41,8 +32,8 @@ def test_then_one_tries_it_and_the_others_follow_when_it_answers() -> None:
     assert all(cooldown.allows() for _ in range(3))
 
 
-def test_one_that_fails_again_or_never_says_so_is_followed_by_another_after_as_long() -> None:
-    clock = Clock()
+def test_a_failed_or_unfinished_trial_is_followed_by_another_later() -> None:
+    clock = ManualClock()
     cooldown = Cooldown(5.0, clock=clock)
     cooldown.start()
     for says_so in (True, False, True):
@@ -54,7 +45,7 @@ def test_one_that_fails_again_or_never_says_so_is_followed_by_another_after_as_l
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_child_is_not_held_up_by_a_lock_of_its_parent() -> None:
+def test_a_child_is_not_blocked_by_a_lock_of_its_parent() -> None:
     cooldown = Cooldown(5.0)
     with cooldown._lock:
         assert holds_in_child(cooldown.allows, within_s=5)

@@ -1,4 +1,4 @@
-"""Objects that start over in a child, and are forgotten when nobody has them any more."""
+"""Fork-safe objects: start over in a child, and are forgotten once nothing refers to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outage log: how often a failure that repeats is logged, and that it is over."""
+"""Outage log: how often a repeated failure is logged, and its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, object]]:
-    # Threads that other tests left behind may log meanwhile.
+    # Threads of earlier tests may log at the same time.
     own = (each for each in caplog.records if each.name == "test")
     return [(each.levelname, each.getMessage(), own_fields(each)) for each in own]
 
@@ -41,7 +41,7 @@ def test_a_lasting_failure_is_one_line_when_it_begins_and_one_when_it_ends(
     ]
 
 
-def test_a_failure_that_should_stay_visible_is_logged_ever_more_rarely(
+def test_a_failure_that_should_stay_visible_is_logged_less_and_less(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     outage = OutageLog(LOG, "away", repeats=True, count_as="times")

@@ -1,4 +1,4 @@
-"""Single flight: one call for all who ask, and nobody waits longer than they want to."""
+"""Single flight: concurrent callers share one call, and each waits only as long as it wants."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from monitoring.logs import get_logger, own_fields
 from resilience.single_flight import NoThread, SingleFlight, start_flight
 from testing.forks import holds_in_child
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 
 LOG = get_logger("test")
 
 
 class Call:
-    """Returns its number, or hangs or fails as it is told."""
+    """A call that returns its number, or hangs or fails when set to."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -34,7 +34,7 @@ class Call:
         return number
 
 
-def test_all_who_ask_while_it_is_under_way_share_one_call() -> None:
+def test_callers_during_a_call_share_it() -> None:
     call = Call()
     call.released.clear()
     single = SingleFlight("test", call, log=LOG)
@@ -60,7 +60,7 @@ def test_a_call_that_hangs_is_waited_for_only_so_long_and_costs_one_thread() -> 
 
 
 @pytest.mark.parametrize("error", [None, LookupError()])
-def test_what_came_of_it_serves_those_who_come_soon_after(error: Exception | None) -> None:
+def test_the_result_serves_callers_soon_after(error: Exception | None) -> None:
     call = Call()
     call.error = error
     single = SingleFlight("test", call, log=LOG, fresh_for_s=0.3)
@@ -85,7 +85,7 @@ def test_without_a_thread_it_fails_at_once_and_the_next_one_tries_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     single = SingleFlight("test", Call(), log=LOG, fresh_for_s=60)
-    with no_more_threads():
+    with no_new_threads():
         for _ in range(5):
             with pytest.raises(NoThread):
                 single.join().result(10)
@@ -96,7 +96,7 @@ def test_without_a_thread_it_fails_at_once_and_the_next_one_tries_again(
     assert [(each.getMessage(), own_fields(each)) for each in caplog.records] == [expected] * 3
 
 
-def test_failing_is_logged_when_it_begins_and_when_it_ends_before_anybody_sees_it(
+def test_a_failure_is_logged_at_its_begin_and_end_before_callers_see_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     call, seen = Call(), []

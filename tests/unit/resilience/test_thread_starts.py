@@ -1,4 +1,4 @@
-"""Every place that starts a thread, in a process that gets none for a while.
+"""Thread starts: every place that starts a thread survives a lack of threads.
 
 What asks for the thread goes on without it, and the next call tries again.
 """
@@ -32,12 +32,12 @@ from prices.stores.guarded import GuardedStore
 from stack.servers.ports import free_port
 from tasks.broker.backpressure import BackpressureGauge
 from tasks.broker.kick import Kicker
-from testing.threads import no_more_threads
+from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
-from tests.unit.api.test_api_services import Books, committed
+from tests.unit.api.test_settlement_wait import FakeLedger, committed
 
 Case = tuple[Callable[[], object], Callable[[], bool]]
-"""What asks for a thread and must not fail without one; and whether the thread has worked."""
+"""A call that starts a thread and must not fail without one; a check that the thread worked."""
 
 
 def kicker() -> Case:
@@ -83,10 +83,10 @@ def rate_counters() -> Case:
 
 
 def waiting_room() -> Case:
-    books, transfer_id = Books(), uuid4()
-    books.ended[transfer_id] = committed(transfer_id)
-    room = SettlementWaiter(books, slots=1)
-    return partial(room.wait, transfer_id, timeout_s=2), lambda: bool(books.asked)
+    ledger, transfer_id = FakeLedger(), uuid4()
+    ledger.ended[transfer_id] = committed(transfer_id)
+    waiter = SettlementWaiter(ledger, slots=1)
+    return partial(waiter.wait, transfer_id, timeout_s=2), lambda: bool(ledger.asked)
 
 
 def health_check() -> Case:
@@ -140,7 +140,7 @@ def test_without_a_thread_nothing_fails_and_the_next_call_starts_it(
     case: Callable[[], Case],
 ) -> None:
     call, has_worked = case()
-    with no_more_threads():
+    with no_new_threads():
         for _ in range(3):
             call()
         assert not has_worked()
@@ -152,22 +152,22 @@ def test_without_a_thread_nothing_fails_and_the_next_call_starts_it(
     eventually(works_after_a_call)
 
 
-def test_a_waiter_for_whom_there_is_no_thread_is_told_at_once_and_leaves_its_place_free() -> None:
-    books, transfer_id = Books(), uuid4()
-    books.ended[transfer_id] = committed(transfer_id)
-    room = SettlementWaiter(books, slots=1)
-    with no_more_threads():
+def test_a_waiter_without_a_thread_returns_at_once_and_frees_its_slot() -> None:
+    ledger, transfer_id = FakeLedger(), uuid4()
+    ledger.ended[transfer_id] = committed(transfer_id)
+    waiter = SettlementWaiter(ledger, slots=1)
+    with no_new_threads():
         for _ in range(3):
-            assert not room.wait(transfer_id, timeout_s=10).applied
-    waited = room.wait(transfer_id, timeout_s=10)
-    assert waited.transfer == books.ended[transfer_id]
+            assert not waiter.wait(transfer_id, timeout_s=10).applied
+    waited = waiter.wait(transfer_id, timeout_s=10)
+    assert waited.transfer == ledger.ended[transfer_id]
 
 
-def test_a_request_to_binance_that_gets_no_thread_is_one_that_got_no_answer(
+def test_a_request_to_binance_without_a_thread_counts_as_no_answer(
     web_server: str,
 ) -> None:
     getter = BoundedGetter()
-    with no_more_threads(), pytest.raises(NoAnswerError, match="no thread"):
+    with no_new_threads(), pytest.raises(NoAnswerError, match="no thread"):
         getter.get(web_server, {}, within_s=1, max_bytes=100)
     assert getter.get(web_server, {}, within_s=5, max_bytes=100).body == b"here"
 

@@ -1,4 +1,4 @@
-"""What a container becomes: the program of its role, with what that finds in its environment."""
+"""Container entry point: runs the program of its role with the settings it needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_part_of_make_up_is_a_role_with_the_same_command() -> None:
     assert {name: roles[name] for name in roles if name != "migrations"} == app_commands()
 
 
-def test_what_cannot_start_says_so_in_one_line(
+def test_a_role_that_cannot_start_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
@@ -40,7 +40,7 @@ def test_what_cannot_start_says_so_in_one_line(
 
 
 def test_the_process_becomes_its_program(tmp_path: Path) -> None:
-    """So signals and exit codes are the program's own."""
+    """The program then gets the signals itself, and its exit code is the container's."""
     environment = {**os.environ, **URLS, "DATA_DIR": str(tmp_path)}
     command = app_commands()["beat"]
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Secrets from files: NAME_FILE in the place of NAME, and one line about what is wrong with it."""
+"""Secrets from files: NAME_FILE instead of NAME, and one line when the file is wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS = {
 
 
 def files(folder: Path, secrets: dict[str, str]) -> dict[str, str]:
-    """Write each secret to a file of its own. Returns: the environment that names them."""
+    """Write each secret to its own file. Returns: the environment that names the files."""
     for name, value in secrets.items():
         (folder / name).write_text(f"{value}\n")
     return {f"{name}_FILE": str(folder / name) for name in secrets}
@@ -46,7 +46,7 @@ def test_every_secret_may_be_a_file(tmp_path: Path) -> None:
     assert settings.flower_basic_auth == OTHERS["FLOWER_BASIC_AUTH"]
 
 
-def test_what_was_read_stands_in_the_place_of_its_file(tmp_path: Path) -> None:
+def test_the_content_replaces_the_name_of_the_file(tmp_path: Path) -> None:
     given = {"PORT": "1", "HOST_FILE": "is no secret"}
     assert read_secrets(files(tmp_path, URLS | OTHERS) | given) == URLS | OTHERS | given
 
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_a_secret_is_named_and_not_quoted(
     assert said == f"DATABASE_URL_FILE: {file} {why}"
 
 
-def test_a_file_that_is_not_there_or_is_none_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_named(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for file, why in (

@@ -1,4 +1,4 @@
-"""Settings: complete and checked, or one line that names what is wrong."""
+"""Settings: complete and valid, or one line that names the problem."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_url_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str
         ("API_PROCESSES", "64"),
     ],
 )
-def test_a_value_that_can_be_used_is_taken(name: str, value: str) -> None:
+def test_a_usable_value_is_accepted(name: str, value: str) -> None:
     assert str(getattr(read(**{name: value}), name.lower())).lower() == value
 
 
@@ -156,7 +156,7 @@ def test_a_value_that_can_be_used_is_taken(name: str, value: str) -> None:
         ("1 per 999 days", 1, 999 * 86_400),
     ],
 )
-def test_a_rate_limit_that_is_taken_can_be_read(value: str, amount: int, window_s: int) -> None:
+def test_an_accepted_rate_limit_can_be_parsed(value: str, amount: int, window_s: int) -> None:
     [limit] = parse_many(read(RATE_LIMIT=value).rate_limit)
     assert (limit.amount, limit.get_expiry()) == (amount, window_s)
 
@@ -178,13 +178,13 @@ def test_a_rate_limit_that_is_taken_can_be_read(value: str, amount: int, window_
         ("FLOWER_BASIC_AUTH", "name:hush,hush"),
     ],
 )
-def test_a_secret_that_nobody_could_use_is_named_and_not_quoted(name: str, value: str) -> None:
+def test_an_unusable_secret_is_named_and_not_quoted(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be ") as caught:
         read(**{name: value})
     assert "hush" not in str(caught.value)
 
 
-def test_a_secret_that_can_be_used_is_taken() -> None:
+def test_a_usable_secret_is_accepted() -> None:
     settings = read(ADMIN_API_KEY=64 * "!a~Z", FLOWER_BASIC_AUTH="one:a:b,two:c d")
     assert settings.admin_api_key == 64 * "!a~Z"
     assert settings.flower_basic_auth == "one:a:b,two:c d"

@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "SETTINGS.md").read_text()
 
 
 def read_by_the_code() -> set[str]:
-    """The names in calls such as `values.port("PORT", 8000)`."""
+    """Yield the names in calls such as `values.port("PORT", 8000)`."""
     names = set()
     for call in ast.walk(ast.parse(Path(settings.__file__).read_text())):
         match call:

@@ -1,4 +1,4 @@
-"""The settings of prices: usable for every symbol, or one line that names what is wrong."""
+"""Settings of prices: usable for every symbol, or one line that names the problem."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_fallback_prices_complete_the_defaults() -> None:
     assert given.price_symbols == ("XRPUSDT",)
 
 
-def test_lists_may_have_blanks_and_repeat_themselves() -> None:
+def test_lists_may_contain_blanks_and_repeats() -> None:
     given = read(BINANCE_URLS=" http://a:1/ ,,https://b, http://a:1", PRICE_SYMBOLS="BTCUSDT , ")
     assert given.binance_urls == ("http://a:1", "https://b")
     assert given.price_symbols == ("BTCUSDT",)
@@ -57,7 +57,7 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_what_a_fake_binance_says_is_not_kept() -> None:
+def test_prices_of_a_fake_binance_are_not_kept() -> None:
     assert read_settings({"BINANCE_URLS": "fake", "KEEP_PRICES": "yes"}).keep_prices is False
     assert read_settings({"BINANCE_URLS": "http://127.0.0.1:1"}).keep_prices is True
     assert read(KEEP_PRICES="no").keep_prices is False

@@ -1,4 +1,4 @@
-"""What is shown of the addresses of servers that were given."""
+"""External servers: what is shown of their addresses."""
 
 from __future__ import annotations
 

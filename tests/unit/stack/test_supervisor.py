@@ -1,4 +1,4 @@
-"""The configuration that supervisor is given."""
+"""Supervisor configuration: order, restarts and quoting."""
 
 from __future__ import annotations
 

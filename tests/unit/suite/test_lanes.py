@@ -1,4 +1,4 @@
-"""The order in which lanes get their units, and the record of durations that it goes by."""
+"""Lanes: the order in which they get their units, and the recorded durations behind it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = {
 }
 
 
-def test_the_longest_is_given_out_first_and_what_is_unknown_counts_as_its_folder() -> None:
+def test_the_longest_unit_comes_first_and_an_unknown_one_counts_as_its_folder() -> None:
     given = [
         "tests/unit/ledger/test_money.py::test_a",
         "tests/unit/test_new.py::test_a",
@@ -60,7 +60,7 @@ def test_without_a_record_the_order_is_that_of_the_folders() -> None:
         ),
     ],
 )
-def test_a_unit_is_what_shares_its_servers(nodeid: str, unit: str) -> None:
+def test_a_unit_is_a_group_of_tests_that_share_servers(nodeid: str, unit: str) -> None:
     assert unit_of(nodeid) == unit
 
 

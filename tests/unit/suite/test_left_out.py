@@ -1,4 +1,4 @@
-"""A small suite whose tests want a program that is nowhere, run as `make test` runs ours."""
+"""Left-out tests: a small suite that needs a missing program, run as `make test` runs ours."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run(folder: Path, *options: str, ci: str = "") -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("lanes", [[], ["--numprocesses", "2"]], ids=["alone", "in-lanes"])
-def test_what_is_left_out_is_said_once_and_last(tmp_path: Path, lanes: list[str]) -> None:
+def test_left_out_tests_are_reported_once_and_last(tmp_path: Path, lanes: list[str]) -> None:
     done = run(tmp_path, *lanes)
     *_, closing, counts = done.stdout.splitlines()
     assert closing == CLOSING_LINE
@@ -67,7 +67,7 @@ def test_what_is_left_out_is_said_once_and_last(tmp_path: Path, lanes: list[str]
     assert done.returncode == 0
 
 
-def test_nothing_is_said_where_nothing_is_left_out(tmp_path: Path) -> None:
+def test_without_left_out_tests_nothing_is_reported(tmp_path: Path) -> None:
     done = run(tmp_path, "-k", "shell")
     assert "left out" not in done.stdout
     assert "1 passed" in done.stdout
@@ -93,7 +93,7 @@ def test_one_command_gets_all_packages() -> None:
 
 
 def test_no_test_starts_these_programs_by_itself() -> None:
-    """Who asks testing/programs.py for a path is skipped where the program is absent."""
+    """A test that gets the path from testing/programs.py is skipped when it is missing."""
     places = {place for program in PROGRAMS for place in program.places}
     names = places | {Path(place).name for place in places}
     home = {ROOT / "testing" / "programs.py", ROOT / "tests" / "containers" / "__main__.py"}

@@ -1,4 +1,4 @@
-"""When a broker counts as full."""
+"""Backpressure: when a broker counts as full."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CASES = [
     (0.85, False, True),
     (1.00, False, True),
     (1.00, True, True),
-    (0.84, True, True),  # it has to fall further than it rose, ...
+    (0.84, True, True),  # it has to fall below the lower mark, ...
     (0.80, True, True),
-    (0.79, True, False),  # ... and then to rise further again
+    (0.79, True, False),  # ... and then to rise to the upper one again
     (None, False, False),
     (None, True, False),  # a broker without a limit, or one that is away, is not full
 ]
@@ -29,7 +29,9 @@ def test_it_is_full_from_85_percent_on_until_it_is_below_80(
 
 
 @pytest.mark.parametrize(("share", "before", "full"), CASES)
-def test_what_is_found_in_info_says_the_same(share: float | None, before: bool, full: bool) -> None:
+def test_readings_of_info_give_the_same_result(
+    share: float | None, before: bool, full: bool
+) -> None:
     limit = 0 if share is None else 100_000
     info = {"maxmemory": limit, "used_memory": round((share or 0) * limit)}
     found = findings("broker", info, was_full=before)

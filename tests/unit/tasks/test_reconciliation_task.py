@@ -1,4 +1,4 @@
-"""The consistency scan as a task, without a database."""
+"""Reconciliation task without a database."""
 
 from __future__ import annotations
 

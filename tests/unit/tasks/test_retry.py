@@ -1,4 +1,4 @@
-"""When a failed task is tried again."""
+"""Retry delays of failed tasks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_no_delay_is_ever_out_of_bounds(attempt: int) -> None:
     assert FIRST_DELAY_S / 2 <= delay_s(attempt) <= MAX_DELAY_S
 
 
-def test_two_workers_that_fail_together_do_not_come_back_together() -> None:
+def test_two_workers_that_fail_together_do_not_retry_together() -> None:
     assert len({delay_s(3) for _ in range(50)}) > 40
 
 

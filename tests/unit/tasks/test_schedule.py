@@ -1,4 +1,4 @@
-"""What beat sends: to a queue that somebody consumes, and nothing that piles up."""
+"""Schedule of beat: each entry goes to a consumed queue, and old messages expire."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from tests.unit.settings.test_settings import read
 from workers.celery_app import make_celery
 
 
-def test_prices_are_looked_at_every_two_seconds_and_an_old_order_to_do_so_expires() -> None:
+def test_prices_are_refreshed_every_two_seconds_and_old_messages_expire() -> None:
     entry = beat_schedule(read())["prices"]
     assert entry["task"] == "prices.refresh"
     assert entry["schedule"] == 2.0
     assert entry["options"] == {"queue": queues.WATCH, "expires": 10.0}
 
 
-def test_every_entry_is_a_task_that_workers_know_on_the_queue_it_is_routed_to() -> None:
+def test_every_entry_is_a_known_task_on_its_own_queue() -> None:
     app = make_celery(read())
     app.loader.import_default_modules()
     for entry in beat_schedule(read()).values():

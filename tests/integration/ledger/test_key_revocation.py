@@ -1,4 +1,4 @@
-"""The statement in SECURITY.md that revokes a key."""
+"""Key revocation: the statement in SECURITY.md revokes one API key."""
 
 from __future__ import annotations
 

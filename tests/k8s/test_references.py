@@ -1,4 +1,4 @@
-"""What names something names what is there: selectors, ports, budgets."""
+"""References between objects: selectors, ports and disruption budgets match existing ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_pods_of_one_kind_are_spread_and_one_at_a_time_may_be_taken_away(each: S
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
-def test_no_budget_keeps_a_node_from_draining_or_is_about_nothing(each: Stack) -> None:
+def test_every_budget_allows_a_drain_and_selects_pods(each: Stack) -> None:
     operated = {cluster["metadata"]["name"] for cluster in each.of_kind("RabbitmqCluster")}
     for budget in each.of_kind("PodDisruptionBudget"):
         assert "minAvailable" not in budget["spec"]

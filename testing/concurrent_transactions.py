@@ -1,4 +1,4 @@
-"""Two transactions at once, in an order that the test decides and the database proves."""
+"""Concurrent transactions: runs two at once, in an order that the test decides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ledger.postgres.database import autocommit, transaction
 A = TypeVar("A")
 B = TypeVar("B")
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 def second_waits_for_first(
@@ -23,15 +23,15 @@ def second_waits_for_first(
 ) -> tuple[A, B]:
     """Run `second` in a thread while `first` has done its work but not committed it.
 
-    Commits the first once the second is seen to wait for it in the database. Fails when it
-    never waits: then nothing keeps the two apart.
+    Commits the first once the database shows that the second waits for it. Fails when it never
+    waits: then no lock separates the two.
     """
     with meanwhile(engine, second) as start:
         with transaction(engine) as connection:
             one = first(connection)
             running = start()
             wait_until_blocked(engine, unless=running)
-        return one, running.result(PATIENCE_S)
+        return one, running.result(TIMEOUT_S)
 
 
 def both_at_once(
@@ -40,12 +40,12 @@ def both_at_once(
     """Run `second` from start to commit while `first` has done its work but not committed it."""
     with meanwhile(engine, second) as start, transaction(engine) as connection:
         one = first(connection)
-        return one, start().result(PATIENCE_S)
+        return one, start().result(TIMEOUT_S)
 
 
 @contextmanager
 def meanwhile(engine: Engine, work: Callable[[Connection], B]) -> Iterator[Callable[[], Future[B]]]:
-    """A start button for `work`, which then runs in a transaction and thread of its own."""
+    """Yield a function that starts `work` in a thread and transaction of its own."""
 
     def run() -> B:
         with transaction(engine) as connection:
@@ -60,10 +60,10 @@ def wait_until_blocked(
     *,
     unless: Future[Any] | None = None,
     transactions: int = 1,
-    patience_s: float = PATIENCE_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Wait until so many transactions of this database wait for a lock."""
-    deadline = time.monotonic() + patience_s
+    """Wait until this many transactions of the database wait for a lock."""
+    deadline = time.monotonic() + timeout_s
     with autocommit(engine) as connection:
         while time.monotonic() < deadline:
             if connection.execute(_BLOCKED).scalar_one() >= transactions:
@@ -71,7 +71,7 @@ def wait_until_blocked(
             if unless is not None and unless.done():
                 raise AssertionError(f"it did not wait: {unless.exception() or unless.result()!r}")
             time.sleep(0.005)
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError("no transaction waits for a lock")
 
 
 _BLOCKED = text("""

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/screenshots of a running `make up` with realistic data.
+"""Screenshots: takes the pictures in docs/screenshots from a running `make up`.
 
 Creates a new client each time, with wallets and transfers, through the public API.
 """
@@ -12,8 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from testing.http_client import ROOT, Caller
-from testing.programs import CHROMIUM
-from tests.ui.conftest import ARGUMENTS
+from testing.programs import CHROMIUM, CHROMIUM_ARGUMENTS
 
 FOLDER = ROOT / "docs" / "screenshots"
 DESKTOP: ViewportSize = {"width": 1280, "height": 1000}
@@ -44,7 +43,9 @@ def main() -> None:
     client = business(admin)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM.path(), args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM.path(), args=CHROMIUM_ARGUMENTS
+        )
         for look, theme, size in (
             ("light", "light", DESKTOP),
             ("dark", "dark", DESKTOP),

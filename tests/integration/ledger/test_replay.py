@@ -1,4 +1,4 @@
-"""Replaying what was buffered: each request ends once, as a transfer or as a recorded refusal."""
+"""Replay of the buffer: each request ends once, as a transfer or a recorded rejection."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_api_whose_clock_is_ahead_does_not_turn_the_timeline_around(bank: Ban
     assert bank.timeline(id_of(request))[0] == "buffered"
 
 
-def test_what_can_be_no_transfer_is_read_as_a_rejected_one(bank: Bank) -> None:
+def test_a_request_that_can_be_no_transfer_is_shown_as_rejected(bank: Bank) -> None:
     request = bank.request(bank.wallet(100), uuid4(), 60, reference="rent")
     replayed(bank, request)
     read = bank.transfer(id_of(request))
@@ -117,7 +117,7 @@ def test_a_refusal_is_final(bank: Bank) -> None:
             connection.execute(text(change))
 
 
-def test_what_the_database_does_not_take_in_can_be_given_up(bank: Bank) -> None:
+def test_an_entry_that_the_database_refuses_can_be_given_up(bank: Bank) -> None:
     request = bank.request(bank.wallet(100), bank.wallet(), 60)
     with transaction(bank.engine) as connection:
         replaying.give_up(connection, Buffered(request, EARLIER))
@@ -134,14 +134,14 @@ def test_only_one_replays_at_a_time(bank: Bank) -> None:
         assert third
 
 
-def test_whoever_stands_still_while_he_replays_is_ended_by_the_server(bank: Bank) -> None:
+def test_a_replay_that_stands_still_is_ended_by_the_server(bank: Bank) -> None:
     with replaying.try_replay_lock(bank.engine), autocommit(bank.engine) as connection:
         # Idle in a transaction, which has a time limit; a session that is merely idle has none.
         assert connection.execute(text(_STATE_OF_THE_HOLDER)).scalar_one() == "idle in transaction"
 
 
-def test_the_death_of_who_replays_lets_the_next_one_in(bank: Bank) -> None:
-    with pytest.raises(Unreachable):  # so much for the one that was cut off
+def test_the_death_of_a_replay_lets_the_next_one_start(bank: Bank) -> None:
+    with pytest.raises(Unreachable):  # the one that was cut off fails
         _be_cut_off_while_alone(bank)
 
 

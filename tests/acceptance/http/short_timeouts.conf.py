@@ -1,5 +1,5 @@
-# ruff: noqa: N999 - the name by which gunicorn is told apart from a module of ours
-"""The API's own server, with one thread and little patience, so that tests need little too."""
+# ruff: noqa: N999 - the name tells gunicorn that this is a file and no module
+"""Gunicorn configuration of the API with one thread and short time-outs, for quick tests."""
 
 import runpy
 

@@ -1,4 +1,4 @@
-"""What a test with faults has at hand: a bank, its broker, and workers that can be killed."""
+"""Scenario of a chaos test: a bank, a broker, and workers that the test can kill."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SETTLE_WITHIN_S = 30.0
 
 
 @dataclass
-class Scene:
-    """One database and one broker, on which beat and a scanning worker run throughout."""
+class Scenario:
+    """One database and one broker; beat and a scanning worker run all the time."""
 
     engine: Engine
     bank: Bank
@@ -31,7 +31,7 @@ class Scene:
     app: Celery
 
     def worker(self) -> CeleryProcess:
-        """The money worker that lives, started if there is none."""
+        """Return the live money worker; start one if there is none."""
         alive = [each for each in self.workers.started if each.is_money_alive]
         return alive[0] if alive else self.workers.ready(MONEY)[0]
 
@@ -41,7 +41,7 @@ class Scene:
                 each.kill_group()
 
     def submit(self, count: int = 5, amount_minor: int = 100) -> list[UUID]:
-        """Accept transfers into new wallets and kick, as the API does."""
+        """Accept transfers into a new wallet and kick, as the API does."""
         ids = self.accept(count, amount_minor)
         chain.kick()
         return ids
@@ -59,7 +59,7 @@ class Scene:
         return all(self.bank.state(id) in states for id in ids)
 
     def settles(self, ids: Sequence[UUID], *states: str) -> None:
-        """Wait until all transfers are committed, or in one of `states`; then audit the books."""
+        """Wait until all transfers are committed, or in one of `states`; then audit the ledger."""
         wanted = states or ("committed",)
         eventually(lambda: self.all_in(ids, *wanted), within_s=SETTLE_WITHIN_S)
         self.bank.audit()
@@ -67,7 +67,7 @@ class Scene:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """SIGSTOP for one process, and SIGCONT at the end."""
+    """Send SIGSTOP to one process, and SIGCONT at the end."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

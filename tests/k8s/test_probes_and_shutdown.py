@@ -1,4 +1,4 @@
-"""How pods are asked whether they are well, and how they are asked to end."""
+"""Probes and shutdown: health checks of pods, and the time they get to stop."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def test_the_api_is_asked_over_http(each: Stack) -> None:
         "livenessProbe": "/health/live",  # never /health/ready: an outage is no reason to restart
         "readinessProbe": "/health/ready",
     }
-    # The answer takes up to a second, whatever hangs.
+    # The answer takes up to a second, whichever server hangs.
     assert all(container[name]["timeoutSeconds"] >= 2 for name in paths)
 
 
 @pytest.mark.parametrize("role", WITH_HEARTBEAT)
-def test_what_has_a_heartbeat_is_asked_for_it(each: Stack, role: str) -> None:
+def test_programs_with_a_heartbeat_are_probed_by_it(each: Stack, role: str) -> None:
     (container,) = pod(each.of_role(role))["containers"]
     for name in ("startupProbe", "livenessProbe"):
         probe = container[name]
         assert probe["exec"]["command"] == ["python", "-m", "monitoring.heartbeats.liveness", role]
         assert probe["timeoutSeconds"] >= 5  # Python has to start
-    assert "readinessProbe" not in container  # nobody calls it
+    assert "readinessProbe" not in container  # no Service leads to it
 
 
-def test_every_container_that_stays_is_asked_whether_it_lives(each: Stack) -> None:
+def test_every_long_running_container_has_a_liveness_probe(each: Stack) -> None:
     for workload in each.workloads:
         if workload["kind"] == "Job":
             continue
@@ -58,12 +58,12 @@ def _port_of(probe: dict[str, Any]) -> Any:
     return next((probe[how]["port"] for how in ("httpGet", "tcpSocket") if how in probe), None)
 
 
-def test_who_is_asked_to_end_is_given_the_time_it_takes(each: Stack) -> None:
+def test_pods_get_enough_time_to_stop(each: Stack) -> None:
     for role in WORKERS:
         assert pod(each.of_role(role))["terminationGracePeriodSeconds"] >= TIME_LIMIT_S + 15
     (container,) = pod(each.of_role("api"))["containers"]
     pause_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    # Until every proxy has heard that the pod is leaving, it is still sent requests.
+    # The pod still gets requests until every proxy knows that it is leaving.
     assert pause_s >= 5
     grace_s = pod(each.of_role("api"))["terminationGracePeriodSeconds"]
     assert grace_s >= pause_s + _graceful_timeout_s() + 5

@@ -1,4 +1,4 @@
-"""Books that a test may spoil as only a hand can: a bank with a bit of everything, and scans."""
+"""Corruptible ledger: a bank with transfers in every state, which tests corrupt and scan."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from testing.servers.databases import copied_database, engine_on
 
 
 @dataclass
-class Books:
-    """A bank whose wallets and transfers a test knows by name, with a hand that may do anything."""
+class CorruptibleLedger:
+    """A ledger whose wallets and transfers have names, and a superuser that may corrupt it."""
 
     bank: Bank
     superuser: Engine
     ids: dict[str, UUID]
-    """Of everything that has a name here."""
+    """The ids of the wallets and transfers, by name."""
     url: str = field(repr=False)
 
     def run_up_to(self, state: str) -> None:
-        """Run the chain of what was accepted until it is in this state."""
+        """Run the chain of the accepted transfers until they are in this state."""
         run_up_to(self.bank, state)
 
-    def spoil(self, *statements: str) -> None:
-        """Run SQL that no trigger and no foreign key keeps from anything."""
+    def corrupt(self, *statements: str) -> None:
+        """Run SQL with all triggers and foreign keys switched off."""
         with self.superuser.begin() as connection:
             connection.execute(text("SET session_replication_role = replica"))
             for statement in statements:
@@ -50,16 +50,16 @@ class Books:
         with transaction(self.bank.engine) as connection:
             return runs.begin(connection, trigger)[0]
 
-    def go_on(self, *, works_for_s: float = 60.0, every_s: float = 3600.0) -> list[Finding]:
-        """Go on with the run that is under way. Returns: what was found meanwhile."""
+    def continue_run(self, *, works_for_s: float = 60.0, every_s: float = 3600.0) -> list[Finding]:
+        """Continue the run that is under way. Returns: what this call found."""
         found: list[Finding] = []
         scan_module.work(self.bank.engine, every_s=every_s, works_for_s=works_for_s, found=found)
         return found
 
     def scan(self, trigger: Trigger = "operator") -> list[Finding]:
-        """A whole run. Returns: what it found."""
+        """Do a whole run. Returns: what it found."""
         run = self.begin(trigger)
-        found = self.go_on()
+        found = self.continue_run()
         assert self.run(run.id).state == "finished"
         assert self.recorded(run.id) == found
         return found
@@ -79,13 +79,13 @@ class Books:
             return runs.findings_of(connection, run_id)
 
     def named(self, finding: Finding) -> tuple[str, str, str]:
-        """(kind, what it is about by its name here, action)."""
+        """Return (kind, the name of the wallet, transfer or asset, action)."""
         names = {id: name for name, id in self.ids.items()}
         about = finding.wallet_id or finding.transfer_id
         return finding.kind, names[about] if about else str(finding.asset), finding.action
 
     def frozen(self) -> set[str]:
-        """The names of the wallets that are frozen."""
+        """Return the names of the frozen wallets."""
         with autocommit(self.bank.engine) as connection:
             ids = set(
                 connection.scalars(text("SELECT id::text FROM wallets WHERE status = 'frozen'"))
@@ -93,20 +93,20 @@ class Books:
         return {name for name, id in self.ids.items() if str(id) in ids}
 
     def row(self, wallet: str) -> str:
-        """Everything of a wallet."""
+        """Return the whole row of a wallet as text."""
         with autocommit(self.bank.engine) as connection:
             query = text("SELECT wallets::text FROM wallets WHERE id = :id")
             return str(connection.execute(query, {"id": self.ids[wallet]}).scalar_one())
 
     def bank_sum(self) -> int:
-        """What the balances of all dollar wallets add up to."""
+        """Return the sum of the balances of all USD wallets, in minor units."""
         with autocommit(self.bank.engine) as connection:
             query = text("SELECT sum(balance) FROM wallets WHERE asset = 'USD'")
             return int(connection.execute(query).scalar_one())
 
     @contextmanager
     def held(self, wallet: str) -> Iterator[Connection]:
-        """Hold a wallet's lock as a step does that does not go on."""
+        """Hold a wallet's row lock, as a step does that does not finish."""
         with transaction(self.bank.engine) as connection:
             hold = text("SELECT FROM wallets WHERE id = :id FOR NO KEY UPDATE")
             connection.execute(hold, {"id": self.ids[wallet]})
@@ -114,7 +114,7 @@ class Books:
 
 
 def run_up_to(bank: Bank, state: str) -> UUID:
-    """Run the chain of what was accepted until it is in this state. Returns: its batch."""
+    """Run the chain of the accepted transfers until they are in this state. Returns: the batch."""
     batch = new_id()
     for step, end in (("reserve", "reserved"), ("deduct", "deducted"), ("credit", "credited")):
         bank.step(step, batch)
@@ -123,7 +123,7 @@ def run_up_to(bank: Bank, state: str) -> UUID:
     return batch
 
 
-def write_books(bank: Bank) -> dict[str, UUID]:
+def populate(bank: Bank) -> dict[str, UUID]:
     """Make some wallets, and a transfer in each state. Returns: their ids, by name."""
     source, destination = bank.wallet(100_00), bank.wallet(50_00)
     other, another, back = bank.wallet(70_00), bank.wallet(), bank.wallet()
@@ -148,7 +148,7 @@ def write_books(bank: Bank) -> dict[str, UUID]:
 
 
 def _roll_back(bank: Bank, *, frozen: Wallet) -> None:
-    """Let what was accepted fail at commit, since its destination is frozen by then."""
+    """Make the accepted transfers fail at commit by freezing their destination before it."""
     batch = run_up_to(bank, "credited")
     with transaction(bank.engine) as connection:
         wallets.freeze(connection, frozen.id)
@@ -159,8 +159,8 @@ def _roll_back(bank: Bank, *, frozen: Wallet) -> None:
 
 
 @dataclass(frozen=True)
-class Written:
-    """Books that were written once, to be copied by each test."""
+class LedgerTemplate:
+    """A ledger that was filled once; each test gets a copy."""
 
     template: str
     ids: dict[str, UUID]
@@ -168,27 +168,32 @@ class Written:
 
 
 @pytest.fixture(scope="session")
-def written(template_url: str) -> Iterator[Written]:
+def ledger_template(template_url: str) -> Iterator[LedgerTemplate]:
     with copied_database(template_url) as url:
         with engine_on(url) as engine:
             bank = Bank(engine)
-            ids = write_books(bank)
+            ids = populate(bank)
         template = make_url(url).database
         assert template
-        yield Written(template, ids, bank.external["USD"])
+        yield LedgerTemplate(template, ids, bank.external["USD"])
 
 
 @pytest.fixture
-def books(template_url: str, written: Written, servers: Servers) -> Iterator[Books]:
-    # The server's own account, of which `servers` knows the password and the address the port.
+def ledger(
+    template_url: str, ledger_template: LedgerTemplate, servers: Servers
+) -> Iterator[CorruptibleLedger]:
+    # The superuser: `servers` knows its password, and the URL has the port.
     password = make_url(servers.postgres().superuser_url).password
-    with copied_database(template_url, template=written.template) as url, engine_on(url) as engine:
+    with (
+        copied_database(template_url, template=ledger_template.template) as url,
+        engine_on(url) as engine,
+    ):
         superuser = create_engine(
             make_url(url).set(
                 drivername="postgresql+psycopg2", username="postgres", password=password
             )
         )
         bank = Bank(engine)
-        bank.external["USD"] = written.external
-        yield Books(bank, superuser, dict(written.ids), url)
+        bank.external["USD"] = ledger_template.external
+        yield CorruptibleLedger(bank, superuser, dict(ledger_template.ids), url)
         superuser.dispose()

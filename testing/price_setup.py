@@ -1,4 +1,4 @@
-"""What a test of prices has at hand: real stores, its own where it breaks them, and a worker."""
+"""Price setup: real stores that tests may break, a refresher, and a price lookup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FALLBACK = {"BTCUSDT": "60000", "ETHUSDT": "2500"}
 def refresher(
     cache_url: str, engine: Engine, *urls: str, symbols: Sequence[str] = SYMBOLS
 ) -> Refresher:
-    """A refresher as a worker's process has one."""
+    """Build a refresher as a worker process does."""
     return Refresher(
         symbols=symbols,
         urls=urls,
@@ -39,7 +39,7 @@ def refresher(
 
 
 def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
-    """A refresher as one that asks a fake has it: it leaves nothing behind that lasts."""
+    """Build a refresher as it is with a fake Binance: it keeps prices only for `kept_s`."""
     return Refresher(
         symbols=SYMBOLS,
         urls=urls,
@@ -49,15 +49,15 @@ def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
     )
 
 
-def board(cache_url: str, engine: Engine) -> PriceLookup:
-    """A board as a process of the API has one."""
+def price_lookup(cache_url: str, engine: Engine) -> PriceLookup:
+    """Build a price lookup as an API process does."""
     return build_price_lookup(
         symbols=SYMBOLS, fallback_prices=FALLBACK, cache_url=cache_url, engine=engine
     )
 
 
 def put_live_prices(cache_url: str) -> None:
-    """Put the prices of the default symbols into the cache, as a look at Binance would."""
+    """Put the prices of the default symbols into the cache, as a refresh from Binance does."""
     shelf = PriceCache(connect(cache_url, timeout_s=5))
     turn = shelf.begin(tuple(FALLBACK_PRICES), ["all"])
     assert turn is not None
@@ -65,12 +65,12 @@ def put_live_prices(cache_url: str) -> None:
     shelf.end(turn, prices=prices, suspicions={}, pauses={})
 
 
-def sources(board: PriceLookup) -> set[str]:
-    return {quote.source for quote in board.quotes()}
+def sources(price_lookup: PriceLookup) -> set[str]:
+    return {quote.source for quote in price_lookup.quotes()}
 
 
 def make_rows_older(engine: Engine, *, by_s: int) -> None:
-    """Set the last known prices back in time, as if they had been asked for earlier."""
+    """Move the last known prices back in time, as if they had been fetched earlier."""
     with transaction(engine) as connection:
         change = text("UPDATE last_prices SET as_of = as_of - make_interval(secs => :by_s)")
         connection.execute(change, {"by_s": by_s})
@@ -78,7 +78,7 @@ def make_rows_older(engine: Engine, *, by_s: int) -> None:
 
 @pytest.fixture(scope="session")
 def price_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]:
-    """A cache and a migrated database that only tests of prices use, and may break."""
+    """Start a cache and a migrated database that only price tests use, and may break."""
     folder = servers_folder / "prices"
     folder.mkdir(mode=0o711)
     servers = throwaway_servers(folder)
@@ -94,7 +94,7 @@ def price_servers(servers_folder: Path) -> Iterator[tuple[Breakable, Breakable]]
 def cache_and_database(
     price_servers: tuple[Breakable, Breakable],
 ) -> Iterator[tuple[Breakable, Breakable, Engine]]:
-    """Those servers without a price in them, and connections to the database."""
+    """Return these servers with no prices in them, and an engine for the database."""
     cache, database = price_servers
     engine = build_engine(database.url, application_name="test", pool_size=4)
     with transaction(engine) as connection:
@@ -129,7 +129,7 @@ def killed(*servers: Breakable) -> Iterator[None]:
 
 @contextmanager
 def full(cache: Breakable) -> Iterator[None]:
-    """A cache that has evicted all it had and takes no more."""
+    """Make the cache evict all it has and take nothing new."""
     with closing(redis.Redis.from_url(cache.url)) as client:
         client.config_set("maxmemory", 1)
         try:

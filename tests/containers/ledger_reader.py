@@ -1,4 +1,4 @@
-"""The books of the project under test: read in its database's container, and over HTTP."""
+"""Ledger reader: reads the ledger in the database's container and over HTTP, and audits it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ LEFT JOIN unfinished u ON u.transfer_id = sent.id GROUP BY 1;
 """
 
 
-class Books:
-    """What must be true of all transfers together that are accepted from now on."""
+class LedgerReader:
+    """Checks all transfers that are accepted from now on."""
 
     def __init__(self, project: Project, admin: Api, demo: Demo) -> None:
         self._project = project
@@ -37,24 +37,24 @@ class Books:
         self._at_first = self.destination()
 
     def states(self, transfers: Iterable[UUID]) -> dict[str, int]:
-        """How many of these are in which state; `nowhere` are those that the database lacks."""
+        """Count these transfers by state; `nowhere` counts those missing from the database."""
         ids = "\n".join(str(id) for id in transfers)
         lines = self._ask(_ENDS.format(ids=ids)).split()
         return {state: int(count) for state, _, count in (line.partition("|") for line in lines)}
 
     def all_committed(self, transfers: list[UUID]) -> bool:
-        """Whether all of these have ended, and well. Not while the database is away."""
+        """Return whether all of these are committed; False while the database is away."""
         try:
             return self.states(transfers) == {"committed": len(transfers)}
         except EngineError:
             return False
 
     def destination(self) -> Decimal:
-        """What the destination has, as the API says."""
+        """Return the destination's balance, as the API reports it."""
         return Decimal(self._admin.get(f"/v1/wallets/{self._demo.destination}")["available"])
 
     def audit(self, traffic: Traffic) -> str:
-        """Check everything. Returns: a sentence. Raises: EngineError: what is wrong."""
+        """Check everything. Returns: a summary. Raises: EngineError: says what is wrong."""
         transfers = list(traffic.accepted.values())
         if traffic.refusals:
             raise EngineError(f"a transfer was refused: {traffic.refusals[0]}")
