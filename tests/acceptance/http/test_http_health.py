@@ -60,8 +60,8 @@ class Scenario:
         for name in PROGRAMS:
             heartbeat_cache.beat(self.own_cache(), name)
         put_live_prices(self.cache.url)
-        status, verdict, _ = self.health()
-        return (status, verdict) == (200, "ok")
+        # Several times: each process of the API answers from readings of its own.
+        return all(self.health()[:2] == (200, "ok") for _ in range(6))
 
     def own_cache(self) -> redis.Redis:
         return redis.Redis.from_url(self.cache.url)
@@ -116,7 +116,7 @@ def test_health_names_every_component_without_a_key(scenario: Scenario) -> None:
     eventually(scenario.is_well)
     _, _, components = scenario.health()
     assert list(components) == ["database", "broker", "cache", "prices", "workers"]
-    assert {component["status"] for component in components.values()} == {"ok"}
+    assert {name for name, it in components.items() if it["status"] != "ok"} == set(), components
     assert components["workers"]["detail"] == "alive: 1 beat, 1 money, 1 scans"
     assert "of its memory is used" in components["broker"]["detail"]
     assert scenario.ready() == (200, "the database answers")
