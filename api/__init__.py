@@ -3,7 +3,7 @@
 Guarantees that every answer, whatever went wrong, has the shape that the contract promises.
 Decides nothing about money, and knows neither Celery nor the workers.
 
-The rooms: `routes/` one module per resource · `http/` bodies, headers, problems · `schemas/`
+The packages: `routes/` one module per resource · `http/` bodies, headers, problems · `schemas/`
 shapes of requests and answers · `auth/` API keys · `rate_limits/` · `transfers/` intake and
 waiting · `ops/` snapshot, metrics, reports · `openapi/` the contract. `app.py` puts the steps
 around each request together, `services.py` what one process needs.

@@ -8,7 +8,7 @@ Read first:
     movements, steps        the table of movements, and the steps that apply it to a batch
     recovery, isolation     transfers that stopped moving, and the one that fails its batch
     errors                  every error, and whether to retry, reject or raise the alarm
-Rooms:
+Packages:
     buffer                  requests kept on the broker during an outage, and their replay
     reconciliation          the consistency scan: checks wallets and journal, and repairs
     postgres                tables, connections, the meaning of PostgreSQL's errors

@@ -245,13 +245,13 @@ def test_a_folder_shows_few_modules() -> None:
 def test_sub_packages_form_no_circle() -> None:
     """A part's modules stand for themselves, and a sub-package's for the whole of it."""
     modules = {module_name(path): path for path in all_sources()}
-    rooms = {name: room_of(name, path) for name, path in modules.items()}
-    graph: dict[str, set[str]] = {room: set() for room in rooms.values()}
+    packages = {name: package_of(name, path) for name, path in modules.items()}
+    graph: dict[str, set[str]] = {package: set() for package in packages.values()}
     for name, path in modules.items():
         for target in imported_modules(path, set(modules)):
-            graph[rooms[name]].add(rooms[target])
-    for room, targets in graph.items():
-        targets.discard(room)
+            graph[packages[name]].add(packages[target])
+    for package, targets in graph.items():
+        targets.discard(package)
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
@@ -260,13 +260,13 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(name: str, path: Path) -> str:
+def package_of(name: str, path: Path) -> str:
     """Return the sub-package that a module belongs to, or the module, if it stands by itself.
 
     It stands by itself beside sub-packages, and at the top of a part.
     """
-    is_beside_rooms = any(each.is_dir() for each in path.parent.iterdir() if each.name[0] != "_")
-    if path.name == "__init__.py" or is_beside_rooms or name.count(".") < 2:
+    is_beside_packages = any(each.is_dir() for each in path.parent.iterdir() if each.name[0] != "_")
+    if path.name == "__init__.py" or is_beside_packages or name.count(".") < 2:
         return name
     return name.rpartition(".")[0]
 
