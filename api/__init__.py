@@ -4,9 +4,9 @@ Guarantees that every answer, whatever went wrong, has the shape that the contra
 Decides nothing about money, and knows neither Celery nor the workers.
 
 The packages: `routes/` one module per resource · `http/` bodies, headers, problems · `schemas/`
-shapes of requests and answers · `auth/` API keys · `rate_limits/` · `transfers/` intake and
-waiting · `ops/` snapshot, metrics, reports · `openapi/` the contract. `app.py` puts the steps
-around each request together, `services.py` what one process needs.
+shapes of requests and answers · `auth/` API keys · `rate_limits/` · `transfers/` group
+commit and waiting · `ops/` snapshot, metrics, reports · `openapi/` the contract. `app.py` puts
+the steps around each request together, `services.py` what one process needs.
 
 The way of a transfer through `POST /v1/transfers`:
 1. `app.py`: find the client of the key (`auth/`), count the request (`rate_limits/`).

@@ -39,7 +39,8 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     measure_requests(app)
     bind_ids_to_logs(app)
 
-    # Three steps before each request, in this order: authenticate, count, check Accept.
+    # The checks before each request, in this order: authenticate, count a write (two functions
+    # that `init_app` registers), check Accept. The two lines above run before them.
     @app.before_request
     def authenticate_caller() -> None:
         # Also for addresses that do not exist: without a key one cannot find out which do.

@@ -52,7 +52,7 @@ class Services:
     buffer: IntakeBuffer
     keys: KeyRing
     scales: AssetScales
-    intake: GroupCommit
+    group_commit: GroupCommit
     settlement_waiter: SettlementWaiter
     prices: PriceLookup
     health: Health
@@ -107,7 +107,7 @@ def build_services(
         buffer=buffer,
         keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), outage_cache),
         scales=scales,
-        intake=GroupCommit(database, buffer, kick),
+        group_commit=GroupCommit(database, buffer, kick),
         settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
         prices=prices,
         health=health,

@@ -9,7 +9,8 @@ from tasks import drain, prices, reconciliation, recovery, server_watch, transfe
 from tasks.broker import queues
 
 SCANS_PER_STUCK_TIME = 5
-"""Scans per STUCK_AFTER_S: a stuck transfer is found at most a fifth of that time later."""
+"""Scans per STUCK_AFTER_S: a stuck transfer is found after 1.2 times that time at most."""
+MIN_SCAN_INTERVAL_S = 0.2
 
 DRAIN_EVERY_S = 1.0
 RECONCILE_TICK_S = 5.0
@@ -26,7 +27,7 @@ WATCH_EXPIRES_S = 30.0
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the entries for Celery's `beat_schedule`; schedules in seconds."""
-    interval_s = max(settings.stuck_after_s / SCANS_PER_STUCK_TIME, 0.2)
+    interval_s = max(settings.stuck_after_s / SCANS_PER_STUCK_TIME, MIN_SCAN_INTERVAL_S)
     return {
         "recovery scan": {
             "task": recovery.TASK_NAME,

@@ -19,11 +19,12 @@ from tasks.broker import queues
 
 log = get_logger(__name__)
 
-MAX_WAITING = 5
+MAX_WAITING_MESSAGES = 5
+"""In one queue. With so many waiting no worker takes them, and one more would not help."""
 
 
 class BoundedScheduler(Scheduler):
-    """Skips an entry while its queue holds MAX_WAITING messages that no worker has taken.
+    """Skips an entry while its queue holds MAX_WAITING_MESSAGES messages that no worker has taken.
 
     Keeps nothing on disk: every entry runs at an interval of seconds, so a restart that forgets
     the last runs loses nothing, and there is no file that a crash could corrupt.
@@ -49,13 +50,13 @@ class BoundedScheduler(Scheduler):
         outage = self._outage_of(entry.name or "")
         try:
             waiting = queues.count_waiting(self.app, (entry.options or {})["queue"])
-            if waiting < MAX_WAITING:
+            if waiting < MAX_WAITING_MESSAGES:
                 self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # noqa: BLE001 - any error of a broker's client: beat goes on
             # Celery itself would log a stack trace of fifty lines each time.
             reason = type(error).__name__
         else:
-            if waiting < MAX_WAITING:
+            if waiting < MAX_WAITING_MESSAGES:
                 outage.recovered()
                 return
             reason = f"{waiting} messages wait already"

@@ -1,5 +1,5 @@
 """Benchmarks on real processes, which are no part of the tests.
 
 - outage: measures intake, recovery and drain around an outage of the database.
-- scene: starts the processes and servers that are measured.
+- scenario: starts the processes and servers that are measured.
 """

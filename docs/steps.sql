@@ -117,7 +117,7 @@ WHERE transfers.id = any(:any_1);
 
 BEGIN;
 
--- ledger/batches.py: hold
+-- ledger/batches.py: lock_batch
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
 -- ledger/reserve.py: take
@@ -171,7 +171,7 @@ FROM (
     FOR NO KEY UPDATE
 ) AS anon_1;
 
--- ledger/reserve.py: fail_what_does_not_fit
+-- ledger/reserve.py: mark_rejected
 SELECT
     unfinished.transfer_id, unfinished.source_id, unfinished.amount,
     source.kind AS source_kind, source.status AS source_status,
@@ -209,7 +209,7 @@ WHERE unfinished.batch_id = :batch::UUID
     )
 ORDER BY unfinished.seq;
 
--- ledger/reserve.py: fail_what_does_not_fit
+-- ledger/reserve.py: mark_rejected
 WITH given AS (
     SELECT
         anon_1.transfer_id AS transfer_id, anon_1.failure_code AS failure_code,
@@ -287,7 +287,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold
+-- ledger/batches.py: lock_batch
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
 -- ledger/reserve.py: take (shown in "Reserve")
@@ -322,7 +322,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold
+-- ledger/batches.py: lock_batch
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
 -- ledger/batches.py: lock_transfers
@@ -442,7 +442,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold
+-- ledger/batches.py: lock_batch
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
 -- ledger/batches.py: lock_transfers
@@ -582,7 +582,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold
+-- ledger/batches.py: lock_batch
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
 -- ledger/batches.py: lock_transfers
@@ -687,7 +687,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold
+-- ledger/batches.py: lock_batch
 SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
 
 -- ledger/batches.py: lock_transfers

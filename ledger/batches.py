@@ -1,4 +1,4 @@
-"""Batches: holding one, locking its transfers, noting events, and finishing.
+"""Batches: locks one and its transfers, notes events, and ends transfers.
 
 A batch is the set of unfinished transfers that have its id. The broker's messages contain
 only that id, so they are small, and the database alone decides which transfers are in it.
@@ -26,13 +26,13 @@ from ledger.movements import MovementPart
 from ledger.postgres import schema
 
 
-def hold(connection: Connection, batch_id: UUID) -> None:
-    """Wait until no other worker holds this batch, and hold it until the transaction ends.
+def lock_batch(connection: Connection, batch_id: UUID) -> None:
+    """Wait for the lock on this batch, and keep it until the transaction ends.
 
     Otherwise two copies of a message would see the batch grow or shrink between their
     statements. (Row locks alone do not stop a reserve from adding rows.)
     """
-    connection.execute(_HOLD, {"key": batch_id.int >> 65})
+    connection.execute(_LOCK_BATCH, {"key": batch_id.int >> 65})
 
 
 def lock_transfers(connection: Connection, batch_id: UUID, part: MovementPart) -> int:
@@ -73,7 +73,7 @@ def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: date
 
 
 _table = schema.unfinished.c
-_HOLD = select(func.pg_advisory_xact_lock(bindparam("key")))
+_LOCK_BATCH = select(func.pg_advisory_xact_lock(bindparam("key")))
 _HAS_MOVABLE = select(
     exists().where(_table.batch_id == bindparam("batch"), _table.failure_code.is_(None))
 )

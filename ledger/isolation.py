@@ -46,7 +46,7 @@ def isolate_step(
     """
     start = next(start for name, start, _ in STEPS if name == step)
     part = MovementPart((start,))
-    batches.hold(connection, batch_id)
+    batches.lock_batch(connection, batch_id)
     if step == "reserve" and claim(connection, batch_id):
         # The claim was undone with the failed attempt, and this is a new one, perhaps of other
         # transfers: they have not failed yet, not even a single one.
@@ -99,7 +99,7 @@ def isolate_roll_back(
     cannot be undone: it keeps its state, is re-driven again and again, and needs an operator.
     """
     part = MovementPart(UNFINISHED, failed=True)
-    batches.hold(connection, batch_id)
+    batches.lock_batch(connection, batch_id)
     halves = _cut(connection, batch_id, part)
     if halves == [batch_id]:
         redrives = select(func.max(schema.unfinished.c.redrives)).where(part.condition())

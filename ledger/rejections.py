@@ -1,4 +1,7 @@
-"""Rejection rules: checked at acceptance, and again by reserve under the wallet locks."""
+"""Rejection rules: checked at acceptance, and again by reserve under the locks of the sources.
+
+`ledger.reserve` repeats their conditions in SQL, to read only the transfers that may fail them.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +48,10 @@ def rejection(terms: Terms, *, available_minor: int) -> Rejection | None:
     return None
 
 
-def decide(claims: Iterable[FundsClaim]) -> list[tuple[UUID, Rejection]]:
-    """Give each source's money to its claims, in order, as far as it suffices.
+def find_rejected(claims: Iterable[FundsClaim]) -> list[tuple[UUID, Rejection]]:
+    """Find the claims that are rejected, when each source's money is given out in their order.
 
-    A claim that does not fit is rejected; a later, smaller one may still fit.
+    A claim for more than is left is rejected; a later, smaller one may still be met.
     Returns: (transfer id, reason) of each rejected claim.
     """
     left_minor: dict[UUID, int] = {}

@@ -1,4 +1,4 @@
-"""Reserve: claims accepted transfers for a batch, and rejects those that do not fit."""
+"""Reserve: claims accepted transfers for a batch, and rejects those that may not be reserved."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ from sqlalchemy import (
 
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
-from ledger.rejections import FundsClaim, Terms, decide
+from ledger.rejections import FundsClaim, Terms, find_rejected
 
 CLAIM_LIMIT = 1_000
 """The most transfers that one reserve claims: the size of a batch."""
 
 
 def claim(connection: Connection, batch_id: UUID) -> int:
-    """Put the transfers that have waited longest, and are not being claimed, into the batch.
+    """Put accepted transfers into the batch, and leave them `accepted`. Isolation uses this.
 
-    A batch that has transfers already stays as it is.
+    It takes those that have waited longest and that no other reserve is claiming. A batch that
+    has transfers already stays as it is.
     Returns: their number, at most CLAIM_LIMIT.
     """
     return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
 
 
 def take(connection: Connection, batch_id: UUID) -> int:
-    """Mark the batch's accepted transfers as reserved; if it is empty, claim some first.
+    """Claim transfers as `claim` does, and mark them as reserved. The step uses this.
 
-    One update claims and marks, because it is the larger part of a reserve's cost. It comes
-    first; other transactions do not see it before this one ends. A batch in which transfers
-    are reserved already is not taken, so all its reserved transfers are those taken here.
+    A batch that has transfers already (after a re-drive or a cut) claims none: its own are
+    marked, unless some of them have been reserved before. So all reserved transfers of the batch
+    are those marked here. One update claims and marks, because it is the larger part of a
+    reserve's cost. It comes before the checks; no other transaction sees it before this one ends.
     Returns: their number, at most CLAIM_LIMIT.
     """
     argument = {"batch": batch_id}
@@ -48,14 +50,15 @@ def take(connection: Connection, batch_id: UUID) -> int:
     return claimed or connection.execute(_TAKE, argument).rowcount
 
 
-def fail_what_does_not_fit(connection: Connection, batch_id: UUID) -> int:
+def mark_rejected(connection: Connection, batch_id: UUID) -> int:
     """Decide, in order of acceptance, which of the transfers just taken are rejected.
 
-    The source wallets must be locked. The rejected ones are `accepted` again afterwards,
-    with their failure. Returns: how many were rejected.
+    The source wallets must be locked. `take` has marked all of them as reserved. Those that are
+    rejected are set back to `accepted` and get their failure code, so that no money moves for
+    them. Returns: how many were rejected.
     """
     rows = connection.execute(_CONTESTED, {"batch": batch_id})
-    rejected = decide(
+    rejected = find_rejected(
         FundsClaim(
             transfer_id=row.transfer_id,
             source_id=row.source_id,
@@ -110,6 +113,8 @@ _TAKE = (
 def _build_contested() -> Select[Any]:
     """Select the taken transfers that may have to be rejected, in order of acceptance.
 
+    The conditions repeat the rules of `ledger.rejections.rejection` for whole sources, in SQL: a
+    rule that is added there needs a condition here, or its transfers are never looked at.
     If a source has enough for the sum of its transfers, they all fit; this is nearly always
     so. Only the transfers of the other sources are checked one by one.
     """

@@ -1,6 +1,6 @@
 """Steps of a transfer: each moves a whole batch in one database transaction.
 
-A step holds the batch, locks its transfers, checks their state, locks the wallets in
+A step locks the batch, locks its transfers, checks their state, locks the wallets in
 sorted id order, moves, posts, and writes the new state. It moves a transfer only from the
 state before it, so a step that runs twice, late or out of order finds nothing to do.
 """
@@ -17,7 +17,7 @@ from ledger import batches
 from ledger.errors import RolledBack
 from ledger.movements import Movement, MovementPart, lock_wallets, move
 from ledger.postgres import schema
-from ledger.reserve import CLAIM_LIMIT, fail_what_does_not_fit, take
+from ledger.reserve import CLAIM_LIMIT, mark_rejected, take
 from ledger.states import STEPS, UNFINISHED, State, StepName
 
 
@@ -43,7 +43,7 @@ def run_step(
     Raises: Unavailable: when it should be tried again · anything else: when one of the
     transfers cannot be moved. Then nothing has changed, see `ledger.isolation`.
     """
-    batches.hold(connection, batch_id)
+    batches.lock_batch(connection, batch_id)
     if step == "reserve":
         return _reserve(connection, batch_id, worker, attempt)
     return _forward(connection, step, batch_id, worker, attempt)
@@ -55,7 +55,7 @@ def roll_back(connection: Connection, batch_id: UUID) -> int:
     Only a failure that is written in the database is rolled back; a message alone rolls nothing
     back. Harmless when there is none. Returns: how many transfers were ended.
     """
-    batches.hold(connection, batch_id)
+    batches.lock_batch(connection, batch_id)
     failed = MovementPart(UNFINISHED, failed=True)
     found = batches.lock_transfers(connection, batch_id, failed)
     if found:
@@ -84,7 +84,7 @@ def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) 
     reserved = MovementPart(("reserved",))
     _note_retry(connection, batch_id, reserved, worker, attempt)
     locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
-    rejected = fail_what_does_not_fit(connection, batch_id)
+    rejected = mark_rejected(connection, batch_id)
     if rejected:
         batches.finish(connection, batch_id, MovementPart(("accepted",), failed=True), locked.now)
     if found > rejected:
@@ -120,7 +120,10 @@ def _note_retry(
 
 @cache
 def _fail_undeliverable(part: MovementPart) -> Executable:
-    """Build the statement that fails each transfer whose destination can take no money."""
+    """Build the statement that fails each transfer whose destination is frozen or closed.
+
+    A rule of its own: money is on its way, so the end is a rollback and not a rejection.
+    """
     unfinished, destination = schema.unfinished, schema.wallets
     reason = literal("The destination wallet is ").concat(destination.c.status).concat(".")
     failed = (

@@ -1,9 +1,10 @@
-"""Job runs: records in the cache how and when each scan last ended, to detect one that stopped.
+"""Job runs: records in the cache how and when a scan last ended, to detect one that stopped.
 
 Guarantees that a record costs a scan almost nothing and never makes it fail, and that ages are by
 one clock, the cache server's. The records are in the cache because it answers while the database
 is away, when some scans go on. If the cache loses them, each scan writes its record again with
-its next run, within seconds; a scan whose record stays away has stopped.
+its next run, within seconds; a scan whose record stays away has stopped. The consistency scan is
+not among them: its runs are in the database (`ledger.reconciliation.runs`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ScanName = Literal[ShownScan, "counts"]
 SHOWN: Final[tuple[ShownScan, ...]] = ("recovery", "drain", "prices", "servers")
 """The scans that are shown to operators."""
 NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
-"""All scans: `ledger.transfer_counts` only matters for the numbers that it keeps."""
+"""All scans recorded here. `counts` is not shown: only the numbers that it keeps matter."""
 
 _KEY = "truepenny:scans"
 _TIMEOUT_S = 0.25

@@ -10,7 +10,8 @@ state in the database decides, and the recovery scan finds transfers that do not
 - chain: the four steps and the rollback of one batch; step_metrics measures them, retry paces
   their retries.
 - recovery, drain, reconciliation, transfer_counts, prices, server_watch: one scan each. Beat
-  sends them (`beat.schedule`), a scans worker runs them, run_log records how each run ended.
+  sends them (`beat.schedule`), a scans worker runs them, run_log records how each run ended
+  (of the reconciliation, the database does).
 - engine: the database engine of a worker process.
 - broker/: queues, kicks, and backpressure while the broker is full.
 - buffer/: requests kept on the broker while the database is away.

@@ -22,7 +22,7 @@ TASK_NAME = "scans.reconcile"
 WORKS_FOR_S = 2.0
 """Well below the interval of beat, so that a long run leaves the scans workers more than half
 of their time."""
-MAX_WAITING = 5
+MAX_WAITING_SCANS = 5
 """With so many scans in the queue no worker takes them, and one more would not help."""
 
 
@@ -50,7 +50,7 @@ def reconcile() -> None:
 
 def publish_unless_scans_wait(app: Celery) -> None:
     """Publish the task now, unless many scans wait. Raises: any error of the broker's client."""
-    if queues.count_waiting(app, queues.SCANS) < MAX_WAITING:
+    if queues.count_waiting(app, queues.SCANS) < MAX_WAITING_SCANS:
         reconcile.apply_async()
 
 

@@ -23,7 +23,7 @@ from tasks.run_log import JobRun, recorded_run
 log = get_logger(__name__)
 
 TASK_NAME = "scans.recover"
-MAX_WAITING = 50
+MAX_WAITING_BATCHES = 50
 """With so many batches in the queue, the workers are slow or gone. More messages would add
 nothing, and their number would grow without end."""
 
@@ -45,11 +45,14 @@ def recover(self: Task[..., None]) -> None:
 
 def _scan(task: Task[..., None], run: JobRun) -> None:
     stuck_after_s = Settings.from_environment().stuck_after_s
-    if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING:
+    if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING_BATCHES:
         count = _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
         run.result = f"re-drove {count} transfers" if count else "no transfer was stuck"
     else:
-        run.ok, run.result = False, f"skipped: {MAX_WAITING} batches or more wait for workers"
+        run.ok, run.result = (
+            False,
+            f"skipped: {MAX_WAITING_BATCHES} batches or more wait for workers",
+        )
     with transaction(engine()) as connection:
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
     if waiting:

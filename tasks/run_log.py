@@ -1,4 +1,4 @@
-"""The run log: records how each run of a scan ended."""
+"""The run log: records how each run of a scan ended, except those of the consistency scan."""
 
 from __future__ import annotations
 

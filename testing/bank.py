@@ -1,4 +1,7 @@
-"""Bank for tests: makes wallets, submits transfers, runs steps, and audits the ledger."""
+"""Test ledger: makes wallets, submits transfers, runs steps, and checks that the books balance.
+
+It calls the functions of `ledger` on a real database, without an API, a broker or workers.
+"""
 
 from __future__ import annotations
 

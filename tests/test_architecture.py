@@ -18,8 +18,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# What each part may import of ours. Imports point inward: settings <- ledger <- tasks and
-# api <- workers. What is not listed here composes: wsgi.py, stack/, bench/, testing/ and tests/.
+# What each part may import of ours. Imports point inward: settings <- ledger <- monitoring <-
+# prices, then prices <- api, and apart from it prices <- tasks <- beat <- workers. `resilience`
+# serves all from monitoring on; `runtime` starts the programs. What is not listed here composes:
+# wsgi.py, stack/, bench/, testing/ and tests/.
 MAY_IMPORT = {
     "settings": set[str](),
     "resilience": set[str](),

@@ -1,4 +1,4 @@
-"""The Celery application: its queues, its configuration, and the life of its worker processes.
+"""The worker processes: the Celery application, what keeps a worker alive in outages, and Flower.
 
 Workers run the tasks of `tasks/`, which move transfers through `ledger/`: a money worker reads
 the queues of kicks and batches, a scans worker those that beat fills (`beat.schedule`).

@@ -39,7 +39,7 @@ def create() -> Response:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
     checked = _check_all(body.transfers, client=caller(), scales=services().scales)
     valid = [each for each in checked if isinstance(each, TransferRequest)]
-    answers = iter(services().intake.submit(valid) if valid else ())
+    answers = iter(services().group_commit.submit(valid) if valid else ())
     request = request_id()
     results = [
         _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)

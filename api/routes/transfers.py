@@ -1,7 +1,7 @@
 """Transfers: submits one, shows one with its timeline, lists them.
 
-A transfer is refused for lack of funds in `ledger/rejections.py`: at intake, and again when the
-worker reserves the money. `api/__init__.py` lists all steps.
+A transfer is rejected for lack of funds by `ledger/rejections.py`: when it is accepted, and again
+when a worker reserves the money. `api/__init__.py` lists all steps.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def create() -> Response:
     bind_contextvars(transfer_id=str(transfer_id_of(submitted.client.id, key)))
 
     # Call: the ledger records, rejects or finds invalid what is submitted here.
-    [outcome] = services().intake.submit([submitted])
+    [outcome] = services().group_commit.submit([submitted])
     if isinstance(outcome, Invalid):
         raise outcome
 

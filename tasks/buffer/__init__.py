@@ -1,6 +1,6 @@
 """Intake buffers: keep requests on the broker while the database is away.
 
-- intake_buffer: makes the buffer that fits the broker.
+- intake_buffer: chooses the buffer by the broker's URL.
 - redis_stream: the buffer on Redis.
 - rabbitmq_queue: the buffer on RabbitMQ; receipts notes in the cache which requests it holds.
 

@@ -1,4 +1,4 @@
-"""Makes the intake buffer that fits the broker."""
+"""Chooses the intake buffer by the broker's URL: a Redis stream or a RabbitMQ queue."""
 
 from __future__ import annotations
 

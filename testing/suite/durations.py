@@ -1,4 +1,4 @@
-"""Durations of the tests, recorded from a run; they balance the lanes and mark slow tests.
+"""Records how long tests took, to give each lane the same work and to mark slow tests.
 
 `pytest --record-durations` writes them to testing/suite/durations.json, which is committed. `make
 durations` does so with a whole run; a run of some tests replaces what it has run.

@@ -1,4 +1,4 @@
-"""Lanes: run the suite in several processes side by side, as `make test` does (`pytest -n 3`).
+"""Lanes: the processes that run the suite side by side, as `make test` does (`pytest -n 3`).
 
 Lanes share only the machine: each makes its own fixtures, so it has its own servers, ports,
 folders and databases. A lane gets one unit at a time: a file, or a file on one kind of broker, so

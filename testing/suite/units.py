@@ -1,4 +1,7 @@
-"""Units of tests: a lane gets one at a time, and the record of durations counts by unit."""
+"""Names the unit of each test: the tests that one process of the suite runs together.
+
+A lane gets one unit at a time, and durations are recorded by unit.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Tests of real processes over HTTP: API, workers, beat, Flower and Sentry, without faults."""

@@ -7,7 +7,7 @@ import time
 from ledger.ids import new_id
 from tasks.broker import queues
 from tasks.broker.kick import Kicker
-from tasks.recovery import MAX_WAITING
+from tasks.recovery import MAX_WAITING_BATCHES
 from testing.worker_processes import MONEY, eventually
 from tests.chaos.scenario import Scenario
 from workers.celery_app import BROKER_TIMEOUT_S
@@ -23,7 +23,7 @@ def test_scans_without_a_money_worker_pile_up_no_messages(scenario: Scenario) ->
     # Each re-drive is a scan that found the batch stuck, so it had a reason to kick too.
     eventually(lambda: scenario.bank.timeline(ids[0]).count("redriven") >= 4)
     assert scenario.broker.waiting(queues.RESERVE) == 1
-    assert scenario.broker.waiting(queues.ADVANCE) <= MAX_WAITING
+    assert scenario.broker.waiting(queues.ADVANCE) <= MAX_WAITING_BATCHES
     scenario.workers.ready(MONEY)
     scenario.settles(ids)
 

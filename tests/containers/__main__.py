@@ -27,7 +27,7 @@ from stack.servers.ports import LOOPBACK, free_port
 from stack.servers.server import wait_until_up
 from testing.http_client import Caller
 from testing.servers.shared import ROOT
-from tests.containers.engine import EngineError, Project, compose_command, until
+from tests.containers.docker_engine import EngineError, Project, compose_command, until
 from tests.containers.ledger_reader import LedgerReader
 from tests.containers.traffic import Traffic
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from stack.demo.api_client import Api
 from stack.demo.wallets import Demo
 from testing.bank import AUDIT
-from tests.containers.engine import EngineError, Project
+from tests.containers.docker_engine import EngineError, Project
 from tests.containers.traffic import Traffic
 
 _PSQL = (

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from stack.servers.account import SERVERS_ID
+from stack.servers.os_account import SERVERS_ID
 from testing.servers.shared import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

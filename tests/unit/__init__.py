@@ -1,0 +1,1 @@
+"""Tests without any server: each imports a part and calls it."""

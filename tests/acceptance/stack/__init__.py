@@ -1,0 +1,1 @@
+"""Tests of `make up`: it starts, restarts what is killed, and stops."""

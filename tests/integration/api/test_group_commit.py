@@ -27,7 +27,7 @@ from testing.worker_processes import eventually
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
-def intake_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
+def group_commit_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
     """Build a group commit on a working database, so that its missing buffer is never used."""
     settings = Settings.from_environment(
         {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": NOWHERE, "CACHE_URL": NOWHERE}
@@ -38,18 +38,18 @@ def intake_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
 
 def test_workers_are_kicked_for_new_transfers_and_only_after_the_commit(bank: Bank) -> None:
     seen: list[int] = []
-    intake = intake_of(bank, lambda: seen.append(bank.unfinished()))
+    group_commit = group_commit_of(bank, lambda: seen.append(bank.unfinished()))
     source, destination = bank.wallet(100), bank.wallet()
     request = bank.request(source, destination, 60)
-    intake.submit([request])
+    group_commit.submit([request])
     assert seen == [1]  # seen from another connection, so committed
 
-    intake.submit([request])  # a repeat
-    intake.submit([bank.request(source, destination, 1000)])  # rejected at once
-    intake.submit([bank.request(source, source, 1)])  # wrong
+    group_commit.submit([request])  # a repeat
+    group_commit.submit([bank.request(source, destination, 1000)])  # rejected at once
+    group_commit.submit([bank.request(source, source, 1)])  # wrong
     assert seen == [1]
 
-    intake.submit([request, bank.request(source, destination, 10)])
+    group_commit.submit([request, bank.request(source, destination, 10)])
     assert seen == [1, 2]
 
 
@@ -58,12 +58,12 @@ def test_a_recorded_transfer_is_answered_although_no_thread_can_start(
     bank: Bank, *, is_watched: bool
 ) -> None:
     kicker = Kicker(Celery(), lambda _: None)
-    intake = intake_of(bank, kicker.kick)
+    group_commit = group_commit_of(bank, kicker.kick)
     source = bank.wallet(100)
     if is_watched:
-        intake.submit([bank.request(source, source, 1)])  # wrong, so it is not kicked for
+        group_commit.submit([bank.request(source, source, 1)])  # wrong, so it is not kicked for
     with no_new_threads():
-        [answer] = intake.submit([bank.request(source, bank.wallet(), 60)])
+        [answer] = group_commit.submit([bank.request(source, bank.wallet(), 60)])
     assert isinstance(answer, Acceptance)
     assert bank.unfinished() == 1
 
@@ -81,21 +81,21 @@ def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
     buffer.put([Buffered(request, datetime.now(UTC))])
     gone = build_engine("postgresql://127.0.0.1:1/none", application_name="test")
     watch = DatabaseBreaker(lambda: probe(gone))
-    intake = GroupCommit(Database(gone, watch), buffer, lambda: None)
+    group_commit = GroupCommit(Database(gone, watch), buffer, lambda: None)
     another = replace(request, idempotency_key="another")
     with pytest.raises(Unavailable) as doubtful:
-        intake.submit([another])
+        group_commit.submit([another])
     assert doubtful.value.code == "unavailable"
     eventually(lambda: not watch.is_up())
     with pytest.raises(Overloaded):
-        intake.submit([another])
+        group_commit.submit([another])
     buffer.close()
 
 
 def test_answers_come_in_the_order_of_the_requests(bank: Bank) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     requests = [bank.request(source, destination, amount) for amount in (1, 200, 3)]
-    answers = intake_of(bank, lambda: None).submit(requests)
+    answers = group_commit_of(bank, lambda: None).submit(requests)
     assert [
         answer.transfer.amount_minor for answer in answers if isinstance(answer, Acceptance)
     ] == [

@@ -1,0 +1,1 @@
+"""Tests of everything that talks to the broker, on real Redis and RabbitMQ."""

@@ -1,0 +1,1 @@
+"""Tests of alert rules, heartbeats and the watch over servers, with real programs."""

@@ -1,0 +1,1 @@
+"""Tests of prices with real stores and a fake Binance over HTTP."""

@@ -1,0 +1,1 @@
+"""Tests of the consistency scan, on books that a test has corrupted."""

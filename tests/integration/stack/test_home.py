@@ -12,9 +12,9 @@ import psycopg2
 import pytest
 
 from stack.errors import StackError
-from stack.servers.account import reachable_by_others
 from stack.servers.home import find_home
 from stack.servers.kept_values import KeptValues
+from stack.servers.os_account import reachable_by_others
 from stack.servers.own import Servers
 from stack.servers.server import running
 

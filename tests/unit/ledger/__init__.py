@@ -1,0 +1,1 @@
+"""Tests of `ledger/` that need no server."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import InsufficientFunds, Rejection, WalletClosed, WalletFrozen
-from ledger.rejections import FundsClaim, Terms, decide, rejection
+from ledger.rejections import FundsClaim, Terms, find_rejected, rejection
 
 WALLETS = [UUID(int=number) for number in range(3)]
 
@@ -28,7 +28,7 @@ def claims(available: int, *amounts: int, kind: str = "customer") -> list[FundsC
 
 
 def refused(*made: FundsClaim) -> list[int]:
-    return [transfer.int for transfer, _ in decide(made)]
+    return [transfer.int for transfer, _ in find_rejected(made)]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_no_more_than_available_is_given_and_no_fitting_transfer_is_rejected(
         FundsClaim(UUID(int=number), wallet, available[wallet], terms(amount, to=status))
         for number, (wallet, amount, status) in enumerate(asked)
     ]
-    no = dict(decide(made))
+    no = dict(find_rejected(made))
     left = dict(available)
     for claim in made:
         reason = no.get(claim.transfer_id)

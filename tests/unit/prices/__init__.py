@@ -1,0 +1,1 @@
+"""Tests of `prices/` that need no server."""

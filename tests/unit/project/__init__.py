@@ -1,0 +1,1 @@
+"""Tests of the repository: links, log events, versions, dependencies and licences."""

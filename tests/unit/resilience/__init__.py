@@ -1,0 +1,1 @@
+"""Tests of `resilience/` that need no server."""

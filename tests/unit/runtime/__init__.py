@@ -1,0 +1,1 @@
+"""Tests of `runtime/` that need no server."""

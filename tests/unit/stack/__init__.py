@@ -1,0 +1,1 @@
+"""Tests of `stack/` that need no server."""

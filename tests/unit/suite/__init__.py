@@ -1,0 +1,1 @@
+"""Tests of how the suite itself runs (`testing/suite/`)."""

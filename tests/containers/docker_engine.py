@@ -1,4 +1,4 @@
-"""Compose project on a real container engine: started, killed from outside, and removed."""
+"""A Compose project on a real Docker engine: started, killed from outside, and removed."""
 
 from __future__ import annotations
 

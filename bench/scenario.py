@@ -1,4 +1,4 @@
-"""The scene of a benchmark: Truepenny's processes on servers of their own."""
+"""Starts what a benchmark measures: Truepenny's processes on servers of their own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PATIENCE_S = 300.0
 
 
 @dataclass
-class Scene:
+class Scenario:
     """Everything that a benchmark uses. Each of its transfers moves one US cent."""
 
     broker_kind: str
@@ -90,7 +90,7 @@ class Scene:
 
 
 @contextmanager
-def scene(broker_kind: str) -> Iterator[Scene]:
+def start_scenario(broker_kind: str) -> Iterator[Scenario]:
     """Start everything; its data is deleted at the end."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-bench-"))
     folder.chmod(0o711)  # the servers' account passes through
@@ -122,7 +122,7 @@ def scene(broker_kind: str) -> Iterator[Scene]:
             owner, api_key = create_client(
                 connection, name="bench", scope="client", rate_limit="none"
             )
-        yield Scene(
+        yield Scenario(
             broker_kind,
             database,
             buffer,

@@ -1,4 +1,4 @@
-"""The unprivileged account that servers run as when the stack runs as root.
+"""The operating-system user that servers run as when root runs the stack.
 
 PostgreSQL refuses to run as root, and a cache does not need to. The account is a user number
 without an entry in the system's user list: nothing is created, it has no login, and unlike
