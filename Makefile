@@ -28,7 +28,7 @@ test: venv ## run all tests on real servers (ARGS="-k name" for some of them)
 	@exec $(PYTEST) $(REPORTS) $(IN_LANES)
 
 unit: venv ## run the tests that need no server, in seconds
-	@exec $(PYTEST) tests/unit tests/test_architecture.py $(ARGS)
+	@exec $(PYTEST) --quiet tests/unit tests/test_architecture.py tests/test_prose.py $(or $(ARGS),--numprocesses 2)
 
 fast: venv ## run all tests except slow ones and those that break servers
 	@exec $(PYTEST) $(REPORTS) -m "not slow and not chaos" $(IN_LANES)
