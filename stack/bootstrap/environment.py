@@ -99,16 +99,18 @@ def _pip_command(*arguments: str | Path) -> list[str]:
 def _run_with_progress(command: list[str], *, total: int) -> int:
     """Run pip, and print its progress now and then instead of its many lines."""
     fetched = 0
+    is_installing = False
     printed_at_s = time.monotonic()
     unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=unbuffered) as process:
         for line in process.stdout or ():
             fetched += line.startswith(("Collecting ", "Requirement already satisfied"))
-            is_last = line.startswith("Installing collected packages")
-            if is_last or time.monotonic() - printed_at_s >= PROGRESS_EVERY_S:
+            if line.startswith("Installing collected packages"):
+                is_installing = True
+                _say(f"all {fetched} packages fetched, installing them")
+            elif not is_installing and time.monotonic() - printed_at_s >= PROGRESS_EVERY_S:
                 printed_at_s = time.monotonic()
-                doing = "installing them" if is_last else "still fetching"
-                _say(f"{fetched} of about {total} packages fetched, {doing}")
+                _say(f"{fetched} of about {total} packages fetched")
     return process.returncode
 
 
