@@ -1,61 +1,102 @@
 """Cursors: mark where the next page of a list begins; opaque to clients, checked when used.
 
-Guarantees that a cursor of one list is refused by another, and that only a text which could be
-our cursor is accepted.
+Guarantees that a cursor continues only the list it was made for, with the same filters: with
+others, pages would leave out objects, and nobody would notice. Cursors are not signed: a forged
+one shows a client nothing that it may not list.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from api.http.problems import Problem
+from api.schemas.requests import PageQuery
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def make_cursor(kind: str, at: datetime, tie: UUID | int) -> str:
-    """Encode the place after the object made at `at`; `tie` orders objects of one instant."""
-    text = f"{kind}:{(at - _EPOCH) // _MICROSECOND}:{tie}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+class PagedList:
+    """A list with its filters: makes its cursors, and reads back no others."""
 
+    def __init__(self, kind: str, query: PageQuery, *, of: UUID | None = None) -> None:
+        """Name the list that is asked for.
 
-def read_id_cursor(kind: str, cursor: str | None) -> tuple[datetime, UUID] | None:
-    """Decode a cursor whose tie is an id. Raises: Problem invalid_request: when it is none."""
-    if cursor is None:
-        return None
-    at, tie = _read(kind, cursor)
-    try:
-        return at, UUID(tie)
-    except ValueError as error:
-        raise _bad_cursor() from error
-
-
-def read_seq_cursor(kind: str, cursor: str | None) -> tuple[datetime, int] | None:
-    """Decode a cursor whose tie is a number. Raises: Problem invalid_request: when it is none."""
-    if cursor is None:
-        return None
-    at, tie = _read(kind, cursor)
-    if not (tie.isascii() and tie.isdigit() and int(tie) < 2**63):
-        raise _bad_cursor()
-    return at, int(tie)
-
-
-def _read(kind: str, cursor: str) -> tuple[datetime, str]:
-    try:
-        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-        found, microseconds, tie = (
-            base64.b64decode(padded, b"-_", validate=True).decode().split(":")
+        kind: a word for each route, without a colon. query: the page, with all filters.
+        of: the client or wallet whose objects are listed; None where these are everybody's.
+        """
+        # All filters of the query that are set, in their parsed form: none can be forgotten, and
+        # another spelling of the same time or id is the same filter. Those that are not set do
+        # not count, so a filter that a later version adds leaves older cursors valid.
+        filters = sorted(
+            (name, str(value))
+            for name, value in query
+            if value is not None and name not in PageQuery.model_fields
         )
-        at = _EPOCH + int(microseconds) * _MICROSECOND
-    except (ValueError, binascii.Error, OverflowError) as error:
-        raise _bad_cursor() from error
-    if found != kind:
-        raise _bad_cursor()
-    return at, tie
+        named = json.dumps([kind, str(of), filters])
+        self._kind = kind
+        self._digest = hashlib.sha256(named.encode()).hexdigest()[:16]
+        self._cursor = query.cursor
+
+    def cursor_after(self, at: datetime, tie: UUID | int) -> str:
+        """Encode the place after the object made at `at`; `tie` orders objects of one instant."""
+        text = f"{self._kind}:{self._digest}:{(at - _EPOCH) // _MICROSECOND}:{tie}"
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    def place_by_id(self) -> tuple[datetime, UUID] | None:
+        """Return where the page begins, if the tie is an id; None for the first page.
+
+        Raises: Problem invalid_request: when the cursor is not one of this list.
+        """
+        if self._cursor is None:
+            return None
+        at, tie = self._read(self._cursor)
+        try:
+            return at, UUID(tie)
+        except ValueError as error:
+            raise _bad_cursor() from error
+
+    def place_by_seq(self) -> tuple[datetime, int] | None:
+        """Return where the page begins, if the tie is a number; None for the first page.
+
+        Raises: Problem invalid_request: when the cursor is not one of this list.
+        """
+        if self._cursor is None:
+            return None
+        at, tie = self._read(self._cursor)
+        if not (tie.isascii() and tie.isdigit() and int(tie) < 2**63):
+            raise _bad_cursor()
+        return at, int(tie)
+
+    def _read(self, cursor: str) -> tuple[datetime, str]:
+        try:
+            padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+            kind, *digest, microseconds, tie = (
+                base64.b64decode(padded, b"-_", validate=True).decode().split(":")
+            )
+            at = _EPOCH + int(microseconds) * _MICROSECOND
+        except (ValueError, binascii.Error, OverflowError) as error:
+            raise _bad_cursor() from error
+        if kind != self._kind or len(digest) > 1:
+            raise _bad_cursor()
+        if not digest:
+            # Version 1.0.0 did not record the filters, so nothing tells whether they are the same.
+            raise Problem(
+                "invalid_request",
+                "cursor was made by an earlier version of Truepenny. Start again without it.",
+            )
+        if digest != [self._digest]:
+            raise Problem(
+                "invalid_request",
+                "cursor was made with other filters, or for another wallet or client. "
+                "Repeat the request that returned it, or start again without a cursor.",
+            )
+        return at, tie
 
 
 def _bad_cursor() -> Problem:

@@ -33,12 +33,13 @@ Moves money between wallets and never loses a penny.
 
 **Amounts** are decimal strings with at most as many decimals as the asset has; answers show
 all of them. **Times** are RFC 3339 in UTC. **Lists** take a `limit`, and a `cursor`: the
-`next_cursor` of the previous page. **Unknown** fields and parameters are errors. **Errors** are
-RFC 9457 problems; rely on `code`. A request that is answered 4xx has moved no money; after a
-5xx, send it again with the same `Idempotency-Key`. Every answer has `X-Request-Id`: yours, if
-you sent one. **Limits**: writes are limited per address, or per client if it has a limit of
-its own; a batch request counts as one. Failed authentications are limited per address. The
-answer to a counted request has `X-RateLimit-*` headers.
+`next_cursor` of the previous page, with the filters of that page; with others it is refused.
+**Unknown** fields and parameters are errors. **Errors** are RFC 9457 problems; rely on `code`. A
+request that is answered 4xx has moved no money; after a 5xx, send it again with the same
+`Idempotency-Key`. Every answer has `X-Request-Id`: yours, if you sent one. **Limits**: writes are
+limited per address, or per client if it has a limit of its own; a batch request counts as one.
+Failed authentications are limited per address. The answer to a counted request has
+`X-RateLimit-*` headers.
 """
 
 PARAMETERS: Final[dict[str, JsonObject]] = {

@@ -60,7 +60,7 @@ POSTINGS: PostingList = {
             "created_at": "2026-01-31T12:00:01.031000Z",
         }
     ],
-    "next_cursor": "cG9zdGluZ3M6MTc2OTg2MDgwMTAzMTAwMDo0Mg",
+    "next_cursor": "cG9zdGluZ3M6YTM2ODNmOTkxY2I4MDE0YjoxNzY5ODYwODAxMDMxMDAwOjQy",
 }
 BALANCE: BalanceAnswer = {
     "wallet_id": ALICE,

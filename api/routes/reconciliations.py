@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Blueprint, Response
 
 from api.auth.api_keys import admin
-from api.http.cursors import make_cursor, read_id_cursor
+from api.http.cursors import PagedList
 from api.http.responses import json_response
 from api.http.validation import parse_query, require_no_body, require_no_query
 from api.schemas.reconciliations import (
@@ -33,12 +33,13 @@ def index() -> Response:
     """List runs, newest first."""
     admin()
     page = parse_query(PageQuery)
-    before = read_id_cursor("reconciliations", page.cursor)
+    listed = PagedList("reconciliations", page)
+    before = listed.place_by_id()
     with services().database.autocommit() as connection:
         found = runs.list_runs(connection, limit=page.limit + 1, before=before)
     data = found[: page.limit]
     more = len(found) > page.limit
-    cursor = make_cursor("reconciliations", data[-1].started_at, data[-1].id) if more else None
+    cursor = listed.cursor_after(data[-1].started_at, data[-1].id) if more else None
     answers = [reconciliation_answer(run) for run in data]
     return json_response(ReconciliationList(data=answers, next_cursor=cursor))
 

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from structlog.contextvars import bind_contextvars
 
 from api.auth.api_keys import caller
-from api.http.cursors import make_cursor, read_id_cursor
+from api.http.cursors import PagedList
 from api.http.headers import idempotency_key, wait_seconds
 from api.http.problems import Problem
 from api.http.responses import json_response
@@ -75,7 +75,8 @@ def index() -> Response:
     """List the transfers that touch the caller's wallets, newest first."""
     page = parse_query(TransferQuery)
     narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
-    after = read_id_cursor("transfers", page.cursor)
+    listed = PagedList("transfers", page, of=None if caller().is_admin else caller().id)
+    after = listed.place_by_id()
     with services().database.autocommit() as connection:
         # One more than the limit shows whether there is a next page.
         found = list_transfers(
@@ -83,7 +84,7 @@ def index() -> Response:
         )
     data = found[: page.limit]
     more = len(found) > page.limit
-    cursor = make_cursor("transfers", data[-1].created_at, data[-1].id) if more else None
+    cursor = listed.cursor_after(data[-1].created_at, data[-1].id) if more else None
     answers = [transfer_answer(transfer) for transfer in data]
     return json_response(TransferList(data=answers, next_cursor=cursor))
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Response
 from sqlalchemy import Connection
 
 from api.auth.api_keys import admin, caller
-from api.http.cursors import make_cursor, read_id_cursor, read_seq_cursor
+from api.http.cursors import PagedList
 from api.http.responses import json_response
 from api.http.validation import parse_body, parse_query, require_no_body, require_no_query
 from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
@@ -58,13 +58,14 @@ def create() -> Response:
 def index() -> Response:
     """List the caller's wallets, oldest first."""
     page = parse_query(PageQuery)
-    after = read_id_cursor("wallets", page.cursor)
+    listed = PagedList("wallets", page, of=None if caller().is_admin else caller().id)
+    after = listed.place_by_id()
     with services().database.autocommit() as connection:
         # One more than the limit shows whether there is a next page.
         found = wallets.list_wallets(connection, caller=caller(), limit=page.limit + 1, after=after)
     data = found[: page.limit]
     more = len(found) > page.limit
-    cursor = make_cursor("wallets", data[-1].created_at, data[-1].id) if more else None
+    cursor = listed.cursor_after(data[-1].created_at, data[-1].id) if more else None
     answers = [wallet_answer(wallet) for wallet in data]
     return json_response(WalletList(data=answers, next_cursor=cursor))
 
@@ -80,14 +81,15 @@ def show(wallet_id: UUID) -> Response:
 def postings(wallet_id: UUID) -> Response:
     """List a wallet's postings, newest first."""
     page = parse_query(PageQuery)
-    before = read_seq_cursor("postings", page.cursor)
+    listed = PagedList("postings", page, of=wallet_id)
+    before = listed.place_by_seq()
     with services().database.autocommit() as connection:
         wallet, found = wallets.statement(
             connection, wallet_id, caller=caller(), limit=page.limit + 1, before=before
         )
     data = found[: page.limit]
     more = len(found) > page.limit
-    cursor = make_cursor("postings", data[-1].created_at, data[-1].seq) if more else None
+    cursor = listed.cursor_after(data[-1].created_at, data[-1].seq) if more else None
     answers = [posting_answer(line, scale=wallet.scale) for line in data]
     return json_response(PostingList(data=answers, next_cursor=cursor))
 

@@ -196,9 +196,7 @@ Limit = Annotated[
         }
     ),
 ]
-Cursor = Annotated[
-    str, Field(max_length=200, description="The `next_cursor` of the previous page, unchanged.")
-]
+Cursor = Annotated[str, Field(max_length=200)]
 
 # Fields of answers.
 AmountText = Annotated[

@@ -109,7 +109,10 @@ class PageQuery(Query):
     """A page of a list."""
 
     limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor | None = None
+    cursor: Annotated[
+        Cursor | None,
+        Field(description="The `next_cursor` of the previous page, with the filters of that page."),
+    ] = None
 
 
 class TransferQuery(PageQuery):

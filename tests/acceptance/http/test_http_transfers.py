@@ -18,7 +18,6 @@ from tests.acceptance.http.contract import (
     JSON,
     TIME,
     TRANSFER_FIELDS,
-    assert_invalid,
     assert_problem,
 )
 
@@ -315,13 +314,6 @@ def test_a_list_is_filtered_by_wallet_state_and_time(
     assert ids(f"created_after={middle}") == [accepted]
     assert accepted not in ids(f"created_before={middle}")
     assert client.get(f"/v1/transfers?wallet={uuid.uuid4()}").json()["data"] == []
-
-
-def test_a_cursor_of_another_list_is_refused(client: Caller, wallet_pair: WalletPair) -> None:
-    cursor = client.get("/v1/wallets?limit=1").json()["next_cursor"]
-    assert cursor
-    assert_invalid(client.get(f"/v1/transfers?cursor={cursor}"))
-    assert_invalid(client.get(f"/v1/wallets/{wallet_pair.source.id}/postings?cursor={cursor}"))
 
 
 def in_threads(count: int, call: Callable[[], T]) -> list[T]:

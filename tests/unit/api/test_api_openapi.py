@@ -67,6 +67,14 @@ def test_every_body_has_an_example_that_matches_its_schema(
     Draft202012Validator(schema | {"components": DOCUMENT["components"]}).validate(example)
 
 
+def test_every_query_parameter_has_a_description() -> None:
+    for path, methods in DOCUMENT["paths"].items():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", []):
+                if parameter.get("in") == "query":
+                    assert parameter["description"], (path, parameter["name"])
+
+
 def test_every_operation_says_what_happens_without_a_key_unless_it_needs_none() -> None:
     for methods in DOCUMENT["paths"].values():
         for operation in methods.values():

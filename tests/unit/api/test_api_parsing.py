@@ -1,11 +1,10 @@
-"""Request parsing: the pure functions for headers, cursors, bodies and times, as tables."""
+"""Request parsing: the pure functions for headers, bodies and times, as tables."""
 
 from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -13,14 +12,12 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from api.http.body import DISCARD_LIMIT, discard_rest, read_body
-from api.http.cursors import make_cursor, read_id_cursor, read_seq_cursor
 from api.http.headers import choose_request_id, read_key, wait_seconds
 from api.http.problems import Problem
 from api.http.strict_json import parse_json
 from api.schemas import fields
 
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
-ID = UUID("0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57")
 
 
 @pytest.mark.parametrize(
@@ -107,38 +104,6 @@ def test_another_key_is_refused(header: str | None, code: str) -> None:
 )
 def test_only_a_harmless_request_id_is_kept(offered: str | None, kept: bool) -> None:
     assert (choose_request_id(offered) == offered) is kept
-
-
-def test_a_cursor_decodes_to_what_it_was_made_of() -> None:
-    assert read_id_cursor("a", make_cursor("a", AT, ID)) == (AT, ID)
-    assert read_seq_cursor("b", make_cursor("b", AT, 42)) == (AT, 42)
-    assert read_id_cursor("a", None) is None
-    assert read_seq_cursor("b", None) is None
-
-
-@pytest.mark.parametrize(
-    "cursor",
-    [
-        make_cursor("b", AT, ID),
-        make_cursor("a", AT, 42),
-        make_cursor("a", AT, ID)[:-4],
-        "",
-        "garbage",
-        "a" * 5,
-        "ü",
-        "YTo5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTox",
-    ],
-)
-def test_anything_but_a_cursor_of_this_list_is_refused(cursor: str) -> None:
-    with pytest.raises(Problem):
-        read_id_cursor("a", cursor)
-
-
-@given(st.text(max_size=100))
-def test_any_cursor_is_read_or_refused(cursor: str) -> None:
-    for read in (read_id_cursor, read_seq_cursor):
-        with pytest.raises(Problem):
-            read("a", cursor)
 
 
 @given(st.binary())
