@@ -16,7 +16,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 MAX_KEY_LENGTH = 255
-KEY_RULE = f"must have 1 to {MAX_KEY_LENGTH} printable characters"
+KEY_RULE = f"must have 1 to {MAX_KEY_LENGTH} printable characters, and no space at either end"
 MAX_REFERENCE_LENGTH = 255
 MAX_METADATA_DEPTH = 10
 MAX_METADATA_BYTES = 8 * 1024
@@ -73,8 +73,12 @@ def check_rate_limit(value: object) -> str:
 
 
 def is_usable_key(key: str) -> bool:
-    """Tell whether a text can be an idempotency key: 1 to 255 printable characters."""
-    return 1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable()
+    """Tell whether a text can be an idempotency key: 1 to 255 printable characters.
+
+    HTTP drops spaces around a header's value. A key with one in a body would be another key
+    than the same text in a header, and pay again.
+    """
+    return 1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable() and key == key.strip()
 
 
 def check_key(value: object) -> str:
@@ -173,9 +177,11 @@ IdempotencyKey = Annotated[
     str,
     PlainValidator(check_key),
     text_schema(
-        "Your name for the transfer. A repeat with the same key moves nothing twice.",
+        "Your name for the transfer. A repeat with the same key moves nothing twice. Printable "
+        "characters, without a space at either end. Every character counts.",
         minLength=1,
         maxLength=MAX_KEY_LENGTH,
+        pattern="^[^ ](.*[^ ])?$",
     ),
 ]
 Reference = Annotated[

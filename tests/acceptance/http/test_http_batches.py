@@ -84,6 +84,29 @@ def test_the_same_transfer_twice_in_a_batch_is_one_transfer(
     assert api_bank.look(wallet_pair.destination).balance == 1_00
 
 
+@pytest.mark.parametrize("key", [" order-7", "order-7 ", " "])
+def test_a_key_with_a_space_at_an_end_is_refused(
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, key: str
+) -> None:
+    transfers = [item(wallet_pair, idempotency_key=key)]
+    with unchanged():
+        [result] = client.post(BATCH, {"transfers": transfers}).json()["results"]
+    assert result_of(result) == ("invalid_request", "/transfers/0/idempotency_key")
+    assert "space" in result["error"]["detail"]
+
+
+def test_a_key_is_the_same_in_a_header_and_in_a_batch_and_quotes_count(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    key = f"order 7, {uuid.uuid4()}"
+    single = client.submit(wallet_pair.transfer(), key=key).json()["id"]
+    quoted = client.submit(wallet_pair.transfer(), key=f'"{key}"').json()["id"]
+    transfers = [wallet_pair.transfer(idempotency_key=each) for each in (key, f'"{key}"')]
+    results = client.post(BATCH, {"transfers": transfers}).json()["results"]
+    assert [result["id"] for result in results] == [single, quoted]
+    assert single != quoted
+
+
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
