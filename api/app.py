@@ -12,7 +12,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from api.auth.api_keys import authenticate, is_caller_known
 from api.http.body import discard_rest
 from api.http.errors import register_error_handlers
-from api.http.headers import REQUEST_ID, bind_ids_to_logs, request_id, require_json_accepted
+from api.http.headers import (
+    REQUEST_ID,
+    bind_ids_to_logs,
+    request_id,
+    require_json_accepted,
+    require_single_headers,
+)
 from api.ops.request_metrics import measure_requests
 from api.rate_limits.headers import add_rate_headers
 from api.routes import all_blueprints
@@ -39,12 +45,14 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     measure_requests(app)
     bind_ids_to_logs(app)
 
-    # The checks before each request, in this order: authenticate, count a write (two functions
-    # that `init_app` registers), check Accept. The two lines above run before them.
+    # The checks before each request, in this order: refuse repeated headers, authenticate,
+    # count a write (two functions that `init_app` registers), check Accept. The two lines above
+    # run before them.
     @app.before_request
     def authenticate_caller() -> None:
         # Also for addresses that do not exist: without a key one cannot find out which do.
         if request.path.startswith(PREFIX + "/"):
+            require_single_headers(request.environ)
             authenticate(services.keys, count_failure=services.failed_auth_limit.count_failure)
 
     services.write_limit.init_app(app)
@@ -74,7 +82,7 @@ class _Application(Flask):
 
 def _finish(response: Response) -> Response:
     if response.status_code >= BAD_REQUEST:
-        is_unauthenticated = response.status_code in (401, 429) and not is_caller_known()
+        is_unauthenticated = response.status_code in (400, 401, 429) and not is_caller_known()
         within_s = UNAUTHENTICATED_DISCARD_WITHIN_S if is_unauthenticated else DISCARD_WITHIN_S
         discard_rest(request.environ, within_s=within_s)
     add_rate_headers(response)

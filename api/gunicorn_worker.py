@@ -1,14 +1,16 @@
 """gunicorn's threaded worker and logger, with bounded request times and errors as problems.
 
 Guarantees that a client which sends its request slowly holds a thread for a bounded time only,
-and that a request which gunicorn itself refuses (a malformed request line, huge headers) is
-answered as a problem, like every other error.
+that a request which gunicorn itself refuses (a malformed request line, huge headers) is
+answered as a problem, like every other error, and that the application learns which headers
+were repeated.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from contextlib import suppress
@@ -16,14 +18,25 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http import Request
+from gunicorn.http.errors import (
+    InvalidHeader,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from api.http.headers import PROBLEM_JSON
+from api.http.headers import PROBLEM_JSON, REPEATED, repeated_headers
 from api.http.problems import Problem, internal_error
 from monitoring.logs import get_logger
 
 log = get_logger(__name__)
+
+# The whole text of the error: as the parser in Python and the one in C write it.
+_READ_BY_GUNICORN = re.compile(
+    r"(?:Duplicate )?(Host|Content-Type|Content-Length)(?: header)?", re.IGNORECASE
+)
 
 
 class BoundedThreadWorker(ThreadWorker):
@@ -45,6 +58,16 @@ class BoundedThreadWorker(ThreadWorker):
             return super().handle(conn)
         finally:
             del self._begun_at_s[conn]
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Serve a request that has been parsed, and name the headers that it repeats.
+
+        gunicorn joins repeated headers with commas. A key may contain commas, so the
+        application could not tell two keys from one.
+        """
+        if names := repeated_headers([name for name, _ in req.headers]):
+            req.headers.append((REPEATED, ",".join(names)))
+        return super().handle_request(req, conn)
 
     def murder_pending(self) -> None:
         """Close idle connections, and stop reading from those that send too slowly.
@@ -85,16 +108,21 @@ class BoundedThreadWorker(ThreadWorker):
         if isinstance(exc, ParseException):
             # The error's text quotes the request, which may hold a key: log only its type.
             log.warning("request_refused", error=type(exc).__name__, request_id=request_id)
-            if isinstance(exc, LimitRequestLine | LimitRequestHeaders):
-                detail = "The address or the headers are too long."
-            else:
-                detail = "This is not a valid HTTP request."
-            problem = Problem("invalid_request", detail)
+            problem = Problem("invalid_request", describe(exc))
         else:
             log.error("connection_failed", exc_info=exc, request_id=request_id)
             problem = internal_error()
         with suppress(OSError):  # the client may have gone
             util.write_nonblock(client, raw_response(problem, request_id=request_id))
+
+
+def describe(error: ParseException) -> str:
+    """Say what is wrong with a request that gunicorn refused, without quoting it."""
+    if isinstance(error, LimitRequestLine | LimitRequestHeaders):
+        return "The address or the headers are too long."
+    if isinstance(error, InvalidHeader) and (found := _READ_BY_GUNICORN.fullmatch(error.hdr)):
+        return f"{found[1].title()} is not valid, or is given more than once."
+    return "This is not a valid HTTP request."
 
 
 class QuietLogger(Logger):

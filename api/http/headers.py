@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from flask import Flask, Request, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -14,6 +16,11 @@ from api.schemas.fields import KEY_RULE, is_usable_key
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REQUEST_ID = "X-Request-Id"
+AT_MOST_ONCE = ("Authorization", IDEMPOTENCY_KEY, REQUEST_ID)
+"""Headers with one value. Content-Type, Content-Length and Host are too, but gunicorn itself
+refuses those. Prefer and Accept are lists, which may be spread over several headers."""
+REPEATED = "REPEATED HEADERS"
+"""A header that `api/gunicorn_worker.py` adds; no client can, as its name has a space."""
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 MAX_WAIT_S = 20
@@ -23,7 +30,26 @@ _PREFERENCE = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*")+')
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:([0-9]{1,9})|"([0-9]{1,9})")\s*(?:;.*)?', re.IGNORECASE)
 _HARMLESS = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _OFFERED = "HTTP_X_REQUEST_ID"
+_REPEATED = f"HTTP_{REPEATED}"
 _CHOSEN = "truepenny.request_id"
+
+
+def repeated_headers(names: Sequence[str]) -> list[str]:
+    """Return which headers that may be given at most once are given more often.
+
+    names: of all headers of a request as they were received, in capital letters.
+    """
+    return [name for name in AT_MOST_ONCE if names.count(name.upper()) > 1]
+
+
+def require_single_headers(environ: dict[str, Any]) -> None:
+    """Raises: Problem invalid_request: when a header that has one value is repeated.
+
+    Neither the first nor the last nor both joined can be what the client meant.
+    """
+    if names := environ.get(_REPEATED):
+        first, *_ = names.split(",")
+        raise Problem("invalid_request", f"{first} is given more than once. Send it once.")
 
 
 def idempotency_key() -> str:
@@ -91,7 +117,8 @@ def request_id() -> str:
     """Return the id of the current request, the same one each time."""
     environ = request.environ
     if _CHOSEN not in environ:
-        environ[_CHOSEN] = choose_request_id(environ.get(_OFFERED))
+        is_repeated = REQUEST_ID in environ.get(_REPEATED, "").split(",")
+        environ[_CHOSEN] = choose_request_id(None if is_repeated else environ.get(_OFFERED))
     return str(environ[_CHOSEN])
 
 

@@ -48,7 +48,8 @@ PARAMETERS: Final[dict[str, JsonObject]] = {
         "in": "header",
         "required": True,
         "description": "Your name for the transfer: one key, one transfer. A repeat with the "
-        "same key moves nothing twice. Printable characters, in UTF-8.",
+        "same key moves nothing twice. Printable characters, in UTF-8. Every character counts, "
+        "quotes too. Send the header once: twice is an error.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
         "example": KEY,
     },

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +45,52 @@ def test_a_malformed_request_is_answered_as_a_problem(
     assert b"Content-Type: application/problem+json" in head
     assert json.loads(body)["code"] == "invalid_request"
     assert json.loads(body)["request_id"].encode() in head
+
+
+TWICE = [
+    pytest.param(b"Idempotency-Key: k\r\nIdempotency-Key: k", id="the same key"),
+    pytest.param(b"Idempotency-Key: k\r\nIdempotency-Key: other", id="two keys"),
+    pytest.param(b"Idempotency-Key: k\r\nidempotency-KEY: k", id="in other letters"),
+    pytest.param(b"Idempotency-Key:\r\nIdempotency-Key: k", id="the first one empty"),
+    pytest.param(b"Idempotency-Key: k\r\nX: y\r\nIdempotency-Key: k", id="one between them"),
+    pytest.param(b"Authorization: Bearer x", id="the API key"),
+    pytest.param(b"X-Request-Id: a\r\nX-Request-Id: a", id="the request id"),
+    pytest.param(b"Content-Type: application/json", id="the type of the body"),
+    pytest.param(b"Host: test", id="the host"),
+]
+
+
+@pytest.mark.parametrize("headers", TWICE)
+def test_a_header_with_one_value_may_not_be_repeated(
+    client: Caller, wallet_pair: WalletPair, unchanged: Unchanged, headers: bytes
+) -> None:
+    with unchanged():
+        answer = submit_raw(client, wallet_pair.transfer(), headers)
+    name = headers.split(b":")[0].decode()
+    assert answer.status_code == 400
+    assert answer.problem["code"] == "invalid_request"
+    assert name in answer.problem["detail"]
+    assert "more than once" in answer.problem["detail"]
+    assert answer.problem["request_id"] != "a,a"
+    assert answer.problem["request_id"].encode() in answer.head
+
+
+def test_a_key_with_commas_that_is_sent_once_is_one_key(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    key = f"{uuid.uuid4()}, 7".encode()
+    first = submit_raw(client, wallet_pair.transfer(), b"Idempotency-Key: " + key)
+    spaced = submit_raw(client, wallet_pair.transfer(), b"Idempotency-Key:  " + key + b" \t")
+    assert (first.status_code, spaced.status_code) == (202, 202)
+    assert b"\r\nIdempotent-Replayed: true" in spaced.head
+
+
+def test_a_header_that_is_a_list_may_be_repeated(client: Caller, wallet_pair: WalletPair) -> None:
+    lists = b"Prefer: respond-async\r\nPrefer: wait=1\r\nAccept: text/html\r\nAccept: */*\r\n"
+    key = f"Idempotency-Key: {uuid.uuid4()}".encode()
+    answer = submit_raw(client, wallet_pair.transfer(), lists + key)
+    assert answer.status_code == 202
+    assert b"\r\nPreference-Applied: wait" in answer.head
 
 
 @pytest.mark.parametrize(
@@ -116,6 +165,30 @@ def test_the_server_stops_quickly_despite_an_idle_connection(
         assert idle.get("/health/live").headers["Connection"] == "keep-alive"
         begun = time.monotonic()
     assert time.monotonic() - begun < 10
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """An answer as it came over the wire."""
+
+    head: bytes
+    problem: dict[str, Any]
+
+    @property
+    def status_code(self) -> int:
+        return int(self.head.split()[1])
+
+
+def submit_raw(client: Caller, body: dict[str, Any], headers: bytes) -> RawAnswer:
+    """Submit a transfer with these header lines besides the usual ones."""
+    sent = json.dumps(body).encode()
+    head = (
+        "POST /v1/transfers HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
+        f"Authorization: Bearer {client.api_key}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(sent)}\r\n"
+    ).encode()
+    head, document = client.raw(head + headers + b"\r\n\r\n" + sent).split(b"\r\n\r\n", 1)
+    return RawAnswer(head, json.loads(document))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from api.app import create_app
 from api.auth.api_keys import KeyRing
 from api.auth.outage_cache import OutageCache, short_cache_client
+from api.http.headers import REPEATED
 from api.services import Services, build_services
 from ledger.clients import Client
 from ledger.errors import Misconfigured
@@ -71,6 +72,21 @@ def test_building_connects_to_nothing_and_live_needs_nothing(services: Services)
 
 def test_no_lookup_is_made_for_a_request_without_a_key(services: Services) -> None:
     assert client_of(services).get("/v1/wallets").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("repeated", "named"),
+    [("Idempotency-Key", "Idempotency-Key"), ("Authorization,X-Request-Id", "Authorization")],
+)
+def test_a_repeated_header_is_refused_before_the_key_is_looked_up(
+    services: Services, repeated: str, named: str
+) -> None:
+    environ = {f"HTTP_{REPEATED}": repeated, "HTTP_X_REQUEST_ID": "a,a"}
+    answer = client_of(services).get("/v1/wallets", environ_overrides=environ)
+    problem = json.loads(answer.data)
+    assert (problem["status"], problem["code"]) == (400, "invalid_request")
+    assert problem["detail"] == f"{named} is given more than once. Send it once."
+    assert (problem["request_id"] == "a,a") is ("X-Request-Id" not in repeated)
 
 
 @pytest.mark.parametrize(

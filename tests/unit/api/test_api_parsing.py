@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from api.http.body import DISCARD_LIMIT, discard_rest, read_body
-from api.http.headers import choose_request_id, read_key, wait_seconds
+from api.http.headers import choose_request_id, read_key, repeated_headers, wait_seconds
 from api.http.problems import Problem
 from api.http.strict_json import parse_json
 from api.schemas import fields
@@ -87,6 +87,33 @@ def test_another_key_is_refused(header: str | None, code: str) -> None:
     with pytest.raises(Problem) as refused:
         read_key(header)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("key", ["order-7", "order 7", '"order-7"', "k,k", "x" * 255])
+def test_a_key_in_a_body_is_kept_as_it_is(key: str) -> None:
+    assert fields.check_key(key) == key
+
+
+@pytest.mark.parametrize("key", ["", " ", " x", "x ", "\tx", "x\u00a0", "x" * 256, 7, None])
+def test_another_key_in_a_body_is_refused(key: Any) -> None:
+    with pytest.raises(PydanticCustomError, match="no space at either end"):
+        fields.check_key(key)
+
+
+@pytest.mark.parametrize(
+    ("names", "repeated"),
+    [
+        ([], []),
+        (["HOST", "IDEMPOTENCY-KEY", "AUTHORIZATION", "X-REQUEST-ID"], []),
+        (["IDEMPOTENCY-KEY", "HOST", "IDEMPOTENCY-KEY"], ["Idempotency-Key"]),
+        (["X-REQUEST-ID", "AUTHORIZATION"] * 3, ["Authorization", "X-Request-Id"]),
+        (["PREFER", "PREFER", "ACCEPT", "ACCEPT", "X-FORWARDED-FOR", "X-FORWARDED-FOR"], []),
+    ],
+)
+def test_repeated_headers_are_found_unless_they_are_lists(
+    names: list[str], repeated: list[str]
+) -> None:
+    assert repeated_headers(names) == repeated
 
 
 @pytest.mark.parametrize(
