@@ -34,6 +34,12 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 4096
 
+# No header is believed because of the address it comes from. By default gunicorn takes
+# SCRIPT_NAME and X-Forwarded-Proto from loopback, where a proxy or any local user may be.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
+
 worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 control_socket_disable = True  # it would open a socket in the home folder
 
