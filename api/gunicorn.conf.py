@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 
+from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger
 from api.transfers.settlement_wait import SLOTS
 from monitoring.logs import logging_config
@@ -30,9 +31,11 @@ keepalive = 15
 timeout = 30
 graceful_timeout = 25  # longer than the longest wait that a client may prefer
 
-limit_request_line = 4094
-limit_request_fields = 64
-limit_request_field_size = 4096
+# BoundedRequest applies these limits and names the field; gunicorn's parsers repeat them. They
+# count a colon, a blank and the line's end too.
+limit_request_line = MAX_REQUEST_LINE
+limit_request_fields = MAX_FIELDS
+limit_request_field_size = MAX_FIELD_LINE + 4
 
 # No header is believed because of the address it comes from. By default gunicorn takes
 # SCRIPT_NAME and X-Forwarded-Proto from loopback, where a proxy or any local user may be.
