@@ -27,7 +27,8 @@ threads = SLOTS + 8  # when all slots for waiting are taken, these keep answerin
 worker_connections = 1000
 backlog = 1024
 
-keepalive = 15
+# Longer than a balancer keeps its connections: else it sends a request into one just closed.
+keepalive = _settings.keep_alive_s
 timeout = 30
 graceful_timeout = 25  # longer than the longest wait that a client may prefer
 
