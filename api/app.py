@@ -26,7 +26,7 @@ from api.services import EXTENSION, Services
 
 PREFIX = "/v1"
 DISCARD_WITHIN_S = 1.0
-"""How long the rest of a refused request is read and dropped: its client then gets the answer."""
+"""How long the rest of a body is read and dropped: a refused client then gets the answer."""
 UNAUTHENTICATED_DISCARD_WITHIN_S = 0.05
 """The same without a valid key: enough for what has arrived already, and no waiting."""
 
@@ -81,10 +81,11 @@ class _Application(Flask):
 
 
 def _finish(response: Response) -> Response:
-    if response.status_code >= BAD_REQUEST:
-        is_unauthenticated = response.status_code in (400, 401, 429) and not is_caller_known()
-        within_s = UNAUTHENTICATED_DISCARD_WITHIN_S if is_unauthenticated else DISCARD_WITHIN_S
-        discard_rest(request.environ, within_s=within_s)
+    # Also of a request that is served: few views of a GET read its body.
+    is_brief = response.status_code in (400, 401, 429) or response.status_code < BAD_REQUEST
+    is_unauthenticated = is_brief and not is_caller_known()
+    within_s = UNAUTHENTICATED_DISCARD_WITHIN_S if is_unauthenticated else DISCARD_WITHIN_S
+    discard_rest(request.environ, within_s=within_s)
     add_rate_headers(response)
     headers = response.headers
     headers.add(REQUEST_ID, request_id())

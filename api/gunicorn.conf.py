@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 
+from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger
 from api.transfers.settlement_wait import SLOTS
 from monitoring.logs import logging_config
@@ -26,13 +27,22 @@ threads = SLOTS + 8  # when all slots for waiting are taken, these keep answerin
 worker_connections = 1000
 backlog = 1024
 
-keepalive = 15
+# Longer than a balancer keeps its connections: else it sends a request into one just closed.
+keepalive = _settings.keep_alive_s
 timeout = 30
 graceful_timeout = 25  # longer than the longest wait that a client may prefer
 
-limit_request_line = 4094
-limit_request_fields = 64
-limit_request_field_size = 4096
+# BoundedRequest applies these limits and names the field; gunicorn's parsers repeat them. They
+# count a colon, a blank and the line's end too.
+limit_request_line = MAX_REQUEST_LINE
+limit_request_fields = MAX_FIELDS
+limit_request_field_size = MAX_FIELD_LINE + 4
+
+# No header is believed because of the address it comes from. By default gunicorn takes
+# SCRIPT_NAME and X-Forwarded-Proto from loopback, where a proxy or any local user may be.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 
 worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 control_socket_disable = True  # it would open a socket in the home folder

@@ -1,9 +1,9 @@
 """gunicorn's threaded worker and logger, with bounded request times and errors as problems.
 
 Guarantees that a client which sends its request slowly holds a thread for a bounded time only,
-that a request which gunicorn itself refuses (a malformed request line, huge headers) is
-answered as a problem, like every other error, and that the application learns which headers
-were repeated.
+that requests sent together are answered in their order, that a request which gunicorn itself
+refuses (a malformed request line, huge headers) is answered as a problem, like every other
+error, and that the application learns which headers were repeated.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ import os
 import re
 import socket
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import Request
-from gunicorn.http.errors import (
-    InvalidHeader,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-)
+from gunicorn.http.errors import InvalidHeader, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from api.gunicorn_request import BoundedRequestParser, HeadersTooLarge
 from api.http.headers import PROBLEM_JSON, REPEATED, repeated_headers
 from api.http.problems import Problem, internal_error
 from monitoring.logs import get_logger
@@ -45,6 +42,8 @@ class BoundedThreadWorker(ThreadWorker):
     request_limit_s = 30.0
     """How long a request may take, from its first byte to its answer. This is more than the
     longest wait that a client may prefer, and enough for a body of 4 MiB at 150 KiB/s."""
+    silence_limit_s = 15.0
+    """How long a new connection may send nothing. One that had an answer may wait longer."""
 
     def init_process(self) -> None:
         """Prepare the process, after the fork."""
@@ -54,6 +53,8 @@ class BoundedThreadWorker(ThreadWorker):
     def handle(self, conn: TConn) -> Any:
         """Serve one request of a connection, in a thread."""
         self._begun_at_s[conn] = time.monotonic()
+        if conn.parser is None:
+            conn.parser = BoundedRequestParser(self.cfg, conn.sock, conn.client)
         try:
             return super().handle(conn)
         finally:
@@ -68,6 +69,20 @@ class BoundedThreadWorker(ThreadWorker):
         if names := repeated_headers([name for name, _ in req.headers]):
             req.headers.append((REPEATED, ",".join(names)))
         return super().handle_request(req, conn)
+
+    def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
+        """Go on with a connection whose request was answered: serve the next one, wait, or close.
+
+        gunicorn would wait for more bytes although the next request has been read already. It
+        queues behind the requests of others, so no connection holds a thread for itself.
+        """
+        is_kept = not fs.cancelled() and fs.exception() is None and fs.result() is True
+        if is_kept and isinstance(conn.parser, BoundedRequestParser) and conn.parser.is_next_here():
+            self.enqueue_req(conn)
+            return
+        super().finish_request(conn, fs)
+        if self.pending_conns and self.pending_conns[-1] is conn:
+            conn.timeout = time.monotonic() + self.silence_limit_s
 
     def murder_pending(self) -> None:
         """Close idle connections, and stop reading from those that send too slowly.
@@ -108,7 +123,10 @@ class BoundedThreadWorker(ThreadWorker):
         if isinstance(exc, ParseException):
             # The error's text quotes the request, which may hold a key: log only its type.
             log.warning("request_refused", error=type(exc).__name__, request_id=request_id)
-            problem = Problem("invalid_request", describe(exc))
+            if isinstance(exc, HeadersTooLarge):
+                problem = Problem("headers_too_large", exc.detail)
+            else:
+                problem = Problem("invalid_request", describe(exc))
         else:
             log.error("connection_failed", exc_info=exc, request_id=request_id)
             problem = internal_error()
@@ -118,8 +136,8 @@ class BoundedThreadWorker(ThreadWorker):
 
 def describe(error: ParseException) -> str:
     """Say what is wrong with a request that gunicorn refused, without quoting it."""
-    if isinstance(error, LimitRequestLine | LimitRequestHeaders):
-        return "The address or the headers are too long."
+    if isinstance(error, LimitRequestLine):
+        return "The address is too long."
     if isinstance(error, InvalidHeader) and (found := _READ_BY_GUNICORN.fullmatch(error.hdr)):
         return f"{found[1].title()} is not valid, or is given more than once."
     return "This is not a valid HTTP request."

@@ -61,6 +61,7 @@ class Settings:
     rate_limit: str
     proxy_hops: int
     api_processes: int
+    keep_alive_s: int
     binance_urls: tuple[str, ...]
     price_symbols: tuple[str, ...]
     fallback_prices: Mapping[str, str]
@@ -108,6 +109,7 @@ class Settings:
             rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
             api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
+            keep_alive_s=values.whole_number("KEEP_ALIVE_S", 75, at_least=1, at_most=3600),
             binance_urls=values.web_urls("BINANCE_URLS", BINANCE_URLS),
             price_symbols=symbols,
             fallback_prices=fallback_prices,

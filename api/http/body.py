@@ -42,12 +42,15 @@ def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
 
 
 def discard_rest(environ: dict[str, Any], *, within_s: float) -> None:
-    """Read the rest of a refused request and drop it, so that its client gets the answer.
+    """Read the rest of a body and drop it, so that a refused client gets the answer.
 
     A connection that is closed while its client still sends is reset, and the answer on its
     way is lost. But other clients need this thread: after `within_s`, or DISCARD_LIMIT bytes,
-    nothing more is read from this connection.
+    nothing more is read from this connection. The server closes it after the answer, because
+    what is left of the body would be read as the next request.
     """
+    if not environ.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" not in environ:
+        return
     left, deadline_s = DISCARD_LIMIT, time.monotonic() + within_s
     connection: socket.socket | None = environ.get("gunicorn.socket")
     is_whole = False

@@ -25,6 +25,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_state": (409, "Not possible in this state"),
     "too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body must be JSON"),
+    "headers_too_large": (431, "The headers are too large"),
     "idempotency_key_reused": (422, "The Idempotency-Key was used for another request"),
     "wallet_not_found": (422, "Wallet not found"),
     "asset_mismatch": (422, "The assets differ"),

@@ -54,7 +54,7 @@ class Operation:
         codes = set(self.problems)
         if not self.is_open:
             codes |= {"unauthenticated", "not_acceptable", "invalid_request"}
-            codes |= {"internal_error", "unavailable", "rate_limited"}
+            codes |= {"internal_error", "unavailable", "rate_limited", "headers_too_large"}
         if self.body or self.takes_no_body:
             codes |= {"unsupported_media_type", "too_large"}
         return tuple(sorted(codes))

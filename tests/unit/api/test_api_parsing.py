@@ -241,7 +241,7 @@ def test_the_amount_of_discarded_body_is_bounded() -> None:
             return b"x" * size
 
     endless = Endless()
-    discard_rest({"wsgi.input": endless}, within_s=10)
+    discard_rest({"wsgi.input": endless, "HTTP_TRANSFER_ENCODING": "chunked"}, within_s=10)
     assert endless.given == DISCARD_LIMIT
 
 

@@ -32,6 +32,7 @@ CONTRACT = {
         "refused",
     },
     429: {"rate_limited"},
+    431: {"headers_too_large"},
     500: {"internal_error"},
     503: {"unavailable", "overloaded", "price_unavailable"},
 }

@@ -85,6 +85,9 @@ def test_an_address_that_is_missing_is_named(name: str, value: str | None) -> No
         ("PROXY_HOPS", "\u00b2"),
         ("API_PROCESSES", "0"),
         ("API_PROCESSES", "65"),
+        ("KEEP_ALIVE_S", "0"),
+        ("KEEP_ALIVE_S", "75.5"),
+        ("KEEP_ALIVE_S", "3601"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
@@ -139,6 +142,7 @@ def test_a_url_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str
         ("PROXY_HOPS", "10"),
         ("API_PROCESSES", "1"),
         ("API_PROCESSES", "64"),
+        ("KEEP_ALIVE_S", "3600"),
     ],
 )
 def test_a_usable_value_is_accepted(name: str, value: str) -> None:
