@@ -56,6 +56,8 @@ Check = Callable[[], Component]
 
 STORES = ("database", "broker")
 """Where a transfer can be stored: recorded in the first, or else buffered in the second."""
+NOT_NEEDED = ("prices",)
+"""Components that nothing depends on yet: without them, the whole is as well as before."""
 
 
 class Health:
@@ -117,10 +119,11 @@ def with_shared_server(components: Mapping[str, Component]) -> dict[str, Compone
 
 
 def overall(components: Mapping[str, Component]) -> HealthStatus:
-    """Sum up: down if nothing can be stored, degraded if anything else is wrong."""
+    """Sum up: down if nothing can be stored, degraded if anything else that is needed is wrong."""
     if not any(components[name].can_store for name in STORES):
         return "down"
-    return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
+    needed = [each for name, each in components.items() if name not in NOT_NEEDED]
+    return "ok" if all(each.status == "ok" for each in needed) else "degraded"
 
 
 def _never_raising(name: str, check: Check) -> Check:

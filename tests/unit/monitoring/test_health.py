@@ -100,6 +100,12 @@ def test_the_status_is_down_only_when_transfers_can_be_neither_stored_nor_buffer
     assert overall({name: Component(status, "") for name, status in statuses.items()}) == whole
 
 
+def test_prices_alone_degrade_only_themselves() -> None:
+    static = Component("degraded", "static")
+    assert overall({"database": OK, "broker": OK, "prices": static}) == "ok"
+    assert overall({"database": OK, "broker": OK, "prices": static, "cache": static}) == "degraded"
+
+
 def test_a_broker_that_refuses_writes_cannot_buffer() -> None:
     away, full = Component("down", ""), Component("degraded", "is full", refuses=True)
     assert overall({"database": away, "broker": full}) == "down"
