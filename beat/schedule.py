@@ -27,6 +27,12 @@ WATCH_EXPIRES_S = 30.0
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the entries for Celery's `beat_schedule`; schedules in seconds."""
+    refresh_prices = {
+        "task": prices.TASK_NAME,
+        "schedule": PRICES_EVERY_S,
+        # A message that waited longer for a worker is superseded by newer ones.
+        "options": {"queue": queues.WATCH, "expires": PRICES_EXPIRE_AFTER_S},
+    }
     interval_s = max(settings.stuck_after_s / SCANS_PER_STUCK_TIME, MIN_SCAN_INTERVAL_S)
     return {
         "recovery scan": {
@@ -49,12 +55,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
             "schedule": COUNT_EVERY_S,
             "options": {"queue": queues.SCANS},
         },
-        "prices": {
-            "task": prices.TASK_NAME,
-            "schedule": PRICES_EVERY_S,
-            # A message that waited longer for a worker is superseded by newer ones.
-            "options": {"queue": queues.WATCH, "expires": PRICES_EXPIRE_AFTER_S},
-        },
+        **({"prices": refresh_prices} if settings.price_symbols else {}),
         "watch over the servers": {
             "task": server_watch.TASK_NAME,
             "schedule": WATCH_SERVERS_EVERY_S,

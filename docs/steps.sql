@@ -12,7 +12,13 @@
 -- ledger/acceptance.py: accept
 SELECT
     wallets.id, wallets.owner_id, wallets.asset, wallets.kind, wallets.status,
-    (wallets.balance - wallets.reserved) - wallets.incoming AS available
+    (wallets.balance - wallets.reserved) - wallets.incoming AS available,
+    EXISTS (
+        SELECT *
+        FROM wallets AS transit
+        WHERE transit.asset = wallets.asset
+            AND transit.kind = 'transit'
+    ) AS has_transit
 FROM wallets
 WHERE wallets.id = any(CAST(:ids AS UUID[]));
 

@@ -149,6 +149,7 @@ def fingerprint(request: TransferRequest) -> bytes:
 
 
 _w = schema.wallets.c
+_transit = schema.wallets.alias("transit")
 _WALLETS = select(
     _w.id,
     _w.owner_id,
@@ -156,6 +157,10 @@ _WALLETS = select(
     _w.kind,
     _w.status,
     (_w.balance - _w.reserved - _w.incoming).label("available"),
+    exists()
+    .where(_transit.c.asset == _w.asset, _transit.c.kind == "transit")
+    .correlate(schema.wallets)
+    .label("has_transit"),
 ).where(_w.id == func.any(cast(bindparam("ids", type_=Text()), ARRAY(Uuid))))
 
 
@@ -192,6 +197,11 @@ def _invalid(request: TransferRequest, source: Any, destination: Any) -> Invalid
         return Forbidden("Only an admin moves money in from an external wallet.")
     if not request.asset == source.asset == destination.asset:
         return AssetMismatch()
+    if not source.has_transit:  # an asset that was inserted by hand
+        return WalletNotFound(
+            f"The asset {request.asset} has no transit wallet, so nothing can be transferred in "
+            "it until an operator adds one."
+        )
     return None
 
 

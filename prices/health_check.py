@@ -11,6 +11,8 @@ def prices_check(lookup: PriceLookup) -> Check:
 
     def check() -> Component:
         quotes = lookup.quotes()
+        if not quotes:
+            return Component("ok", "prices are off: PRICE_SYMBOLS is none")
         static = [quote.symbol for quote in quotes if quote.source == "static"]
         stale_ages_s = [quote.age_s or 0 for quote in quotes if quote.source == "stale"]
         details = []

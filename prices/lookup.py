@@ -40,8 +40,8 @@ class PriceLookup:
         self._database = database
 
     def quotes(self) -> list[Quote]:
-        """Return the price of every symbol, in their order."""
-        return self._quote_all(self._fallback)
+        """Return the price of every symbol, in their order; none if prices are off."""
+        return self._quote_all(self._fallback) if self._fallback else []
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the price of one symbol; None if its prices are not followed."""

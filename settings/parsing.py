@@ -124,12 +124,15 @@ class Values:
         return value
 
     def symbols(self, name: str, default: str) -> tuple[str, ...]:
-        symbols = _items(self.text(name, default))
+        text = self.text(name, default)
+        if text.lower() == "none":
+            return ()
+        symbols = _items(text)
         for symbol in symbols:
             if not _SYMBOL.fullmatch(symbol):
                 raise SettingsError(f"{name} must be symbols such as BTCUSDT, not {symbol!r}")
         if not 0 < len(symbols) <= _MAX_SYMBOLS:
-            raise SettingsError(f"{name} must name 1 to {_MAX_SYMBOLS} symbols")
+            raise SettingsError(f"{name} must be none, or name 1 to {_MAX_SYMBOLS} symbols")
         return symbols
 
     def prices(self, name: str) -> dict[str, str]:

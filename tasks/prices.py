@@ -25,7 +25,12 @@ back to real prices, nobody may see such a price, and no real one may be compare
 
 @shared_task(name=TASK_NAME)
 def refresh() -> None:
-    """Fetch the prices once. A second run at the same time finds nothing to do."""
+    """Fetch the prices once. A second run at the same time finds nothing to do.
+
+    Without symbols it does nothing: beat may have sent it before prices were switched off.
+    """
+    if not Settings.from_environment().price_symbols:
+        return
     with recorded_run("prices") as run:
         _record(run, refresher().refresh())
 

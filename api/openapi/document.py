@@ -36,10 +36,11 @@ all of them. **Times** are RFC 3339 in UTC. **Lists** take a `limit`, and a `cur
 `next_cursor` of the previous page, with the filters of that page; with others it is refused.
 **Unknown** fields and parameters are errors. **Errors** are RFC 9457 problems; rely on `code`. A
 request that is answered 4xx has moved no money; after a 5xx, send it again with the same
-`Idempotency-Key`. Every answer has `X-Request-Id`: yours, if you sent one. **Limits**: writes are
-limited per address, or per client if it has a limit of its own; a batch request counts as one.
-Failed authentications are limited per address. The answer to a counted request has
-`X-RateLimit-*` headers.
+`Idempotency-Key`. Every answer has `X-Request-Id`: yours, if you sent one. **Methods** that an
+address does not have are answered 405 `method_not_allowed`, with those that it has in `Allow`.
+**Limits**: writes are limited per address, or per client if it has a limit of its own; a batch
+request counts as one. Failed authentications are limited per address. The answer to a counted
+request has `X-RateLimit-*` headers.
 """
 
 PARAMETERS: Final[dict[str, JsonObject]] = {
@@ -72,6 +73,10 @@ PARAMETERS: Final[dict[str, JsonObject]] = {
 
 HEADERS: Final[dict[str, JsonObject]] = {
     "X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}},
+    "Allow": {
+        "description": "The methods that the address has.",
+        "schema": {"type": "string", "examples": ["GET, HEAD"]},
+    },
     "Location": {
         "description": "The address of the object.",
         "schema": {"type": "string", "format": "uri-reference"},
@@ -123,6 +128,8 @@ def build_document() -> JsonObject:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             "parameters": PARAMETERS,
             "headers": HEADERS,
+            # Of no operation: it answers methods that are not described.
+            "responses": {"MethodNotAllowed": _problem(405, ["method_not_allowed"], ())},
             "schemas": _schemas(),
         },
     }
@@ -212,6 +219,7 @@ def _answer(answer: Success, counted: tuple[str, ...]) -> JsonObject:
 def _problem(status: int, codes: list[str], counted: tuple[str, ...]) -> JsonObject:
     extra = {
         401: ("WWW-Authenticate", *RATE_HEADERS),
+        405: ("Allow",),
         429: ("Retry-After", *RATE_HEADERS),
         503: ("Retry-After",),
     }.get(status, ())

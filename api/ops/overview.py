@@ -116,7 +116,8 @@ def _workers(snapshot: Snapshot) -> list[WorkerAnswer] | None:
 def _scans(snapshot: Snapshot) -> list[ScanAnswer] | None:
     if snapshot.cache is None:
         return None
-    scans = [_scan(name, snapshot.cache.notes.get(name), snapshot.at) for name in SHOWN]
+    names = [name for name in SHOWN if name != "prices" or snapshot.has_prices]
+    scans = [_scan(name, snapshot.cache.notes.get(name), snapshot.at) for name in names]
     if snapshot.database is None:
         return scans
     # The last reconciliation is in the database; the other scans are in the cache.

@@ -79,6 +79,11 @@ class Snapshot:
     broker_memory_share: float | None = None
     unknown: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether prices are fetched; False once it is known that they are off."""
+        return self.prices is None or bool(self.prices)
+
 
 class Snapshots:
     """Reads all parts at the same time. Shared by all threads of a process."""

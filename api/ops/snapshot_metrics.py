@@ -136,7 +136,9 @@ def _cache(cache: CachePart) -> Iterator[Metric]:
 def _scans(snapshot: Snapshot) -> Iterator[Metric]:
     notes: dict[str, JobNote | None] = {}
     if snapshot.cache is not None:
-        notes = {name: snapshot.cache.notes.get(name) for name in NAMES}
+        # Prices that are off leave the record of their last run behind.
+        names = [name for name in NAMES if name != "prices" or snapshot.has_prices]
+        notes = {name: snapshot.cache.notes.get(name) for name in names}
     if snapshot.database is not None:
         status = snapshot.database.reconciliation
         notes["reconciliation"] = None if status is None else status.note

@@ -25,6 +25,7 @@ from monitoring.health.redis_info import (
     is_loading,
     memory_percent,
     memory_share,
+    server_id,
 )
 from resilience.redis_client import connect, is_redis
 
@@ -47,6 +48,7 @@ class BrokerReading:
     memory_share: used share of its memory; None without a limit, or if INFO is not permitted.
     RabbitMQ gives no figure: 1 while it has an alarm, else 0.
     well: the detail to show if there are no findings.
+    server_id: as in `redis_info.server_id`; None for a RabbitMQ, or if INFO is not permitted.
     """
 
     is_full: bool
@@ -54,6 +56,7 @@ class BrokerReading:
     findings: list[ServerFinding]
     well: str = "answers"
     counters: dict[str, int] = field(default_factory=dict)
+    server_id: str | None = None
 
 
 class BrokerProbe(Protocol):
@@ -135,6 +138,7 @@ class RedisProbe:
             findings=found,
             well=well,
             counters={} if info is None else counters(info),
+            server_id=None if info is None else server_id(info),
         )
 
     def close(self) -> None:

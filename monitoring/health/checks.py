@@ -19,7 +19,7 @@ from monitoring.health.broker_probe import (
     redis_findings,
     redis_info,
 )
-from monitoring.health.redis_info import ServerFinding
+from monitoring.health.redis_info import ServerFinding, server_id
 from monitoring.health.report import Check, Component
 from monitoring.heartbeats import heartbeat_cache
 
@@ -52,7 +52,7 @@ def broker_check(read: Callable[[], BrokerReading]) -> Check:
             reading = read()
         except NotServing as error:
             return Component("down", str(error))
-        return _component(reading.well, reading.findings)
+        return _component(reading.well, reading.findings, reading.server_id)
 
     return check
 
@@ -65,16 +65,18 @@ def cache_check(client: redis.Redis) -> Check:
             info = redis_info(client)
         except NotServing as error:
             return Component("down", str(error))
-        return _component(*redis_findings("cache", info))
+        id = None if info is None else server_id(info)
+        return _component(*redis_findings("cache", info), id)
 
     return check
 
 
-def _component(well: str, found: list[ServerFinding]) -> Component:
+def _component(well: str, found: list[ServerFinding], id: str | None) -> Component:
     if not found:
-        return Component("ok", well)
+        return Component("ok", well, server_id=id)
     details = "; ".join(each.detail for each in found)
-    return Component("degraded", details, refuses=any(each.refuses for each in found))
+    refuses = any(each.refuses for each in found)
+    return Component("degraded", details, refuses=refuses, server_id=id)
 
 
 def workers_check(cache: redis.Redis) -> Check:

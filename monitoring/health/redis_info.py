@@ -22,6 +22,15 @@ CACHE_FULL_PERCENT = 95
 MEMORY = "memory"
 """The code of the finding that a server's memory is full."""
 
+SHARED = "shared"
+"""The code of the finding that one server is both broker and cache."""
+SHARED_BROKER = (
+    "is the same server as the cache, so messages and cached values fill one memory, and a cache "
+    "that is emptied takes messages with it: set CACHE_URL to a server of its own (another "
+    "database number is not enough)"
+)
+SHARED_CACHE = "is the same server as the broker: set CACHE_URL to a server of its own"
+
 COUNTERS = ("evicted_keys", "rejected_connections")
 
 
@@ -56,6 +65,14 @@ def findings(
 def is_loading(info: Mapping[str, Any]) -> bool:
     """Whether the server is still loading its data after a start and does nothing else."""
     return bool(info.get("loading"))
+
+
+def server_id(info: Mapping[str, Any]) -> str | None:
+    """Return what tells this server from every other, whatever its URL; None if it does not say.
+
+    It is new after each start, so it is only compared with one read at the same time.
+    """
+    return str(info.get("run_id") or "") or None
 
 
 def memory_share(info: Mapping[str, Any]) -> float | None:

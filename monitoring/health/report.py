@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from monitoring.health.redis_info import SHARED_BROKER, SHARED_CACHE
 from monitoring.logs import get_logger
 from resilience.outage_log import OutageLog
 from resilience.single_flight import Flight, NoThread, SingleFlight
@@ -28,11 +29,13 @@ class Component:
     """The state of one component: a status and a sentence.
 
     refuses: it answers, but accepts nothing at present.
+    server_id: which Redis it is, if that is known.
     """
 
     status: HealthStatus
     detail: str
     refuses: bool = False
+    server_id: str | None = None
 
     @property
     def can_store(self) -> bool:
@@ -53,6 +56,8 @@ Check = Callable[[], Component]
 
 STORES = ("database", "broker")
 """Where a transfer can be stored: recorded in the first, or else buffered in the second."""
+NOT_NEEDED = ("prices",)
+"""Components that nothing depends on yet: without them, the whole is as well as before."""
 
 
 class Health:
@@ -73,6 +78,7 @@ class Health:
             name: self._component(flight, deadline - time.monotonic())
             for name, flight in flights.items()
         }
+        components = with_shared_server(components)
         return Report(overall(components), components)
 
     def store(self) -> str | None:
@@ -93,11 +99,31 @@ class Health:
             return Component("down", "not checked: this process cannot start a thread")
 
 
+def with_shared_server(components: Mapping[str, Component]) -> dict[str, Component]:
+    """Return the components; if one Redis is both broker and cache, both are degraded by that.
+
+    What is wrong with it as a cache is left out: a broker must not be set up like a cache.
+    """
+    broker, cache = components.get("broker"), components.get("cache")
+    if broker is None or cache is None or broker.server_id is None:
+        return dict(components)
+    if broker.server_id != cache.server_id:
+        return dict(components)
+    details = [broker.detail] if broker.status == "degraded" else []
+    detail = "; ".join([*details, SHARED_BROKER])
+    return {
+        **components,
+        "broker": replace(broker, status="degraded", detail=detail),
+        "cache": replace(cache, status="degraded", detail=SHARED_CACHE),
+    }
+
+
 def overall(components: Mapping[str, Component]) -> HealthStatus:
-    """Sum up: down if nothing can be stored, degraded if anything else is wrong."""
+    """Sum up: down if nothing can be stored, degraded if anything else that is needed is wrong."""
     if not any(components[name].can_store for name in STORES):
         return "down"
-    return "ok" if all(each.status == "ok" for each in components.values()) else "degraded"
+    needed = [each for name, each in components.items() if name not in NOT_NEEDED]
+    return "ok" if all(each.status == "ok" for each in needed) else "degraded"
 
 
 def _never_raising(name: str, check: Check) -> Check:

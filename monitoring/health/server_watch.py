@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,16 @@ from monitoring.health.broker_probe import (
     redis_findings,
     redis_info,
 )
-from monitoring.health.redis_info import MEMORY, ServerFinding, ServerRole, counters, grown
+from monitoring.health.redis_info import (
+    MEMORY,
+    SHARED,
+    SHARED_BROKER,
+    ServerFinding,
+    ServerRole,
+    counters,
+    grown,
+    server_id,
+)
 from monitoring.logs import get_logger
 
 OVER_AFTER_CHECKS = 3
@@ -37,10 +46,11 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """The findings of one check of a server, and its counters if it has any."""
+    """The findings of one check of a server, its counters if it has any, and which server it is."""
 
     findings: list[ServerFinding]
     counters: dict[str, int] = field(default_factory=dict)
+    server_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -69,11 +79,13 @@ class ServerWatch:
         """
         histories = self._read()
         urls: tuple[tuple[ServerRole, str], ...] = (("broker", broker_url), ("cache", cache_url))
-        problems = []
+        states: dict[ServerRole, ServerState] = {}
         for role, url in urls:
-            history = histories.get(role, ServerHistory())
-            state = _check_server(role, url, history)
-            histories[role] = log_changes(role, state, history)
+            histories.setdefault(role, ServerHistory())
+            states[role] = _check_server(role, url, histories[role])
+        problems = []
+        for role, state in _with_shared_server(states["broker"], states["cache"]).items():
+            histories[role] = log_changes(role, state, histories[role])
             problems += [f"{role} {finding.detail}" for finding in state.findings]
         self._write(histories)
         return problems
@@ -97,6 +109,14 @@ class ServerWatch:
         }
         partial.write_text(json.dumps(document))
         partial.replace(self._file)
+
+
+def _with_shared_server(broker: ServerState, cache: ServerState) -> dict[ServerRole, ServerState]:
+    """Return both; of one server that is both, only what is wrong with it as a broker."""
+    if broker.server_id is not None and broker.server_id == cache.server_id:
+        shared = ServerFinding(SHARED, SHARED_BROKER)
+        broker, cache = replace(broker, findings=[*broker.findings, shared]), ServerState([])
+    return {"broker": broker, "cache": cache}
 
 
 def log_changes(role: ServerRole, state: ServerState, history: ServerHistory) -> ServerHistory:
@@ -125,7 +145,7 @@ def _check_server(role: ServerRole, url: str, history: ServerHistory) -> ServerS
         was_full = history.missed.get(MEMORY) == 0
         with closing(broker_probe(url)) as probe:
             reading = probe.read(was_full=was_full)
-        return ServerState(reading.findings, reading.counters)
+        return ServerState(reading.findings, reading.counters, reading.server_id)
     except NotServing as error:
         return ServerState([ServerFinding("loading", str(error))])
     except (redis.RedisError, amqp.AMQPError, OSError):
@@ -137,4 +157,4 @@ def _check_cache(url: str) -> ServerState:
         info: Mapping[str, Any] | None = redis_info(client)
     if info is None:
         return ServerState([])
-    return ServerState(redis_findings("cache", info)[1], counters(info))
+    return ServerState(redis_findings("cache", info)[1], counters(info), server_id(info))

@@ -50,6 +50,27 @@ def test_it_shows_what_the_overview_says(ops: OpsPage) -> None:
     assert ops.reports == []
 
 
+def test_prices_alone_leave_the_whole_well(ops: OpsPage) -> None:
+    well = {"status": "ok", "detail": "answers"}
+    static = {"status": "degraded", "detail": "static: Binance has not answered yet"}
+
+    def without_prices(route: Route) -> None:
+        response = route.fetch()
+        overview = response.json()
+        components = dict.fromkeys(overview["components"], well) | {"prices": static}
+        overview |= {"status": "ok", "components": components}
+        route.fulfill(response=response, body=json.dumps(overview))
+
+    ops.page.route(OVERVIEW, without_prices)
+    ops.poll_now()
+    ops.says("Prices: static: Binance has not answered yet.")
+    ops.says(WORDS["ok"])
+    shown = ops.panel("status").locator("[data-component=prices]")
+    expect(shown).to_contain_text(COMPONENT_WORDS["degraded"])
+    announced = ops.panel("status").get_by_role("status")
+    expect(announced).to_have_text("All well, except for: prices.")
+
+
 def spaced(count: int) -> str:
     """A count as the page formats it."""
     return f"{count:,}".replace(",", "\u2009")

@@ -206,6 +206,23 @@ def test_a_broker_in_the_wrong_state_is_degraded_in_plain_words(scenario: Scenar
     scenario.broker.kill()  # what was set at run time ends with it
 
 
+def test_one_redis_as_broker_and_cache_is_degraded_without_advice_for_a_cache(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    url = scenario.broker.url
+    other_name = url.replace(LOOPBACK, "localhost").removesuffix("/0") + "/3"
+    servers = {"DATABASE_URL": scenario.database.url, "BROKER_URL": url, "CACHE_URL": other_name}
+    with serving(log=tmp_path / "gunicorn.log", **servers) as port:
+        answer = Caller(port).get("/health")
+    document = answer.json()
+    assert (answer.status_code, document["status"]) == (200, "degraded")
+    broker, cache = (document["components"][name] for name in ("broker", "cache"))
+    assert (broker["status"], cache["status"]) == ("degraded", "degraded")
+    assert broker["detail"].startswith("is the same server as the cache")
+    assert cache["detail"].startswith("is the same server as the broker")
+    assert "allkeys" not in answer.text
+
+
 def test_a_full_broker_and_a_full_cache_say_so(scenario: Scenario) -> None:
     for server in (scenario.broker, scenario.cache):
         fill(server)

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from ledger.clients import create_client
 from ledger.postgres.database import transaction
+from monitoring.job_runs import JobRuns
 from settings import FALLBACK_PRICES
 from testing.fakes.binance import fake_binance
 from testing.http_client import Caller, serving
@@ -109,6 +110,34 @@ def test_a_price_goes_from_static_over_live_and_stale_to_static_as_servers_fail(
             eventually(lambda: seen(own_api) == {"static"})
             assert {quote["as_of"] for quote in prices(own_api)} == {None}
     eventually(lambda: seen(own_api) in ({"live"}, {"stale"}))
+
+
+def test_prices_that_are_off_are_an_empty_list_and_no_problem(
+    cache_and_database: Own, broker_url: str, tmp_path: Path
+) -> None:
+    cache, database, engine = cache_and_database
+    with transaction(engine) as connection:
+        _, key = create_client(connection, name="ops", scope="admin", rate_limit="none")
+    JobRuns(cache.url).record("prices", ok=False, result="of the time when they were on")
+    with serving(
+        log=tmp_path / "gunicorn.log",
+        DATABASE_URL=database.url,
+        CACHE_URL=cache.url,
+        BROKER_URL=broker_url,
+        PRICE_SYMBOLS="none",
+    ) as port:
+        caller = Caller(port, key)
+        assert prices(caller) == []
+        assert_problem(caller.get("/v1/prices/BTCUSDT"), 404, "not_found")
+        off = {"status": "ok", "detail": "prices are off: PRICE_SYMBOLS is none"}
+        assert health(caller) == off
+        overview = caller.get("/v1/ops/overview").json()
+        assert (overview["prices"], overview["components"]["prices"]) == ([], off)
+        assert "prices" not in {scan["name"] for scan in overview["scans"]}
+        metrics = caller.get("/metrics").text
+        assert 'scan="prices"' not in metrics
+        assert "truepenny_price_source{" not in metrics
+        assert 'truepenny_component_ok{component="prices"} 1.0' in metrics
 
 
 def prices(caller: Caller) -> list[dict[str, Any]]:

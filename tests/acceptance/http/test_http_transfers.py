@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
+from sqlalchemy import Engine, text
 
+from ledger.postgres.database import transaction
 from testing.bank import Bank
 from testing.http_client import Caller
+from testing.worker_processes import eventually
 from tests.acceptance.conftest import Unchanged, WalletPair
 from tests.acceptance.http.contract import (
     JSON,
@@ -314,6 +317,32 @@ def test_a_list_is_filtered_by_wallet_state_and_time(
     assert ids(f"created_after={middle}") == [accepted]
     assert accepted not in ids(f"created_before={middle}")
     assert client.get(f"/v1/transfers?wallet={uuid.uuid4()}").json()["data"] == []
+
+
+def test_an_asset_that_was_inserted_by_hand_is_a_clear_refusal(
+    admin: Caller, client: Caller, wallet_pair: WalletPair, api_engine: Engine
+) -> None:
+    """It has no transit wallet, which comes with an asset that is made properly."""
+    with transaction(api_engine) as connection:
+        connection.execute(text("INSERT INTO assets VALUES ('LOST', 2)"))
+    try:
+        pair = [
+            admin.post("/v1/wallets", {"asset": "LOST", "kind": kind}).json()["id"]
+            for kind in ("external", "customer")
+        ]
+        lost = {"source": pair[0], "destination": pair[1], "amount": "1.00", "asset": "LOST"}
+        # A process loads unknown assets at most once a second.
+        eventually(lambda: admin.submit(lost).json()["code"] != "invalid_request")
+        problem = assert_problem(admin.submit(lost), 422, "wallet_not_found")
+        assert "The asset LOST has no transit wallet" in problem["detail"]
+        assert client.submit(wallet_pair.transfer()).status_code == 202
+    finally:
+        with transaction(api_engine) as connection:  # so that other tests find whole assets
+            connection.execute(
+                text("INSERT INTO wallets (id, asset, kind) VALUES (:id, 'LOST', 'transit')"),
+                {"id": uuid.uuid4()},
+            )
+    assert admin.submit(lost).status_code == 202
 
 
 def in_threads(count: int, call: Callable[[], T]) -> list[T]:

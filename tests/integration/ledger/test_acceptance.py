@@ -232,6 +232,32 @@ def test_a_request_that_is_wrong_leaves_nothing_behind(bank: Bank) -> None:
     assert [type(bank.answers(request)[0]) for request, _ in wrong] == [kind for _, kind in wrong]
 
 
+def test_an_asset_without_a_transit_wallet_is_refused_and_disturbs_no_other(bank: Bank) -> None:
+    with transaction(bank.engine) as connection:
+        connection.execute(text("INSERT INTO assets VALUES ('LOST', 2)"))
+    source, destination = bank.wallet(asset="LOST", kind="external"), bank.wallet(asset="LOST")
+    usual = bank.request(bank.wallet(), bank.wallet(), 1, client=bank.admin)
+    lost = replace(usual, source_id=source.id, destination_id=destination.id, asset="LOST")
+    good = bank.request(bank.wallet(100), bank.wallet(), 60)
+    before = rows_of(bank)
+    refused, accepted = bank.answers(lost, good)
+    assert isinstance(refused, WalletNotFound)
+    assert "The asset LOST has no transit wallet" in refused.detail
+    assert isinstance(accepted, Acceptance)
+    assert rows_of(bank)["transfers"] == before["transfers"] + 1
+    bank.settle()
+    assert bank.state(accepted.transfer.id) == "committed"
+    with transaction(bank.engine) as connection:
+        connection.execute(
+            text("INSERT INTO wallets (id, asset, kind) VALUES (:id, 'LOST', 'transit')"),
+            {"id": new_id()},
+        )
+    [id] = bank.accept(lost)
+    bank.settle()
+    assert bank.state(id) == "committed"
+    bank.audit()
+
+
 def test_a_corrected_request_may_follow_under_the_same_key(bank: Bank) -> None:
     mine, other = bank.wallet(100), bank.wallet()
     wrong = bank.request(mine, new_id(), 1, key="k")

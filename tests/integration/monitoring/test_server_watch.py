@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from monitoring.health.server_watch import OVER_AFTER_CHECKS, ServerWatch
+from stack.servers.ports import LOOPBACK
 from testing.servers.own_servers import OwnRedis, own_redis
 from testing.worker_processes import eventually
 
@@ -195,6 +196,21 @@ def test_an_append_only_file_that_cannot_be_rewritten_is_logged(
         broker.bgrewriteaof()
         eventually(rewritten("ok"))
         assert watched.until_over() == resolved("broker: aof_rewrite")
+
+
+def test_one_server_in_both_roles_is_logged_once_without_advice_for_a_cache(
+    watched: Watched,
+) -> None:
+    other_name = watched.broker.url.replace(LOOPBACK, "localhost").removesuffix("/0") + "/3"
+    for look in range(3):
+        watched.caplog.clear()
+        found = ServerWatch(watched.file).check(broker_url=watched.broker.url, cache_url=other_name)
+        assert [problem.partition(",")[0] for problem in found] == [
+            "broker is the same server as the cache"
+        ]
+        logs = [logged(record) for record in watched.caplog.records]
+        assert logs == (problems("broker: shared") if look == 0 else [])
+    assert watched.until_over() == resolved("broker: shared")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"broker": 7}', '{"broker": {"x": 1}}'])

@@ -15,6 +15,7 @@ from ledger.postgres.database import autocommit, build_engine, transaction
 from prices.outlier_filter import SEEN_FOR_S
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
+from tasks.prices import refresh
 from testing.fakes.binance import FakeBinance, fake_binance
 from testing.price_setup import (
     SYMBOLS,
@@ -397,3 +398,14 @@ def quoted(cache_url: str, engine: Engine) -> Decimal:
     assert quote is not None
     assert quote.source == "live"
     return quote.price
+
+
+def test_no_prices_are_fetched_when_they_are_off(
+    cache_url: str, binance: FakeBinance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": "redis://nowhere"}
+    given = urls | {"CACHE_URL": cache_url, "BINANCE_URLS": binance.url, "PRICE_SYMBOLS": "none"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    refresh()
+    assert binance.asked() == []

@@ -207,5 +207,12 @@ def test_a_corruption_is_found_and_repaired_or_frozen(ledger: CorruptibleLedger,
         assert ledger.latest().standing_count > 0
 
 
+def test_an_asset_without_a_transit_wallet_is_found(ledger: CorruptibleLedger) -> None:
+    ledger.corrupt("INSERT INTO assets VALUES ('LOST', 2)")
+    assert {ledger.named(each) for each in ledger.scan()} == {
+        ("transit_missing", "LOST", "alarmed")
+    }
+
+
 def is_wallet(name: str) -> bool:
     return name in {"source", "destination", "other", "another", "external", "transit", "back"}

@@ -10,11 +10,16 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import create_app
+from api.http.problems import TABLE
 from api.openapi.document import build_document
 from api.openapi.paths.transfers import NOT_AVAILABLE_YET
 from tests.unit.api.test_api_application import make_services
 
 DOCUMENT = build_document()
+# Not answered yet, but for `refused`, the status of codes that only a newer version knows.
+UNDESCRIBED_CODES = [
+    *("linked_failed", "refund_exceeded", "quote_expired", "refused", "price_unavailable"),
+]
 PAGES = {"/", "/ops", "/assets/first.js", "/assets/{version}/{name}", "/docs", "/docs/{name}"}
 UNDESCRIBED = {"/metrics", "/openapi.json", *PAGES, *NOT_AVAILABLE_YET}
 
@@ -46,7 +51,7 @@ def bodies() -> list[Case]:
     for path, methods in DOCUMENT["paths"].items():
         for method, operation in methods.items():
             parts = {"request": operation.get("requestBody", {"content": {}})}
-            parts |= operation["responses"]
+            parts |= operation["responses"] | DOCUMENT["components"]["responses"]
             for name, part in parts.items():
                 for content in part.get("content", {}).values():
                     examples = content.get("examples", {"the": {"value": content.get("example")}})
@@ -95,6 +100,15 @@ def test_rate_limits_are_described_wherever_they_apply() -> None:
             for status in set(responses) - {"401", "429"}:
                 counted = headers <= set(responses[status]["headers"])
                 assert counted is (method != "get")
+
+
+def test_every_code_of_a_problem_is_described() -> None:
+    described = repr(DOCUMENT)
+    assert [code for code in TABLE if f"`{code}`" not in described] == UNDESCRIBED_CODES
+    refused = DOCUMENT["components"]["responses"]["MethodNotAllowed"]
+    assert refused["description"] == "`method_not_allowed`"
+    assert "Allow" in refused["headers"]
+    assert "405 `method_not_allowed`" in DOCUMENT["info"]["description"]
 
 
 def test_a_batch_is_described_down_to_its_items() -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from monitoring.health.redis_info import SHARED_BROKER, SHARED_CACHE
 from monitoring.health.report import Component, Health, HealthStatus, overall
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
@@ -99,12 +100,44 @@ def test_the_status_is_down_only_when_transfers_can_be_neither_stored_nor_buffer
     assert overall({name: Component(status, "") for name, status in statuses.items()}) == whole
 
 
+def test_prices_alone_degrade_only_themselves() -> None:
+    static = Component("degraded", "static")
+    assert overall({"database": OK, "broker": OK, "prices": static}) == "ok"
+    assert overall({"database": OK, "broker": OK, "prices": static, "cache": static}) == "degraded"
+
+
 def test_a_broker_that_refuses_writes_cannot_buffer() -> None:
     away, full = Component("down", ""), Component("degraded", "is full", refuses=True)
     assert overall({"database": away, "broker": full}) == "down"
     assert overall({"database": OK, "broker": full}) == "degraded"
     assert Health({"database": lambda: away, "broker": lambda: full}).store() is None
     assert Health({"database": lambda: OK, "broker": lambda: full}).store() == "database"
+
+
+@pytest.mark.parametrize(
+    ("broker_id", "cache_id", "is_shared"),
+    [("a", "a", True), ("a", "b", False), (None, None, False), ("a", None, False)],
+)
+def test_one_server_as_broker_and_cache_degrades_both(
+    broker_id: str | None, cache_id: str | None, is_shared: bool
+) -> None:
+    broker = Component("ok", "answers", server_id=broker_id)
+    cache = Component("degraded", "set allkeys-lru", server_id=cache_id)
+    health = Health({"database": lambda: OK, "broker": lambda: broker, "cache": lambda: cache})
+    report = health.report()
+    assert report.status == "degraded"
+    shown = report.components["broker"].detail, report.components["cache"].detail
+    assert shown == ((SHARED_BROKER, SHARED_CACHE) if is_shared else (broker.detail, cache.detail))
+    assert report.components["broker"].status == ("degraded" if is_shared else "ok")
+
+
+def test_a_shared_server_still_says_what_is_wrong_with_it_as_a_broker() -> None:
+    broker = Component("degraded", "is full", refuses=True, server_id="a")
+    cache = Component("ok", "answers", server_id="a")
+    health = Health({"database": lambda: OK, "broker": lambda: broker, "cache": lambda: cache})
+    shown = health.report().components["broker"]
+    assert shown.detail == f"is full; {SHARED_BROKER}"
+    assert shown.refuses
 
 
 def test_a_working_store_is_found_although_the_other_hangs() -> None:

@@ -57,6 +57,11 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("none", ["none", "None", " NONE "])
+def test_prices_can_be_switched_off(none: str) -> None:
+    assert read(PRICE_SYMBOLS=none).price_symbols == ()
+
+
 def test_prices_of_a_fake_binance_are_not_kept() -> None:
     assert read_settings({"BINANCE_URLS": "fake", "KEEP_PRICES": "yes"}).keep_prices is False
     assert read_settings({"BINANCE_URLS": "http://127.0.0.1:1"}).keep_prices is True

@@ -15,6 +15,11 @@ def test_prices_are_refreshed_every_two_seconds_and_old_messages_expire() -> Non
     assert entry["options"] == {"queue": queues.WATCH, "expires": 10.0}
 
 
+def test_no_prices_are_fetched_when_they_are_off() -> None:
+    entries = beat_schedule(read(PRICE_SYMBOLS="none"))
+    assert set(beat_schedule(read())) - set(entries) == {"prices"}
+
+
 def test_every_entry_is_a_known_task_on_its_own_queue() -> None:
     app = make_celery(read())
     app.loader.import_default_modules()

@@ -106,7 +106,10 @@ function announcement(overview, error) {
   if (error) return `Status unknown. ${errorMessage(error)}`;
   const failing = failingComponents(overview);
   const { word } = STATUSES[overview.status];
-  return failing.length ? `${word}. Problems with: ${failing.join(", ")}.` : `${word}.`;
+  if (!failing.length) return `${word}.`;
+  // Prices alone do not make the whole worse.
+  if (overview.status === "ok") return `${word}, except for: ${failing.join(", ")}.`;
+  return `${word}. Problems with: ${failing.join(", ")}.`;
 }
 
 /** The first part of a detail. The consequence after the colon is shown above. */
