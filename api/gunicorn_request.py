@@ -79,6 +79,13 @@ class BoundedRequestParser(RequestParser):
 
     mesg_class = BoundedRequest
 
+    def forget_request(self) -> None:
+        """Let go of the request that was answered: its head may have 800 KiB.
+
+        An idle connection would keep it until the next request. The body must have been read.
+        """
+        self.mesg = None
+
     def is_next_here(self) -> bool:
         """Return whether a part of the next request was read together with the last one.
 

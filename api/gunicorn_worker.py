@@ -77,9 +77,11 @@ class BoundedThreadWorker(ThreadWorker):
         queues behind the requests of others, so no connection holds a thread for itself.
         """
         is_kept = not fs.cancelled() and fs.exception() is None and fs.result() is True
-        if is_kept and isinstance(conn.parser, BoundedRequestParser) and conn.parser.is_next_here():
-            self.enqueue_req(conn)
-            return
+        if is_kept and isinstance(conn.parser, BoundedRequestParser):
+            conn.parser.forget_request()
+            if conn.parser.is_next_here():
+                self.enqueue_req(conn)
+                return
         super().finish_request(conn, fs)
         if self.pending_conns and self.pending_conns[-1] is conn:
             conn.timeout = time.monotonic() + self.silence_limit_s

@@ -16,6 +16,7 @@ from api.gunicorn_request import (
     MAX_FIELD_VALUE,
     MAX_REQUEST_LINE,
     BoundedRequest,
+    BoundedRequestParser,
     HeadersTooLarge,
 )
 from tests.unit.api.test_server_address import CONFIG
@@ -136,3 +137,11 @@ def with_a_time_out(pieces: list[bytes]) -> Iterator[bytes]:
 
 def test_a_request_without_a_body_leaves_the_connection_open(parse: Parse) -> None:
     assert not parse([HEAD + b"\r\n"]).should_close()
+
+
+def test_a_connection_keeps_no_request_that_was_answered() -> None:
+    parser = BoundedRequestParser(Config(), iter([HEAD + b"\r\n", HEAD + b"\r\n"]), ("", 1))
+    assert next(parser).method == "POST"
+    parser.forget_request()
+    assert parser.mesg is None
+    assert next(parser).method == "POST"
