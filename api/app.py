@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api.auth.api_keys import authenticate, is_caller_known
+from api.auth.api_keys import authenticate, is_caller_known, require_right_to_write
 from api.http.body import discard_rest
 from api.http.errors import register_error_handlers
 from api.http.headers import (
@@ -46,8 +46,8 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     bind_ids_to_logs(app)
 
     # The checks before each request, in this order: refuse repeated headers, authenticate,
-    # count a write (two functions that `init_app` registers), check Accept. The two lines above
-    # run before them.
+    # count a write (two functions that `init_app` registers), check the key's scope and Accept. The
+    # two lines above run before them.
     @app.before_request
     def authenticate_caller() -> None:
         # Also for addresses that do not exist: without a key one cannot find out which do.
@@ -56,6 +56,8 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
             authenticate(services.keys, count_failure=services.failed_auth_limit.count_failure)
 
     services.write_limit.init_app(app)
+
+    app.before_request(require_right_to_write)
 
     @app.before_request
     def check_accept_header() -> None:

@@ -14,9 +14,12 @@ from uuid import UUID
 
 from flask import current_app
 
-from api.auth.api_keys import KeyRing
+from api.auth.key_ring import KeyRing
+from api.auth.key_watch import KeyWatch
 from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.remembered import RememberedKeys
 from api.database import STATEMENT_TIMEOUT_S, Database
+from api.database_clock import DatabaseClock
 from api.http.problems import overloaded
 from api.ops.browser_reports import ReportLimit
 from api.ops.metrics_endpoint import MetricsPage
@@ -29,7 +32,7 @@ from api.transfers.group_commit import GroupCommit
 from api.transfers.settlement_wait import SLOTS, SettlementWaiter
 from ledger.assets import load_scales
 from ledger.buffer.entries import IntakeBuffer
-from ledger.clients import Client, find_client
+from ledger.keys.credentials import Found, find_credential
 from ledger.postgres.database import build_engine, probe
 from ledger.transfers import Transfer, find_transfers, finished_among
 from monitoring.health.broker_probe import BrokerGauge
@@ -51,6 +54,7 @@ class Services:
     database: Database
     buffer: IntakeBuffer
     keys: KeyRing
+    key_watch: KeyWatch
     scales: AssetScales
     group_commit: GroupCommit
     settlement_waiter: SettlementWaiter
@@ -91,6 +95,14 @@ def build_services(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
     )
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
+    clock = DatabaseClock()
+
+    def find(api_key: str) -> Found | None:
+        key_watch.ensure_running()
+        return _find(database, scales, api_key)
+
+    keys = KeyRing(failed_auth_limit.guard(find), RememberedKeys(outage_cache), clock)
+    key_watch = KeyWatch(keys, database, clock)
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
     snapshots = build_snapshots(
@@ -105,9 +117,10 @@ def build_services(
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), outage_cache),
+        keys=keys,
+        key_watch=key_watch,
         scales=scales,
-        group_commit=GroupCommit(database, buffer, kick),
+        group_commit=GroupCommit(database, buffer, kick, now=clock.now),
         settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
         prices=prices,
         health=health,
@@ -131,11 +144,11 @@ def _scales(database: Database, outage_cache: OutageCache) -> AssetScales:
     return AssetScales(load, outage_cache)
 
 
-def _find(database: Database, scales: AssetScales, api_key: str) -> Client | None:
+def _find(database: Database, scales: AssetScales, api_key: str) -> Found | None:
     with database.autocommit() as connection:
-        client = find_client(connection, api_key)
+        found = find_credential(connection, api_key)
     scales.prepare()  # a client that is let in may move money when the database has gone away
-    return client
+    return found
 
 
 def _find_settled(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:

@@ -1,8 +1,8 @@
 """Migration command: `python -m migrations` upgrades the database before anything else starts.
 
-Upgrades to the newest schema and creates the admin of ADMIN_API_KEY. Safe to run again, and
-safe to run in several places at once: a lock in the database makes them take turns. A schema
-from a newer version is left as it is.
+Upgrades to the newest schema, and makes ADMIN_API_KEY the key of the first admin, in place of the
+one before. Safe to run again, and safe to run in several places at once: a lock in the database
+makes them take turns. A schema from a newer version is left as it is.
 
 `--wait` changes nothing: it ends when another process has migrated, see `schema_version`.
 """
@@ -14,12 +14,13 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from alembic import command
 from sqlalchemy import Engine, text
 
-from ledger.clients import ensure_admin, ensure_first_admin
 from ledger.errors import LedgerError, Unavailable
+from ledger.keys.bootstrap import set_admin_key
 from ledger.postgres.database import build_engine, transaction
 from migrations.schema_version import (
     SchemaVersion,
@@ -36,11 +37,16 @@ _LOOK_TIMEOUT_S = 2.0
 
 
 def upgrade(
-    engine: Engine, *, admin_api_key: str | None, first_admin_only: bool = False
+    engine: Engine,
+    *,
+    admin_api_key: str | None,
+    first_admin_only: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> SchemaVersion:
-    """Upgrade to the newest schema and create the admin of this key. Harmless when done already.
+    """Upgrade to the newest schema and set the first admin's key. Harmless when done already.
 
-    first_admin_only: create one only if there is no admin yet, as for a key that was generated.
+    first_admin_only: make the admin only if there is none yet, as for a key that was generated.
+    say: is given what has become of the key.
     Returns: the version of the schema afterwards, which is never BEHIND.
     """
     config = alembic_config()
@@ -52,10 +58,10 @@ def upgrade(
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             found = SchemaVersion.CURRENT
-        if admin_api_key and first_admin_only:
-            ensure_first_admin(connection, admin_api_key)
-        elif admin_api_key:
-            ensure_admin(connection, admin_api_key)
+        if admin_api_key:
+            key = set_admin_key(connection, admin_api_key, is_generated=first_admin_only)
+    if admin_api_key:  # said once it is committed
+        say(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {key.value}")
     return found
 
 
@@ -80,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         engine,
                         admin_api_key=settings.admin_api_key,
                         first_admin_only=options.first_admin_only,
+                        say=_say,
                     ),
                     patience_s=options.patience,
                 ).value
@@ -121,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--first-admin-only",
         action="store_true",
-        help="create the admin of ADMIN_API_KEY only if the database has no admin yet",
+        help="make the admin of ADMIN_API_KEY only if the database has no admin yet",
     )
     parser.add_argument(
         "--patience",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 import redis
 
@@ -17,7 +18,8 @@ from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
-KEPT_FOR_S: Final = 86_400
+KEPT_FOR_S: Final = 90_000
+"""Somewhat longer than the day for which a key counts, so that its refusal outlives it."""
 _TIMEOUT_S: Final = 0.3
 _COOLDOWN_S: Final = 5.0
 _PREFIX: Final = "truepenny:last-known:1:"
@@ -40,35 +42,45 @@ class OutageCache:
 
     def remember(self, name: str, value: str) -> None:
         """Keep a value, if the cache answers."""
-        if self._cooldown.allows():
-            try:
-                self._cache.set(_PREFIX + name, self._sign(name, value) + value, ex=KEPT_FOR_S)
-            except redis.RedisError as error:
-                self._failed(error)
-            else:
-                self._cooldown.end()
+        self.remember_all({name: value})
 
-    def forget(self, name: str) -> None:
-        """Drop a value that is no longer true, if the cache answers."""
-        if self._cooldown.allows():
-            try:
-                self._cache.delete(_PREFIX + name)
-            except redis.RedisError as error:
-                self._failed(error)
-            else:
-                self._cooldown.end()
+    def remember_all(self, values: Mapping[str, str], *, forget: Sequence[str] = ()) -> bool:
+        """Keep values, and drop others. Returns: whether the cache has done all of it."""
+        if not self._cooldown.allows():
+            return False
+        pipeline = self._cache.pipeline(transaction=False)
+        for name, value in values.items():
+            pipeline.set(_PREFIX + name, self._sign(name, value) + value, ex=KEPT_FOR_S)
+        for name in forget:
+            pipeline.delete(_PREFIX + name)
+        try:
+            pipeline.execute()
+        except redis.RedisError as error:
+            self._failed(error)
+            return False
+        self._cooldown.end()
+        return True
+
+    def recall_all(self, names: Sequence[str]) -> list[str | None]:
+        """Return the values, in order; None for one that is missing or has a wrong signature."""
+        nothing: list[str | None] = [None] * len(names)
+        if not self._cooldown.allows():
+            return nothing
+        try:
+            found = cast(list[bytes | None], self._cache.mget([_PREFIX + name for name in names]))
+        except redis.RedisError as error:
+            self._failed(error)
+            return nothing
+        self._cooldown.end()
+        return [
+            None if text is None else self._checked(name, text)
+            for name, text in zip(names, found, strict=True)
+        ]
 
     def recall(self, name: str) -> str | None:
         """Return the value that was kept, or None when it is missing or its signature is wrong."""
-        if not self._cooldown.allows():
-            return None
-        try:
-            found = self._cache.get(_PREFIX + name)
-        except redis.RedisError as error:
-            self._failed(error)
-            return None
-        self._cooldown.end()
-        return self._checked(name, found) if isinstance(found, bytes) else None
+        [value] = self.recall_all([name])
+        return value
 
     def _checked(self, name: str, found: bytes) -> str | None:
         text = found.decode(errors="replace")

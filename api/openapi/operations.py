@@ -55,6 +55,8 @@ class Operation:
         if not self.is_open:
             codes |= {"unauthenticated", "not_acceptable", "invalid_request"}
             codes |= {"internal_error", "unavailable", "rate_limited", "headers_too_large"}
+        if self.is_counted and not self.is_open:
+            codes |= {"forbidden"}  # with a key that may only read
         if self.body or self.takes_no_body:
             codes |= {"unsupported_media_type", "too_large"}
         return tuple(sorted(codes))

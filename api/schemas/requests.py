@@ -21,6 +21,7 @@ from api.schemas.fields import (
     Time,
 )
 from ledger.clients import Scope
+from ledger.keys.credentials import KeyScope
 from ledger.states import State
 from ledger.transfers import Capture
 
@@ -42,6 +43,16 @@ class NewClient(Body):
     )
     rate_limit: Annotated[
         RateLimitText | None, Field(description="Its own limit of writes; null for the default.")
+    ] = None
+
+
+class NewKey(Body):
+    """A key to be made."""
+
+    name: Annotated[Name | None, Field(description="Your name for it.")] = None
+    scope: Annotated[KeyScope, Field(description="What it may do; read changes nothing.")] = "write"
+    expires_at: Annotated[
+        Time | None, Field(description="When it stops to work; null or left out: it does not.")
     ] = None
 
 

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from api.database import Database
 from ledger.acceptance import Acceptance, TransferRequest, accept, invalid_by_itself
@@ -50,14 +50,23 @@ class _Ticket:
 class GroupCommit:
     """Submits transfer requests. Safe to use from many threads."""
 
-    def __init__(self, database: Database, buffer: IntakeBuffer, kick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        buffer: IntakeBuffer,
+        kick: Callable[[], None],
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
         """Take the database, the buffer for its outages, and how to reach the workers.
 
         kick: tells the workers that there is work; never blocks, never raises.
+        now: the time by the database's clock, also without the database.
         """
         self._database = database
         self._buffer = buffer
         self._kick = kick
+        self._now = now
         self._lock = threading.Lock()
         self._gathering: deque[_Ticket] = deque()
         self._writing = False
@@ -161,7 +170,7 @@ class GroupCommit:
     def _keep(self, requests: list[TransferRequest]) -> list[Outcome]:
         """Buffer the requests, except those that are invalid whatever the database holds."""
         errors = [invalid_by_itself(request) for request in requests]
-        now = datetime.now(UTC)
+        now = self._now()
         valid = [
             Buffered(request, now)
             for request, invalid in zip(requests, errors, strict=True)

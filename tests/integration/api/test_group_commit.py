@@ -27,13 +27,17 @@ from testing.worker_processes import eventually
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def group_commit_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
     """Build a group commit on a working database, so that its missing buffer is never used."""
     settings = Settings.from_environment(
         {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": NOWHERE, "CACHE_URL": NOWHERE}
     )
     database = Database(bank.engine, DatabaseBreaker(lambda: probe(bank.engine)))
-    return GroupCommit(database, intake_buffer(settings), kick)
+    return GroupCommit(database, intake_buffer(settings), kick, now=_now)
 
 
 def test_workers_are_kicked_for_new_transfers_and_only_after_the_commit(bank: Bank) -> None:
@@ -81,7 +85,7 @@ def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
     buffer.put([Buffered(request, datetime.now(UTC))])
     gone = build_engine("postgresql://127.0.0.1:1/none", application_name="test")
     watch = DatabaseBreaker(lambda: probe(gone))
-    group_commit = GroupCommit(Database(gone, watch), buffer, lambda: None)
+    group_commit = GroupCommit(Database(gone, watch), buffer, lambda: None, now=_now)
     another = replace(request, idempotency_key="another")
     with pytest.raises(Unavailable) as doubtful:
         group_commit.submit([another])

@@ -1,0 +1,40 @@
+"""Known keys for tests: credentials without a database, and key rings that find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from api.auth.key_ring import KeyRing
+from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.remembered import RememberedKeys
+from api.database_clock import DatabaseClock
+from ledger.clients import Client
+from ledger.ids import new_id
+from ledger.keys.credentials import ApiKey, Credential, Found, KeyScope
+
+NOTHING_KNOWN = OutageCache(short_cache_client("redis://127.0.0.1:1/0"), secret="")
+"""An outage cache whose Redis is away."""
+
+
+def found(
+    client: Client,
+    *,
+    scope: KeyScope = "write",
+    expires_at: datetime | None = None,
+    at: datetime | None = None,
+) -> Found:
+    """Return what the database answers for a key of this client. at: its time; now by default."""
+    at = at or datetime.now(UTC)
+    key = ApiKey(new_id(), None, scope, "tp_", at, expires_at, None)
+    return Found(Credential(client, key), at, is_noted=True)
+
+
+def ring_of(find: Callable[[str], Client | None]) -> KeyRing:
+    """Return a key ring that remembers nothing for an outage. find: the client of a key."""
+
+    def look_up(api_key: str) -> Found | None:
+        client = find(api_key)
+        return None if client is None else found(client)
+
+    return KeyRing(look_up, RememberedKeys(NOTHING_KNOWN), DatabaseClock())
