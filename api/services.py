@@ -96,13 +96,7 @@ def build_services(
     )
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
     clock = DatabaseClock()
-
-    def find(api_key: str) -> Found | None:
-        key_watch.ensure_running()
-        return _find(database, scales, api_key)
-
-    keys = KeyRing(failed_auth_limit.guard(find), RememberedKeys(outage_cache), clock)
-    key_watch = KeyWatch(keys, database, clock)
+    key_watch = KeyWatch(database, clock)
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
     snapshots = build_snapshots(
@@ -117,7 +111,12 @@ def build_services(
     return Services(
         database=database,
         buffer=buffer,
-        keys=keys,
+        keys=KeyRing(
+            failed_auth_limit.guard(partial(_find, database, scales)),
+            RememberedKeys(outage_cache),
+            clock,
+            on_lookup=key_watch.start,
+        ),
         key_watch=key_watch,
         scales=scales,
         group_commit=GroupCommit(database, buffer, kick, now=clock.now),

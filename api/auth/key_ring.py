@@ -44,9 +44,15 @@ class KeyRing:
         find: FindCredential,
         remembered: RememberedKeys,
         clock: DatabaseClock,
+        *,
+        on_lookup: Callable[[KeyRing], None] = lambda _: None,
     ) -> None:
-        """Make an empty one. find: reads the credential of a key from the database."""
+        """Make an empty one.
+
+        find: reads the credential of a key from the database. on_lookup: is called before.
+        """
         self._find = find
+        self._on_lookup = on_lookup
         self._remembered = remembered
         self._clock = clock
         self._lock = threading.Lock()
@@ -73,6 +79,7 @@ class KeyRing:
             return None if credential.key.has_expired(self._clock.now()) else credential
         if is_unknown:
             return None
+        self._on_lookup(self)
         try:
             found = self._find(api_key)
         except Unavailable:

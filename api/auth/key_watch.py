@@ -28,10 +28,10 @@ log = get_logger(__name__)
 
 
 class KeyWatch:
-    """Watches the database for one key ring, in a thread that starts when first needed."""
+    """Watches the database for the key ring of its process, in a thread of its own."""
 
-    def __init__(self, ring: KeyRing, database: Database, clock: DatabaseClock) -> None:
-        self._ring = ring
+    def __init__(self, database: Database, clock: DatabaseClock) -> None:
+        self._ring: KeyRing | None = None
         self._database = database
         self._clock = clock
         self._newest: datetime | None = None
@@ -41,15 +41,16 @@ class KeyWatch:
             "key-watch", self._run, log=log, not_started="key_watch_not_started"
         )
 
-    def ensure_running(self) -> None:
-        """Start the thread unless it runs. Returns at once and never raises."""
+    def start(self, ring: KeyRing) -> None:
+        """Start the thread, for this ring, unless it runs. Returns at once and never raises."""
+        self._ring = ring
         self._thread.ensure_running()
 
     def look_now(self) -> None:
         """Read the refusals now: this process has just made one. Returns at once."""
         self._hurry.set()
 
-    def run_once(self) -> None:
+    def run_once(self, ring: KeyRing) -> None:
         """Read the refusals since the last time, at first those of KEPT_FOR.
 
         Raises: Unavailable: when the database does not answer; the next call reads the same.
@@ -61,18 +62,18 @@ class KeyWatch:
             since = self._newest or now - KEPT_FOR
             page = refused_since(connection, since)
             for _ in range(_MAX_PAGES):
-                self._ring.refuse(page)
+                ring.refuse(page)
                 if page:
                     self._newest = page[-1].at
                 if len(page) < PAGE:
                     break
                 page = refused_since(connection, since, after=page[-1])
-            note_use(connection, self._ring.take_used())
+            note_use(connection, ring.take_used())
 
     def _run(self) -> None:
-        while True:
+        while self._ring is not None:
             try:
-                self.run_once()
+                self.run_once(self._ring)
             except Unavailable as error:  # the breaker says so already
                 log.debug("keys_not_watched", error=str(error))
             except Exception as error:  # noqa: BLE001 - the thread goes on: a revocation may come

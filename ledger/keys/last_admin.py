@@ -1,6 +1,6 @@
 """Last admin: keeps changes of keys and clients from leaving nobody who may manage them.
 
-Guarantees it under races: whoever takes power from an admin holds one lock until the commit.
+Guarantees it under races: what takes power from an admin holds one lock until the commit.
 """
 
 from __future__ import annotations
