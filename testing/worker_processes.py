@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from stack.servers.server import launch_command
+from testing.identity import IDENTITY
 from testing.programs import ROOT
 
 START_WITHIN_S = 40.0
@@ -114,6 +115,7 @@ def workers_on(
 ) -> Iterator[Workers]:
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": database_url,
         "BROKER_URL": broker_url,
         "CACHE_URL": cache_url,
