@@ -21,6 +21,7 @@ from ledger.postgres.schema import metadata
 from migrations.__main__ import _LOCK_KEY
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 
 NOT_MODELLED = {
@@ -350,6 +351,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
     url = make_url(template_url).set(database=name).render_as_string(hide_password=False)
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": url,
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
