@@ -34,6 +34,13 @@ CREATED_CLIENT: CreatedClient = {
     "status": "active",
     "api_key": "tp_(shown this once)",
 }
+REPEATED_CLIENT: CreatedClient = {
+    "id": OWNER,
+    "name": "shop",
+    "scope": "client",
+    "rate_limit": "1000/minute",
+    "status": "active",
+}
 CLIENT: ClientAnswer = {
     "id": OWNER,
     "name": "shop",
@@ -67,13 +74,19 @@ ME: MeAnswer = {
     },
 }
 
-NEW_WALLET = {"asset": "USD", "name": "Alice", "metadata": {"customer": "A-17"}}
+NEW_WALLET = {
+    "asset": "USD",
+    "name": "Alice",
+    "external_id": "account-17",
+    "metadata": {"customer": "A-17"},
+}
 WALLET: WalletAnswer = {
     "id": ALICE,
     "owner": OWNER,
     "asset": "USD",
     "kind": "customer",
     "name": "Alice",
+    "external_id": "account-17",
     "status": "active",
     "balance": "100.00",
     "reserved": "12.50",
@@ -81,6 +94,12 @@ WALLET: WalletAnswer = {
     "available": "87.50",
     "metadata": {"customer": "A-17"},
     "created_at": "2026-01-31T12:00:00.000000Z",
+}
+WALLET_CHANGE = {"name": "Alice Ames", "metadata": {"customer": "A-18"}}
+CHANGED_WALLET: WalletAnswer = {
+    **WALLET,
+    "name": "Alice Ames",
+    "metadata": {"customer": "A-18"},
 }
 FROZEN_WALLET: WalletAnswer = {**WALLET, "status": "frozen"}
 EMPTY_WALLET: WalletAnswer = {

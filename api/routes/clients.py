@@ -10,13 +10,15 @@ from sqlalchemy import Connection
 
 from api.auth.api_keys import admin, caller_credential
 from api.http.cursors import PagedList
+from api.http.headers import optional_idempotency_key
 from api.http.responses import json_response
 from api.http.validation import parse_body, parse_query, require_no_body, require_no_query
 from api.schemas.clients import ClientList, client_answer, created_client
 from api.schemas.requests import NewClient, PageQuery
 from api.services import services
-from ledger.clients import ClientRecord, create_client, get_client, list_clients
-from ledger.keys.changes import disable_client, enable_client, require_power
+from ledger.clients import ClientRecord, get_client, list_clients
+from ledger.keys.changes import disable_client, enable_client
+from ledger.keys.client_requests import create_requested_client
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -31,17 +33,26 @@ def blueprint(prefix: str) -> Blueprint:
 
 
 def create() -> Response:
-    """Make a client with its first key. This answer alone shows the key."""
+    """Make a client with its first key, or find the one that was made with this idempotency key.
+
+    Only the first answer shows the key.
+    """
     admin()
+    key = optional_idempotency_key()
     body = parse_body(NewClient)
-    require_power(caller_credential(), None, is_lesser=body.scope != "admin")
     with services().database.transaction() as connection:
-        client, api_key = create_client(
-            connection, name=body.name, scope=body.scope, rate_limit=body.rate_limit
+        record, api_key = create_requested_client(
+            connection,
+            by=caller_credential(),
+            key=key,
+            name=body.name,
+            scope=body.scope,
+            rate_limit=body.rate_limit,
         )
-        record = get_client(connection, client.id)
-    location = {"Location": f"/v1/clients/{client.id}"}
-    return json_response(created_client(record, api_key), 201, location)
+    headers = {"Location": f"/v1/clients/{record.client.id}"}
+    if api_key is None:
+        headers["Idempotent-Replayed"] = "true"
+    return json_response(created_client(record, api_key), 201 if api_key else 200, headers)
 
 
 def index() -> Response:

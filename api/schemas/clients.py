@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -33,14 +33,14 @@ class ClientAnswer(TypedDict):
 
 
 class CreatedClient(TypedDict):
-    """A new client, with its first key."""
+    """A new client, with its first key; in the answer to a repeat, without the key."""
 
     id: IdText
     name: str
     scope: Scope
     rate_limit: OwnLimit
     status: ClientStatus
-    api_key: Secret
+    api_key: NotRequired[Secret]
 
 
 class ClientList(TypedDict):
@@ -113,17 +113,19 @@ def client_answer(record: ClientRecord) -> ClientAnswer:
     }
 
 
-def created_client(record: ClientRecord, api_key: str) -> CreatedClient:
-    """Describe a new client with its key. No other answer shows the key."""
+def created_client(record: ClientRecord, api_key: str | None) -> CreatedClient:
+    """Describe a new client with its key, which no other answer shows; None for a repeat."""
     client = record.client
-    return {
+    described: CreatedClient = {
         "id": str(client.id),
         "name": client.name,
         "scope": client.scope,
         "rate_limit": client.rate_limit,
         "status": record.status,
-        "api_key": api_key,
     }
+    if api_key is not None:
+        described["api_key"] = api_key
+    return described
 
 
 def key_answer(key: ApiKey) -> KeyAnswer:

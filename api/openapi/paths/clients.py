@@ -26,14 +26,22 @@ CLIENTS: Final = (
         summary="Make a client (admin)",
         body=NewClient,
         example=examples.NEW_CLIENT,
+        takes_key=True,
         answers={
+            200: Success(
+                description="A repeat: the client as it is now, without its key. If that was "
+                "lost with the first answer, make another key for the client.",
+                schema=CreatedClient,
+                example=examples.REPEATED_CLIENT,
+                headers=("Location", "Idempotent-Replayed"),
+            ),
             201: Success(
                 description="The client with its first key, which no later answer shows. The key "
                 "may write and does not expire.",
                 schema=CreatedClient,
                 example=examples.CREATED_CLIENT,
                 headers=("Location",),
-            )
+            ),
         },
     ),
     Operation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -120,3 +121,38 @@ def test_an_admin_with_a_key_that_expires_makes_no_admin_that_stays(admin: Calle
     refused = guest.post("/v1/clients", {"name": "forever", "scope": "admin"})
     assert_problem(refused, 403, "forbidden")
     assert guest.post("/v1/clients", {"name": "shop"}).status_code == 201
+
+
+def test_a_repeat_with_the_same_idempotency_key_finds_the_client_without_its_key(
+    admin: Caller,
+) -> None:
+    key, body = {"Idempotency-Key": str(uuid.uuid4())}, {"name": "shop", "rate_limit": "5/minute"}
+    first = admin.post("/v1/clients", body, **key)
+    assert (first.status_code, "Idempotent-Replayed" in first.headers) == (201, False)
+    repeat = admin.post("/v1/clients", body, **key)
+    assert (repeat.status_code, repeat.headers["Idempotent-Replayed"]) == (200, "true")
+    created = first.json()
+    del created["api_key"]
+    assert repeat.json() == created
+    assert repeat.headers["Location"] == first.headers["Location"]
+    for other in ({"name": "shop"}, {**body, "scope": "admin"}, {**body, "name": "Shop"}):
+        answer = admin.post("/v1/clients", other, **key)
+        assert_problem(answer, 422, "idempotency_key_reused")
+    for wrong in ("", "x" * 256):
+        answer = admin.post("/v1/clients", body, **{"Idempotency-Key": wrong})
+        assert answer.status_code == 400
+    assert admin.post("/v1/clients", body).status_code == 201
+
+
+def test_of_many_requests_at_once_with_one_key_one_makes_the_client(admin: Caller) -> None:
+    key, body = {"Idempotency-Key": str(uuid.uuid4())}, {"name": "shop"}
+
+    def send(_: int) -> tuple[int, str, bool]:
+        answer = Caller(admin.port, admin.api_key).post("/v1/clients", body, **key)
+        return answer.status_code, answer.json()["id"], "api_key" in answer.json()
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(send, range(8)))
+    assert sorted(status for status, _, _ in answers) == [200] * 7 + [201]
+    assert len({client_id for _, client_id, _ in answers}) == 1
+    assert sum(has_key for _, _, has_key in answers) == 1
