@@ -17,9 +17,7 @@ from flask import current_app
 from api.auth.key_ring import KeyRing
 from api.auth.key_watch import KeyWatch
 from api.auth.outage_cache import OutageCache, short_cache_client
-from api.auth.remembered import RememberedKeys
 from api.database import STATEMENT_TIMEOUT_S, Database
-from api.database_clock import DatabaseClock
 from api.http.problems import overloaded
 from api.ops.browser_reports import ReportLimit
 from api.ops.metrics_endpoint import MetricsPage
@@ -89,14 +87,12 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
+    outage_cache = _outage_cache(settings)
     scales = _scales(database, outage_cache)
-    counters = Counters(
-        CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
-    )
+    counters = _counters(settings)
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
-    clock = DatabaseClock()
-    key_watch = KeyWatch(database, clock)
+    key_watch = KeyWatch(database)
+    find = failed_auth_limit.guard(partial(_find, database, scales))
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
     snapshots = build_snapshots(
@@ -111,15 +107,10 @@ def build_services(
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(
-            failed_auth_limit.guard(partial(_find, database, scales)),
-            RememberedKeys(outage_cache),
-            clock,
-            on_lookup=key_watch.start,
-        ),
+        keys=KeyRing(find, outage_cache, database.clock, on_lookup=key_watch.start),
         key_watch=key_watch,
         scales=scales,
-        group_commit=GroupCommit(database, buffer, kick, now=clock.now),
+        group_commit=GroupCommit(database, buffer, kick),
         settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
         prices=prices,
         health=health,
@@ -133,6 +124,15 @@ def build_services(
         report_limit=ReportLimit(counters),
         flower_url=settings.flower_url,
     )
+
+
+def _outage_cache(settings: Settings) -> OutageCache:
+    return OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
+
+
+def _counters(settings: Settings) -> Counters:
+    in_memory = MemoryCounters(processes=settings.api_processes)
+    return Counters(CacheCounters(settings.cache_url), in_memory)
 
 
 def _scales(database: Database, outage_cache: OutageCache) -> AssetScales:

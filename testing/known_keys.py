@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from api.auth.key_ring import KeyRing
 from api.auth.outage_cache import OutageCache, short_cache_client
-from api.auth.remembered import RememberedKeys
 from api.database_clock import DatabaseClock
 from ledger.clients import Client
 from ledger.ids import new_id
@@ -37,4 +36,4 @@ def ring_of(find: Callable[[str], Client | None]) -> KeyRing:
         client = find(api_key)
         return None if client is None else found(client)
 
-    return KeyRing(look_up, RememberedKeys(NOTHING_KNOWN), DatabaseClock())
+    return KeyRing(look_up, NOTHING_KNOWN, DatabaseClock())

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from cachetools import LRUCache, TTLCache
 
+from api.auth.outage_cache import OutageCache
 from api.auth.remembered import Remembered, RememberedKeys
 from api.database_clock import DatabaseClock
 from ledger.clients import hash_key
@@ -42,7 +43,7 @@ class KeyRing:
     def __init__(
         self,
         find: FindCredential,
-        remembered: RememberedKeys,
+        outage_cache: OutageCache,
         clock: DatabaseClock,
         *,
         on_lookup: Callable[[KeyRing], None] = lambda _: None,
@@ -53,7 +54,7 @@ class KeyRing:
         """
         self._find = find
         self._on_lookup = on_lookup
-        self._remembered = remembered
+        self._remembered = RememberedKeys(outage_cache)
         self._clock = clock
         self._lock = threading.Lock()
         # With the time, by `elapsed_s`, up to which it counts.

@@ -13,7 +13,6 @@ from typing import Final
 
 from api.auth.key_ring import KEPT_FOR, KeyRing
 from api.database import Database
-from api.database_clock import DatabaseClock
 from ledger.errors import Unavailable
 from ledger.keys.revocations import PAGE, database_time, note_use, refused_since
 from monitoring.logs import get_logger
@@ -30,10 +29,9 @@ log = get_logger(__name__)
 class KeyWatch:
     """Watches the database for the key ring of its process, in a thread of its own."""
 
-    def __init__(self, database: Database, clock: DatabaseClock) -> None:
+    def __init__(self, database: Database) -> None:
         self._ring: KeyRing | None = None
         self._database = database
-        self._clock = clock
         self._newest: datetime | None = None
         self._hurry = threading.Event()
         self._failures = OutageLog(log, "key_watch_failed", "key_watch_recovered", repeats=True)
@@ -55,10 +53,10 @@ class KeyWatch:
 
         Raises: Unavailable: when the database does not answer; the next call reads the same.
         """
-        asked_at_s = self._clock.elapsed_s()
+        asked_at_s = self._database.clock.elapsed_s()
         with self._database.autocommit() as connection:
             now = database_time(connection)
-            self._clock.set(now, asked_at_s=asked_at_s)
+            self._database.clock.set(now, asked_at_s=asked_at_s)
             since = self._newest or now - KEPT_FOR
             page = refused_since(connection, since)
             for _ in range(_MAX_PAGES):

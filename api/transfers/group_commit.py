@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from api.database import Database
 from ledger.acceptance import Acceptance, TransferRequest, accept, invalid_by_itself
@@ -50,23 +49,14 @@ class _Ticket:
 class GroupCommit:
     """Submits transfer requests. Safe to use from many threads."""
 
-    def __init__(
-        self,
-        database: Database,
-        buffer: IntakeBuffer,
-        kick: Callable[[], None],
-        *,
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, database: Database, buffer: IntakeBuffer, kick: Callable[[], None]) -> None:
         """Take the database, the buffer for its outages, and how to reach the workers.
 
         kick: tells the workers that there is work; never blocks, never raises.
-        now: the time by the database's clock, also without the database.
         """
         self._database = database
         self._buffer = buffer
         self._kick = kick
-        self._now = now
         self._lock = threading.Lock()
         self._gathering: deque[_Ticket] = deque()
         self._writing = False
@@ -170,7 +160,7 @@ class GroupCommit:
     def _keep(self, requests: list[TransferRequest]) -> list[Outcome]:
         """Buffer the requests, except those that are invalid whatever the database holds."""
         errors = [invalid_by_itself(request) for request in requests]
-        now = self._now()
+        now = self._database.clock.now()
         valid = [
             Buffered(request, now)
             for request, invalid in zip(requests, errors, strict=True)

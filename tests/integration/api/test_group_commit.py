@@ -28,10 +28,6 @@ from testing.worker_processes import eventually
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 def group_commit_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
     """Build a group commit on a working database, so that its missing buffer is never used."""
     settings = Settings.from_environment(
@@ -43,7 +39,7 @@ def group_commit_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
         }
     )
     database = Database(bank.engine, DatabaseBreaker(lambda: probe(bank.engine)))
-    return GroupCommit(database, intake_buffer(settings), kick, now=_now)
+    return GroupCommit(database, intake_buffer(settings), kick)
 
 
 def test_workers_are_kicked_for_new_transfers_and_only_after_the_commit(bank: Bank) -> None:
@@ -91,7 +87,7 @@ def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
     buffer.put([Buffered(request, datetime.now(UTC))])
     gone = build_engine("postgresql://127.0.0.1:1/none", application_name="test")
     watch = DatabaseBreaker(lambda: probe(gone))
-    group_commit = GroupCommit(Database(gone, watch), buffer, lambda: None, now=_now)
+    group_commit = GroupCommit(Database(gone, watch), buffer, lambda: None)
     another = replace(request, idempotency_key="another")
     with pytest.raises(Unavailable) as doubtful:
         group_commit.submit([another])

@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 
 from api.auth.key_ring import KEPT_FOR, KNOWN_FOR_S, UNKNOWN_FOR_S, KeyRing
-from api.auth.remembered import RememberedKeys
 from api.database_clock import DatabaseClock
 from ledger.clients import Client, hash_key
 from ledger.errors import Unavailable
@@ -31,7 +30,7 @@ class Register:
         self.away = False
         self.clock = ManualClock()
         self.began_s = self.clock.now_s
-        self.ring = KeyRing(self, RememberedKeys(NOTHING_KNOWN), DatabaseClock(self.clock))
+        self.ring = KeyRing(self, NOTHING_KNOWN, DatabaseClock(self.clock))
 
     def __call__(self, api_key: str) -> Found | None:
         self.asked.append(api_key)
