@@ -54,6 +54,7 @@ clients = Table(
     Column("key_hash", LargeBinary, nullable=False),
     Column("rate_limit", Text),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("item_limit", Text),
 )
 
 wallets = Table(
