@@ -21,6 +21,7 @@ from api.gunicorn_request import (
     RequestReader,
 )
 from api.http.body import BATCH_BODY_LIMIT, BodyTooLarge
+from testing.identity import IDENTITY
 from tests.unit.api.test_server_address import CONFIG
 from tests.unit.settings.test_settings import URLS
 
@@ -32,7 +33,7 @@ HEAD = b"POST /v1/transfers?a=b HTTP/1.1\r\nHost: test\r\nX-Empty:\r\nX-Padded: 
 
 @pytest.fixture(params=["python", pytest.param("fast", marks=NO_C_PARSER)])
 def new_reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NewReader:
-    for name, value in URLS.items():
+    for name, value in (IDENTITY | URLS).items():
         monkeypatch.setenv(name, value)
     ours = runpy.run_path(str(CONFIG))
     config = Config()
