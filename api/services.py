@@ -29,6 +29,7 @@ from api.transfers.group_commit import GroupCommit
 from api.transfers.settlement_wait import SLOTS, SettlementWaiter
 from ledger.assets import load_scales
 from ledger.buffer.entries import IntakeBuffer
+from ledger.buffer.seal import seal_of
 from ledger.clients import Client, find_client
 from ledger.postgres.database import build_engine, probe
 from ledger.transfers import Transfer, find_transfers, finished_among
@@ -85,7 +86,9 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
+    outage_cache = OutageCache(
+        short_cache_client(settings.cache_url), seal=seal_of(settings, purpose="last known")
+    )
     scales = _scales(database, outage_cache)
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.servers.server import launch_command
+from testing.identity import IDENTITY
 from testing.programs import ROOT
 
 START_WITHIN_S = 40.0
@@ -109,6 +110,7 @@ def workers_on(
 ) -> Iterator[Workers]:
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": database_url,
         "BROKER_URL": broker_url,
         "CACHE_URL": cache_url,

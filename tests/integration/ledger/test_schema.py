@@ -21,6 +21,7 @@ from ledger.postgres.schema import metadata
 from migrations.__main__ import _LOCK_KEY
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 
 NOT_MODELLED = {
@@ -136,6 +137,7 @@ RUN = """INSERT INTO reconciliations (id, is_full, phase, horizon, trigger, stat
 ONE = "'operator', 'running', NULL"
 FINDING = """INSERT INTO reconciliation_findings (reconciliation_id, kind, detail, action)
              SELECT {}, 'k', 'd', {}"""
+ASIDE = "INSERT INTO set_aside_entries (digest, size_bytes, reason, content) VALUES ('', 0, {})"
 NEW_WALLET = "INSERT INTO wallets (id, asset, kind) VALUES (gen_random_uuid(), {})"
 
 
@@ -217,6 +219,8 @@ BROKEN_RULES = [
     (PRICE.format("'BTCUSDT', 'Infinity'"), "last_prices_positive"),
     ("INSERT INTO ended_counts VALUES ('accepted', 0, now())", "ended_counts_state"),
     ("UPDATE ended_counts SET count = -1", "ended_counts_not_negative"),
+    (ASIDE.format("'odd', ''"), "set_aside_entries_reason"),
+    (ASIDE.format("'unsigned', convert_to(repeat('x', 32769), 'UTF8')"), "set_aside_entries_size"),
 ]
 
 
@@ -336,6 +340,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
     url = make_url(template_url).set(database=name).render_as_string(hide_password=False)
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": url,
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",

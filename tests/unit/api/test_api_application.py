@@ -15,15 +15,18 @@ from api.auth.api_keys import KeyRing
 from api.auth.outage_cache import OutageCache, short_cache_client
 from api.http.headers import REPEATED
 from api.services import Services, build_services
+from ledger.buffer.seal import seal_of
 from ledger.clients import Client
 from ledger.errors import Misconfigured
 from monitoring.health.broker_probe import BrokerReading, broker_probe
 from monitoring.logs import formatter
 from settings import Settings
 from tasks.buffer.intake_buffer import intake_buffer
+from testing.identity import IDENTITY
 
 SETTINGS = Settings.from_environment(
     {
+        **IDENTITY,
         "DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/nothing",
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
@@ -32,7 +35,9 @@ SETTINGS = Settings.from_environment(
 )
 LIMITED = replace(SETTINGS, rate_limit="10/minute")
 
-NOTHING_KNOWN = OutageCache(short_cache_client(SETTINGS.cache_url), secret="")
+NOTHING_KNOWN = OutageCache(
+    short_cache_client(SETTINGS.cache_url), seal=seal_of(SETTINGS, purpose="last known")
+)
 
 
 class Relieved:

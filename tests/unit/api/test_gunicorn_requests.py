@@ -19,6 +19,7 @@ from api.gunicorn_request import (
     BoundedRequestParser,
     HeadersTooLarge,
 )
+from testing.identity import IDENTITY
 from tests.unit.api.test_server_address import CONFIG
 from tests.unit.settings.test_settings import URLS
 
@@ -29,7 +30,7 @@ HEAD = b"POST /v1/transfers?a=b HTTP/1.1\r\nHost: test\r\nX-Empty:\r\nX-Padded: 
 
 @pytest.fixture(params=["python", pytest.param("fast", marks=NO_C_PARSER)])
 def parse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Parse:
-    for name, value in URLS.items():
+    for name, value in (IDENTITY | URLS).items():
         monkeypatch.setenv(name, value)
     ours = runpy.run_path(str(CONFIG))
     config = Config()
