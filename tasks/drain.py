@@ -121,7 +121,7 @@ def _read(entries: Sequence[Waiting]) -> tuple[list[Buffered], list[_Strange], i
     strange: list[_Strange] = []
     for position, entry in enumerate(entries):
         try:
-            requests.append(decode(entry.content, _seal()))
+            requests.append(decode(entry.content, entry_seal()))
         except NewerFormat as error:
             log.error("buffered_by_a_newer_version", exc_info=error)
             return requests, strange, len(entries) - position
@@ -194,5 +194,6 @@ def _buffer() -> IntakeBuffer:
 
 
 @cache
-def _seal() -> Seal:
+def entry_seal() -> Seal:
+    """Return what authenticates entries, with the secrets that this process was started with."""
     return intake_seal(Settings.from_environment())

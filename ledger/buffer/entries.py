@@ -23,6 +23,7 @@ from ledger.errors import NewerFormat, NotAuthentic, Unreadable
 from ledger.ids import transfer_id
 
 FORMAT: Final = 2
+_MAX_SCALE: Final = 18
 MAX_ENTRY_BYTES: Final = 32 * 1024
 """Several times what the API's limits on a request allow."""
 
@@ -155,7 +156,7 @@ def decode(content: bytes, seal: Seal) -> Buffered:
         if format_number != FORMAT or document["installation"] != seal.installation_id:
             raise Unreadable
         return _buffered(document, UUID(document["client"]), content)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Unreadable from error
 
 
@@ -164,23 +165,25 @@ def is_unsigned(content: bytes) -> bool:
     return content.startswith(b'{"format":1,')
 
 
-def decode_unsigned(content: bytes) -> Buffered:
-    """Return the request in an entry of version 1.0.0, which anybody may have written.
+def decode_unverified(content: bytes) -> Buffered:
+    """Return the request in an entry of any format, which anybody may have written.
 
-    Raises: Unreadable: when it is anything else.
+    Raises: Unreadable: when it is no request.
     """
     try:
         document = json.loads(content)
-        if document["format"] != 1:
-            raise Unreadable
-        return _buffered(document, UUID(document["client"][0]), content)
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        client = document["client"]
+        client_id = UUID(client[0] if document["format"] == 1 else client)
+        return _buffered(document, client_id, content)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise Unreadable from error
 
 
 def _buffered(document: dict[str, Any], client_id: UUID, content: bytes) -> Buffered:
     key, scale, amount_minor = document["key"], document["scale"], document["amount"]
     if not (type(key) is str and type(scale) is int and type(amount_minor) is int):
+        raise Unreadable
+    if not 0 <= scale <= _MAX_SCALE:
         raise Unreadable
     request = TransferRequest(
         # Without any right: the replay puts the client of the database in its place.

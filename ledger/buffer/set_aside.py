@@ -25,7 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from ledger.buffer.entries import MAX_ENTRY_BYTES
+from ledger.buffer.entries import MAX_ENTRY_BYTES, decode, decode_unverified
+from ledger.buffer.replaying import Replayed, replay
+from ledger.buffer.seal import Seal
+from ledger.errors import NotFound
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 
@@ -72,25 +75,35 @@ def set_aside(
 
 def count_aside(connection: Connection) -> dict[AsideReason, int]:
     """Return how many entries are kept, by reason; each reason has a number."""
-    counted = {
-        cast(AsideReason, reason): int(count)
-        for reason, count in connection.execute(
-            select(_t.reason, func.count()).group_by(_t.reason)
-        ).tuples()
-    }
+    rows = connection.execute(select(_t.reason, func.count()).group_by(_t.reason))
+    counted = {cast(AsideReason, reason): int(count) for reason, count in rows}
     return dict.fromkeys(REASONS, 0) | counted
 
 
-def list_aside(connection: Connection, *, after: int = 0, limit: int = 1000) -> list[AsideEntry]:
+def list_aside(connection: Connection, *, after: int, limit: int) -> list[AsideEntry]:
     """Return entries in the order of arrival, from behind the one with the number `after`."""
     rows = connection.execute(_SELECT.where(_t.seq > after).order_by(_t.seq).limit(limit))
     return [AsideEntry(*row) for row in rows]
 
 
-def lock_aside(connection: Connection, seq: int) -> AsideEntry | None:
-    """Return an entry, locked until the transaction ends, or None if it is not kept any more."""
+def replay_aside(connection: Connection, seq: int, seal: Seal) -> Replayed:
+    """Carry an entry out as its client, and remove it, within the caller's transaction.
+
+    An unsigned entry is believed here: call this only where an operator has looked at it.
+    Raises: NotFound: when there is no such entry, or its client does not exist. Unreadable: when
+    it is no request, or carries no genuine mark. Else as `ledger.buffer.replaying.replay`.
+    """
     row = connection.execute(_SELECT.where(_t.seq == seq).with_for_update()).one_or_none()
-    return row and AsideEntry(*row)
+    if row is None:
+        raise NotFound("There is no such entry.")
+    entry = AsideEntry(*row)
+    is_believed = entry.reason == "unsigned"
+    request = decode_unverified(entry.content) if is_believed else decode(entry.content, seal)
+    done, unknown = replay(connection, [request])
+    if unknown:
+        raise NotFound("The database does not know the client of this entry.")
+    remove_aside(connection, seq)
+    return done
 
 
 def remove_aside(connection: Connection, seq: int) -> bool:
@@ -120,6 +133,7 @@ _KEEP = (
     .from_select(
         list(_COLUMNS),
         select(*(_given.c[name] for name in _COLUMNS))
+        .where(_given.c.digest.not_in(select(_t.digest)))
         .order_by(_given.c.position)
         .limit(func.greatest(_room, 0)),
     )

@@ -42,14 +42,14 @@ class Receipts:
         """Write a receipt for each request."""
         pipeline = self._cache.pipeline(transaction=False)
         for each in requests:
-            pipeline.set(_name(each.id), encode(each, self._seal), ex=KEPT_FOR_S)
+            pipeline.set(name_of(each.id), encode(each, self._seal), ex=KEPT_FOR_S)
         self._run(pipeline)
 
     def find(self, ids: Sequence[UUID]) -> dict[UUID, Buffered]:
         """Return the receipts that exist and are genuine, by id."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.get(_name(id))
+            pipeline.get(name_of(id))
         found = zip(ids, self._run(pipeline), strict=False)
         return {id: receipt for id, text in found if (receipt := self._read(id, text)) is not None}
 
@@ -57,7 +57,7 @@ class Receipts:
         """Delete the receipts of requests that are no longer buffered."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.delete(_name(id))
+            pipeline.delete(name_of(id))
         self._run(pipeline)
 
     def close(self) -> None:
@@ -89,5 +89,6 @@ class Receipts:
         return answers
 
 
-def _name(id: UUID) -> str:
+def name_of(id: UUID) -> str:
+    """Return the key of a receipt in the cache."""
     return f"{_PREFIX}{id}"

@@ -17,7 +17,7 @@ from ledger.buffer.entries import (
     MAX_ENTRY_BYTES,
     Buffered,
     decode,
-    decode_unsigned,
+    decode_unverified,
     encode,
     is_unsigned,
 )
@@ -207,18 +207,26 @@ def test_an_entry_of_version_1_0_0_is_recognised_and_read_only_where_that_is_ask
     with pytest.raises(NotAuthentic):
         decode(content, SEAL)
     request = a_request(reference="rent", metadata={"b": 1, "a": "ä"})
-    read = decode_unsigned(content)
+    read = decode_unverified(content)
     assert read.request == replace(request, client=Client(UUID(int=1), "", "client", None))
     assert read.at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"format": 2}, {"amount": "100"}, {"amount": 1.5}, {"client": []}, {"key": 7}, {"at": "x"}],
+    [
+        {"format": 2},
+        {"scale": 19},
+        {"amount": "100"},
+        {"amount": 1.5},
+        {"client": []},
+        {"key": 7},
+        {"at": "x"},
+    ],
 )
 def test_an_unsigned_entry_that_is_no_request_is_unreadable(changed: dict[str, Any]) -> None:
     with pytest.raises(Unreadable):
-        decode_unsigned(json.dumps(UNSIGNED | changed).encode())
+        decode_unverified(json.dumps(UNSIGNED | changed).encode())
 
 
 def test_version_1_0_0_leaves_entries_of_this_one_to_this_one() -> None:
