@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import pytest
+from kombu import pools
 from sqlalchemy import text
 
 from ledger.acceptance import TransferRequest
@@ -43,10 +43,9 @@ def settings(
     forget_engine()
     entry_seal.cache_clear()
     settings = Settings.from_environment()
-    app = make_celery(settings)
+    make_celery(settings)
     yield settings
-    pool: Any = app.pool
-    pool.force_close_all()
+    pools.reset()  # kombu's are global, by the broker's URL
     forget_engine()
     entry_seal.cache_clear()
 
