@@ -15,7 +15,7 @@ from uuid import UUID
 from flask import current_app
 
 from api.auth.api_keys import KeyRing
-from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.outage_cache import OutageCache, build_outage_cache
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.http.problems import overloaded
 from api.ops.browser_reports import ReportLimit
@@ -29,7 +29,6 @@ from api.transfers.group_commit import GroupCommit
 from api.transfers.settlement_wait import SLOTS, SettlementWaiter
 from ledger.assets import load_scales
 from ledger.buffer.entries import IntakeBuffer
-from ledger.buffer.seal import seal_of
 from ledger.clients import Client, find_client
 from ledger.postgres.database import build_engine, probe
 from ledger.transfers import Transfer, find_transfers, finished_among
@@ -86,9 +85,7 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = OutageCache(
-        short_cache_client(settings.cache_url), seal=seal_of(settings, purpose="last known")
-    )
+    outage_cache = build_outage_cache(settings)
     scales = _scales(database, outage_cache)
     counters = Counters(
         CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)

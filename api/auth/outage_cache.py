@@ -11,10 +11,11 @@ from typing import Final
 
 import redis
 
-from ledger.buffer.seal import MARK_LENGTH, Seal
+from ledger.buffer.seal import MARK_LENGTH, Seal, seal_of
 from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
+from settings import Settings
 
 KEPT_FOR_S: Final = 86_400
 _TIMEOUT_S: Final = 0.3
@@ -22,11 +23,6 @@ _COOLDOWN_S: Final = 5.0
 _PREFIX: Final = "truepenny:last-known:2:"
 
 log = get_logger(__name__)
-
-
-def short_cache_client(cache_url: str) -> redis.Redis:
-    """Return a client with a short time-out. It connects when first used."""
-    return connect(cache_url, _TIMEOUT_S)
 
 
 class OutageCache:
@@ -82,6 +78,12 @@ class OutageCache:
     def _failed(self, error: redis.RedisError) -> None:
         self._cooldown.start()
         log.warning("last_known_cache_failed", error=type(error).__name__)
+
+
+def build_outage_cache(settings: Settings) -> OutageCache:
+    """Return the outage cache of this installation. It connects when first used."""
+    cache = connect(settings.cache_url, _TIMEOUT_S)
+    return OutageCache(cache, seal=seal_of(settings, purpose="last known"))
 
 
 def _marked(name: str, value: str) -> bytes:

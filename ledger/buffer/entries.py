@@ -57,7 +57,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An entry of the buffer: the broker's name for it, and its bytes, whoever wrote them.
+    """An entry of the buffer: the broker's name for it, and its bytes. Anybody may have written it.
 
     Of an entry above MAX_ENTRY_BYTES, which is none of ours, `content` is only the beginning.
     """

@@ -16,10 +16,11 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from sqlalchemy import Engine
 
-from ledger.buffer.entries import decode_unverified
+from ledger.buffer.entries import IntakeBuffer, decode_unverified
 from ledger.buffer.replaying import try_replay_lock
 from ledger.buffer.seal import Seal
 from ledger.buffer.set_aside import (
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings.from_environment()
         engine = build_engine(settings.database_url, application_name="buffer", pool_size=2)
         if given.command == "wait":
-            return _wait(settings, engine, timeout_s=given.timeout_s)
+            with closing(intake_buffer(settings)) as buffer:
+                return _wait(buffer, engine, timeout_s=given.timeout_s)
         if given.command == "list":
             return _list(engine)
         return _for_each(given.command, engine, given.numbers, intake_seal(settings))
@@ -80,9 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wait(settings: Settings, engine: Engine, *, timeout_s: float) -> int:
+def _wait(buffer: IntakeBuffer, engine: Engine, *, timeout_s: float) -> int:
     """Wait until nothing is buffered and no drain is under way."""
-    buffer = intake_buffer(settings)
     give_up_at_s = time.monotonic() + timeout_s
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Messages of tasks: whoever can write them chooses a batch and a time, and nothing else."""
+"""Messages of tasks: they name a batch or nothing, and they are JSON."""
 
 from __future__ import annotations
 
