@@ -16,7 +16,7 @@ from flask import current_app
 
 from api.auth.key_ring import KeyRing
 from api.auth.key_watch import KeyWatch
-from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.outage_cache import OutageCache, build_outage_cache
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.http.problems import overloaded
 from api.ops.browser_reports import ReportLimit
@@ -24,10 +24,12 @@ from api.ops.metrics_endpoint import MetricsPage
 from api.ops.snapshot import Snapshots, build_snapshots
 from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
 from api.rate_limits.failed_auth import FailedAuthLimit
+from api.rate_limits.item_limit import ItemLimit
 from api.rate_limits.write_limit import WriteLimit
 from api.transfers.asset_scales import AssetScales
 from api.transfers.group_commit import GroupCommit
 from api.transfers.settlement_wait import SLOTS, SettlementWaiter
+from api.transfers.submission import Submission
 from ledger.assets import load_scales
 from ledger.buffer.entries import IntakeBuffer
 from ledger.keys.credentials import Found, find_credential
@@ -54,7 +56,7 @@ class Services:
     keys: KeyRing
     key_watch: KeyWatch
     scales: AssetScales
-    group_commit: GroupCommit
+    submission: Submission
     settlement_waiter: SettlementWaiter
     prices: PriceLookup
     health: Health
@@ -64,6 +66,8 @@ class Services:
     reconcile: Callable[[], None]
     counters: Counters
     write_limit: WriteLimit
+    item_limit: ItemLimit
+    client_rate_limit: str
     failed_auth_limit: FailedAuthLimit
     report_limit: ReportLimit
     flower_url: str | None
@@ -87,10 +91,11 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = _outage_cache(settings)
+    outage_cache = build_outage_cache(settings)
     scales = _scales(database, outage_cache)
     counters = _counters(settings)
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
+    item_limit = ItemLimit(settings.client_item_limit, counters)
     key_watch = KeyWatch(database)
     find = failed_auth_limit.guard(partial(_find, database, scales))
     prices = _prices(settings)
@@ -110,7 +115,7 @@ def build_services(
         keys=KeyRing(find, outage_cache, database.clock, on_lookup=key_watch.start),
         key_watch=key_watch,
         scales=scales,
-        group_commit=GroupCommit(database, buffer, kick),
+        submission=_submission(database, GroupCommit(database, buffer, kick), item_limit),
         settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
         prices=prices,
         health=health,
@@ -120,19 +125,12 @@ def build_services(
         reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
+        item_limit=item_limit,
+        client_rate_limit=settings.client_rate_limit,
         failed_auth_limit=failed_auth_limit,
         report_limit=ReportLimit(counters),
         flower_url=settings.flower_url,
     )
-
-
-def _outage_cache(settings: Settings) -> OutageCache:
-    return OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
-
-
-def _counters(settings: Settings) -> Counters:
-    in_memory = MemoryCounters(processes=settings.api_processes)
-    return Counters(CacheCounters(settings.cache_url), in_memory)
 
 
 def _scales(database: Database, outage_cache: OutageCache) -> AssetScales:
@@ -148,6 +146,19 @@ def _find(database: Database, scales: AssetScales, api_key: str) -> Found | None
         found = find_credential(connection, api_key)
     scales.prepare()  # a client that is let in may move money when the database has gone away
     return found
+
+
+def _submission(database: Database, group_commit: GroupCommit, item_limit: ItemLimit) -> Submission:
+    def find(transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
+        with database.autocommit() as connection:
+            return find_transfers(connection, transfer_ids)
+
+    return Submission(group_commit, item_limit, find)
+
+
+def _counters(settings: Settings) -> Counters:
+    memory = MemoryCounters(processes=settings.api_processes)
+    return Counters(CacheCounters(settings.cache_url), memory)
 
 
 def _find_settled(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:

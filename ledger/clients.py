@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Text,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy import cast as sql_cast
 
 from ledger.errors import NotFound
 from ledger.ids import new_id
 from ledger.postgres import schema
+from ledger.postgres.bulk_rows import array_literal
 
 Scope = Literal["client", "admin"]
 ClientStatus = Literal["active", "disabled"]
@@ -34,6 +49,9 @@ class Client:
     name: str
     scope: Scope
     rate_limit: str | None
+    """Of its writes. None: it was made before clients got one; its address is limited."""
+    item_limit: str | None = None
+    """Of the transfers that it stores; None for the default."""
 
     @property
     def is_admin(self) -> bool:
@@ -55,16 +73,17 @@ def create_client(
     name: str,
     scope: Scope,
     rate_limit: str | None,
+    item_limit: str | None = None,
     client_id: UUID | None = None,
 ) -> tuple[Client, str]:
     """Create a client and its first API key, which may write and does not expire.
 
-    rate_limit: such as "1000/minute", "none", or None for the default. client_id: None for a
-    new one.
+    rate_limit, item_limit: such as "1000/minute", or "none"; None for none of its own.
+    client_id: None for a new one.
     Returns: the client, and its key in clear, which cannot be read again later.
     """
     api_key = generate_key()
-    client = Client(client_id or new_id(), name, scope, rate_limit)
+    client = Client(client_id or new_id(), name, scope, rate_limit, item_limit)
     insert_client(connection, client, key_hash=hash_key(api_key))
     connection.execute(
         update(schema.api_keys)
@@ -76,8 +95,7 @@ def create_client(
 
 def insert_client(connection: Connection, client: Client, *, key_hash: bytes) -> None:
     """Insert a client. A trigger makes the row of its first key, as it does for version 1.0."""
-    values = {name: getattr(client, name) for name in ("id", "name", "scope", "rate_limit")}
-    connection.execute(insert(schema.clients).values(**values, key_hash=key_hash))
+    connection.execute(insert(schema.clients).values(**asdict(client), key_hash=key_hash))
 
 
 def get_client(connection: Connection, client_id: UUID) -> ClientRecord:
@@ -102,17 +120,26 @@ def list_clients(
     return [client_record(row) for row in connection.execute(query)]
 
 
+def find_clients(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Client]:
+    """Return the clients with these ids, by id; ids that no client has are left out."""
+    rows = connection.execute(_BY_IDS, {"ids": array_literal(ids)})
+    return {row.id: client_of(row) for row in rows}
+
+
 _c = schema.clients.c
-COLUMNS = (_c.id, _c.name, _c.scope, _c.rate_limit)
+COLUMNS = (_c.id, _c.name, _c.scope, _c.rate_limit, _c.item_limit)
 """What `client_of` reads."""
 RECORDS = select(*COLUMNS, _c.status, _c.created_at)
 """What `client_record` reads."""
+_BY_IDS = select(*COLUMNS).where(
+    _c.id == func.any(sql_cast(bindparam("ids", type_=Text()), ARRAY(Uuid)))
+)
 
 
 def client_of(row: Any) -> Client:
     """Return the client of a row of COLUMNS."""
-    id, name, scope, rate_limit = row
-    return Client(id, name, cast(Scope, scope), rate_limit)
+    id, name, scope, rate_limit, item_limit = row
+    return Client(id, name, cast(Scope, scope), rate_limit, item_limit)
 
 
 def client_record(row: Any) -> ClientRecord:

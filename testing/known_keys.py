@@ -6,13 +6,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from api.auth.key_ring import KeyRing
-from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.outage_cache import OutageCache
 from api.database_clock import DatabaseClock
+from ledger.buffer.seal import Seal
 from ledger.clients import Client
 from ledger.ids import new_id
 from ledger.keys.credentials import ApiKey, Credential, Found, KeyScope
+from resilience.redis_client import connect
 
-NOTHING_KNOWN = OutageCache(short_cache_client("redis://127.0.0.1:1/0"), secret="")
+NOTHING_KNOWN = OutageCache(
+    connect("redis://127.0.0.1:1/0", 0.3),
+    seal=Seal(["known-to-the-world-0123456789abcdef"], installation_id="test", purpose="test"),
+)
 """An outage cache whose Redis is away."""
 
 

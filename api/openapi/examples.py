@@ -31,6 +31,7 @@ CREATED_CLIENT: CreatedClient = {
     "name": "shop",
     "scope": "client",
     "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
     "status": "active",
     "api_key": "tp_(shown this once)",
 }
@@ -39,6 +40,7 @@ REPEATED_CLIENT: CreatedClient = {
     "name": "shop",
     "scope": "client",
     "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
     "status": "active",
 }
 CLIENT: ClientAnswer = {
@@ -46,6 +48,7 @@ CLIENT: ClientAnswer = {
     "name": "shop",
     "scope": "client",
     "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
     "status": "active",
     "created_at": "2026-01-31T12:00:00.000000Z",
 }
@@ -208,6 +211,7 @@ _COMPONENTS: ComponentsAnswer = {
     "cache": {"status": "ok", "detail": "answers, 1 % of its memory is used"},
     "prices": {"status": "ok", "detail": "4 live"},
     "workers": {"status": "ok", "detail": "alive: 1 beat, 1 money, 1 scans"},
+    "books": {"status": "ok", "detail": "nothing is set aside"},
 }
 _DOWN: ComponentAnswer = {"status": "down", "detail": "no answer within 0.9 s"}
 HEALTH: HealthAnswer = {"status": "ok", "components": _COMPONENTS}

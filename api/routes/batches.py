@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api.auth.api_keys import caller
+from api.auth.api_keys import caller, caller_credential
 from api.http.body import BATCH_BODY_LIMIT
 from api.http.headers import missing_key, request_id
 from api.http.problems import Problem, from_failed, from_ledger, invalid_fields
@@ -20,8 +20,8 @@ from api.transfers.group_commit import Outcome
 from api.transfers.requests import transfer_request
 from ledger.acceptance import TransferRequest
 from ledger.buffer.entries import Kept
-from ledger.clients import Client
 from ledger.errors import Invalid, InvalidField, Unavailable
+from ledger.keys.credentials import Credential
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -37,9 +37,10 @@ def create() -> Response:
     body = parse_body(NewBatch, limit=BATCH_BODY_LIMIT)
     if body.atomic:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
-    checked = _check_all(body.transfers, client=caller(), scales=services().scales)
+    services().item_limit.require_possible(caller(), len(body.transfers))
+    checked = _check_all(body.transfers, sender=caller_credential(), scales=services().scales)
     valid = [each for each in checked if isinstance(each, TransferRequest)]
-    answers = iter(services().group_commit.submit(valid) if valid else ())
+    answers = iter(services().submission.submit(caller(), valid) if valid else ())
     request = request_id()
     results = [
         _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)
@@ -49,7 +50,7 @@ def create() -> Response:
 
 
 def _check_all(
-    items: list[Any], *, client: Client, scales: AssetScales
+    items: list[Any], *, sender: Credential, scales: AssetScales
 ) -> list[TransferRequest | Problem]:
     checked: list[TransferRequest | Problem] = []
     for position, item in enumerate(items):
@@ -60,7 +61,7 @@ def _check_all(
         try:
             body = check(NewBatchItem, item, prefix=prefix)
             request = transfer_request(
-                body, client=client, idempotency_key=body.idempotency_key, scales=scales
+                body, sender=sender, idempotency_key=body.idempotency_key, scales=scales
             )
         except (InvalidField, Unavailable) as error:
             checked.append(from_ledger(error, prefix=prefix))

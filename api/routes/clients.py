@@ -18,7 +18,7 @@ from api.schemas.requests import NewClient, PageQuery
 from api.services import services
 from ledger.clients import ClientRecord, get_client, list_clients
 from ledger.keys.changes import disable_client, enable_client
-from ledger.keys.client_requests import create_requested_client
+from ledger.keys.client_requests import ClientRequest, create_requested_client
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -40,14 +40,15 @@ def create() -> Response:
     admin()
     key = optional_idempotency_key()
     body = parse_body(NewClient)
+    request = ClientRequest(body.name, body.scope, body.rate_limit, body.item_limit)
     with services().database.transaction() as connection:
         record, api_key = create_requested_client(
             connection,
+            request,
             by=caller_credential(),
             key=key,
-            name=body.name,
-            scope=body.scope,
-            rate_limit=body.rate_limit,
+            default_rate_limit=services().client_rate_limit,
+            default_item_limit=services().item_limit.default,
         )
     headers = {"Location": f"/v1/clients/{record.client.id}"}
     if api_key is None:

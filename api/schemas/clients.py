@@ -11,8 +11,9 @@ from api.schemas.fields import IdText, TimeText, time_text
 from ledger.clients import ClientRecord, ClientStatus, Scope
 from ledger.keys.credentials import ApiKey, KeyScope
 
-OwnLimit = Annotated[
-    str | None, Field(description="Its own limit of writes; null for the default.")
+WriteLimitText = Annotated[str | None, Field(description="Its limit of writes.")]
+ItemLimitText = Annotated[
+    str | None, Field(description="Its limit of transfers that are newly stored.")
 ]
 Secret = Annotated[str, Field(description="Shown only in this answer. Only its hash is stored.")]
 KeyName = Annotated[str | None, Field(description="Your name for it.")]
@@ -27,7 +28,8 @@ class ClientAnswer(TypedDict):
     id: IdText
     name: str
     scope: Scope
-    rate_limit: OwnLimit
+    rate_limit: WriteLimitText
+    item_limit: ItemLimitText
     status: Annotated[ClientStatus, Field(description="All keys of a disabled client are refused.")]
     created_at: TimeText
 
@@ -38,7 +40,8 @@ class CreatedClient(TypedDict):
     id: IdText
     name: str
     scope: Scope
-    rate_limit: OwnLimit
+    rate_limit: WriteLimitText
+    item_limit: ItemLimitText
     status: ClientStatus
     api_key: NotRequired[Secret]
 
@@ -108,6 +111,7 @@ def client_answer(record: ClientRecord) -> ClientAnswer:
         "name": client.name,
         "scope": client.scope,
         "rate_limit": client.rate_limit,
+        "item_limit": client.item_limit,
         "status": record.status,
         "created_at": time_text(record.created_at),
     }
@@ -121,6 +125,7 @@ def created_client(record: ClientRecord, api_key: str | None) -> CreatedClient:
         "name": client.name,
         "scope": client.scope,
         "rate_limit": client.rate_limit,
+        "item_limit": client.item_limit,
         "status": record.status,
     }
     if api_key is not None:

@@ -62,7 +62,7 @@ def set_admin_key(connection: Connection, api_key: str, *, is_generated: bool) -
     admins = admins.order_by(_c.is_bootstrap.desc(), _c.created_at, _c.id).limit(1)
     admin_id = connection.execute(admins).scalar()
     if admin_id is None:
-        admin = Client(new_id(), "admin", "admin", "none")
+        admin = Client(new_id(), "admin", "admin", "none", "none")
         insert_client(connection, admin, key_hash=key_hash)
         _mark(connection, admin.id, key_hash)
         return AdminKey.MADE

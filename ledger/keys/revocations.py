@@ -6,19 +6,21 @@ late: it passes the newest time that it knows, and gets what is up to SETTLED_AF
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     Connection,
+    DateTime,
     Text,
     Uuid,
     bindparam,
     cast,
+    exists,
     func,
     or_,
     select,
@@ -29,7 +31,7 @@ from sqlalchemy import (
 
 from ledger.keys.credentials import TODAY
 from ledger.postgres import schema
-from ledger.postgres.bulk_rows import array_literal
+from ledger.postgres.bulk_rows import Columns, array_literal, rows_argument, rows_parameter
 
 SETTLED_AFTER: Final = timedelta(seconds=60)
 """Longer than between the time of a revocation and its commit: statements have time-outs."""
@@ -54,6 +56,22 @@ def refused_since(
     earliest = after or RefusedKey(b"", since - SETTLED_AFTER)
     rows = connection.execute(_REFUSED, {"at": earliest.at, "hash": earliest.key_hash})
     return [RefusedKey(bytes(row.key_hash), row.at) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """A request of a client, with its key if that is known, and its time."""
+
+    client_id: UUID
+    key_id: UUID | None
+    at: datetime
+
+
+def keys_ended(connection: Connection, uses: Sequence[KeyUse]) -> list[bool]:
+    """Tell of each use whether the key had ended then, or its client was disabled; in order."""
+    rows = [(use.client_id, use.key_id, use.at.astimezone(UTC).isoformat()) for use in uses]
+    ended = set(connection.scalars(_ENDED, rows_argument(_USED, rows)))
+    return [position in ended for position in range(1, len(uses) + 1)]
 
 
 def database_time(connection: Connection) -> datetime:
@@ -86,6 +104,24 @@ _of_disabled = (
 )
 _refused = union_all(_revoked, _of_disabled).subquery()
 _REFUSED = select(_refused).order_by(_refused.c.at, _refused.c.key_hash).limit(PAGE)
+
+_USED: Columns = {"client_id": Uuid(), "key_id": Uuid(), "at": DateTime(timezone=True)}
+_use = rows_parameter("given", _USED)
+_was_disabled = exists().where(
+    _c.id == _use.c.client_id,
+    _c.disabled_at <= _use.c.at,
+    or_(_c.enabled_at.is_(None), _use.c.at < _c.enabled_at),
+)
+_key_worked = exists().where(
+    _k.id == _use.c.key_id,
+    _k.client_id == _use.c.client_id,
+    _k.scope == "write",
+    or_(_k.revoked_at.is_(None), _use.c.at < _k.revoked_at),
+    or_(_k.expires_at.is_(None), _use.c.at < _k.expires_at),
+)
+_ENDED = select(_use.c.position).where(
+    or_(_was_disabled, _use.c.key_id.is_not(None) & ~_key_worked)
+)
 
 _is_due = or_(_k.last_used_on.is_(None), _k.last_used_on < TODAY)
 _given = _k.id == func.any(cast(bindparam("ids", type_=Text()), ARRAY(Uuid)))

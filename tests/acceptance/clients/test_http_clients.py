@@ -16,8 +16,8 @@ from tests.acceptance.http.contract import TIME, assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
 
-CREATED = ["id", "name", "scope", "rate_limit", "status", "api_key"]
-SHOWN = ["id", "name", "scope", "rate_limit", "status", "created_at"]
+CREATED = ["id", "name", "scope", "rate_limit", "item_limit", "status", "api_key"]
+SHOWN = ["id", "name", "scope", "rate_limit", "item_limit", "status", "created_at"]
 
 
 def make(admin: Caller, **body: object) -> dict[str, str]:

@@ -37,6 +37,7 @@ DISPOSITIONS = {
     "LedgerError": Disposition.REJECT,
     "Misconfigured": Disposition.ALARM,
     "NewerFormat": Disposition.REJECT,
+    "NotAuthentic": Disposition.REJECT,
     "NotFound": Disposition.REJECT,
     "Overloaded": Disposition.RETRY,
     "Poisoned": Disposition.REJECT,
