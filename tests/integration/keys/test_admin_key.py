@@ -16,6 +16,7 @@ from ledger.postgres.database import transaction
 from migrations.__main__ import _LOCK_KEY, upgrade
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 from tests.integration.keys.register import Register
 
@@ -64,6 +65,7 @@ def test_processes_with_the_old_and_the_new_key_that_start_at_once_leave_the_new
 def migration(database_url: str, admin_api_key: str) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": database_url,
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
