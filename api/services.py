@@ -54,7 +54,6 @@ class Services:
     database: Database
     buffer: IntakeBuffer
     keys: KeyRing
-    key_watch: KeyWatch
     scales: AssetScales
     submission: Submission
     settlement_waiter: SettlementWaiter
@@ -96,8 +95,6 @@ def build_services(
     counters = _counters(settings)
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
     item_limit = ItemLimit(settings.client_item_limit, counters)
-    key_watch = KeyWatch(database)
-    find = failed_auth_limit.guard(partial(_find, database, scales))
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
     snapshots = build_snapshots(
@@ -112,8 +109,7 @@ def build_services(
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(find, outage_cache, database.clock, on_lookup=key_watch.start),
-        key_watch=key_watch,
+        keys=_key_ring(database, scales, outage_cache, failed_auth_limit),
         scales=scales,
         submission=_submission(database, GroupCommit(database, buffer, kick), item_limit),
         settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
@@ -141,11 +137,16 @@ def _scales(database: Database, outage_cache: OutageCache) -> AssetScales:
     return AssetScales(load, outage_cache)
 
 
-def _find(database: Database, scales: AssetScales, api_key: str) -> Found | None:
-    with database.autocommit() as connection:
-        found = find_credential(connection, api_key)
-    scales.prepare()  # a client that is let in may move money when the database has gone away
-    return found
+def _key_ring(
+    database: Database, scales: AssetScales, outage_cache: OutageCache, limit: FailedAuthLimit
+) -> KeyRing:
+    def find(api_key: str) -> Found | None:
+        with database.autocommit() as connection:
+            found = find_credential(connection, api_key)
+        scales.prepare()  # a client that is let in may move money when the database has gone away
+        return found
+
+    return KeyRing(limit.guard(find), outage_cache, database.clock, KeyWatch(database))
 
 
 def _submission(database: Database, group_commit: GroupCommit, item_limit: ItemLimit) -> Submission:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from cachetools import LRUCache, TTLCache
@@ -34,6 +34,16 @@ _MAX_UNKNOWN: Final = 1_000
 FindCredential = Callable[[str], Found | None]
 
 
+class Watch(Protocol):
+    """Asks the database for refused keys; see `api.auth.key_watch`."""
+
+    def start(self, ring: KeyRing) -> None:
+        """Begin, unless it has begun. Returns at once and never raises."""
+
+    def look_now(self) -> None:
+        """Ask now. Returns at once."""
+
+
 class KeyRing:
     """Finds the credential of a key. Safe to use from many threads.
 
@@ -45,15 +55,11 @@ class KeyRing:
         find: FindCredential,
         outage_cache: OutageCache,
         clock: DatabaseClock,
-        *,
-        on_lookup: Callable[[KeyRing], None] = lambda _: None,
+        watch: Watch | None = None,
     ) -> None:
-        """Make an empty one.
-
-        find: reads the credential of a key from the database. on_lookup: is called before.
-        """
+        """Make an empty one. find: reads the credential of a key from the database."""
         self._find = find
-        self._on_lookup = on_lookup
+        self._watch = watch
         self._remembered = RememberedKeys(outage_cache)
         self._clock = clock
         self._lock = threading.Lock()
@@ -80,7 +86,8 @@ class KeyRing:
             return None if credential.key.has_expired(self._clock.now()) else credential
         if is_unknown:
             return None
-        self._on_lookup(self)
+        if self._watch is not None:
+            self._watch.start(self)
         try:
             found = self._find(api_key)
         except Unavailable:
@@ -94,6 +101,11 @@ class KeyRing:
             else:
                 self._known[key_hash] = credential, asked_at_s + KNOWN_FOR_S
         return credential
+
+    def look_now(self) -> None:
+        """Ask for refused keys now, because this process has just made one. Returns at once."""
+        if self._watch is not None:
+            self._watch.look_now()
 
     def refuse(self, keys: Iterable[RefusedKey]) -> None:
         """Forget keys that are refused from now on, here and in the cache. Harmless to repeat."""

@@ -95,5 +95,5 @@ def _change(change: Callable[[Connection, UUID], ClientRecord], client_id: UUID)
     require_no_body()
     with services().database.transaction() as connection:
         record = change(connection, client_id)
-    services().key_watch.look_now()
+    services().keys.look_now()
     return json_response(client_answer(record))

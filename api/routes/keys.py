@@ -63,7 +63,7 @@ def delete(client_id: UUID, key_id: UUID) -> Response:
     require_no_body()
     with services().database.transaction() as connection:
         revoke_key(connection, client_id, key_id, by=caller_credential())
-    services().key_watch.look_now()
+    services().keys.look_now()
     return Response(status=204)
 
 
