@@ -27,6 +27,7 @@ from sqlalchemy import (
 from ledger import movements
 from ledger.movements import MovementPart
 from ledger.postgres import schema
+from ledger.postgres.running_steps import lock_key
 
 LOCK_WAIT_S: Final = 0.5
 """How long a step waits for the lock on a wallet: it keeps other wallets locked meanwhile. A batch
@@ -46,11 +47,6 @@ def lock_batch(connection: Connection, batch_id: UUID, *, attempt: int = 0) -> b
     wait_s = min(LOCK_WAIT_S * 2.0**attempt, MAX_LOCK_WAIT_S)
     argument = {"key": lock_key(batch_id), "wait": f"{wait_s * 1000:.0f}ms"}
     return bool(connection.execute(_LOCK_BATCH, argument).one().some_blocked)
-
-
-def lock_key(batch_id: UUID) -> int:
-    """Return the key of the batch's advisory lock: the first 63 bits of its id."""
-    return batch_id.int >> 65
 
 
 def lock_transfers(connection: Connection, batch_id: UUID, part: MovementPart) -> int:

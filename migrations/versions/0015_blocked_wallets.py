@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0015"
-down_revision = "0005"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
@@ -19,7 +19,7 @@ ALTER TABLE unfinished ADD COLUMN blocked_by uuid;
 CREATE INDEX unfinished_blocked ON unfinished (blocked_by) WHERE blocked_by IS NOT NULL;
 """
 
-# A foreign key locks the row that it refers to, so whoever locked a wallet stopped everyone whose
+# A foreign key locks the row that it refers to, so a locked wallet stopped every client whose
 # transfers shared a statement with one of that wallet. Wallets are never deleted, and never change
 # their asset (the triggers `wallets_kept`, `wallets_identity`), so a look without a lock proves as
 # much. The errors keep the names of the keys.

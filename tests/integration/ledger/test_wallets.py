@@ -13,10 +13,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, text
 
-from ledger import clients, running_steps, transfers, wallets
+from ledger import clients, transfers, wallets
 from ledger.clients import Client
 from ledger.errors import Forbidden, Invalid, InvalidField, NotFound, Unavailable
 from ledger.ids import new_id
+from ledger.postgres import running_steps
 from ledger.postgres.database import autocommit, transaction
 from ledger.states import STEPS, UNFINISHED, State
 from ledger.steps import run_step

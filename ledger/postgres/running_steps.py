@@ -13,7 +13,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Uuid, bindparam, text
 
-from ledger.batches import lock_key
 from ledger.errors import Unavailable
 from ledger.postgres.bulk_rows import array_literal
 
@@ -22,6 +21,11 @@ WAIT_S: Final = 2.0
 _POLL_S: Final = 0.01
 _KEY_BITS: Final = 63
 _OTHER_BITS: Final = 128 - _KEY_BITS
+
+
+def lock_key(batch_id: UUID) -> int:
+    """Return the key of the batch's advisory lock: the first 63 bits of its id."""
+    return batch_id.int >> _OTHER_BITS
 
 
 def wait_for_postings(connection: Connection, wallet_id: UUID) -> None:
