@@ -8,9 +8,10 @@ from gunicorn.arbiter import Arbiter
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger
 from api.transfers.settlement_wait import SLOTS
+from ledger.postgres.installation import refuse_other_installation
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
-from settings import Settings
+from settings import Settings, SettingsError
 
 _settings = Settings.from_environment()
 _shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats cost no disk
@@ -52,5 +53,9 @@ logconfig_dict = logging_config(_settings.log_level)
 
 
 def on_starting(_: Arbiter) -> None:
-    """Open the metrics, before the first process of the server is forked."""
+    """Check the database and open the metrics, before the first process is forked."""
+    try:
+        refuse_other_installation(_settings.database_url, _settings.installation_id)
+    except SettingsError as error:
+        raise SystemExit(f"api: {error}") from None
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

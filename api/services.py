@@ -85,10 +85,15 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
+    outage_cache = OutageCache(
+        short_cache_client(settings.cache_url),
+        key_prefix=settings.key_prefix,
+        secret=settings.database_url,
+    )
     scales = _scales(database, outage_cache)
     counters = Counters(
-        CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
+        CacheCounters(settings.cache_url, key_prefix=settings.key_prefix),
+        MemoryCounters(processes=settings.api_processes),
     )
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
     prices = _prices(settings)
@@ -174,6 +179,7 @@ def _prices(settings: Settings) -> PriceLookup:
         symbols=settings.price_symbols,
         fallback_prices=settings.fallback_prices,
         cache_url=settings.cache_url,
+        key_prefix=settings.key_prefix,
         engine=engine,
     )
 
@@ -190,6 +196,7 @@ def _health(settings: Settings, prices: PriceLookup, pressure: BrokerGauge) -> H
             engine=engine,
             read_broker=pressure.read_now,
             cache_url=settings.cache_url,
+            key_prefix=settings.key_prefix,
             prices=prices_check(prices),
         )
     )

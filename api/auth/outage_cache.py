@@ -20,7 +20,7 @@ from resilience.redis_client import connect
 KEPT_FOR_S: Final = 86_400
 _TIMEOUT_S: Final = 0.3
 _COOLDOWN_S: Final = 5.0
-_PREFIX: Final = "truepenny:last-known:1:"
+_NAME: Final = "last-known:1:"
 
 log = get_logger(__name__)
 
@@ -33,8 +33,9 @@ def short_cache_client(cache_url: str) -> redis.Redis:
 class OutageCache:
     """Signed texts by name. None is found while the cache is away or after it evicted them."""
 
-    def __init__(self, cache: redis.Redis, *, secret: str) -> None:
+    def __init__(self, cache: redis.Redis, *, key_prefix: str, secret: str) -> None:
         self._cache = cache
+        self._prefix = key_prefix + _NAME
         self._key = hashlib.sha256(b"truepenny last known\0" + secret.encode()).digest()
         self._cooldown = Cooldown(_COOLDOWN_S)
 
@@ -42,7 +43,7 @@ class OutageCache:
         """Keep a value, if the cache answers."""
         if self._cooldown.allows():
             try:
-                self._cache.set(_PREFIX + name, self._sign(name, value) + value, ex=KEPT_FOR_S)
+                self._cache.set(self._prefix + name, self._sign(name, value) + value, ex=KEPT_FOR_S)
             except redis.RedisError as error:
                 self._failed(error)
             else:
@@ -52,7 +53,7 @@ class OutageCache:
         """Drop a value that is no longer true, if the cache answers."""
         if self._cooldown.allows():
             try:
-                self._cache.delete(_PREFIX + name)
+                self._cache.delete(self._prefix + name)
             except redis.RedisError as error:
                 self._failed(error)
             else:
@@ -63,7 +64,7 @@ class OutageCache:
         if not self._cooldown.allows():
             return None
         try:
-            found = self._cache.get(_PREFIX + name)
+            found = self._cache.get(self._prefix + name)
         except redis.RedisError as error:
             self._failed(error)
             return None

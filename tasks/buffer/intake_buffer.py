@@ -13,10 +13,14 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
         from tasks.buffer.rabbitmq_queue import IntakeQueue
         from tasks.buffer.receipts import Receipts
 
-        receipts = Receipts(settings.cache_url)
         return IntakeQueue(
-            settings.broker_url, limit=settings.intake_buffer_limit, receipts=receipts
+            settings.broker_url,
+            queue_prefix=settings.queue_prefix,
+            limit=settings.intake_buffer_limit,
+            receipts=Receipts(settings.cache_url, key_prefix=settings.key_prefix),
         )
     from tasks.buffer.redis_stream import IntakeStream
 
-    return IntakeStream(settings.broker_url, limit=settings.intake_buffer_limit)
+    return IntakeStream(
+        settings.broker_url, key_prefix=settings.key_prefix, limit=settings.intake_buffer_limit
+    )

@@ -40,9 +40,12 @@ _MANY_DELIVERIES: Final = 2**31 - 1
 class IntakeQueue:
     """The buffer shared by all processes of one RabbitMQ. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int, receipts: Receipts) -> None:
-        """limit: how many requests may wait."""
+    def __init__(
+        self, broker_url: str, *, queue_prefix: str, limit: int, receipts: Receipts
+    ) -> None:
+        """queue_prefix: begins the names of the queues. limit: how many requests may wait."""
         self._limit = limit
+        self._queue, self._aside = queue_prefix + QUEUE, queue_prefix + ASIDE
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.
         self._publishing = _Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
@@ -67,9 +70,9 @@ class IntakeQueue:
         contents = [encode(known.get(id, each)) for id, each in new.items()]
 
         def publish_within_limit(link: _Link) -> None:
-            if _count(link) + len(contents) > self._limit:
+            if _count(link, self._queue) + len(contents) > self._limit:
                 raise Overloaded("The buffer is full.")
-            _publish(link, QUEUE, contents)
+            _publish(link, self._queue, contents)
 
         with self._publishing.in_use():
             self._publishing.retried_once(publish_within_limit)
@@ -90,7 +93,7 @@ class IntakeQueue:
         if self._held:
             self.release()
         with self._consuming.in_use():
-            messages = self._consuming.retried_once(lambda link: _take(link, limit))
+            messages = self._consuming.retried_once(lambda link: _take(link, self._queue, limit))
         self._held = {message.delivery_tag for message in messages}
         return [
             Waiting(
@@ -118,14 +121,14 @@ class IntakeQueue:
     def set_aside(self, entry: Waiting) -> None:
         """Move an entry to the queue ASIDE."""
         with self._publishing.in_use():
-            self._publishing.retried_once(lambda link: _publish(link, ASIDE, [entry.content]))
+            self._publishing.retried_once(lambda link: _publish(link, self._aside, [entry.content]))
         with self._consuming.in_use():
             self._acknowledge(entry)
 
     def count(self) -> int:
         """Return how many requests wait."""
         with self._publishing.in_use():
-            return int(self._publishing.retried_once(_count))
+            return int(self._publishing.retried_once(lambda link: _count(link, self._queue)))
 
     def close(self) -> None:
         """Close the connections; held messages return to the queue."""
@@ -145,8 +148,8 @@ class IntakeQueue:
         # `put` enforces the limit for whole batches. This bound is for processes that count at
         # the same time: it refuses single messages, and so may accept a part of a batch.
         bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
-        _declare_quorum(connection, QUEUE, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
-        _declare_quorum(connection, ASIDE, {})
+        _declare_quorum(connection, self._queue, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
+        _declare_quorum(connection, self._aside, {})
 
 
 class _Link:
@@ -226,8 +229,8 @@ def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> No
         )
 
 
-def _count(link: _Link) -> int:
-    return int(link.channel.queue_declare(QUEUE, passive=True).message_count)
+def _count(link: _Link, queue: str) -> int:
+    return int(link.channel.queue_declare(queue, passive=True).message_count)
 
 
 def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
@@ -277,11 +280,11 @@ class _Confirms:
         self.refused += before - len(self.open)
 
 
-def _take(link: _Link, limit: int) -> list[Any]:
+def _take(link: _Link, queue: str, limit: int) -> list[Any]:
     """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them."""
     messages: list[Any] = []
     link.channel.basic_qos(0, limit, a_global=False)
-    consumer = link.channel.basic_consume(QUEUE, callback=messages.append)
+    consumer = link.channel.basic_consume(queue, callback=messages.append)
     with suppress(TimeoutError):  # the queue is empty
         while len(messages) < limit:
             link.drain(_NO_MORE_AFTER_S)

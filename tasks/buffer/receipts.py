@@ -20,7 +20,7 @@ from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
 KEPT_FOR_S: Final = 86_400
-_PREFIX: Final = "truepenny:intake:receipt:"
+_NAME: Final = "intake:receipt:"
 _TIMEOUT_S: Final = 0.2
 _COOLDOWN_S: Final = 2.0
 
@@ -30,7 +30,8 @@ log = get_logger(__name__)
 class Receipts:
     """The receipts in one cache. A cache that fails has none, and is used again after a pause."""
 
-    def __init__(self, cache_url: str) -> None:
+    def __init__(self, cache_url: str, *, key_prefix: str) -> None:
+        self._prefix = key_prefix + _NAME
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
 
@@ -38,14 +39,14 @@ class Receipts:
         """Write a receipt for each request."""
         pipeline = self._cache.pipeline(transaction=False)
         for each in requests:
-            pipeline.set(_name(each.id), encode(each), ex=KEPT_FOR_S)
+            pipeline.set(self._name(each.id), encode(each), ex=KEPT_FOR_S)
         self._run(pipeline)
 
     def find(self, ids: Sequence[UUID]) -> dict[UUID, Buffered]:
         """Return the receipts that exist, by id."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.get(_name(id))
+            pipeline.get(self._name(id))
         found = zip(ids, self._run(pipeline), strict=False)
         return {id: receipt for id, text in found if (receipt := _read(text)) is not None}
 
@@ -53,12 +54,15 @@ class Receipts:
         """Delete the receipts of requests that are no longer buffered."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.delete(_name(id))
+            pipeline.delete(self._name(id))
         self._run(pipeline)
 
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
         self._cache.close()
+
+    def _name(self, id: UUID) -> str:
+        return f"{self._prefix}{id}"
 
     def _run(self, pipeline: Any) -> list[Any]:
         """Return the answers in order; none when the cache is away."""
@@ -73,10 +77,6 @@ class Receipts:
             return []
         self._cooldown.end()
         return answers
-
-
-def _name(id: UUID) -> str:
-    return f"{_PREFIX}{id}"
 
 
 def _read(text: object) -> Buffered | None:

@@ -21,11 +21,11 @@ from ledger.buffer.entries import Buffered, Kept, Waiting, decode, encode
 from ledger.errors import Overloaded, Unavailable, Unreadable
 from resilience.redis_client import connect
 
-STREAM: Final = "truepenny:intake"
+STREAM: Final = "intake"
 """Stream of request ids, one per entry, in the order in which the requests came."""
-REQUESTS: Final = "truepenny:intake:requests"
+REQUESTS: Final = "intake:requests"
 """Hash of the encoded requests, by id."""
-ASIDE: Final = "truepenny:intake:aside"
+ASIDE: Final = "intake:aside"
 """Hash of the entries that could not be read, for an operator to look at."""
 _TIMEOUT_S: Final = 1.0
 _MAX_CONNECTIONS: Final = 8
@@ -64,9 +64,11 @@ return found
 class IntakeStream:
     """The buffer shared by all processes of one Redis. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int) -> None:
-        """limit: how many requests may wait."""
+    def __init__(self, broker_url: str, *, key_prefix: str, limit: int) -> None:
+        """key_prefix: begins the names of stream and hashes. limit: how many requests may wait."""
         self._limit = limit
+        self._stream, self._requests = key_prefix + STREAM, key_prefix + REQUESTS
+        self._aside = key_prefix + ASIDE
         # Blocking: when there are more threads than connections, the others wait.
         self._client = connect(
             broker_url,
@@ -83,7 +85,7 @@ class IntakeStream:
         """Keep all requests or none; see `ledger.buffer.entries.IntakeBuffer`."""
         pairs = [part for each in requests for part in (str(each.id), encode(each))]
         with _translated():
-            kept: Any = self._put(keys=[STREAM, REQUESTS], args=[self._limit, *pairs])
+            kept: Any = self._put(keys=[self._stream, self._requests], args=[self._limit, *pairs])
         if kept == b"full":
             raise Overloaded("The buffer is full.")
         return [
@@ -94,7 +96,7 @@ class IntakeStream:
     def find(self, id: UUID) -> Buffered | None:
         """Return the buffered request with this id, or None."""
         with _translated():
-            found = cast(bytes | None, self._client.hget(REQUESTS, str(id)))
+            found = cast(bytes | None, self._client.hget(self._requests, str(id)))
         try:
             return None if found is None else decode(found)
         except Unreadable as error:
@@ -103,7 +105,7 @@ class IntakeStream:
     def first(self, limit: int) -> list[Waiting]:
         """Return the oldest entries, in order."""
         with _translated():
-            found: Any = self._first(keys=[STREAM, REQUESTS], args=[limit])
+            found: Any = self._first(keys=[self._stream, self._requests], args=[limit])
         return [Waiting((entry, id), content or b"") for entry, id, content in found]
 
     def remove(self, entries: Sequence[Waiting]) -> None:
@@ -111,8 +113,8 @@ class IntakeStream:
         if entries:
             tickets = [cast(tuple[bytes, bytes], each.ticket) for each in entries]
             with _translated(), self._client.pipeline(transaction=True) as pipeline:
-                pipeline.xdel(STREAM, *(entry for entry, _ in tickets))
-                pipeline.hdel(REQUESTS, *(id.decode() for _, id in tickets))
+                pipeline.xdel(self._stream, *(entry for entry, _ in tickets))
+                pipeline.hdel(self._requests, *(id.decode() for _, id in tickets))
                 pipeline.execute()
 
     def release(self) -> None:
@@ -122,15 +124,15 @@ class IntakeStream:
         """Move an entry to ASIDE."""
         name, id = cast(tuple[bytes, bytes], entry.ticket)
         with _translated(), self._client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(ASIDE, id.decode(), entry.content.decode("latin-1"))
-            pipeline.xdel(STREAM, name)
-            pipeline.hdel(REQUESTS, id.decode())
+            pipeline.hset(self._aside, id.decode(), entry.content.decode("latin-1"))
+            pipeline.xdel(self._stream, name)
+            pipeline.hdel(self._requests, id.decode())
             pipeline.execute()
 
     def count(self) -> int:
         """Return how many requests wait."""
         with _translated():
-            return self._client.xlen(STREAM)
+            return self._client.xlen(self._stream)
 
     def close(self) -> None:
         """Close the connections."""

@@ -218,6 +218,8 @@ BROKEN_RULES = [
     (PRICE.format("'BTCUSDT', 'Infinity'"), "last_prices_positive"),
     ("INSERT INTO ended_counts VALUES ('accepted', 0, now())", "ended_counts_state"),
     ("UPDATE ended_counts SET count = -1", "ended_counts_not_negative"),
+    ("INSERT INTO installation (id) VALUES ('another')", "installation_pkey"),
+    ("INSERT INTO installation VALUES (false, 'another')", "installation_one_row"),
 ]
 
 

@@ -34,7 +34,9 @@ SETTINGS = Settings.from_environment(
 )
 LIMITED = replace(SETTINGS, rate_limit="10/minute")
 
-NOTHING_KNOWN = OutageCache(short_cache_client(SETTINGS.cache_url), secret="")
+NOTHING_KNOWN = OutageCache(
+    short_cache_client(SETTINGS.cache_url), key_prefix=SETTINGS.key_prefix, secret=""
+)
 
 
 class Relieved:
