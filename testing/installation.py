@@ -25,6 +25,7 @@ from testing.identity import IDENTITY
 from testing.servers.breakable import Breakable
 from testing.servers.brokers import Broker
 from testing.servers.databases import copied_database
+from testing.standstill import standstill_report
 from testing.worker_processes import (
     BEAT,
     MONEY,
@@ -75,6 +76,7 @@ class Installation:
         eventually(
             lambda: self.bank.states([uuid.UUID(id) for id in ids]) == {state},
             within_s=SETTLE_WITHIN_S,
+            report=lambda: standstill_report(self.engine, self.workers),
         )
         eventually(lambda: self.buffer.count() == 0)
         self.bank.audit()

@@ -102,6 +102,10 @@ def test_final_rows_are_neither_changed_nor_deleted(
         "UPDATE wallets SET asset = 'EUR'",
         "UPDATE wallets SET kind = 'external'",
         "UPDATE wallets SET id = gen_random_uuid()",
+        "UPDATE wallets SET external_id = NULL",
+        "UPDATE idempotency_keys SET key = key",
+        "DELETE FROM idempotency_keys",
+        "TRUNCATE idempotency_keys",
     ],
 )
 def test_a_wallet_and_its_owner_stay_and_a_wallet_stays_what_it_is(
@@ -202,6 +206,16 @@ BROKEN_RULES = [
     (
         "INSERT INTO clients SELECT gen_random_uuid(), name, scope, key_hash FROM clients LIMIT 1",
         "clients_key_hash",
+    ),
+    (
+        """INSERT INTO wallets (id, owner_id, asset, kind, external_id)
+           SELECT gen_random_uuid(), owner_id, asset, kind, 'x' FROM wallets, (VALUES (1), (2)) two
+           WHERE id = :source""",
+        "wallets_one_external_id_per_owner",
+    ),
+    (
+        "INSERT INTO idempotency_keys VALUES (gen_random_uuid(), 'k', 'k', '', gen_random_uuid())",
+        "idempotency_keys_client",
     ),
     ("INSERT INTO assets VALUES ('usd', 2)", "assets_code_check"),
     ("INSERT INTO assets VALUES ('XXXX', 19)", "assets_scale_check"),
