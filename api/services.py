@@ -85,16 +85,11 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = OutageCache(
-        short_cache_client(settings.cache_url),
-        key_prefix=settings.key_prefix,
-        secret=settings.database_url,
-    )
+    cache, prefix = short_cache_client(settings.cache_url), settings.key_prefix
+    outage_cache = OutageCache(cache, key_prefix=prefix, secret=settings.database_url)
     scales = _scales(database, outage_cache)
-    counters = Counters(
-        CacheCounters(settings.cache_url, key_prefix=settings.key_prefix),
-        MemoryCounters(processes=settings.api_processes),
-    )
+    shared = CacheCounters(settings.cache_url, key_prefix=prefix)
+    counters = Counters(shared, MemoryCounters(processes=settings.api_processes))
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
