@@ -62,6 +62,8 @@ class TransferRequest:
     """In minor units of the asset, above zero."""
     reference: str | None = None
     metadata: dict[str, Any] | None = None
+    key_id: UUID | None = None
+    """The API key that it was sent with, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)

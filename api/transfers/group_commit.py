@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from api.database import Database
 from ledger.acceptance import Acceptance, TransferRequest, accept, invalid_by_itself
@@ -161,7 +160,7 @@ class GroupCommit:
     def _keep(self, requests: list[TransferRequest]) -> list[Outcome]:
         """Buffer the requests, except those that are invalid whatever the database holds."""
         errors = [invalid_by_itself(request) for request in requests]
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         valid = [
             Buffered(request, now)
             for request, invalid in zip(requests, errors, strict=True)
