@@ -67,9 +67,13 @@ def note(
     connection.execute(_note(part), argument)
 
 
-def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> None:
-    """End the part's transfers after their last movement: committed, rejected or rolled back."""
-    connection.execute(_finish(part), {"batch": batch_id, "now": now})
+def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> int:
+    """End the part's transfers after their last movement: committed, rejected or rolled back.
+
+    Returns: how many transfers it released that waited for one of these to end.
+    """
+    released: int = connection.execute(_finish(part), {"batch": batch_id, "now": now}).scalar_one()
+    return released
 
 
 _table = schema.unfinished.c

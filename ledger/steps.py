@@ -17,7 +17,7 @@ from ledger import batches
 from ledger.errors import RolledBack
 from ledger.movements import Movement, MovementPart, lock_wallets, move
 from ledger.postgres import schema
-from ledger.reserve import CLAIM_LIMIT, mark_rejected, take
+from ledger.reserve import CLAIM_LIMIT, set_unmet_apart, take
 from ledger.states import STEPS, UNFINISHED, State, StepName
 
 
@@ -31,7 +31,8 @@ class Progress:
     left: bool = False
     """Whether the batch has transfers that can still be moved forward."""
     more: bool = False
-    """Whether a reserve filled its limit, so that there are probably more to claim."""
+    """Whether more transfers wait for a reserve: the last one filled its limit, or this step ended
+    what they waited for."""
 
 
 def run_step(
@@ -84,12 +85,14 @@ def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) 
     reserved = MovementPart(("reserved",))
     _note_retry(connection, batch_id, reserved, worker, attempt)
     locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
-    rejected = mark_rejected(connection, batch_id)
-    if rejected:
-        batches.finish(connection, batch_id, MovementPart(("accepted",), failed=True), locked.now)
-    if found > rejected:
+    unmet, released = set_unmet_apart(connection, batch_id, worker=worker), 0
+    if unmet.rejected:
+        part = MovementPart(("accepted",), failed=True)
+        released = batches.finish(connection, batch_id, part, locked.now)
+    moved = found - len(unmet.rejected) - len(unmet.waiting)
+    if moved:
         move(connection, "reserve", batch_id, reserved, locked.now)
-    return Progress(found - rejected, left=found > rejected, more=found == CLAIM_LIMIT)
+    return Progress(moved, left=moved > 0, more=found == CLAIM_LIMIT or released > 0)
 
 
 def _forward(
@@ -105,9 +108,10 @@ def _forward(
     if step != "deduct" and not locked.all_active:
         argument = {"batch": batch_id, "noticed_by": worker}
         failed = connection.execute(_fail_undeliverable(part), argument).rowcount
+    released = 0
     if found > failed:
-        move(connection, step, batch_id, part, locked.now, enter=end)
-    return Progress(found - failed, failed, left=found > failed)
+        released = move(connection, step, batch_id, part, locked.now, enter=end)
+    return Progress(found - failed, failed, left=found > failed, more=released > 0)
 
 
 def _note_retry(

@@ -73,6 +73,7 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     else:
         if ended:
             log.info("rolled_back", batch_id=batch_id, transfers=ended)
+            kick()  # for those that waited for one of them to end
 
 
 def chain_from(state: State, batch_id: UUID) -> Signature[Any]:

@@ -9,6 +9,7 @@ from celery import Task, shared_task
 
 from ledger import recovery
 from ledger.errors import Unavailable
+from ledger.funds import waits
 from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import REDRIVEN
@@ -54,8 +55,9 @@ def _scan(task: Task[..., None], run: JobRun) -> None:
             f"skipped: {MAX_WAITING_BATCHES} batches or more wait for workers",
         )
     with transaction(engine()) as connection:
+        released = waits.release_remaining(connection)
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
-    if waiting:
+    if released or waiting:
         kick_unless_one_waits(task.app)
 
 

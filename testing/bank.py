@@ -137,8 +137,8 @@ class Bank:
         while True:
             batch = new_id()
             more = [self.step(step, batch).more for step, _, _ in STEPS]
-            self.roll_back(batch)
-            if not more[0]:
+            ended = self.roll_back(batch)
+            if not ended and not any(more):
                 return
 
     def state(self, transfer_id: UUID) -> str:
