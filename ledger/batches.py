@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ledger import movements
+from ledger.funds.waits import Released
 from ledger.movements import MovementPart
 from ledger.postgres import schema
 
@@ -67,13 +68,12 @@ def note(
     connection.execute(_note(part), argument)
 
 
-def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> int:
+def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> Released:
     """End the part's transfers after their last movement: committed, rejected or rolled back.
 
-    Returns: how many transfers it released that waited for one of these to end.
+    Returns: what it released of those that waited for one of these to end.
     """
-    released: int = connection.execute(_finish(part), {"batch": batch_id, "now": now}).scalar_one()
-    return released
+    return Released(*connection.execute(_finish(part), {"batch": batch_id, "now": now}).one())
 
 
 _table = schema.unfinished.c

@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 
 from ledger.funds import waits
+from ledger.funds.waits import Released
 from ledger.postgres import schema
 from ledger.states import State
 
@@ -114,14 +115,14 @@ def move(
     now: datetime,
     *,
     enter: State | None = None,
-) -> int:
+) -> Released:
     """Apply a movement to every transfer of the part, in one statement.
 
     The wallets must be locked already. enter: the state that the transfers move to.
-    Returns: how many transfers it released that waited for one of these to end.
+    Returns: what it released of those that waited for one of these to end.
     """
     result = connection.execute(_move(movement, part, enter), {"batch": batch_id, "now": now})
-    return result.scalar_one() if enter == "committed" else 0
+    return Released(*result.one()) if enter == "committed" else Released()
 
 
 @cache
@@ -161,7 +162,7 @@ def _move(movement: Movement, part: MovementPart, enter: State | None) -> Execut
 def finish(part: MovementPart) -> Select[Any]:
     """Build the statement that writes the outcomes of the part's transfers and ends them.
 
-    It returns how many transfers it released that waited for one of these to end.
+    It releases those that wait for one of them, and returns a row for `Released`.
     """
     ended = delete(schema.unfinished).where(part.condition())
     done = ended.returning(schema.unfinished).cte("done")
@@ -174,8 +175,7 @@ def finish(part: MovementPart) -> Select[Any]:
     kept = [column.name for column in schema.outcomes.c if column.name not in made]
     rows = select(*(done.c[name] for name in kept), state, _NOW).select_from(done)
     written = insert(schema.outcomes).from_select([*kept, "state", "finished_at"], rows)
-    released = waits.release(done)
-    return select(func.count()).select_from(released).add_cte(written.cte("finished"))
+    return waits.release(done).add_cte(written.cte("finished"))
 
 
 def _advance(part: MovementPart, state: State) -> Update:

@@ -94,6 +94,7 @@ class _Purse:
         self._left_minor = left_minor
         self._ahead = deque(line.ahead)
         self._bringing = line.bringing
+        self._bringing_ids = {each.transfer_id for each in line.bringing}
         self._brought_minor = list(accumulate(each.amount_minor for each in line.bringing))
         self._passed = 0
         self._promised_minor = 0
@@ -121,7 +122,9 @@ class _Purse:
             each = self._ahead.popleft()
             self._passed += 1
             self._promised_minor += each.amount_minor
-            self._last_ahead = each.waits_for or each.transfer_id
+            # The same end serves both, unless this wallet's lock does not guard it.
+            is_guarded = each.waits_for in self._bringing_ids
+            self._last_ahead = each.waits_for if is_guarded else each.transfer_id
 
     def _awaited(self, claim: FundsClaim, *, is_short: bool) -> UUID | None:
         lacking_minor = claim.terms.amount_minor + self._promised_minor - self._left_minor

@@ -19,8 +19,8 @@ from sqlalchemy import (
     update,
 )
 
+from ledger.funds import waits
 from ledger.funds.on_the_way import READ_LIMIT, count_ahead, read_lines
-from ledger.funds.waits import put_back
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.rejections import FundsClaim, Terms, Unmet, find_unmet
@@ -61,6 +61,8 @@ def set_unmet_apart(connection: Connection, batch_id: UUID, *, worker: str) -> U
     transfer leave the batch. So no money moves for either.
     """
     rows = connection.execute(_CONTESTED, {"batch": batch_id}).all()
+    if rows:
+        waits.lock(connection)
     lines = read_lines(connection, {row.source_id for row in rows if row.is_short})
     unmet = find_unmet(
         (
@@ -83,7 +85,7 @@ def set_unmet_apart(connection: Connection, batch_id: UUID, *, worker: str) -> U
         )
         connection.execute(_FAIL, rows_argument(_FAILURE, failures))
     if unmet.waiting:
-        put_back(connection, unmet.waiting, worker=worker)
+        waits.put_back(connection, unmet.waiting, worker=worker)
     return unmet
 
 

@@ -7,6 +7,7 @@ state before it, so a step that runs twice, late or out of order finds nothing t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from uuid import UUID
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Executable, bindparam, insert, literal, selec
 
 from ledger import batches
 from ledger.errors import RolledBack
+from ledger.funds.waits import Released
 from ledger.movements import Movement, MovementPart, lock_wallets, move
 from ledger.postgres import schema
 from ledger.reserve import CLAIM_LIMIT, set_unmet_apart, take
@@ -33,6 +35,8 @@ class Progress:
     more: bool = False
     """Whether more transfers wait for a reserve: the last one filled its limit, or this step ended
     what they waited for."""
+    awaited: Sequence[UUID] = ()
+    """Ended transfers for which others still wait, to be given to `waits.release_rest`."""
 
 
 def run_step(
@@ -85,14 +89,15 @@ def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) 
     reserved = MovementPart(("reserved",))
     _note_retry(connection, batch_id, reserved, worker, attempt)
     locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
-    unmet, released = set_unmet_apart(connection, batch_id, worker=worker), 0
+    unmet, released = set_unmet_apart(connection, batch_id, worker=worker), Released()
     if unmet.rejected:
         part = MovementPart(("accepted",), failed=True)
         released = batches.finish(connection, batch_id, part, locked.now)
     moved = found - len(unmet.rejected) - len(unmet.waiting)
     if moved:
         move(connection, "reserve", batch_id, reserved, locked.now)
-    return Progress(moved, left=moved > 0, more=found == CLAIM_LIMIT or released > 0)
+    more = found == CLAIM_LIMIT or released.count > 0
+    return Progress(moved, left=moved > 0, more=more, awaited=released.rest)
 
 
 def _forward(
@@ -108,10 +113,12 @@ def _forward(
     if step != "deduct" and not locked.all_active:
         argument = {"batch": batch_id, "noticed_by": worker}
         failed = connection.execute(_fail_undeliverable(part), argument).rowcount
-    released = 0
+    released = Released()
     if found > failed:
         released = move(connection, step, batch_id, part, locked.now, enter=end)
-    return Progress(found - failed, failed, left=found > failed, more=released > 0)
+    return Progress(
+        found - failed, failed, left=found > failed, more=released.count > 0, awaited=released.rest
+    )
 
 
 def _note_retry(

@@ -8,6 +8,7 @@ them (`tasks.recovery`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from ledger import isolation, steps
 from ledger.errors import Disposition, disposition
+from ledger.funds import waits
 from ledger.ids import new_id
 from ledger.postgres.database import transaction
 from ledger.states import State, StepName, steps_from
@@ -90,6 +92,17 @@ def task_for_batch(task: Task[..., None], batch_id: UUID) -> Signature[Any]:
     return task.signature(args=(str(batch_id),), options=shown, immutable=True)
 
 
+def release(ended_ids: Sequence[UUID]) -> int:
+    """Release all transfers that wait for one of these, which have ended. Returns: how many."""
+    count = 0
+    while ended_ids:
+        with transaction(engine()) as connection:
+            released = waits.release_rest(connection, ended_ids)
+        count += released.count
+        ended_ids = released.rest
+    return count
+
+
 def kick() -> None:
     """Publish a chain whose reserve will claim the transfers that are accepted when it runs."""
     chain_from("accepted", new_id()).apply_async()
@@ -115,7 +128,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
         _retry_or_raise(task, error)
         _isolate(task, step, batch_id, error)
         raise Ignore from error  # the parts of the batch go on in chains of their own
-    if progress.more:
+    if release(progress.awaited) or progress.more:
         kick()
     if progress.failed:
         task_for_batch(rollback, batch_id).apply_async()

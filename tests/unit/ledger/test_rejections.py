@@ -162,8 +162,11 @@ def test_a_claim_waits_for_what_was_accepted_before_it(
 
 
 def test_a_claim_behind_one_that_waits_waits_for_the_same() -> None:
-    line = Line(ahead=[InLine(1, UUID(int=1), 90, waits_for=UUID(int=7))])
-    assert judged(claims(95, 10), line) == {100: 7}
+    ahead = [InLine(5, UUID(int=5), 90, waits_for=UUID(int=1))]
+    assert judged(claims(95, 10), Line(ahead, in_line((1, 1), (2, 50)))) == {100: 2}
+    assert judged(claims(95, 10), Line(ahead, in_line((1, 50)))) == {100: 1}
+    # What brings this wallet no money may end while the wallet is locked, unseen.
+    assert judged(claims(95, 10), Line(ahead, [])) == {100: 5}
 
 
 def test_a_claim_behind_more_than_was_read_waits() -> None:
