@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Text, select, text
 
 from ledger import acceptance, wallets
-from ledger.acceptance import Acceptance, TransferRequest
+from ledger.acceptance import Acceptance, TransferRequest, Undecided
 from ledger.errors import (
     AssetMismatch,
     Forbidden,
@@ -40,7 +41,7 @@ def rows_of(bank: Bank) -> dict[str, int]:
         }
 
 
-def replays(answers: list[Acceptance | Invalid]) -> list[bool]:
+def replays(answers: Sequence[Acceptance | Invalid | Undecided]) -> list[bool]:
     return [isinstance(answer, Acceptance) and answer.replayed for answer in answers]
 
 
@@ -144,7 +145,7 @@ def test_two_calls_with_the_same_keys_in_opposite_orders_make_one_transfer_each(
         )
     opened = autocommit if autocommitted else transaction
 
-    def submit(mine: list[TransferRequest]) -> list[Acceptance | Invalid]:
+    def submit(mine: list[TransferRequest]) -> list[Acceptance | Invalid | Undecided]:
         start.wait(10)
         with opened(bank.engine) as connection:
             return acceptance.accept(connection, mine)
