@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -39,7 +39,7 @@ from ledger.errors import (
     SameWallet,
     WalletNotFound,
 )
-from ledger.funds.door import Prospects, read_prospects, read_wallets
+from ledger.funds.door import OnLack, Prospects, Undecided, read_prospects, read_wallets
 from ledger.ids import transfer_id
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
@@ -89,17 +89,6 @@ class _Candidate:
     @property
     def lacks_funds(self) -> bool:
         return isinstance(self.rejection, InsufficientFunds)
-
-
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """A new request that is not recorded, because older buffered ones may bring it its money."""
-
-
-OnLack = Literal["refuse", "record", "leave"]
-"""What is done about a request whose source lacks funds. `refuse`: record it as rejected, unless an
-earlier transfer may still bring them. `record`: accept it, and let reserve decide. `leave`: do not
-record what comes from that source, unless it was recorded before."""
 
 
 def accept(
@@ -326,7 +315,9 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         request.asset,
         request.amount_minor,
         request.reference,
-        json.dumps(request.metadata or {}),
+        # A rejection keeps none, so that a client without a penny cannot store it. The
+        # fingerprint covers it all the same: a repeat with other metadata is another request.
+        json.dumps(request.metadata if request.metadata and reason is None else {}),
         reason and reason.code,
         reason and reason.detail,
     )
@@ -338,7 +329,7 @@ def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
     if reason is not None:
         steps.append(TimelineEntry("rejected", created_at, detail=reason.detail))
     return build_transfer(
-        candidate.request,
+        replace(candidate.request, metadata=None) if reason else candidate.request,
         id=candidate.id,
         amount_minor=candidate.request.amount_minor,
         fingerprint=candidate.fingerprint,

@@ -12,6 +12,8 @@ _SECRETS: Final = (
     "DATABASE_URL",
     "BROKER_URL",
     "CACHE_URL",
+    "INSTALLATION_ID",
+    "INTAKE_SECRET",
     "ADMIN_API_KEY",
     "FLOWER_BASIC_AUTH",
     "SENTRY_DSN",

@@ -13,9 +13,10 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from ledger import acceptance, clients, steps, transfers, wallets
-from ledger.acceptance import Acceptance, TransferRequest, Undecided
+from ledger.acceptance import Acceptance, TransferRequest
 from ledger.clients import Client
 from ledger.errors import Invalid
+from ledger.funds.door import Undecided
 from ledger.ids import new_id
 from ledger.postgres.database import autocommit, transaction
 from ledger.states import STEPS

@@ -38,9 +38,11 @@ all of them. **Times** are RFC 3339 in UTC. **Lists** take a `limit`, and a `cur
 request that is answered 4xx has moved no money; after a 5xx, send it again with the same
 `Idempotency-Key`. Every answer has `X-Request-Id`: yours, if you sent one. **Methods** that an
 address does not have are answered 405 `method_not_allowed`, with those that it has in `Allow`.
-**Limits**: writes are limited per address, or per client if it has a limit of its own; a batch
-request counts as one. Failed authentications are limited per address. The answer to a counted
-request has `X-RateLimit-*` headers.
+**Limits**: writes are limited per client (`rate_limit`); a batch request counts as one. Transfers
+that are newly stored are limited per client too (`item_limit`); there each item of a batch counts,
+also one that is rejected, and repeats are free. Failed authentications are limited per address.
+The answer to a counted request has `X-RateLimit-*` headers: those of the limit that refused it,
+else those of writes.
 """
 
 PARAMETERS: Final[dict[str, JsonObject]] = {
@@ -51,6 +53,15 @@ PARAMETERS: Final[dict[str, JsonObject]] = {
         "description": "Your name for the transfer: one key, one transfer. A repeat with the "
         "same key moves nothing twice. Printable characters, in UTF-8. Every character counts, "
         "quotes too. Send the header once: twice is an error.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+        "example": KEY,
+    },
+    "Optional-Idempotency-Key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Your name for what is made: a repeat with the same key and body makes "
+        "nothing new, and is answered 200 with `Idempotent-Replayed: true`. Written as for "
+        "transfers. Without it, every request makes another one.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
         "example": KEY,
     },
@@ -166,7 +177,8 @@ def _parameters(operation: Operation) -> list[JsonObject]:
         if step.startswith("{")
     ]
     in_query = _query_parameters(operation.query) if operation.query else []
-    headers = (*operation.headers, "X-Request-Id")
+    key = ("Optional-Idempotency-Key",) if operation.takes_key else ()
+    headers = (*operation.headers, *key, "X-Request-Id")
     return [*in_path, *in_query, *({"$ref": f"#/components/parameters/{it}"} for it in headers)]
 
 

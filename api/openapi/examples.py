@@ -22,16 +22,24 @@ CLIENT: ClientAnswer = {
     "id": OWNER,
     "name": "shop",
     "scope": "client",
+    "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
     "api_key": "tp_(shown this once)",
 }
 
-NEW_WALLET = {"asset": "USD", "name": "Alice", "metadata": {"customer": "A-17"}}
+NEW_WALLET = {
+    "asset": "USD",
+    "name": "Alice",
+    "external_id": "account-17",
+    "metadata": {"customer": "A-17"},
+}
 WALLET: WalletAnswer = {
     "id": ALICE,
     "owner": OWNER,
     "asset": "USD",
     "kind": "customer",
     "name": "Alice",
+    "external_id": "account-17",
     "status": "active",
     "balance": "100.00",
     "reserved": "12.50",
@@ -39,6 +47,12 @@ WALLET: WalletAnswer = {
     "available": "87.50",
     "metadata": {"customer": "A-17"},
     "created_at": "2026-01-31T12:00:00.000000Z",
+}
+WALLET_CHANGE = {"name": "Alice Ames", "metadata": {"customer": "A-18"}}
+CHANGED_WALLET: WalletAnswer = {
+    **WALLET,
+    "name": "Alice Ames",
+    "metadata": {"customer": "A-18"},
 }
 FROZEN_WALLET: WalletAnswer = {**WALLET, "status": "frozen"}
 EMPTY_WALLET: WalletAnswer = {
@@ -147,6 +161,7 @@ _COMPONENTS: ComponentsAnswer = {
     "cache": {"status": "ok", "detail": "answers, 1 % of its memory is used"},
     "prices": {"status": "ok", "detail": "4 live"},
     "workers": {"status": "ok", "detail": "alive: 1 beat, 1 money, 1 scans"},
+    "books": {"status": "ok", "detail": "nothing is set aside"},
 }
 _DOWN: ComponentAnswer = {"status": "down", "detail": "no answer within 0.9 s"}
 HEALTH: HealthAnswer = {"status": "ok", "components": _COMPONENTS}

@@ -20,17 +20,11 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from api.database import Database
-from ledger.acceptance import (
-    Acceptance,
-    OnLack,
-    TransferRequest,
-    Undecided,
-    accept,
-    invalid_by_itself,
-)
+from ledger.acceptance import Acceptance, TransferRequest, accept, invalid_by_itself
 from ledger.buffer.entries import Buffered, IntakeBuffer, Kept
 from ledger.buffer.replaying import is_replaying
 from ledger.errors import IdempotencyKeyReused, Invalid, Overloaded, Unavailable
+from ledger.funds.door import OnLack, Undecided
 from ledger.states import FINISHED
 from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown

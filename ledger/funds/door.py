@@ -1,4 +1,4 @@
-"""Door: what acceptance reads about the wallets of a request, without a lock.
+"""Door: what acceptance reads and decides about a request's wallets, without a lock.
 
 Guarantees that a lack of funds is confirmed together with what is still on its way, at one moment.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Connection, Text, Uuid, bindparam, cast, exists, func, or_, select
@@ -15,6 +15,17 @@ from sqlalchemy import ARRAY, Connection, Text, Uuid, bindparam, cast, exists, f
 from ledger.funds.on_the_way import brings_money, gives_back
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import array_literal
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A new request that is not recorded, because older buffered ones may bring it its money."""
+
+
+OnLack = Literal["refuse", "record", "leave"]
+"""What is done about a request whose source lacks funds. `refuse`: record it as rejected, unless an
+earlier transfer may still bring them. `record`: accept it, and let reserve decide. `leave`: do not
+record what comes from that source, unless it was recorded before."""
 
 
 @dataclass(frozen=True, slots=True)

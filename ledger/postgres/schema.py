@@ -54,6 +54,7 @@ clients = Table(
     Column("key_hash", LargeBinary, nullable=False),
     Column("rate_limit", Text),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("item_limit", Text),
 )
 
 wallets = Table(
@@ -73,6 +74,20 @@ wallets = Table(
     # The time of the newest posting. No later posting gets an earlier time, even if a clock is
     # set back, so that "the balance at a time" has one answer.
     Column("posted_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The owner's own id of the wallet, unique among the wallets of that owner.
+    Column("external_id", Text),
+)
+
+# The resource that a client created under a key. See `ledger.resources.idempotency`.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("client_id", Uuid, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("resource_id", Uuid, nullable=False),
+    Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 transfers = Table(
@@ -121,6 +136,16 @@ unfinished = Table(
     Column("credited_at", TimestampColumn),
     # The time of its last step or re-drive; the recovery scan compares it with the clock.
     Column("moved_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The locked wallet because of which it was set aside, see `ledger.blocked`.
+    Column("blocked_by", Uuid),
+)
+
+# Wallets that another session of the database keeps locked.
+blocked_wallets = Table(
+    "blocked_wallets",
+    metadata,
+    Column("wallet_id", Uuid, primary_key=True),
+    Column("since", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 outcomes = Table(
@@ -183,6 +208,21 @@ refused_requests = Table(
     Column("failure_detail", Text, nullable=False),
     Column("buffered_at", TimestampColumn, nullable=False),
     Column("refused_at", TimestampColumn, nullable=False, server_default=text("now()")),
+)
+
+# Entries of the intake buffer that were not replayed, for an operator. See
+# `ledger.buffer.set_aside`.
+set_aside_entries = Table(
+    "set_aside_entries",
+    metadata,
+    # The SHA-256 of the entry, so that one that comes again is kept once.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("reason", Text, nullable=False),
+    # Its beginning only, where it is too large to be ours.
+    Column("content", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 # Not the ledger's: the last known price of each symbol, used when the cache has none.

@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 
 from stack.servers.own import Servers
 from stack.servers.server import Server, running
+from testing.identity import IDENTITY
 from testing.servers.throwaway import throwaway_servers
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def migrate(database_url: str) -> None:
     """Run the migrations as `make up` does: in a process of their own."""
     # The migrations use neither broker nor cache, but settings must be complete.
     elsewhere = {"BROKER_URL": "redis://127.0.0.1:1/0", "CACHE_URL": "redis://127.0.0.1:1/0"}
-    environment = {**os.environ, **elsewhere, "DATABASE_URL": database_url}
+    environment = {**os.environ, **IDENTITY, **elsewhere, "DATABASE_URL": database_url}
     subprocess.run([sys.executable, "-m", "migrations"], cwd=ROOT, env=environment, check=True)
 
 

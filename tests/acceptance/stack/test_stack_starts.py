@@ -20,6 +20,7 @@ from stack.servers.own import Servers
 from stack.servers.postgres import Postgres
 from stack.servers.server import Server, running
 from testing.fakes.binance import FakeBinance
+from testing.identity import IDENTITY
 from tests.acceptance.stack.stack_process import (
     PROGRAMS,
     StackProcess,
@@ -144,6 +145,7 @@ def test_servers_that_are_given_are_used_and_left_running(
         for name, server in given.items():
             stack.enter_context(running(server, log=folder / "log"))
             own_stack.environment[name] = server.url
+        own_stack.environment |= IDENTITY
         own_stack.environment["ADMIN_API_KEY"] = "an-admin's-key-of-their-own"
         own_stack.environment["DEMO"] = "yes"
         own_stack.start()
@@ -164,7 +166,7 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
     folder.mkdir(mode=0o711)
     postgres = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).postgres()
     with running(postgres, log=folder / "log"):
-        own_stack.environment["DATABASE_URL"] = postgres.url
+        own_stack.environment |= {**IDENTITY, "DATABASE_URL": postgres.url}
         own_stack.start()
         own_stack.wait_for("DEMO=yes makes one")
         kept_key = own_stack.data_dir / "secrets" / "admin-api-key"
@@ -176,7 +178,7 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
         assert rows(postgres, "wallets WHERE kind <> 'transit'") == 0
 
         second = new_stack(own_stack.data_dir.with_name("the second folder"))
-        second.environment |= {"DATABASE_URL": postgres.url, "DEMO": "yes"}
+        second.environment |= {**IDENTITY, "DATABASE_URL": postgres.url, "DEMO": "yes"}
         try:
             second.start()
             second.wait_for("give the admin key in ADMIN_API_KEY")
@@ -220,6 +222,19 @@ def rows(postgres: Postgres, table: str) -> int:
     return int(found)
 
 
+@pytest.mark.parametrize("missing", IDENTITY)
+def test_a_given_server_needs_what_its_other_users_have_too(
+    own_stack: StackProcess, missing: str
+) -> None:
+    own_stack.environment |= {**IDENTITY, "BROKER_URL": "redis://127.0.0.1:1/0", missing: ""}
+    result = run_make_up(own_stack)
+    assert result.returncode != 0
+    (line,) = complaints(result)
+    assert line.startswith(f"truepenny: {missing} must be set too, because BROKER_URL is set")
+    assert "openssl rand" in line
+    assert not (own_stack.data_dir / "servers").exists()
+
+
 @pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
 def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> None:
     with socket.create_server(("127.0.0.1", int(own_stack.environment[name]))):
@@ -255,7 +270,7 @@ def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> 
 def test_a_setting_that_cannot_work_is_one_clear_line(
     own_stack: StackProcess, name: str, value: str, complaint: str
 ) -> None:
-    own_stack.environment[name] = value
+    own_stack.environment |= {**IDENTITY, name: value}
     result = run_make_up(own_stack)
     assert result.returncode != 0
     (line,) = complaints(result)

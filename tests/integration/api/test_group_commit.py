@@ -19,19 +19,35 @@ from ledger.postgres.database import build_engine, probe, transaction
 from monitoring.health.database_breaker import DatabaseBreaker
 from settings import Settings
 from tasks.broker.kick import Kicker
-from tasks.buffer.intake_buffer import intake_buffer
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal
 from testing.bank import Bank
+from testing.identity import IDENTITY
 from testing.servers.brokers import Broker, RedisBroker
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
+SEAL = intake_seal(
+    Settings.from_environment(
+        {
+            **IDENTITY,
+            "DATABASE_URL": "postgresql://nowhere",
+            "BROKER_URL": "redis://127.0.0.1:1/0",
+            "CACHE_URL": "redis://127.0.0.1:1/0",
+        }
+    )
+)
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
 def group_commit_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
     """Build a group commit on a working database, so that its missing buffer is never used."""
     settings = Settings.from_environment(
-        {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": NOWHERE, "CACHE_URL": NOWHERE}
+        {
+            **IDENTITY,
+            "DATABASE_URL": "postgresql://nowhere",
+            "BROKER_URL": NOWHERE,
+            "CACHE_URL": NOWHERE,
+        }
     )
     database = Database(bank.engine, DatabaseBreaker(lambda: probe(bank.engine)))
     return GroupCommit(database, intake_buffer(settings), kick)
@@ -72,7 +88,7 @@ def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
     bank: Bank, redis_broker: RedisBroker
 ) -> None:
     redis_broker.empty()
-    environment = {"DATABASE_URL": "postgresql://nowhere", "CACHE_URL": NOWHERE}
+    environment = {**IDENTITY, "DATABASE_URL": "postgresql://nowhere", "CACHE_URL": NOWHERE}
     settings = Settings.from_environment(
         environment | {"BROKER_URL": redis_broker.url, "INTAKE_BUFFER_LIMIT": "1"}
     )
@@ -95,7 +111,7 @@ def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
 @pytest.fixture
 def buffer(broker: Broker, cache_url: str) -> Iterator[IntakeBuffer]:
     broker.empty()
-    environment = {"DATABASE_URL": "postgresql://nowhere", "CACHE_URL": cache_url}
+    environment = {**IDENTITY, "DATABASE_URL": "postgresql://nowhere", "CACHE_URL": cache_url}
     settings = Settings.from_environment(
         environment | {"BROKER_URL": broker.url, "INTAKE_BUFFER_LIMIT": "3"}
     )
@@ -118,7 +134,7 @@ def submitted(bank: Bank, buffer: IntakeBuffer, *requests: TransferRequest) -> l
 def drain(bank: Bank, buffer: IntakeBuffer) -> None:
     while entries := buffer.first(10):
         with transaction(bank.engine) as connection:
-            replaying.replay(connection, [decode(entry.content) for entry in entries])
+            replaying.replay(connection, [decode(entry.content, SEAL) for entry in entries])
         buffer.remove(entries)
     buffer.release()
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Text, select, text
 
 from ledger import acceptance, wallets
-from ledger.acceptance import Acceptance, TransferRequest, Undecided
+from ledger.acceptance import Acceptance, TransferRequest
 from ledger.errors import (
     AssetMismatch,
     Forbidden,
@@ -26,6 +26,7 @@ from ledger.errors import (
     Unavailable,
     WalletNotFound,
 )
+from ledger.funds.door import Undecided
 from ledger.ids import new_id, transfer_id
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import autocommit, transaction

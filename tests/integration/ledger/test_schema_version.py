@@ -18,6 +18,7 @@ from ledger.errors import Unavailable, Unreachable
 from ledger.postgres.database import autocommit, build_engine, transaction
 from migrations.__main__ import _parser, _retry_while_away, upgrade
 from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
@@ -107,6 +108,7 @@ def test_a_database_that_is_away_holds_up_nobody_for_long() -> None:
 def test_the_command_waits_when_asked_to(own_database_url: str) -> None:
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": own_database_url,
         "BROKER_URL": "redis://nowhere",
         "CACHE_URL": "redis://nowhere",

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth.api_keys import KeyRing
-from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.outage_cache import build_outage_cache
 from api.http.headers import REPEATED
 from api.services import Services, build_services
 from ledger.clients import Client
@@ -21,9 +21,11 @@ from monitoring.health.broker_probe import BrokerReading, broker_probe
 from monitoring.logs import formatter
 from settings import Settings
 from tasks.buffer.intake_buffer import intake_buffer
+from testing.identity import IDENTITY
 
 SETTINGS = Settings.from_environment(
     {
+        **IDENTITY,
         "DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/nothing",
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
@@ -32,7 +34,7 @@ SETTINGS = Settings.from_environment(
 )
 LIMITED = replace(SETTINGS, rate_limit="10/minute")
 
-NOTHING_KNOWN = OutageCache(short_cache_client(SETTINGS.cache_url), secret="")
+NOTHING_KNOWN = build_outage_cache(SETTINGS)
 
 
 class Relieved:
