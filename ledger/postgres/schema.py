@@ -148,6 +148,8 @@ unfinished = Table(
     Column("state", Text, nullable=False, server_default=text("'accepted'")),
     # The batch that it moves in; null until a reserve has claimed it.
     Column("batch_id", Uuid),
+    # The earlier transfer that must end before it is judged again, see `ledger.funds.waits`.
+    Column("waits_for", Uuid),
     # A decided failure: no step moves it forward any more, only rollback moves it back.
     Column("failure_code", Text),
     Column("failure_detail", Text),
