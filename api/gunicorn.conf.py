@@ -1,6 +1,7 @@
 # ruff: noqa: N999 - gunicorn's usual name for this file; it is not imported as a module
 """Settings of gunicorn: `gunicorn -c api/gunicorn.conf.py wsgi:app`."""
 
+import sys
 from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
@@ -8,6 +9,8 @@ from gunicorn.arbiter import Arbiter
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger
 from api.transfers.settlement_wait import SLOTS
+from ledger.errors import Misconfigured
+from monitoring.database_start import check_database
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
 from settings import Settings
@@ -52,5 +55,9 @@ logconfig_dict = logging_config(_settings.log_level)
 
 
 def on_starting(_: Arbiter) -> None:
-    """Open the metrics, before the first process of the server is forked."""
+    """Check the database and open the metrics, before the server forks its first process."""
+    try:
+        check_database(_settings.database_url)
+    except Misconfigured as error:
+        sys.exit(f"truepenny: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

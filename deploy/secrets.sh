@@ -27,16 +27,19 @@ make() { # NAME [PREFIX]
 
 make postgres_superuser_password
 make database_password
+make database_app_password
 make broker_password
 make cache_password
 make admin_api_key tp_
 make flower_basic_auth flower:
 
 # The same passwords as the programs read them: in URLs, and in Redis' own configuration.
-database=$(cat "$folder/database_password")
+database=$(cat "$folder/database_app_password")
+owner=$(cat "$folder/database_password")
 broker=$(cat "$folder/broker_password")
 cache=$(cat "$folder/cache_password")
-echo "postgresql://truepenny:$database@postgres:5432/truepenny" | put database_url
+echo "postgresql://truepenny_app:$database@postgres:5432/truepenny" | put database_url
+echo "postgresql://truepenny:$owner@postgres:5432/truepenny" | put migrations_database_url
 echo "redis://:$broker@broker:6379/0" | put broker_url
 echo "redis://:$cache@cache:6379/0" | put cache_url
 echo "requirepass $broker" | put broker_requirepass

@@ -34,6 +34,7 @@ FALLBACK_PRICES: Final = {
     "EURUSDT": "1.1",
 }
 """Shown, and marked as static, until a first price has been received."""
+_POSTGRES: Final = ("postgresql", "postgres")
 _LEAST_HUNG_AFTER_S = 10.0
 """Heartbeats are late on a busy machine: a smaller value would cause endless restarts."""
 
@@ -43,6 +44,7 @@ class Settings:
     """The configuration of one process. URLs carry secrets, so the repr hides them."""
 
     database_url: str
+    migrations_database_url: str
     broker_url: str
     cache_url: str
     host: str
@@ -82,13 +84,17 @@ class Settings:
         Raises: SettingsError: when one is missing or malformed.
         """
         values = Values(read_secrets(os.environ if environment is None else environment))
+        database_url = values.url("DATABASE_URL", schemes=_POSTGRES)
         symbols = values.symbols("PRICE_SYMBOLS", ",".join(FALLBACK_PRICES))
         fallback_prices = FALLBACK_PRICES | values.prices("FALLBACK_PRICES")
         for symbol in symbols:
             if symbol not in fallback_prices:
                 raise SettingsError(f"FALLBACK_PRICES has no price for {symbol} of PRICE_SYMBOLS")
         return cls(
-            database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
+            database_url=database_url,
+            migrations_database_url=values.url(
+                "MIGRATIONS_DATABASE_URL", schemes=_POSTGRES, default=database_url
+            ),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
             cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
             host=values.text("HOST", "127.0.0.1"),

@@ -37,8 +37,8 @@ class Values:
     def text(self, name: str, default: str) -> str:
         return self.optional(name) or default
 
-    def url(self, name: str, *, schemes: tuple[str, ...]) -> str:
-        value = self.optional(name)
+    def url(self, name: str, *, schemes: tuple[str, ...], default: str | None = None) -> str:
+        value = self.optional(name) or default
         if value is None:
             raise SettingsError(f"{name} is not set")
         if value.partition(":")[0].partition("+")[0].lower() not in schemes:

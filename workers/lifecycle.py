@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from ledger.errors import Misconfigured
+from monitoring.database_start import check_database
 from monitoring.heartbeats import heartbeat_files
 from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import configure
@@ -29,6 +32,7 @@ should; the second at each attempt to reach the broker, which `workers.consumer`
 def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
     signals.celeryd_init.connect(_start_metrics)
+    signals.celeryd_after_setup.connect(_check_database)
     signals.worker_process_init.connect(_after_fork)
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
@@ -68,6 +72,14 @@ def _start_metrics(sender: str, **_: object) -> None:
     catalogue.begin(program, settings.data_dir, catalogue.OF_WORKERS)
     if settings.metrics_port is not None:
         port.serve(catalogue.folder_of(settings.data_dir) / program, settings.metrics_port)
+
+
+def _check_database(**_: object) -> None:
+    """Check the database, in the main process, after its logs are set up and before it forks."""
+    try:
+        check_database(Settings.from_environment().database_url)
+    except Misconfigured as error:
+        sys.exit(f"truepenny: {error}")
 
 
 def _note_ending(sender: str, **_: object) -> None:

@@ -17,6 +17,7 @@ from api.ops.reconciliation_status import ReconciliationStatus, read_reconciliat
 from ledger.buffer.entries import IntakeBuffer
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
+from ledger.postgres.table_owner import owns_tables
 from ledger.transfer_counts import TransferCounts, count_transfers
 from monitoring.health.broker_probe import redis_client
 from monitoring.health.report import BOUND_S, Health, Report
@@ -46,6 +47,8 @@ class DatabasePart:
 
     counts: TransferCounts
     reconciliation: ReconciliationStatus | None = None
+    is_owner: bool = False
+    """Whether the role of this process owns the tables, and could change what is final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,11 @@ def build_snapshots(
 
     def read_database() -> DatabasePart:
         with autocommit(engine) as connection:
-            return DatabasePart(count_transfers(connection), read_reconciliation_status(connection))
+            return DatabasePart(
+                count_transfers(connection),
+                read_reconciliation_status(connection),
+                owns_tables(connection),
+            )
 
     return Snapshots(
         health=health,
