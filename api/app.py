@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.client import BAD_REQUEST
 from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api.auth.api_keys import authenticate, is_caller_known
-from api.http.body import discard_rest
+from api.auth.api_keys import authenticate
 from api.http.errors import register_error_handlers
 from api.http.headers import (
     REQUEST_ID,
@@ -25,10 +23,6 @@ from api.routes import all_blueprints
 from api.services import EXTENSION, Services
 
 PREFIX = "/v1"
-DISCARD_WITHIN_S = 1.0
-"""How long the rest of a body is read and dropped: a refused client then gets the answer."""
-UNAUTHENTICATED_DISCARD_WITHIN_S = 0.05
-"""The same without a valid key: enough for what has arrived already, and no waiting."""
 
 
 def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
@@ -81,11 +75,6 @@ class _Application(Flask):
 
 
 def _finish(response: Response) -> Response:
-    # Also of a request that is served: few views of a GET read its body.
-    is_brief = response.status_code in (400, 401, 429) or response.status_code < BAD_REQUEST
-    is_unauthenticated = is_brief and not is_caller_known()
-    within_s = UNAUTHENTICATED_DISCARD_WITHIN_S if is_unauthenticated else DISCARD_WITHIN_S
-    discard_rest(request.environ, within_s=within_s)
     add_rate_headers(response)
     headers = response.headers
     headers.add(REQUEST_ID, request_id())

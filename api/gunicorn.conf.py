@@ -1,13 +1,14 @@
 # ruff: noqa: N999 - gunicorn's usual name for this file; it is not imported as a module
 """Settings of gunicorn: `gunicorn -c api/gunicorn.conf.py wsgi:app`."""
 
+import resource
 import sys
 from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
-from api.gunicorn_worker import BoundedThreadWorker, QuietLogger
+from api.gunicorn_worker import BoundedThreadWorker, QuietLogger, unsupported
 from api.transfers.settlement_wait import SLOTS
 from ledger.errors import Misconfigured
 from monitoring.database_start import check_database
@@ -29,6 +30,16 @@ workers = _settings.api_processes
 threads = SLOTS + 8  # when all slots for waiting are taken, these keep answering
 worker_connections = 1000
 backlog = 1024
+sendfile = False  # a thread would wait until the client has taken the file
+
+# Each connection takes a file. Many systems allow a process 1,024 unless it asks for more.
+_files, _most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+_wanted_files = worker_connections + 512
+if resource.RLIM_INFINITY != _files < _wanted_files:
+    if resource.RLIM_INFINITY != _most_files < _wanted_files:
+        _wanted_files = _most_files
+        worker_connections = max(_wanted_files - 512, threads + 1)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_wanted_files, _most_files))
 
 # Longer than a balancer keeps its connections: else it sends a request into one just closed.
 keepalive = _settings.keep_alive_s
@@ -54,10 +65,12 @@ logger_class = QuietLogger
 logconfig_dict = logging_config(_settings.log_level)
 
 
-def on_starting(_: Arbiter) -> None:
-    """Check the database and open the metrics, before the server forks its first process."""
+def on_starting(server: Arbiter) -> None:
+    """Refuse what cannot work, and open the metrics, before the first process is forked."""
+    if reason := unsupported(server.cfg):
+        sys.exit(f"The API cannot start: {reason}.")
     try:
         check_database(_settings.database_url)
     except Misconfigured as error:
-        sys.exit(f"truepenny: {error}")
+        sys.exit(f"The API cannot start: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

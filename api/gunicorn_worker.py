@@ -1,31 +1,38 @@
-"""gunicorn's threaded worker and logger, with bounded request times and errors as problems.
+"""gunicorn's threaded worker and logger: threads see whole requests only, errors are problems.
 
-Guarantees that a client which sends its request slowly holds a thread for a bounded time only,
-that requests sent together are answered in their order, that a request which gunicorn itself
-refuses (a malformed request line, huge headers) is answered as a problem, like every other
-error, and that the application learns which headers were repeated.
+Guarantees that a connection takes a thread only from the moment its request has arrived whole
+until the answer is made. Before and after, its bytes wait in memory, and one loop reads and
+writes all connections as they are ready. So clients that send or read slowly hold no thread.
+How long they may take, how many they are and how much memory they take are bounded. Requests
+sent together are answered in their order. A request that is refused here (a malformed request
+line, huge headers) is answered as a problem, like every other error, and the application learns
+which headers were repeated.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import selectors
 import socket
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from gunicorn import util
+from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http import Request
 from gunicorn.http.errors import InvalidHeader, LimitRequestLine, ParseException
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
-from api.gunicorn_request import BoundedRequestParser, HeadersTooLarge
+from api.gunicorn_connection import Connection, Phase, accepted
+from api.gunicorn_request import HeadersTooLarge
 from api.http.headers import PROBLEM_JSON, REPEATED, repeated_headers
-from api.http.problems import Problem, internal_error
+from api.http.problems import Problem, internal_error, server_is_full
 from monitoring.logs import get_logger
 
 log = get_logger(__name__)
@@ -34,34 +41,254 @@ log = get_logger(__name__)
 _READ_BY_GUNICORN = re.compile(
     r"(?:Duplicate )?(Host|Content-Type|Content-Length)(?: header)?", re.IGNORECASE
 )
+_NO_CONNECTION = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STALLING = (Phase.ARRIVING, Phase.UNSENT)
 
 
 class BoundedThreadWorker(ThreadWorker):
-    """Serves requests in threads, each for a bounded time."""
+    """Serves whole requests in threads; waits for clients in one loop."""
 
     request_limit_s = 30.0
-    """How long a request may take, from its first byte to its answer. This is more than the
-    longest wait that a client may prefer, and enough for a body of 4 MiB at 150 KiB/s."""
+    """How long a request may take to arrive, from its first byte. This is enough for a body of
+    4 MiB at 150 KiB/s."""
+    anonymous_limit_s = 5.0
+    """The same from the end of the head, for a request that names no key."""
     silence_limit_s = 15.0
     """How long a new connection may send nothing. One that had an answer may wait longer."""
+    answer_limit_s = 30.0
+    """How long a client may take to read an answer."""
+    ending_limit_s = 2.0
+    ending_limit_bytes = 16 * 1024 * 1024
+    """How long, and how much, a client may go on sending after its last answer. A connection
+    that is closed while its client sends is reset, and the answer on its way is lost."""
+    memory_limit_bytes = 64 * 1024 * 1024
+    """How much memory unfinished requests, bodies and unread answers may take together."""
 
     def init_process(self) -> None:
         """Prepare the process, after the fork."""
-        self._begun_at_s: dict[TConn, float] = {}
+        # Both in the order in which their connections began to wait.
+        self._quiet: dict[Connection, None] = {}
+        self._stalling: dict[Connection, None] = {}
+        self._held_bytes = 0
+        self._given_up = 0
+        self._limits_s = {
+            Phase.NEW: self.silence_limit_s,
+            Phase.IDLE: self.cfg.keepalive,
+            Phase.ARRIVING: self.request_limit_s,
+            Phase.UNSENT: self.answer_limit_s,
+            Phase.ENDING: self.ending_limit_s,
+        }
         super().init_process()
 
-    def handle(self, conn: TConn) -> Any:
-        """Serve one request of a connection, in a thread."""
-        self._begun_at_s[conn] = time.monotonic()
-        if conn.parser is None:
-            conn.parser = BoundedRequestParser(self.cfg, conn.sock, conn.client)
-        try:
-            return super().handle(conn)
-        finally:
-            del self._begun_at_s[conn]
+    # --- The loop: each method below runs in the main thread, and none of them waits. ---
 
-    def handle_request(self, req: Request, conn: TConn) -> bool:
-        """Serve a request that has been parsed, and name the headers that it repeats.
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection. Where there is no room for it, the quietest one ends."""
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in _NO_ROOM:  # the process or the machine has no more files
+                self._make_room()
+            elif error.errno not in _NO_CONNECTION:
+                raise
+            return
+        self.nr_conns += 1
+        self._enter(accepted(self.cfg, sock, client, listener.getsockname()), Phase.NEW)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """End the connection that has waited longest: first of those that send nothing."""
+        for waiting in (self._quiet, self._stalling):
+            if waiting:
+                self._give_up(next(iter(waiting)))
+                return
+
+    def _on_ready(self, conn: Connection, _sock: socket.socket) -> None:
+        """Read from a connection or write to it, and do what is next."""
+        is_over = False
+        try:
+            if conn.phase is Phase.UNSENT:
+                conn.send()
+            else:
+                is_over = not conn.receive()
+        except BlockingIOError:
+            return
+        except OSError:  # the client has gone
+            self._close(conn)
+            return
+        self._go_on(conn, is_over=is_over)
+        self._bound_memory()
+
+    def _go_on(self, conn: Connection, *, is_over: bool = False) -> None:
+        """Bring a connection into the phase that its bytes call for. is_over: no more will come."""
+        if conn.endpoint.sock.unsent:
+            self._enter(conn, Phase.UNSENT)
+        elif conn.is_last:
+            self._end(conn, is_over=is_over)
+        else:
+            self._take_request(conn, is_over=is_over)
+        self._count(conn)
+
+    def _take_request(self, conn: Connection, *, is_over: bool) -> None:
+        reader = conn.reader
+        try:
+            request = reader.take()
+        except ParseException as error:
+            # The error's text quotes the request, which may hold a key: log only its type.
+            self._refuse(conn, refusal(error), error=type(error).__name__)
+            return
+        if request is None and is_over and reader.awaits_body:
+            request = reader.cut()
+        if request is not None:
+            self._serve(conn, request)
+        elif is_over:
+            self._close(conn)
+        elif reader.is_begun:
+            self._await_rest(conn)
+        elif conn.phase is not Phase.NEW:
+            self._enter(conn, Phase.IDLE)
+
+    def _await_rest(self, conn: Connection) -> None:
+        self._enter(conn, Phase.ARRIVING)
+        if conn.reader.awaits_anonymous_body:
+            conn.deadline_s = min(conn.deadline_s, conn.since_s + self.anonymous_limit_s)
+        if conn.reader.is_continue_due():
+            with suppress(OSError):  # the client is gone, or reads nothing
+                conn.sock.send(_CONTINUE)
+
+    def _serve(self, conn: Connection, request: Request) -> None:
+        """Hand a request to the threads. It queues behind the requests of others."""
+        conn.request = request
+        self._enter(conn, Phase.SERVED)
+        self.enqueue_req(conn)  # type: ignore[arg-type]  # it only hands it on to `handle`
+
+    def finish_request(self, conn: Any, fs: Future[bool]) -> None:
+        """Go on with a connection whose answer is made."""
+        conn.request = None
+        conn.reader.release()
+        is_kept = not fs.cancelled() and fs.exception() is None and fs.result()
+        if not is_kept:
+            conn.is_last = True
+            conn.reader.drop()
+        self._go_on(conn)
+        self._bound_memory()
+
+    def _end(self, conn: Connection, *, is_over: bool) -> None:
+        """Say that no more comes, and wait until the client has seen it."""
+        if conn.phase is not Phase.ENDING:
+            with suppress(OSError):  # it has closed already
+                conn.sock.shutdown(socket.SHUT_WR)
+            self._enter(conn, Phase.ENDING)
+        elif is_over or conn.dropped_bytes > self.ending_limit_bytes:
+            self._close(conn)
+
+    def _refuse(self, conn: Connection, problem: Problem, *, error: str) -> None:
+        """Answer without a thread, and end the connection."""
+        request_id = os.urandom(16).hex()
+        log.warning("request_refused", error=error, request_id=request_id)
+        conn.answer_raw(raw_response(problem, request_id=request_id))
+        try:
+            conn.send()
+        except OSError:
+            self._close(conn)
+        else:
+            self._go_on(conn)
+
+    def _give_up(self, conn: Connection) -> None:
+        """End a connection for the sake of others. A request that has begun is answered."""
+        self._given_up += 1
+        if conn.phase is Phase.ARRIVING:
+            self._refuse(conn, server_is_full(), error="server_is_full")
+        else:
+            self._close(conn)
+
+    def _enter(self, conn: Connection, phase: Phase) -> None:
+        """Let a connection wait for something else than before."""
+        if conn.phase is phase and conn.events:
+            return
+        self._leave(conn)
+        conn.phase = phase
+        conn.since_s = time.monotonic()
+        if phase is Phase.SERVED:
+            self._watch(conn, 0)
+            return
+        conn.deadline_s = conn.since_s + self._limits_s[phase]
+        (self._stalling if phase in _STALLING else self._quiet)[conn] = None
+        is_writing = phase is Phase.UNSENT
+        self._watch(conn, selectors.EVENT_WRITE if is_writing else selectors.EVENT_READ)
+
+    def _leave(self, conn: Connection) -> None:
+        self._quiet.pop(conn, None)
+        self._stalling.pop(conn, None)
+
+    def _watch(self, conn: Connection, events: int) -> None:
+        if conn.events and events:
+            self.poller.modify(conn.sock, events, partial(self._on_ready, conn))
+        elif events:
+            self.poller.register(conn.sock, events, partial(self._on_ready, conn))
+        elif conn.events:
+            self.poller.unregister(conn.sock)
+        conn.events = events
+
+    def _count(self, conn: Connection) -> None:
+        """Count the memory of a connection."""
+        held_bytes = conn.held_bytes if conn.sock.fileno() >= 0 else 0
+        self._held_bytes += held_bytes - conn.counted_bytes
+        conn.counted_bytes = held_bytes
+
+    def _bound_memory(self) -> None:
+        """Above the limit, end what has stalled longest. The requests of others come and go."""
+        while self._held_bytes > self.memory_limit_bytes and self._stalling:
+            self._give_up(next(iter(self._stalling)))
+
+    def _close(self, conn: Connection) -> None:
+        self._leave(conn)
+        self._watch(conn, 0)
+        conn.sock.close()
+        self.nr_conns -= 1
+        self._count(conn)
+
+    def murder_pending(self) -> None:
+        """End connections whose time is over. gunicorn calls this every second."""
+        if self._given_up:
+            log.warning("connections_given_up", connections=self._given_up)
+            self._given_up = 0
+        now_s = time.monotonic()
+        for conn in (*self._quiet, *self._stalling):
+            is_idle = conn.phase in (Phase.NEW, Phase.IDLE)
+            if conn.deadline_s > now_s and (self.alive or not is_idle):
+                continue
+            if conn.phase is Phase.ARRIVING and conn.reader.awaits_body:
+                # The application refuses half a body, or the lack of a key.
+                self._serve(conn, conn.reader.cut())
+            else:
+                self._close(conn)
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        """Wait for events, a second at most: gunicorn waits longer when it is about to end."""
+        super().wait_for_and_dispatch_events(min(timeout or 0, 1.0))
+
+    # --- In a thread. ---
+
+    def handle(self, conn: Any) -> bool:
+        """Answer a request. Returns: whether the connection may carry another one."""
+        try:
+            is_kept = self.handle_request(conn.request, conn.endpoint)
+        except Exception as error:
+            request_id = os.urandom(16).hex()
+            if not isinstance(error, StopIteration):  # which gunicorn has logged
+                log.error("connection_failed", exc_info=error, request_id=request_id)
+            conn.answer_raw(raw_response(internal_error(), request_id=request_id))
+            is_kept = False
+        with suppress(OSError):  # the client has gone, as the loop will find
+            conn.send()
+        return is_kept
+
+    def handle_request(self, req: Request, conn: Any) -> bool:
+        """Serve a request, and name the headers that it repeats.
 
         gunicorn joins repeated headers with commas. A key may contain commas, so the
         application could not tell two keys from one.
@@ -70,79 +297,29 @@ class BoundedThreadWorker(ThreadWorker):
             req.headers.append((REPEATED, ",".join(names)))
         return super().handle_request(req, conn)
 
-    def finish_request(self, conn: TConn, fs: Future[bool]) -> None:
-        """Go on with a connection whose request was answered: serve the next one, wait, or close.
 
-        gunicorn would wait for more bytes although the next request has been read already. It
-        queues behind the requests of others, so no connection holds a thread for itself.
-        """
-        is_kept = not fs.cancelled() and fs.exception() is None and fs.result() is True
-        if is_kept and isinstance(conn.parser, BoundedRequestParser):
-            conn.parser.forget_request()
-            if conn.parser.is_next_here():
-                self.enqueue_req(conn)
-                return
-        super().finish_request(conn, fs)
-        if self.pending_conns and self.pending_conns[-1] is conn:
-            conn.timeout = time.monotonic() + self.silence_limit_s
-
-    def murder_pending(self) -> None:
-        """Close idle connections, and stop reading from those that send too slowly.
-
-        gunicorn calls this every second.
-        """
-        super().murder_pending()
-        overdue = time.monotonic() - self.request_limit_s
-        for conn, begun_at_s in self._begun_at_s.copy().items():
-            if begun_at_s < overdue:
-                # The blocked read ends as if the client had hung up. The answer to a
-                # request that is complete can still be sent.
-                with suppress(OSError):  # it may have closed just now
-                    conn.sock.shutdown(socket.SHUT_RD)
-
-    def set_accept_enabled(self, enabled: bool | None) -> None:  # noqa: FBT001 - gunicorn's signature
-        """Accept new connections or not; when the process is to end, also close the idle ones.
-
-        gunicorn would wait for those until its graceful timeout, although no request is under
-        way on them.
-        """
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for conn in (*self.keepalived_conns, *self.pending_conns):
-                conn.timeout = 0
-            self.murder_keepalived()
-            self.murder_pending()
-
-    def handle_error(
-        self,
-        req: Any,  # noqa: ARG002 - the signature is gunicorn's
-        client: socket.socket,
-        addr: Any,  # noqa: ARG002
-        exc: BaseException,
-    ) -> None:
-        """Answer a request that gunicorn could not parse, or that failed outside of Flask."""
-        request_id = os.urandom(16).hex()
-        if isinstance(exc, ParseException):
-            # The error's text quotes the request, which may hold a key: log only its type.
-            log.warning("request_refused", error=type(exc).__name__, request_id=request_id)
-            if isinstance(exc, HeadersTooLarge):
-                problem = Problem("headers_too_large", exc.detail)
-            else:
-                problem = Problem("invalid_request", describe(exc))
-        else:
-            log.error("connection_failed", exc_info=exc, request_id=request_id)
-            problem = internal_error()
-        with suppress(OSError):  # the client may have gone
-            util.write_nonblock(client, raw_response(problem, request_id=request_id))
+def unsupported(config: Config) -> str | None:
+    """Return what is wrong with gunicorn's settings, in one line, or None."""
+    if not issubclass(config.worker_class, BoundedThreadWorker):
+        return "gunicorn's worker class cannot be changed"
+    if config.is_ssl or config.proxy_protocol != "off" or config.http2_cleartext != "off":
+        return (
+            "gunicorn's options for TLS, HTTP/2 and the PROXY protocol are not supported: "
+            "let a reverse proxy speak them, and set PROXY_HOPS"
+        )
+    return None
 
 
-def describe(error: ParseException) -> str:
-    """Say what is wrong with a request that gunicorn refused, without quoting it."""
+def refusal(error: ParseException) -> Problem:
+    """Say what is wrong with a request that is not served, without quoting it."""
+    if isinstance(error, HeadersTooLarge):
+        return Problem("headers_too_large", error.detail)
     if isinstance(error, LimitRequestLine):
-        return "The address is too long."
+        return Problem("invalid_request", "The address is too long.")
     if isinstance(error, InvalidHeader) and (found := _READ_BY_GUNICORN.fullmatch(error.hdr)):
-        return f"{found[1].title()} is not valid, or is given more than once."
-    return "This is not a valid HTTP request."
+        name = found[1].title()
+        return Problem("invalid_request", f"{name} is not valid, or is given more than once.")
+    return Problem("invalid_request", "This is not a valid HTTP request.")
 
 
 class QuietLogger(Logger):
@@ -155,11 +332,13 @@ class QuietLogger(Logger):
 def raw_response(problem: Problem, *, request_id: str) -> bytes:
     """Return a whole HTTP response that holds the problem and closes the connection."""
     body = json.dumps(problem.as_json(request_id=request_id)).encode()
-    head = (
-        f"HTTP/1.1 {problem.status} {problem.title}\r\n"
-        f"Content-Type: {PROBLEM_JSON}\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        f"X-Request-Id: {request_id}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    headers = {
+        "Content-Type": PROBLEM_JSON,
+        "Content-Length": str(len(body)),
+        "X-Request-Id": request_id,
+        "Connection": "close",
+        **problem.headers,
+    }
+    lines = [f"HTTP/1.1 {problem.status} {problem.title}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -26,6 +26,7 @@ from stack.servers.ports import LOOPBACK, free_port
 from tasks.buffer.intake_buffer import intake_buffer
 from testing.bank import Bank
 from testing.http_client import serving
+from testing.identity import IDENTITY
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.rabbitmq import RabbitMQ
 from testing.servers.shared import migrate
@@ -109,7 +110,12 @@ def start_scenario(broker_kind: str) -> Iterator[Scenario]:
             )
         )
         migrate(postgres.url, owner_url=postgres.owner_url)
-        urls = {"DATABASE_URL": database.url, "BROKER_URL": broker.url, "CACHE_URL": cache.url}
+        urls = {
+            **IDENTITY,
+            "DATABASE_URL": database.url,
+            "BROKER_URL": broker.url,
+            "CACHE_URL": cache.url,
+        }
         workers = stack.enter_context(workers_on(database.url, broker.url, cache.url, folder))
         workers.start(BEAT)
         workers.ready(MONEY, SCANS)

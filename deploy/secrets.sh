@@ -30,8 +30,11 @@ make database_password
 make database_app_password
 make broker_password
 make cache_password
+make intake_secret
 make admin_api_key tp_
 make flower_basic_auth flower:
+# A name, not a secret: it must only be another one than that of every other installation.
+[ -s "$folder/installation_id" ] || random | cut -c 1-16 | put installation_id
 
 # The same passwords as the programs read them: in URLs, and in Redis' own configuration.
 database=$(cat "$folder/database_app_password")

@@ -6,6 +6,7 @@ NotFound for a wallet of another client. Only `ledger.steps` changes balances.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -17,13 +18,13 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    insert,
     literal,
     select,
     tuple_,
     union_all,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 
 from ledger.clients import Client
 from ledger.errors import Forbidden, Invalid, InvalidField, InvalidState, NotFound
@@ -46,6 +47,7 @@ class Wallet:
     scale: int
     kind: WalletKind
     name: str | None
+    external_id: str | None
     status: WalletStatus
     balance: int
     reserved: int
@@ -71,7 +73,7 @@ class StatementLine:
     seq: int
 
 
-def create_wallet(
+def create_wallet(  # noqa: PLR0913 - one for each field of the new row
     connection: Connection,
     *,
     caller: Client,
@@ -80,12 +82,15 @@ def create_wallet(
     kind: WalletKind,
     owner_id: UUID | None,
     metadata: dict[str, Any],
+    external_id: str | None = None,
+    wallet_id: UUID | None = None,
 ) -> Wallet:
     """Create an empty wallet.
 
-    owner_id: None for the caller itself.
+    owner_id: None for the caller itself. wallet_id: None for a new one.
     Raises: Forbidden: when a client that is no admin asks for another owner or kind.
     InvalidField: when the asset or the owner does not exist, or the kind is transit.
+    InvalidState: when another wallet of the owner has the external id.
     """
     if not caller.is_admin and (kind != "customer" or owner_id not in (None, caller.id)):
         raise Forbidden
@@ -96,13 +101,22 @@ def create_wallet(
     owner_id = owner_id or caller.id
     if not connection.scalar(select(exists().where(schema.clients.c.id == owner_id))):
         raise InvalidField("/owner", "there is no such client")
-    wallet_id = new_id()
-    connection.execute(
-        insert(schema.wallets).values(
-            id=wallet_id, owner_id=owner_id, asset=asset, kind=kind, name=name, metadata=metadata
+    values = {"owner_id": owner_id, "asset": asset, "kind": kind, "name": name}
+    values |= {"id": wallet_id or new_id(), "metadata": metadata, "external_id": external_id}
+    table = schema.wallets
+    # Of two at once with one external id, the second waits here until the first has ended.
+    insertion = (
+        insert(table)
+        .values(values)
+        .on_conflict_do_nothing(
+            index_elements=[table.c.external_id, table.c.owner_id],
+            index_where=table.c.external_id.is_not(None),
         )
     )
-    return get_wallet(connection, wallet_id, caller=caller)
+    created_id = connection.scalar(insertion.returning(table.c.id))
+    if created_id is None:
+        raise InvalidState("Another wallet of this owner has this external_id.")
+    return get_wallet(connection, created_id, caller=caller)
 
 
 def get_wallet(connection: Connection, wallet_id: UUID, *, caller: Client) -> Wallet:
@@ -114,14 +128,22 @@ def get_wallet(connection: Connection, wallet_id: UUID, *, caller: Client) -> Wa
 
 
 def list_wallets(
-    connection: Connection, *, caller: Client, limit: int, after: tuple[datetime, UUID] | None
+    connection: Connection,
+    *,
+    caller: Client,
+    limit: int,
+    after: tuple[datetime, UUID] | None,
+    narrow: Mapping[str, str] | None = None,
 ) -> list[Wallet]:
     """Return the caller's wallets (for an admin: all), oldest first.
 
     after: (created_at, id) of the last wallet of the previous page.
+    narrow: the values that columns of the wallet must have.
     """
     table = schema.wallets
-    query = _visible(caller).order_by(table.c.created_at, table.c.id).limit(limit)
+    wanted = (table.c[name] == value for name, value in (narrow or {}).items())
+    query = _visible(caller).where(*wanted)
+    query = query.order_by(table.c.created_at, table.c.id).limit(limit)
     if after is not None:
         query = query.where(tuple_(table.c.created_at, table.c.id) > tuple_(*map(literal, after)))
     return [_wallet(row) for row in connection.execute(query)]
@@ -303,6 +325,7 @@ def _wallet(row: Any) -> Wallet:
         scale=row.scale,
         kind=cast(WalletKind, row.kind),
         name=row.name,
+        external_id=row.external_id,
         status=cast(WalletStatus, row.status),
         balance=int(row.balance),
         reserved=int(row.reserved),

@@ -29,6 +29,7 @@ GRANTS: Final[Mapping[str, str]] = {
     "clients": CHANGE,
     "ended_counts": "SELECT, UPDATE",
     "events": APPEND,
+    "idempotency_keys": APPEND,
     "last_prices": CHANGE,
     "outcomes": APPEND,
     "postings": APPEND,

@@ -47,6 +47,10 @@ class Settings:
     migrations_database_url: str
     broker_url: str
     cache_url: str
+    installation_id: str
+    """Names everything of this installation on broker and cache."""
+    intake_secrets: tuple[str, ...]
+    """Authenticate what is buffered: the first signs, all are accepted."""
     host: str
     port: int
     admin_api_key: str | None
@@ -97,6 +101,8 @@ class Settings:
             ),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
             cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
+            installation_id=values.installation_id("INSTALLATION_ID"),
+            intake_secrets=values.intake_secrets("INTAKE_SECRET"),
             host=values.text("HOST", "127.0.0.1"),
             port=values.port("PORT", 8000),
             admin_api_key=values.api_key("ADMIN_API_KEY"),

@@ -22,6 +22,11 @@ _PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
 _PASSWORD = re.compile(r"[^:]+:.+")
 _SHARE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?", re.ASCII)
+_INSTALLATION_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+_INTAKE_SECRET = re.compile(r"[!-~]{32,256}", re.ASCII)
+_LEAST_DISTINCT_CHARACTERS = 8
+"""32 random hexadecimal digits have fewer once in 10 million times; a typed pattern often has."""
+_MAX_INTAKE_SECRETS = 5
 _LABEL = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 
@@ -58,6 +63,38 @@ class Values:
                 f"{name} must be 1 to 256 printable ASCII characters without spaces"
             )
         return value
+
+    def installation_id(self, name: str) -> str:
+        value = self.optional(name)
+        if value is None:
+            raise SettingsError(
+                f"{name} is not set: make one with `openssl rand -hex 8`, and give the same to "
+                "all processes of this installation"
+            )
+        if not _INSTALLATION_ID.fullmatch(value):
+            raise SettingsError(
+                f"{name} must be 1 to 40 of a-z, 0-9 and -, with no - at the ends, not {value!r}"
+            )
+        return value
+
+    def intake_secrets(self, name: str) -> tuple[str, ...]:
+        secrets = _items(self.text(name, ""))
+        if not secrets:
+            raise SettingsError(
+                f"{name} is not set: make one with `openssl rand -hex 32`, and give the same to "
+                "all processes of this installation"
+            )
+        for secret in secrets:
+            is_random = len(set(secret)) >= _LEAST_DISTINCT_CHARACTERS
+            if not (_INTAKE_SECRET.fullmatch(secret) and is_random):
+                raise SettingsError(
+                    f"{name} must be random: 32 to 256 printable ASCII characters without spaces, "
+                    f"at least {_LEAST_DISTINCT_CHARACTERS} of them different; "
+                    "make one with `openssl rand -hex 32`"
+                )
+        if len(secrets) > _MAX_INTAKE_SECRETS:
+            raise SettingsError(f"{name} must be at most {_MAX_INTAKE_SECRETS} secrets")
+        return secrets
 
     def passwords(self, name: str) -> str | None:
         value = self.optional(name)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from secrets import token_urlsafe
+from secrets import token_hex, token_urlsafe
 
 from settings import Settings, SettingsError, read_secrets
 from stack.demo import fake_binance
@@ -29,7 +29,13 @@ _NOWHERE = {
     "CACHE_URL": "redis://nowhere",
 }
 _MIGRATIONS_URL = "MIGRATIONS_DATABASE_URL"
+_SHARED: dict[str, Callable[[], str]] = {
+    "INSTALLATION_ID": lambda: token_hex(8),
+    "INTAKE_SECRET": lambda: token_hex(32),
+}
+"""Values that all processes on the same servers must share, wherever they run."""
 _SECRETS: dict[str, Callable[[], str]] = {
+    **_SHARED,
     "ADMIN_API_KEY": lambda: f"tp_{token_urlsafe(32)}",
     "FLOWER_BASIC_AUTH": lambda: f"flower:{token_urlsafe(12)}",
 }
@@ -125,7 +131,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if fake_binance.wants_fake(given):
         given = fake_binance.with_url(given, port=1)  # the real port is chosen later
     try:
-        return Settings.from_environment({**_NOWHERE, **given})
+        placeholders = {**_NOWHERE, **{name: make() for name, make in _SHARED.items()}}
+        return Settings.from_environment({**placeholders, **given})
     except SettingsError as error:
         raise StackError(str(error)) from error
 
@@ -152,11 +159,19 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
         port = fake_binance.choose_port(folders.kept_values)
         given = fake_binance.with_url(given, port)
         extras = (fake_binance.program(port, run=folders.run),)
+    missing = [name for name in _SECRETS if name not in given]
+    made = [name for name in missing if folders.kept_values.read(secret_file(name)) is None]
+    urls = [url for url in _NOWHERE if url in given]
+    shared = [name for name in made if name in _SHARED]
+    if urls and shared:
+        # Processes elsewhere may use these servers too: a value made here would part them.
+        raise StackError(
+            f"{' and '.join(shared)} must be set too, because {urls[0]} is set, and be the same "
+            "for all processes that use its server: make one with `openssl rand -hex 16`"
+        )
     servers = _own_servers(given, folders, say)
     if isinstance(database := servers.get("DATABASE_URL"), Postgres):
         migrations_url = database.owner_url
-    missing = [name for name in _SECRETS if name not in given]
-    made = [name for name in missing if folders.kept_values.read(secret_file(name)) is None]
     secrets = {
         name: folders.kept_values.read_or_make(secret_file(name), make)
         for name, make in _SECRETS.items()

@@ -63,7 +63,7 @@ def _log_finding(finding: Finding) -> None:
         "transfer_id": finding.transfer_id,
     }
     if finding.action == "rebuilt":
-        log.warning("projection_rebuilt", **fields)
+        log.error("projection_rebuilt", **fields)
     else:
         log.error("journal_wrong", action=finding.action, **fields)
 

@@ -19,6 +19,7 @@ import requests
 
 from stack.servers.ports import LOOPBACK, free_port
 from stack.servers.server import launch_command
+from testing.identity import IDENTITY
 
 ROOT = Path(__file__).parents[1]
 CONFIG = "api/gunicorn.conf.py"
@@ -93,7 +94,7 @@ def serving(
     end: STOP ends it by SIGTERM, where a test is about that.
     """
     port = free_port()
-    own = {"RATE_LIMIT": "none", "DATA_DIR": str(log.with_suffix(".data"))}
+    own = {**IDENTITY, "RATE_LIMIT": "none", "DATA_DIR": str(log.with_suffix(".data"))}
     with log.open("wb") as output:
         process = subprocess.Popen(
             launch_command((sys.executable, "-m", "gunicorn", "-c", config, "wsgi:app")),

@@ -21,9 +21,11 @@ from settings import Settings
 from tasks.buffer.intake_buffer import intake_buffer
 from testing.bank import Bank
 from testing.http_client import Caller, serving
+from testing.identity import IDENTITY
 from testing.servers.breakable import Breakable
 from testing.servers.brokers import Broker
 from testing.servers.databases import copied_database
+from testing.standstill import standstill_report
 from testing.worker_processes import (
     BEAT,
     MONEY,
@@ -74,6 +76,7 @@ class Installation:
         eventually(
             lambda: self.bank.states([uuid.UUID(id) for id in ids]) == {state},
             within_s=SETTLE_WITHIN_S,
+            report=lambda: standstill_report(self.engine, self.workers),
         )
         eventually(lambda: self.buffer.count() == 0)
         self.bank.audit()
@@ -140,6 +143,7 @@ def running_installation(
 ) -> Iterator[Installation]:
     """Start everything on a database that is running and migrated."""
     own = {
+        **IDENTITY,
         "DATABASE_URL": database_url,
         "BROKER_URL": broker.url,
         "CACHE_URL": cache_url,
@@ -177,7 +181,12 @@ def api_and_workers(
     redis.Redis.from_url(broker_url).flushall()
     log = folder / "api.log"
     with copied_database(template_url) as database_url:
-        urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "CACHE_URL": cache_url}
+        urls = {
+            **IDENTITY,
+            "DATABASE_URL": database_url,
+            "BROKER_URL": broker_url,
+            "CACHE_URL": cache_url,
+        }
         engine = build_engine(database_url, application_name="test")
         with (
             workers_on(database_url, broker_url, cache_url, folder) as workers,

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from stack.servers.server import launch_command
+from testing.identity import IDENTITY
 from testing.programs import ROOT
 
 START_WITHIN_S = 40.0
@@ -23,11 +26,14 @@ SCANS = ("worker", "-Q", "scans", "-c", "1", "-n", "scans@%h")
 BEAT = ("beat",)
 
 
-def eventually(what: Callable[[], object], *, within_s: float = 20.0) -> None:
-    """Wait until `what` is true. Fails when it is not true in time."""
+def eventually(
+    what: Callable[[], object], *, within_s: float = 20.0, report: Callable[[], str] = str
+) -> None:
+    """Wait until `what` is true. Fails when it is not true in time, with the `report`."""
     deadline = time.monotonic() + within_s
     while not what():
-        assert time.monotonic() < deadline, f"did not happen within {within_s} s: {what}"
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not happen within {within_s} s: {what}\n{report()}")
         time.sleep(0.02)
 
 
@@ -109,6 +115,7 @@ def workers_on(
 ) -> Iterator[Workers]:
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": database_url,
         "BROKER_URL": broker_url,
         "CACHE_URL": cache_url,

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from testing.identity import IDENTITY
+
 ROOT = Path(__file__).parent.parent
 
 # What each part may import of ours. Imports point inward: settings <- ledger <- monitoring <-
@@ -212,6 +214,7 @@ def test_nothing_connects_at_import() -> None:
     ]
     program = f"""
 import importlib, sys
+from testing.identity import IDENTITY
 def refuse(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen"):
         raise SystemExit(f"{{event}} at import: {{arguments[1:]}}")
@@ -220,6 +223,7 @@ for name in {modules!r}:
     importlib.import_module(name)
 """
     addresses = {
+        **IDENTITY,
         "DATABASE_URL": "postgresql://127.0.0.1:1/none",
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",

@@ -61,6 +61,15 @@ def idempotency_key() -> str:
     return read_key(request.headers.get(IDEMPOTENCY_KEY))
 
 
+def optional_idempotency_key() -> str | None:
+    """Return the request's idempotency key, or None without the header.
+
+    Raises: as `idempotency_key`; an empty header is an error.
+    """
+    header = request.headers.get(IDEMPOTENCY_KEY)
+    return None if header is None else read_key(header)
+
+
 def read_key(header: str | None) -> str:
     """Return the key in a header as WSGI hands it over: bytes that look like Latin-1."""
     if not header:

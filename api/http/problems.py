@@ -149,6 +149,16 @@ def overloaded() -> Problem:
     )
 
 
+def server_is_full() -> Problem:
+    """Make the problem of a request that arrives too slowly while the server has no room."""
+    return Problem(
+        "overloaded",
+        "Too many requests arrive at once, and this one arrived too slowly. "
+        "Nothing was recorded; send it again in a moment.",
+        headers={"Retry-After": str(OVERLOADED_RETRY_AFTER_S)},
+    )
+
+
 def internal_error() -> Problem:
     """Make the problem of an unexpected error. It shows no more than that it was logged."""
     return Problem(

@@ -54,6 +54,15 @@ PARAMETERS: Final[dict[str, JsonObject]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
         "example": KEY,
     },
+    "Optional-Idempotency-Key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Your name for what is made: a repeat with the same key and body makes "
+        "nothing new, and is answered 200 with `Idempotent-Replayed: true`. Written as for "
+        "transfers. Without it, every request makes another one.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+        "example": KEY,
+    },
     "Prefer": {
         "name": "Prefer",
         "in": "header",
@@ -166,7 +175,8 @@ def _parameters(operation: Operation) -> list[JsonObject]:
         if step.startswith("{")
     ]
     in_query = _query_parameters(operation.query) if operation.query else []
-    headers = (*operation.headers, "X-Request-Id")
+    key = ("Optional-Idempotency-Key",) if operation.takes_key else ()
+    headers = (*operation.headers, *key, "X-Request-Id")
     return [*in_path, *in_query, *({"$ref": f"#/components/parameters/{it}"} for it in headers)]
 
 

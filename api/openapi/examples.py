@@ -25,13 +25,19 @@ CLIENT: ClientAnswer = {
     "api_key": "tp_(shown this once)",
 }
 
-NEW_WALLET = {"asset": "USD", "name": "Alice", "metadata": {"customer": "A-17"}}
+NEW_WALLET = {
+    "asset": "USD",
+    "name": "Alice",
+    "external_id": "account-17",
+    "metadata": {"customer": "A-17"},
+}
 WALLET: WalletAnswer = {
     "id": ALICE,
     "owner": OWNER,
     "asset": "USD",
     "kind": "customer",
     "name": "Alice",
+    "external_id": "account-17",
     "status": "active",
     "balance": "100.00",
     "reserved": "12.50",
@@ -39,6 +45,12 @@ WALLET: WalletAnswer = {
     "available": "87.50",
     "metadata": {"customer": "A-17"},
     "created_at": "2026-01-31T12:00:00.000000Z",
+}
+WALLET_CHANGE = {"name": "Alice Ames", "metadata": {"customer": "A-18"}}
+CHANGED_WALLET: WalletAnswer = {
+    **WALLET,
+    "name": "Alice Ames",
+    "metadata": {"customer": "A-18"},
 }
 FROZEN_WALLET: WalletAnswer = {**WALLET, "status": "frozen"}
 EMPTY_WALLET: WalletAnswer = {

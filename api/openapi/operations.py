@@ -27,6 +27,7 @@ class Operation:
 
     problems: its codes, besides those that `all_problems` adds.
     headers: names among the document's parameter components.
+    takes_key: it takes an Idempotency-Key, which may be left out.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Operation:
     problems: tuple[str, ...] = ()
     is_open: bool = False
     takes_no_body: bool = False
+    takes_key: bool = False
 
     @property
     def is_counted(self) -> bool:
@@ -55,6 +57,8 @@ class Operation:
         if not self.is_open:
             codes |= {"unauthenticated", "not_acceptable", "invalid_request"}
             codes |= {"internal_error", "unavailable", "rate_limited", "headers_too_large"}
+        if self.takes_key:
+            codes |= {"idempotency_key_missing", "idempotency_key_reused"}
         if self.body or self.takes_no_body:
             codes |= {"unsupported_media_type", "too_large"}
         return tuple(sorted(codes))

@@ -10,9 +10,17 @@ from sqlalchemy import Connection
 
 from api.auth.api_keys import admin, caller
 from api.http.cursors import PagedList
+from api.http.headers import optional_idempotency_key
 from api.http.responses import json_response
 from api.http.validation import parse_body, parse_query, require_no_body, require_no_query
-from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
+from api.schemas.requests import (
+    WALLET_FILTERS,
+    BalanceQuery,
+    NewWallet,
+    PageQuery,
+    WalletChange,
+    WalletQuery,
+)
 from api.schemas.wallets import (
     PostingList,
     WalletList,
@@ -22,6 +30,7 @@ from api.schemas.wallets import (
 )
 from api.services import services
 from ledger import wallets
+from ledger.resources.wallet_requests import WalletRequest, create_requested, describe_wallet
 from ledger.wallets import Wallet
 
 
@@ -31,6 +40,7 @@ def blueprint(prefix: str) -> Blueprint:
     routes.post("")(create)
     routes.get("")(index)
     routes.get("/<uuid:wallet_id>")(show)
+    routes.patch("/<uuid:wallet_id>")(describe)
     routes.get("/<uuid:wallet_id>/postings")(postings)
     routes.get("/<uuid:wallet_id>/balance")(balance)
     routes.post("/<uuid:wallet_id>/freeze")(freeze)
@@ -40,29 +50,36 @@ def blueprint(prefix: str) -> Blueprint:
 
 
 def create() -> Response:
-    """Make an empty wallet."""
+    """Make an empty wallet, or find the one that was made with this idempotency key."""
+    key = optional_idempotency_key()
     body = parse_body(NewWallet)
+    request = WalletRequest(
+        asset=body.asset,
+        name=body.name,
+        external_id=body.external_id,
+        kind=body.kind,
+        owner_id=body.owner,
+        metadata=body.metadata or {},
+    )
     with services().database.transaction() as connection:
-        wallet = wallets.create_wallet(
-            connection,
-            caller=caller(),
-            asset=body.asset,
-            name=body.name,
-            kind=body.kind,
-            owner_id=body.owner,
-            metadata=body.metadata or {},
-        )
-    return json_response(wallet_answer(wallet), 201, {"Location": f"/v1/wallets/{wallet.id}"})
+        wallet, is_new = create_requested(connection, request, caller=caller(), key=key)
+    headers = {"Location": f"/v1/wallets/{wallet.id}"}
+    if not is_new:
+        headers["Idempotent-Replayed"] = "true"
+    return json_response(wallet_answer(wallet), 201 if is_new else 200, headers)
 
 
 def index() -> Response:
     """List the caller's wallets, oldest first."""
-    page = parse_query(PageQuery)
+    page = parse_query(WalletQuery)
     listed = PagedList("wallets", page, of=None if caller().is_admin else caller().id)
     after = listed.place_by_id()
+    narrow = page.model_dump(include=set(WALLET_FILTERS), exclude_none=True)
     with services().database.autocommit() as connection:
         # One more than the limit shows whether there is a next page.
-        found = wallets.list_wallets(connection, caller=caller(), limit=page.limit + 1, after=after)
+        found = wallets.list_wallets(
+            connection, caller=caller(), limit=page.limit + 1, after=after, narrow=narrow
+        )
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = listed.cursor_after(data[-1].created_at, data[-1].id) if more else None
@@ -75,6 +92,17 @@ def show(wallet_id: UUID) -> Response:
     require_no_query()
     with services().database.autocommit() as connection:
         wallet = wallets.get_wallet(connection, wallet_id, caller=caller())
+    return json_response(wallet_answer(wallet))
+
+
+def describe(wallet_id: UUID) -> Response:
+    """Change the name or the metadata of a wallet."""
+    body = parse_body(WalletChange)
+    changes = body.model_dump(exclude_unset=True)
+    if "metadata" in changes:
+        changes["metadata"] = changes["metadata"] or {}
+    with services().database.transaction() as connection:
+        wallet = describe_wallet(connection, wallet_id, changes, caller=caller())
     return json_response(wallet_answer(wallet))
 
 

@@ -88,6 +88,13 @@ def check_key(value: object) -> str:
     return value
 
 
+def check_external_id(value: object) -> str:
+    """Accept an id of the client's own, by the rule of idempotency keys."""
+    if not (isinstance(value, str) and is_usable_key(value)):
+        raise PydanticCustomError("external_id", KEY_RULE)
+    return value
+
+
 def check_metadata(value: object) -> dict[str, Any]:
     """Accept a JSON object that is neither deep nor large."""
     if not isinstance(value, dict):
@@ -179,6 +186,18 @@ IdempotencyKey = Annotated[
     text_schema(
         "Your name for the transfer. A repeat with the same key moves nothing twice. Printable "
         "characters, without a space at either end. Every character counts.",
+        minLength=1,
+        maxLength=MAX_KEY_LENGTH,
+        pattern="^[^ ](.*[^ ])?$",
+    ),
+]
+ExternalId = Annotated[
+    str,
+    PlainValidator(check_external_id),
+    text_schema(
+        "Your own id of the wallet, such as the number of an account. One owner has at most one "
+        "wallet with it. It cannot be changed later. Printable characters, without a space at "
+        "either end.",
         minLength=1,
         maxLength=MAX_KEY_LENGTH,
         pattern="^[^ ](.*[^ ])?$",

@@ -11,6 +11,7 @@ from api.schemas.fields import (
     Amount,
     AssetCode,
     Cursor,
+    ExternalId,
     Id,
     IdempotencyKey,
     Limit,
@@ -23,6 +24,7 @@ from api.schemas.fields import (
 from ledger.clients import Scope
 from ledger.states import State
 from ledger.transfers import Capture
+from ledger.wallets import WalletKind, WalletStatus
 
 MAX_BATCH_LENGTH = 5_000
 
@@ -50,6 +52,7 @@ class NewWallet(Body):
 
     asset: AssetCode
     name: Name | None = None
+    external_id: ExternalId | None = None
     kind: Annotated[
         Literal["customer", "house", "external"],
         Field(description="Kinds other than customer need the scope admin."),
@@ -62,6 +65,15 @@ class NewWallet(Body):
         ),
     ] = None
     metadata: Metadata | None = None
+
+
+class WalletChange(Body):
+    """What describes a wallet. A field that is left out stays as it is."""
+
+    name: Annotated[Name | None, Field(description="null takes the name away.")] = None
+    metadata: Annotated[
+        Metadata | None, Field(description="Replaces the metadata as a whole; null empties it.")
+    ] = None
 
 
 class NewTransfer(Body):
@@ -113,6 +125,22 @@ class PageQuery(Query):
         Cursor | None,
         Field(description="The `next_cursor` of the previous page, with the filters of that page."),
     ] = None
+
+
+class WalletQuery(PageQuery):
+    """A page of wallets, with filters."""
+
+    asset: Annotated[AssetCode | None, Field(description="Only wallets in this asset.")] = None
+    status: Annotated[WalletStatus | None, Field(description="Only wallets with this status.")] = (
+        None
+    )
+    kind: Annotated[WalletKind | None, Field(description="Only wallets of this kind.")] = None
+    external_id: Annotated[
+        ExternalId | None, Field(description="Only the wallet with this id of yours.")
+    ] = None
+
+
+WALLET_FILTERS = frozenset(WalletQuery.model_fields) - frozenset(PageQuery.model_fields)
 
 
 class TransferQuery(PageQuery):

@@ -21,6 +21,7 @@ class WalletAnswer(TypedDict):
     asset: str
     kind: WalletKind
     name: str | None
+    external_id: Annotated[str | None, Field(description="The owner's own id of the wallet.")]
     status: WalletStatus
     balance: AmountText
     reserved: Annotated[AmountText, Field(description="Set aside for transfers under way.")]
@@ -39,6 +40,7 @@ def wallet_answer(wallet: Wallet) -> WalletAnswer:
         "asset": wallet.asset,
         "kind": wallet.kind,
         "name": wallet.name,
+        "external_id": wallet.external_id,
         "status": wallet.status,
         "balance": format_amount(wallet.balance, scale=scale),
         "reserved": format_amount(wallet.reserved, scale=scale),

@@ -73,6 +73,20 @@ wallets = Table(
     # The time of the newest posting. No later posting gets an earlier time, even if a clock is
     # set back, so that "the balance at a time" has one answer.
     Column("posted_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The owner's own id of the wallet, unique among the wallets of that owner.
+    Column("external_id", Text),
+)
+
+# The resource that a client created under a key. See `ledger.resources.idempotency`.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("client_id", Uuid, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("resource_id", Uuid, nullable=False),
+    Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 transfers = Table(

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, text
 from ledger.postgres.schema import metadata
 
 OWNER_WARNING = (
-    "the application's role owns its tables, so a stolen password is enough to change or "
-    "delete history: give it a role of its own in DATABASE_URL and the owner's in MIGRATIONS_DATABASE_URL"
+    "the application's role owns its tables, so a stolen password is enough to change or delete "
+    "history: set DATABASE_URL to a role of its own, and MIGRATIONS_DATABASE_URL to the owner"
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ledger.money import format_amount
 from ledger.reconciliation.findings import Discrepancy
-from ledger.reconciliation.wallet_scan import WalletCheck
+from ledger.reconciliation.wallet_check import WalletCheck
 
 
 def posting_discrepancies(check: WalletCheck) -> Iterator[Discrepancy]:
@@ -31,7 +31,6 @@ def posting_discrepancies(check: WalletCheck) -> Iterator[Discrepancy]:
             transfer_id=broken.transfer_id,
             leg=broken.leg,
             wallet_ids=(check.wallet_id,),
-            is_about_amounts=False,  # amounts are compared with the transfers
             detail=f"The posting ({broken.leg}) has the balance {after}, which does not "
             f"follow from the posting before it: that gives {expected}.",
         )
@@ -39,6 +38,14 @@ def posting_discrepancies(check: WalletCheck) -> Iterator[Discrepancy]:
 
 def hold_discrepancies(check: WalletCheck) -> Iterator[Discrepancy]:
     """Yield the discrepancies of a complete check, except those of the wallet's row."""
+    if check.are_postings_missing:
+        yield Discrepancy(
+            kind="postings_missing",
+            wallet_id=check.wallet_id,
+            wallet_ids=(check.wallet_id,),
+            detail="The wallet has had postings that are gone: its clock or an earlier run of "
+            "the scan knows of them.",
+        )
     if check.is_transit_wrong:
         booked, between = (
             format_amount(amount_minor, scale=check.scale)

@@ -20,7 +20,8 @@ from ledger.errors import Poisoned, Superseded
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import array_literal
 from ledger.postgres.database import savepoint, transaction
-from ledger.reconciliation.wallet_scan import WalletCheck, check_wallet
+from ledger.reconciliation.wallet_check import WalletCheck
+from ledger.reconciliation.wallet_scan import check_wallet
 
 Action = Literal["rebuilt", "frozen", "alarmed"]
 
@@ -53,9 +54,7 @@ class Discrepancy:
     kind: str
     detail: str
     wallet_ids: Sequence[UUID] = ()
-    """All wallets concerned; those of customers are frozen."""
-    is_about_amounts: bool = True
-    """Whether the sum of these wallets' postings cannot be trusted because of it."""
+    """All wallets concerned: customers' are frozen, and none is rebuilt while this stands."""
     wallet_id: UUID | None = None
     asset: str | None = None
     transfer_id: UUID | None = None
@@ -126,7 +125,8 @@ class Recorder:
             check = check_wallet(connection, wallet_id, run_id=self.run_id, is_full=self.is_full)
             if check is None or not check.is_complete or check.deviation != deviation:
                 return
-            if connection.execute(_IS_DOUBTFUL, self._and(wallet_id=wallet_id)).scalar_one():
+            is_doubtful = connection.execute(_IS_DOUBTFUL, self._and(wallet_id=wallet_id))
+            if is_doubtful.scalar_one() or not check.does_journal_agree:
                 self._freeze_and_record(
                     connection, not_rebuilt(check, "the journal cannot be trusted")
                 )
@@ -181,8 +181,7 @@ class Recorder:
             self.unrecorded += 1
             return
         ids = array_literal(discrepancy.wallet_ids)
-        doubtful = ids if discrepancy.is_about_amounts else array_literal(())
-        connection.execute(_KEEP, self._and(key=discrepancy.key, ids=doubtful))
+        connection.execute(_KEEP, self._and(key=discrepancy.key, ids=ids))
         statuses = {str(row.id): row.was for row in connection.execute(_FREEZE, {"ids": ids})}
         self._write(
             connection,

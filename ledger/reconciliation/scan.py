@@ -5,11 +5,12 @@ Guarantees:
 - No transfer waits for it, except during a repair, which locks one wallet for milliseconds.
 - Any worker can continue a run, since its position is a row; two at once do nothing twice.
 
-A wrong projection (a wallet's row does not follow from the journal) is rebuilt. A wrong journal
-(it contradicts itself) is not repaired by a program: the wallets concerned are frozen, and an
-operator is alerted. So a wallet is rebuilt only if every transfer was checked *after* it was
-found to be wrong, and its deviation is still the same: the cause of the wrong wallet may have
-damaged the journal too. A run that finds such a wallet reads everything, again if necessary.
+A wrong projection (a wallet's row does not follow from the journal) is rebuilt, where the journal
+leaves no doubt. A wrong journal (it contradicts itself, or postings are missing) is not repaired
+by a program: the wallets concerned are frozen, and an operator is alerted. So a wallet is rebuilt
+only if every transfer was checked *after* it was found to be wrong, and its deviation is still the
+same: the cause of the wrong wallet may have damaged the journal too. A run that finds such a
+wallet reads everything, again if necessary.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ledger.reconciliation.discrepancies import (
 from ledger.reconciliation.findings import MAX_FINDINGS, Finding, Recorder, hold_run, not_rebuilt
 from ledger.reconciliation.journal_scan import StateTable
 from ledger.reconciliation.runs import Phase, Reconciliation
-from ledger.reconciliation.wallet_scan import WalletCheck
+from ledger.reconciliation.wallet_check import WalletCheck
 
 MAX_ATTEMPTS: Final = 20
 """After so many attempts without a finished piece, each smaller than the last, a run is given up,

@@ -8,125 +8,19 @@ the last reading ended (`read_positions`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Connection, TextClause, Uuid, bindparam, text
 
-from ledger.money import format_amount
 from ledger.postgres.bulk_rows import Columns, rows_argument
 from ledger.postgres.schema import MinorUnits, TimestampColumn
+from ledger.reconciliation.wallet_check import Break, WalletCheck
 
 WALLETS_AT_ONCE: Final = 100
 POSTINGS_OF_EACH: Final = 500
 POSTINGS_OF_ONE: Final = 20_000
 """Used for a wallet that has more than POSTINGS_OF_EACH to read: it is then read alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """A posting whose balance follows neither from the posting before it nor from the sum.
-
-    A wrong wallet balance is written on all later postings until it is rebuilt. That is one
-    break, at the first posting that differs from the sum, and none where they agree again.
-    """
-
-    transfer_id: UUID
-    leg: str
-    after_minor: int
-    """The balance that is written on it."""
-    expected_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class WalletCheck:
-    """A wallet on one snapshot, and the values that follow from the journal. In minor units."""
-
-    wallet_id: UUID
-    asset: str
-    scale: int
-    kind: str
-    is_complete: bool
-    """Whether all its postings have been read; before that, the values below are not final."""
-    balance: int
-    booked: int
-    """The sum of its postings."""
-    stamped: int
-    """The balance that is written on the last posting."""
-    reserved: int
-    held: int
-    """The sum of the `reserved` transfers from this wallet."""
-    incoming: int
-    coming: int
-    """The sum of the `credited` transfers to this wallet."""
-    between: int
-    """The sum of the `deducted` transfers whose transit wallet this is."""
-    posted_at: datetime
-    last_posted_at: datetime | None
-    """The time of its last posting, if it has any."""
-    seq: int | None
-    """With `last_posted_at`, the position of the last posting; None when no new one was read."""
-    breaks: tuple[Break, ...]
-    orphans: tuple[tuple[UUID, str], ...]
-    """(transfer, leg) of postings whose transfer does not exist."""
-
-    @property
-    def is_projection_wrong(self) -> bool:
-        """Return whether the wallet's row differs from what follows from the journal."""
-        return bool(self.differences()[0])
-
-    @property
-    def is_transit_wrong(self) -> bool:
-        return self.kind == "transit" and self.booked != self.between
-
-    @property
-    def is_overdrawn(self) -> bool:
-        return self.kind != "external" and self.booked - self.held - self.coming < 0
-
-    def differences(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the written values and the right ones, where they differ; amounts as decimals."""
-        pairs = {
-            "balance": (self.balance, self.booked),
-            "reserved": (self.reserved, self.held),
-            "incoming": (self.incoming, self.coming),
-        }
-        wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-        before, after = (
-            {name: format_amount(pair[side], scale=self.scale) for name, pair in wrong.items()}
-            for side in (0, 1)
-        )
-        if self.last_posted_at is not None and self._is_clock_behind:
-            before["posted_at"] = self.posted_at.isoformat()
-            after["posted_at"] = self.last_posted_at.isoformat()
-        return before, after
-
-    @property
-    def deviation(self) -> str:
-        """Return the differences as text. It stays the same until the wallet is changed again."""
-        deltas = (
-            self.balance - self.booked,
-            self.reserved - self.held,
-            self.incoming - self.coming,
-            int(self._is_clock_behind),
-        )
-        return ":".join(map(str, deltas))
-
-    def rebuilt_values(self) -> dict[str, Any]:
-        """Return the columns of the wallet as they follow from the journal."""
-        values: dict[str, Any] = {
-            "balance": self.booked,
-            "reserved": self.held,
-            "incoming": self.coming,
-        }
-        return values | ({"posted_at": self.last_posted_at} if self._is_clock_behind else {})
-
-    @property
-    def _is_clock_behind(self) -> bool:
-        # The next posting could get an earlier time than the last one, and "the balance at a
-        # time" would have two answers.
-        return self.last_posted_at is not None and self.posted_at < self.last_posted_at
 
 
 def check_next_wallets(
@@ -214,6 +108,7 @@ def _check(connection: Connection, statement: TextClause, **argument: object) ->
             incoming=int(row.incoming),
             coming=int(row.coming),
             between=int(row.between),
+            created_at=row.created_at,
             posted_at=row.posted_at,
             last_posted_at=row.last_posted_at,
             seq=row.last_seq,
@@ -222,6 +117,7 @@ def _check(connection: Connection, statement: TextClause, **argument: object) ->
                 for each in row.breaks or ()
             ),
             orphans=tuple((UUID(each[0]), each[1]) for each in row.orphans or ()),
+            is_read_part_changed=row.is_read_part_changed,
         )
         for row in rows
     ]
@@ -235,14 +131,16 @@ WITH chunk AS MATERIALIZED (
            coalesce(read.posted_at, '-infinity') AS read_at,
            coalesce(read.seq, 0) AS read_seq,
            coalesce(read.balance, 0) AS read_balance,
-           coalesce(read.stamped, 0) AS read_stamped
+           coalesce(read.stamped, 0) AS read_stamped,
+           known.posted_at AS known_at, known.seq AS known_seq, known.balance AS known_balance
     FROM (SELECT * FROM wallets WHERE {which}) AS wallet
     JOIN assets ON assets.code = wallet.asset
+    LEFT JOIN read_positions AS known ON known.wallet_id = wallet.id
     LEFT JOIN read_positions AS read
         ON read.wallet_id = wallet.id AND (NOT :is_full OR read.full_run_id = :run_id)
 ), lines AS (
     SELECT chunk.id AS wallet_id, chunk.read_seq, chunk.read_balance,
-           chunk.read_stamped, line.*
+           chunk.read_stamped, chunk.known_seq, chunk.known_balance, line.*
     FROM chunk CROSS JOIN LATERAL (
         SELECT * FROM (
             (SELECT created_at, seq, transfer_id, leg, -amount AS change,
@@ -273,7 +171,8 @@ WITH chunk AS MATERIALIZED (
            max(seq) FILTER (WHERE is_last) AS last_seq,
            jsonb_agg(jsonb_build_array(transfer_id, leg, after::text, expected::text))
                FILTER (WHERE after NOT IN (expected, total) OR seq <= seq_before) AS breaks,
-           jsonb_agg(jsonb_build_array(transfer_id, leg)) FILTER (WHERE is_orphan) AS orphans
+           jsonb_agg(jsonb_build_array(transfer_id, leg)) FILTER (WHERE is_orphan) AS orphans,
+           bool_or(seq = known_seq AND total <> known_balance) AS has_another_sum
     FROM placed GROUP BY wallet_id
 ), held AS (
     SELECT source_id AS wallet_id, sum(amount) AS amount FROM unfinished
@@ -290,7 +189,14 @@ SELECT chunk.id, chunk.asset, chunk.scale, chunk.kind, chunk.posted_at,
        coalesce(read.lines, 0) AS lines, coalesce(read.booked, chunk.read_balance) AS booked,
        coalesce(read.stamped, chunk.read_stamped) AS stamped,
        coalesce(read.last_posted_at, nullif(chunk.read_at, '-infinity')) AS last_posted_at,
-       read.last_seq, read.breaks, read.orphans,
+       read.last_seq, read.breaks, read.orphans, chunk.created_at,
+       coalesce(read.has_another_sum, false) OR chunk.known_seq IS NOT NULL AND NOT EXISTS (
+           SELECT FROM postings WHERE debit_wallet_id = chunk.id
+               AND created_at = chunk.known_at AND seq = chunk.known_seq
+       ) AND NOT EXISTS (
+           SELECT FROM postings WHERE credit_wallet_id = chunk.id
+               AND created_at = chunk.known_at AND seq = chunk.known_seq
+       ) AS is_read_part_changed,
        coalesce(held.amount, 0) AS held, coalesce(coming.amount, 0) AS coming,
        coalesce(between_wallets.amount, 0) AS between
 FROM chunk
@@ -305,7 +211,8 @@ ORDER BY chunk.id
 def _statement(which: str, *names: str) -> TextClause:
     ids = [bindparam(name, type_=Uuid()) for name in ("run_id", *names)]
     typed = text(_CHECK.format(which=which)).bindparams(*ids)
-    return typed.columns(id=Uuid(), posted_at=TimestampColumn, last_posted_at=TimestampColumn)  # type: ignore[return-value]
+    times = dict.fromkeys(("created_at", "posted_at", "last_posted_at"), TimestampColumn)
+    return typed.columns(id=Uuid(), **times)  # type: ignore[return-value]
 
 
 _NEXT = _statement("id > :after ORDER BY id LIMIT :wallets", "after")

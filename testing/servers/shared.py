@@ -23,6 +23,7 @@ from psycopg2 import sql
 from stack.servers.own import Servers
 from stack.servers.postgres import OWNER
 from stack.servers.server import Server, running
+from testing.identity import IDENTITY
 from testing.servers.throwaway import as_owner, throwaway_servers
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,7 @@ def migrate(database_url: str, *, owner_url: str | None = None) -> None:
     elsewhere = {"BROKER_URL": "redis://127.0.0.1:1/0", "CACHE_URL": "redis://127.0.0.1:1/0"}
     environment = {
         **os.environ,
+        **IDENTITY,
         **elsewhere,
         "DATABASE_URL": database_url,
         "MIGRATIONS_DATABASE_URL": owner_url or as_owner(database_url),

@@ -27,6 +27,7 @@ from stack.servers.server import launch_command
 from tasks import chain
 from tasks.broker import queues
 from testing.bank import Bank
+from testing.identity import IDENTITY
 from testing.servers.brokers import Broker, RedisBroker
 from testing.servers.databases import engine_on
 from testing.servers.shared import ROOT
@@ -312,6 +313,7 @@ def test_it_does_not_start_without_a_password(
 ) -> None:
     environment = {
         **{name: value for name, value in os.environ.items() if name != "FLOWER_BASIC_AUTH"},
+        **IDENTITY,
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
         "BROKER_URL": redis_broker.url,
         "CACHE_URL": redis_broker.url,

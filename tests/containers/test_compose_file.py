@@ -138,6 +138,8 @@ def test_secrets_are_files_and_each_service_gets_its_own(name: str) -> None:
         "cache_requirepass": {"cache"},
         "admin_api_key": {JOB},
         "flower_basic_auth": {"flower"},
+        "installation_id": set(ours()),
+        "intake_secret": set(ours()),
         "database_url": {JOB, "api", "money", "scans"},  # beat and Flower do not need it
         "broker_url": set(ours()) - {JOB},
         "cache_url": {"api", "money", "scans", "beat"},

@@ -13,6 +13,7 @@ from flask import Flask
 
 from api.gunicorn_worker import BoundedThreadWorker
 from api.http.body import BATCH_BODY_LIMIT
+from testing.identity import IDENTITY
 from tests.k8s.stacks import stack
 
 FOR_PROMETHEUS = "/metrics"
@@ -23,7 +24,8 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """Return the application as gunicorn serves it. Importing it connects to nothing."""
     for name in ("BROKER_URL", "CACHE_URL"):
         monkeypatch.setenv(name, "redis://nowhere")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere")
+    for name, value in {**IDENTITY, "DATABASE_URL": "postgresql://nowhere"}.items():
+        monkeypatch.setenv(name, value)
     sys.modules.pop("wsgi", None)
     yield importlib.import_module("wsgi").app
     sys.modules.pop("wsgi", None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 from tests.k8s.stacks import WORKERS, Stack, pod
 from workers.celery_app import TIME_LIMIT_S
@@ -71,6 +72,7 @@ def test_pods_get_enough_time_to_stop(each: Stack) -> None:
 
 def _graceful_timeout_s() -> int:
     environment = {
+        **IDENTITY,
         "DATABASE_URL": "postgresql://nowhere",
         "BROKER_URL": "redis://nowhere",
         "CACHE_URL": "redis://nowhere",

@@ -18,6 +18,8 @@ from tests.k8s.stacks import K8S, ROLES, Stack, containers, pod, role_of, stack
 
 SECRETS = {
     # The mount path, and the Secret and key behind it.
+    "installation-id": {("truepenny-installation", "id")},
+    "intake-secret": {("truepenny-installation", "intake-secret")},
     "database-url": {("truepenny-database", "url")},
     "migrations-database-url": {
         ("truepenny-database-owner", "url"),
@@ -137,6 +139,8 @@ def secret_value(each: Stack, name: str, key: str) -> str:
         return "postgresql://truepenny:secret@truepenny-database-rw.truepenny:5432/truepenny"
     return {
         "url": "redis://:secret@truepenny-broker:6379/0",
+        "id": "secret",
+        "intake-secret": "secret-of-the-intake-0123456789ab",
         "api-key": "tp_secret",
         "basic-auth": "flower:secret",
         "dsn": "https://0123456789abcdef0123456789abcdef@sentry.example.com/1",
@@ -180,7 +184,7 @@ def test_nothing_secret_is_in_an_environment_or_a_config_map(each: Stack) -> Non
         assert not re.search(r"://[^/\s]*@", text), text  # a URL with a password
         assert not re.match(r"\s*requirepass\b", text), text
     names = [one["name"] for _, _, c in of_the_application(each) for one in c.get("env", [])]
-    assert not {"ADMIN_API_KEY", "FLOWER_BASIC_AUTH", "SENTRY_DSN"} & {*names}
+    assert not {"ADMIN_API_KEY", "INTAKE_SECRET", "FLOWER_BASIC_AUTH", "SENTRY_DSN"} & {*names}
 
 
 def test_secrets_are_in_no_file_but_the_developers_overlay() -> None:

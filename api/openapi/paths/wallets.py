@@ -6,7 +6,7 @@ from typing import Final
 
 from api.openapi import examples
 from api.openapi.operations import Operation, Success
-from api.schemas.requests import BalanceQuery, NewWallet, PageQuery
+from api.schemas.requests import BalanceQuery, NewWallet, PageQuery, WalletChange, WalletQuery
 from api.schemas.wallets import BalanceAnswer, PostingList, WalletAnswer, WalletList
 
 WALLETS: Final = (
@@ -17,22 +17,29 @@ WALLETS: Final = (
         summary="Make a wallet",
         body=NewWallet,
         example=examples.NEW_WALLET,
+        takes_key=True,
         answers={
+            200: Success(
+                description="A repeat: the wallet as it is now.",
+                schema=WalletAnswer,
+                example=examples.WALLET,
+                headers=("Location", "Idempotent-Replayed"),
+            ),
             201: Success(
                 description="The wallet, empty.",
                 schema=WalletAnswer,
                 example=examples.EMPTY_WALLET,
                 headers=("Location",),
-            )
+            ),
         },
-        problems=("forbidden",),
+        problems=("forbidden", "invalid_state"),
     ),
     Operation(
         method="get",
         path="/v1/wallets",
         tag="wallets",
         summary="List your wallets, oldest first",
-        query=PageQuery,
+        query=WalletQuery,
         answers={200: Success(description="A page.", schema=WalletList, example=examples.WALLETS)},
     ),
     Operation(
@@ -42,6 +49,21 @@ WALLETS: Final = (
         summary="Show a wallet",
         answers={
             200: Success(description="The wallet.", schema=WalletAnswer, example=examples.WALLET)
+        },
+        problems=("not_found",),
+    ),
+    Operation(
+        method="patch",
+        path="/v1/wallets/{wallet_id}",
+        tag="wallets",
+        summary="Change a wallet's name or metadata",
+        description="A repeat changes nothing more.",
+        body=WalletChange,
+        example=examples.WALLET_CHANGE,
+        answers={
+            200: Success(
+                description="The wallet.", schema=WalletAnswer, example=examples.CHANGED_WALLET
+            )
         },
         problems=("not_found",),
     ),

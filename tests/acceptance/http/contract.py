@@ -33,6 +33,7 @@ WALLET_FIELDS = [
     "asset",
     "kind",
     "name",
+    "external_id",
     "status",
     "balance",
     "reserved",

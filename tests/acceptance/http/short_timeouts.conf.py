@@ -1,5 +1,5 @@
 # ruff: noqa: N999 - the name tells gunicorn that this is a file and no module
-"""Gunicorn configuration of the API with one thread and short time-outs, for quick tests."""
+"""Gunicorn configuration of the API with one thread and small limits, for quick tests."""
 
 import runpy
 
@@ -9,11 +9,14 @@ globals().update(runpy.run_path("api/gunicorn.conf.py"))
 
 
 class ImpatientWorker(BoundedThreadWorker):
-    """Gives a request two seconds."""
+    """Gives a client two seconds, and little memory."""
 
     request_limit_s = 2.0
+    answer_limit_s = 2.0
+    memory_limit_bytes = 3 * 1024 * 1024
 
 
 worker_class = ImpatientWorker
 workers = 1
 threads = 1
+worker_connections = 30

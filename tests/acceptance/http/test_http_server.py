@@ -119,41 +119,6 @@ def test_an_endless_body_is_refused_without_reading_all_of_it(
     assert sent < 64 * 1024 * 1024
 
 
-@pytest.fixture
-def short_timeouts_port(
-    database_url: str, broker_url: str, cache_url: str, tmp_path: Path
-) -> Iterator[int]:
-    """Start a server with one thread and a time-out of two seconds. Yields: its port."""
-    with serving(
-        log=tmp_path / "gunicorn.log",
-        config="tests/acceptance/http/short_timeouts.conf.py",
-        DATABASE_URL=database_url,
-        BROKER_URL=broker_url,
-        CACHE_URL=cache_url,
-    ) as port:
-        yield port
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        pytest.param(b"GET /health/live HTTP/1.1\r\nX", id="slow headers"),
-        pytest.param(b"POST /health HTTP/1.1\r\nContent-Length: 100000\r\n\r\n", id="a slow body"),
-    ],
-)
-def test_a_slow_client_loses_its_thread_after_the_time_out(
-    short_timeouts_port: int, start: bytes
-) -> None:
-    with connected(short_timeouts_port) as slow:
-        slow.sendall(start)
-        begun = time.monotonic()
-        trickle(slow, begun + 1.0)
-        assert (
-            Caller(short_timeouts_port).get("/health/live").status_code == 200
-        )  # the one thread is free
-        assert time.monotonic() - begun < 8
-
-
 def test_the_server_stops_quickly_despite_an_idle_connection(
     database_url: str, broker_url: str, cache_url: str, tmp_path: Path
 ) -> None:
@@ -193,12 +158,6 @@ def submit_raw(client: Caller, body: dict[str, Any], headers: bytes) -> RawAnswe
 def connected(port: int) -> Iterator[socket.socket]:
     with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
         yield connection
-
-
-def trickle(connection: socket.socket, until: float) -> None:
-    while time.monotonic() < until:
-        connection.sendall(b"x")
-        time.sleep(0.1)
 
 
 def send_until_closed(connection: socket.socket, chunk: bytes) -> int:

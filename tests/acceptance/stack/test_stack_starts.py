@@ -20,6 +20,7 @@ from stack.servers.own import Servers
 from stack.servers.postgres import Postgres
 from stack.servers.server import Server, running
 from testing.fakes.binance import FakeBinance
+from testing.identity import IDENTITY
 from tests.acceptance.stack.stack_process import (
     PROGRAMS,
     StackProcess,
@@ -145,6 +146,7 @@ def test_servers_that_are_given_are_used_and_left_running(
             stack.enter_context(running(server, log=folder / "log"))
             own_stack.environment[name] = server.url
         own_stack.environment["MIGRATIONS_DATABASE_URL"] = given_postgres.owner_url
+        own_stack.environment |= IDENTITY
         own_stack.environment["ADMIN_API_KEY"] = "an-admin's-key-of-their-own"
         own_stack.environment["DEMO"] = "yes"
         own_stack.start()
@@ -165,7 +167,7 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
     folder.mkdir(mode=0o711)
     postgres = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).postgres()
     with running(postgres, log=folder / "log"):
-        own_stack.environment["DATABASE_URL"] = postgres.owner_url
+        own_stack.environment |= {**IDENTITY, "DATABASE_URL": postgres.owner_url}
         own_stack.start()
         own_stack.wait_for("DEMO=yes makes one")
         kept_key = own_stack.data_dir / "secrets" / "admin-api-key"
@@ -177,7 +179,7 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
         assert rows(postgres, "wallets WHERE kind <> 'transit'") == 0
 
         second = new_stack(own_stack.data_dir.with_name("the second folder"))
-        second.environment |= {"DATABASE_URL": postgres.owner_url, "DEMO": "yes"}
+        second.environment |= {**IDENTITY, "DATABASE_URL": postgres.owner_url, "DEMO": "yes"}
         try:
             second.start()
             second.wait_for("give the admin key in ADMIN_API_KEY")
@@ -200,7 +202,7 @@ def test_a_database_that_is_given_for_once_costs_the_own_one_no_admin_key(
     kept_key = own_stack.data_dir / "secrets" / "admin-api-key"
     key = kept_key.read_text()
     with running(postgres, log=folder / "log"):
-        engine = build_engine(postgres.url, application_name="test")
+        engine = build_engine(postgres.owner_url, application_name="test")
         upgrade(engine, admin_api_key="the-admin's-key-of-the-other-one")
         engine.dispose()
         own_stack.environment["DATABASE_URL"] = postgres.owner_url
@@ -214,11 +216,24 @@ def test_a_database_that_is_given_for_once_costs_the_own_one_no_admin_key(
 
 
 def rows(postgres: Postgres, table: str) -> int:
-    engine = build_engine(postgres.url, application_name="test")
+    engine = build_engine(postgres.owner_url, application_name="test")
     with autocommit(engine) as connection:
         found = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608 - the table's name is ours
     engine.dispose()
     return int(found)
+
+
+@pytest.mark.parametrize("missing", IDENTITY)
+def test_a_given_server_needs_what_its_other_users_have_too(
+    own_stack: StackProcess, missing: str
+) -> None:
+    own_stack.environment |= {**IDENTITY, "BROKER_URL": "redis://127.0.0.1:1/0", missing: ""}
+    result = run_make_up(own_stack)
+    assert result.returncode != 0
+    (line,) = complaints(result)
+    assert line.startswith(f"truepenny: {missing} must be set too, because BROKER_URL is set")
+    assert "openssl rand" in line
+    assert not (own_stack.data_dir / "servers").exists()
 
 
 @pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
@@ -261,7 +276,7 @@ def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> 
 def test_a_setting_that_cannot_work_is_one_clear_line(
     own_stack: StackProcess, name: str, value: str, complaint: str
 ) -> None:
-    own_stack.environment[name] = value
+    own_stack.environment |= {**IDENTITY, name: value}
     result = run_make_up(own_stack)
     assert result.returncode != 0
     (line,) = complaints(result)

@@ -20,6 +20,7 @@ from settings import Settings
 from tasks.broker.kick import Kicker
 from tasks.buffer.intake_buffer import intake_buffer
 from testing.bank import Bank
+from testing.identity import IDENTITY
 from testing.servers.brokers import RedisBroker
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
@@ -30,7 +31,12 @@ NOWHERE = "redis://127.0.0.1:1/0"
 def group_commit_of(bank: Bank, kick: Callable[[], None]) -> GroupCommit:
     """Build a group commit on a working database, so that its missing buffer is never used."""
     settings = Settings.from_environment(
-        {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": NOWHERE, "CACHE_URL": NOWHERE}
+        {
+            **IDENTITY,
+            "DATABASE_URL": "postgresql://nowhere",
+            "BROKER_URL": NOWHERE,
+            "CACHE_URL": NOWHERE,
+        }
     )
     database = Database(bank.engine, DatabaseBreaker(lambda: probe(bank.engine)))
     return GroupCommit(database, intake_buffer(settings), kick)
@@ -72,7 +78,7 @@ def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
     bank: Bank, redis_broker: RedisBroker
 ) -> None:
     redis_broker.empty()
-    environment = {"DATABASE_URL": "postgresql://nowhere", "CACHE_URL": NOWHERE}
+    environment = {**IDENTITY, "DATABASE_URL": "postgresql://nowhere", "CACHE_URL": NOWHERE}
     settings = Settings.from_environment(
         environment | {"BROKER_URL": redis_broker.url, "INTAKE_BUFFER_LIMIT": "1"}
     )

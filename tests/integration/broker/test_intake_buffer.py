@@ -18,6 +18,7 @@ from ledger.clients import Client
 from ledger.errors import Overloaded, Unavailable
 from settings import Settings
 from tasks.buffer.intake_buffer import intake_buffer
+from testing.identity import IDENTITY
 from testing.servers.brokers import Broker
 from testing.worker_processes import eventually
 
@@ -48,6 +49,7 @@ def settings(broker: Broker, cache_url: str) -> Settings:
     broker.empty()
     return Settings.from_environment(
         {
+            **IDENTITY,
             "DATABASE_URL": "postgresql://nowhere",
             "BROKER_URL": broker.url,
             "CACHE_URL": cache_url,

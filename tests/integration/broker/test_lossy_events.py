@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from settings import Settings
+from testing.identity import IDENTITY
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.brokers import RabbitBroker
 from testing.servers.own_servers import own_servers
@@ -35,7 +36,7 @@ def broker(servers_folder: Path) -> Iterator[Breakable]:
 @pytest.fixture
 def dispatcher(broker: Breakable) -> Iterator[Any]:
     """Return a connected event dispatcher as a worker has it."""
-    environment = {"DATABASE_URL": "postgresql://x", "CACHE_URL": broker.url}
+    environment = {**IDENTITY, "DATABASE_URL": "postgresql://x", "CACHE_URL": broker.url}
     app = make_celery(Settings.from_environment(environment | {"BROKER_URL": broker.url}))
     with app.connection_for_write() as connection:
         dispatcher = app.events.Dispatcher(connection, hostname="money@test", buffer_group=["task"])

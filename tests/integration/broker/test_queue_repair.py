@@ -11,6 +11,7 @@ from celery import Celery
 from settings import Settings
 from stack.servers.home import Home
 from tasks.broker import queues
+from testing.identity import IDENTITY
 from testing.servers.brokers import RabbitBroker, own_rabbitmq
 from testing.worker_processes import eventually
 from workers.celery_app import make_celery
@@ -52,7 +53,7 @@ def test_queues_that_came_back_dead_work_again(brokers_place: Home, tmp_path: Pa
 
 
 def app_on(broker: RabbitBroker) -> Celery:
-    servers = {"DATABASE_URL": "postgresql://x", "CACHE_URL": "redis://x"}
+    servers = {**IDENTITY, "DATABASE_URL": "postgresql://x", "CACHE_URL": "redis://x"}
     return make_celery(Settings.from_environment(servers | {"BROKER_URL": broker.url}))
 
 

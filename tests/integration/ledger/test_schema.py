@@ -21,6 +21,7 @@ from ledger.postgres.schema import metadata
 from migrations.__main__ import _LOCK_KEY
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
+from testing.identity import IDENTITY
 from testing.servers.databases import as_owner
 from testing.servers.shared import ROOT
 from testing.servers.throwaway import as_owner as owner_url
@@ -103,6 +104,10 @@ def test_final_rows_are_neither_changed_nor_deleted(
         "UPDATE wallets SET asset = 'EUR'",
         "UPDATE wallets SET kind = 'external'",
         "UPDATE wallets SET id = gen_random_uuid()",
+        "UPDATE wallets SET external_id = NULL",
+        "UPDATE idempotency_keys SET key = key",
+        "DELETE FROM idempotency_keys",
+        "TRUNCATE idempotency_keys",
     ],
 )
 def test_a_wallet_and_its_owner_stay_and_a_wallet_stays_what_it_is(
@@ -203,6 +208,16 @@ BROKEN_RULES = [
     (
         "INSERT INTO clients SELECT gen_random_uuid(), name, scope, key_hash FROM clients LIMIT 1",
         "clients_key_hash",
+    ),
+    (
+        """INSERT INTO wallets (id, owner_id, asset, kind, external_id)
+           SELECT gen_random_uuid(), owner_id, asset, kind, 'x' FROM wallets, (VALUES (1), (2)) two
+           WHERE id = :source""",
+        "wallets_one_external_id_per_owner",
+    ),
+    (
+        "INSERT INTO idempotency_keys VALUES (gen_random_uuid(), 'k', 'k', '', gen_random_uuid())",
+        "idempotency_keys_client",
     ),
     ("INSERT INTO assets VALUES ('usd', 2)", "assets_code_check"),
     ("INSERT INTO assets VALUES ('XXXX', 19)", "assets_scale_check"),
@@ -338,6 +353,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
     url = make_url(owner_url(template_url)).set(database=name).render_as_string(hide_password=False)
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": url,
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",

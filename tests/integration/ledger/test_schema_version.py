@@ -18,6 +18,7 @@ from ledger.errors import Unavailable, Unreachable
 from ledger.postgres.database import autocommit, build_engine
 from migrations.__main__ import _parser, _retry_while_away, upgrade
 from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
+from testing.identity import IDENTITY
 from testing.servers.databases import as_owner, owner_engine
 from testing.servers.shared import ROOT
 from testing.servers.throwaway import as_owner as owner_url
@@ -110,6 +111,7 @@ def test_a_database_that_is_away_holds_up_nobody_for_long() -> None:
 def test_the_command_waits_when_asked_to(own_database_url: str) -> None:
     environment = {
         **os.environ,
+        **IDENTITY,
         "DATABASE_URL": own_database_url,
         "BROKER_URL": "redis://nowhere",
         "CACHE_URL": "redis://nowhere",

@@ -12,6 +12,7 @@ import pytest
 
 from monitoring.heartbeats import heartbeat_files, liveness
 from monitoring.heartbeats.heartbeat_files import HeartbeatFile
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 
 
@@ -74,6 +75,7 @@ def test_a_touch_makes_a_deleted_folder_again(tmp_path: Path) -> None:
 
 def test_the_command_finds_the_folder_of_this_machine_by_itself(tmp_path: Path) -> None:
     addresses = {
+        **IDENTITY,
         "DATABASE_URL": "postgresql://127.0.0.1:1/none",
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",

@@ -17,6 +17,7 @@ from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
 from tasks.prices import refresh
 from testing.fakes.binance import FakeBinance, fake_binance
+from testing.identity import IDENTITY
 from testing.price_setup import (
     SYMBOLS,
     make_rows_older,
@@ -403,7 +404,7 @@ def quoted(cache_url: str, engine: Engine) -> Decimal:
 def test_no_prices_are_fetched_when_they_are_off(
     cache_url: str, binance: FakeBinance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    urls = {"DATABASE_URL": "postgresql://nowhere", "BROKER_URL": "redis://nowhere"}
+    urls = {**IDENTITY, "DATABASE_URL": "postgresql://nowhere", "BROKER_URL": "redis://nowhere"}
     given = urls | {"CACHE_URL": cache_url, "BINANCE_URLS": binance.url, "PRICE_SYMBOLS": "none"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)

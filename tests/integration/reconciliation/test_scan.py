@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from sqlalchemy import text
 
+from ledger.postgres.database import autocommit
+from ledger.reconciliation.runs import Trigger
 from testing.corruptible_ledger import CorruptibleLedger
 
 Seen = tuple[str, str, str]
@@ -18,6 +21,21 @@ REFUNDED = f"""{POSTING} SELECT :settled, 'refund', :transit, :other, 2000, t.ba
 POSTED = f"""{POSTING} SELECT :nothing, 'credit', :external, :another, 5, e.balance - 5,
             a.balance + 5, now() FROM wallets e, wallets a
             WHERE e.id = :external AND a.id = :another"""  # noqa: S608 - our own words
+
+ERASED = (
+    "DELETE FROM postings WHERE transfer_id = :settled",
+    "DELETE FROM outcomes WHERE transfer_id = :settled",
+    "DELETE FROM transfers WHERE id = :settled",
+)
+BALANCES_BEFORE = (
+    "UPDATE wallets SET balance = balance + 2000 WHERE id = :other",
+    "UPDATE wallets SET balance = balance - 2000 WHERE id = :another",
+)
+CLOCKS_BEFORE = (
+    """UPDATE wallets SET posted_at = (SELECT max(created_at) FROM postings
+       WHERE wallets.id IN (debit_wallet_id, credit_wallet_id)) WHERE id = :other""",
+    "UPDATE wallets SET posted_at = created_at WHERE id = :another",
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,8 @@ CORRUPTIONS = {
     ),
     "a balance is raised, and money leaves the wallet before the scan": Corruption(
         ("UPDATE wallets SET balance = balance + 1000 WHERE id = :source",),
-        {("chain_broken", "source", "frozen"), (PROJECTION, "source", "rebuilt")},
+        {("chain_broken", "source", "frozen"), (PROJECTION, "source", "frozen"),
+         ("asset_not_zero", "USD", "alarmed")},
         {"source"}, {"transit"},
     ),
     "a posting's amount is changed": Corruption(
@@ -96,14 +115,29 @@ CORRUPTIONS = {
         ("""UPDATE postings SET credit_wallet_id = :destination
             WHERE transfer_id = :settled AND leg = 'credit'""",),
         {("leg_wrong", "settled", "frozen"), ("chain_broken", "destination", "frozen"),
-         (PROJECTION, "another", "frozen"), (PROJECTION, "destination", "frozen")},
+         ("postings_missing", "another", "frozen"), (PROJECTION, "another", "frozen"),
+         (PROJECTION, "destination", "frozen")},
         {"other", "another", "destination"},
     ),
     "the last posting of a wallet is deleted": Corruption(
         ("DELETE FROM postings WHERE transfer_id = :settled AND leg = 'credit'",),
         {("leg_missing", "settled", "frozen"), (PROJECTION, "another", "frozen"),
+         ("postings_missing", "another", "frozen"),
          ("chain_broken", "transit", "alarmed"), ("transit_wrong", "transit", "alarmed"),
          (PROJECTION, "transit", "alarmed")},
+        {"other", "another"},
+    ),
+    "a wallet's newest transfer is erased with all its rows": Corruption(
+        ERASED,
+        {("postings_missing", "other", "frozen"), (PROJECTION, "other", "frozen"),
+         ("postings_missing", "another", "frozen"), (PROJECTION, "another", "frozen"),
+         ("chain_broken", "transit", "alarmed")},
+        {"other", "another"},
+    ),
+    "a wallet's newest transfer is erased, and the balances fit": Corruption(
+        (*ERASED, *BALANCES_BEFORE),
+        {("postings_missing", "other", "frozen"), ("postings_missing", "another", "frozen"),
+         ("chain_broken", "transit", "alarmed")},
         {"other", "another"},
     ),
     "a committed transfer is refunded by hand": Corruption(
@@ -205,6 +239,44 @@ def test_a_corruption_is_found_and_repaired_or_frozen(ledger: CorruptibleLedger,
         assert ledger.latest().standing_count == 0
     else:
         assert ledger.latest().standing_count > 0
+
+
+@pytest.mark.parametrize("trigger", ["schedule", "operator"])
+@pytest.mark.parametrize("balances", [(), BALANCES_BEFORE], ids=["left", "changed"])
+def test_an_erased_transfer_that_an_earlier_run_has_read_is_missed(
+    ledger: CorruptibleLedger, balances: tuple[str, ...], trigger: Trigger
+) -> None:
+    assert ledger.scan() == []
+    ledger.corrupt(*ERASED, *CLOCKS_BEFORE, *balances)
+    before = ledger.row("other"), ledger.row("another")
+    found = {ledger.named(each) for each in ledger.scan(trigger)}
+    assert {("postings_missing", each, "frozen") for each in ("other", "another")} <= found
+    assert "rebuilt" not in {action for _, _, action in found}
+    frozen = ledger.row("other"), ledger.row("another")
+    assert [each.replace("frozen", "active") for each in frozen] == list(before)
+
+
+def test_an_older_transfer_that_is_erased_without_a_trace_in_the_wallet_is_missed(
+    ledger: CorruptibleLedger,
+) -> None:
+    assert ledger.scan() == []
+    with autocommit(ledger.bank.engine) as connection:
+        query = text(
+            "SELECT id FROM transfers WHERE source_id = :external AND destination_id = :to"
+        )
+        ends = {"external": ledger.ids["external"], "to": ledger.ids["destination"]}
+        ledger.ids["funding"] = connection.execute(query, ends).scalar_one()
+    ledger.corrupt(
+        "DELETE FROM postings WHERE transfer_id = :funding",
+        "DELETE FROM outcomes WHERE transfer_id = :funding",
+        "DELETE FROM transfers WHERE id = :funding",
+        """UPDATE postings SET credit_balance_after = credit_balance_after - 5000
+           WHERE credit_wallet_id = :destination""",
+        "UPDATE wallets SET balance = balance - 5000 WHERE id = :destination",
+    )
+    found = {ledger.named(each) for each in ledger.scan()}
+    about = {(kind, action) for kind, name, action in found if name == "destination"}
+    assert about == {("postings_missing", "frozen")}
 
 
 def test_an_asset_without_a_transit_wallet_is_found(ledger: CorruptibleLedger) -> None:

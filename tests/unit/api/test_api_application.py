@@ -21,9 +21,11 @@ from monitoring.health.broker_probe import BrokerReading, broker_probe
 from monitoring.logs import formatter
 from settings import Settings
 from tasks.buffer.intake_buffer import intake_buffer
+from testing.identity import IDENTITY
 
 SETTINGS = Settings.from_environment(
     {
+        **IDENTITY,
         "DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/nothing",
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",

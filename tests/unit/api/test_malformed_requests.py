@@ -6,8 +6,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import ParseException
 
-from api.gunicorn_request import BoundedRequestParser
-from api.gunicorn_worker import describe
+from api.gunicorn_request import RequestReader
+from api.gunicorn_worker import refusal
 
 ADDRESS = ("127.0.0.1", 1)
 
@@ -34,7 +34,8 @@ def test_the_detail_names_a_repeated_header_and_quotes_nothing(
 ) -> None:
     config = Config()
     config.set("http_parser", parser)
-    request = b"POST / HTTP/1.1\r\n" + headers + b"\r\n\r\n"
+    reader = RequestReader(config, ADDRESS)
+    reader.arrived += b"POST / HTTP/1.1\r\n" + headers + b"\r\n\r\n"
     with pytest.raises(ParseException) as refused:
-        next(BoundedRequestParser(config, iter([request]), ADDRESS))
-    assert describe(refused.value) == detail
+        reader.take()
+    assert refusal(refused.value).detail == detail

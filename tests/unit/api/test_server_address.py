@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from gunicorn.util import parse_address
 
+from testing.identity import IDENTITY
 from tests.unit.settings.test_settings import URLS
 
 CONFIG = Path(__file__).parents[3] / "api" / "gunicorn.conf.py"
 
 
 def configuration(monkeypatch: pytest.MonkeyPatch, **settings: str) -> dict[str, Any]:
-    for name, value in (URLS | settings).items():
+    for name, value in (IDENTITY | URLS | settings).items():
         monkeypatch.setenv(name, value)
     return runpy.run_path(str(CONFIG))
 

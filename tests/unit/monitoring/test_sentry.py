@@ -17,8 +17,9 @@ from monitoring.sentry.allowlist import WITHHELD, allowed_event, allowed_transac
 from monitoring.sentry.check_ins import CheckInThrottle, config, slug
 from monitoring.sentry.client import QUEUE_SIZE, BriefTransport
 from monitoring.sentry.quota import MAX_KEYS, EventQuota
-from settings import Settings, SettingsError
+from settings import SettingsError
 from testing.fakes.sentry import Ingest, ingest
+from testing.identity import IDENTITY
 from testing.manual_clock import ManualClock
 from testing.servers.shared import ROOT
 from tests.unit.settings.test_settings import URLS, read
@@ -82,7 +83,7 @@ def test_an_unusable_sentry_setting_is_named(name: str, value: str) -> None:
 
 def test_without_a_dsn_the_sdk_is_not_imported() -> None:
     program = "import sys, wsgi, workers.app; sys.exit('sentry_sdk' in sys.modules)"
-    environment = {**URLS, "PYTHONPATH": str(ROOT)}
+    environment = {**IDENTITY, **URLS, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, check=True)
 
 
@@ -284,6 +285,4 @@ def test_events_for_a_silent_sentry_are_dropped_at_a_limit(sentry: Ingest, clien
 
 
 def test_the_settings_never_show_the_dsn() -> None:
-    assert "hush" not in repr(
-        Settings.from_environment({**URLS, "SENTRY_DSN": "https://hush@sentry.example/42"})
-    )
+    assert "hush" not in repr(read(SENTRY_DSN="https://hush@sentry.example/42"))

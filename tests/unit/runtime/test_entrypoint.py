@@ -11,10 +11,12 @@ import pytest
 
 from runtime.commands import app_commands
 from runtime.entrypoint import main, role_commands
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 from testing.worker_processes import eventually
 
 URLS = {
+    **IDENTITY,
     "DATABASE_URL": "postgresql://127.0.0.1:1/none",
     "BROKER_URL": "redis://127.0.0.1:1/0",
     "CACHE_URL": "redis://127.0.0.1:1/0",

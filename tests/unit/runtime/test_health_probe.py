@@ -12,10 +12,12 @@ import pytest
 
 from monitoring.heartbeats import heartbeat_files
 from runtime.health_probe import end_program, hangs, running_s
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 from testing.worker_processes import eventually
 
 URLS = {
+    **IDENTITY,
     "DATABASE_URL": "postgresql://127.0.0.1:1/none",
     "BROKER_URL": "redis://127.0.0.1:1/0",
     "CACHE_URL": "redis://127.0.0.1:1/0",

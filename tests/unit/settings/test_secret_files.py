@@ -10,6 +10,7 @@ import pytest
 from settings import Settings, SettingsError, read_secrets
 from stack.errors import StackError
 from stack.plan import Folders, make_plan, read_settings
+from testing.identity import IDENTITY
 
 URLS = {
     "DATABASE_URL": "postgresql://ledger:hush@localhost/truepenny",
@@ -17,6 +18,7 @@ URLS = {
     "CACHE_URL": "redis://:hush@localhost:6380/0",
 }
 OTHERS = {
+    **IDENTITY,
     "ADMIN_API_KEY": "tp_hush",
     "FLOWER_BASIC_AUTH": "flower:hush",
     "SENTRY_DSN": "https://hush@localhost/1",
@@ -66,7 +68,7 @@ def test_a_secret_that_is_given_twice_is_refused(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_a_blank_one_counts_as_not_given(tmp_path: Path, blank: str) -> None:
-    given = files(tmp_path, URLS) | {"DATABASE_URL": blank, "ADMIN_API_KEY_FILE": blank}
+    given = files(tmp_path, URLS) | {**IDENTITY, "DATABASE_URL": blank, "ADMIN_API_KEY_FILE": blank}
     assert Settings.from_environment(given).admin_api_key is None
 
 

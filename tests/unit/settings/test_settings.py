@@ -8,6 +8,7 @@ import pytest
 from limits import parse_many
 
 from settings import Settings, SettingsError
+from testing.identity import IDENTITY
 
 URLS = {
     "DATABASE_URL": "postgresql://ledger:hush@localhost/truepenny",
@@ -17,7 +18,7 @@ URLS = {
 
 
 def read(**given: str) -> Settings:
-    return Settings.from_environment({**URLS, **given})
+    return Settings.from_environment({**IDENTITY, **URLS, **given})
 
 
 def test_the_three_addresses_are_enough() -> None:
@@ -32,10 +33,10 @@ def test_the_three_addresses_are_enough() -> None:
     assert settings.data_dir == Path(".data").absolute()
 
 
-@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize("name", [*URLS, *IDENTITY])
 @pytest.mark.parametrize("value", [None, "", "   "])
 def test_an_address_that_is_missing_is_named(name: str, value: str | None) -> None:
-    given = {**URLS, name: value or ""} if value is not None else {**URLS}
+    given = {**IDENTITY, **URLS, name: value or ""}
     if value is None:
         del given[name]
     with pytest.raises(SettingsError, match=f"{name} is not set"):
@@ -88,6 +89,12 @@ def test_an_address_that_is_missing_is_named(name: str, value: str | None) -> No
         ("KEEP_ALIVE_S", "0"),
         ("KEEP_ALIVE_S", "75.5"),
         ("KEEP_ALIVE_S", "3601"),
+        ("INSTALLATION_ID", "Bank"),
+        ("INSTALLATION_ID", "-bank"),
+        ("INSTALLATION_ID", "bank-"),
+        ("INSTALLATION_ID", "a bank"),
+        ("INSTALLATION_ID", "bank.one"),
+        ("INSTALLATION_ID", 41 * "b"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
@@ -143,6 +150,9 @@ def test_a_url_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str
         ("API_PROCESSES", "1"),
         ("API_PROCESSES", "64"),
         ("KEEP_ALIVE_S", "3600"),
+        ("INSTALLATION_ID", "b"),
+        ("INSTALLATION_ID", "bank-1"),
+        ("INSTALLATION_ID", 40 * "b"),
     ],
 )
 def test_a_usable_value_is_accepted(name: str, value: str) -> None:
@@ -180,6 +190,13 @@ def test_an_accepted_rate_limit_can_be_parsed(value: str, amount: int, window_s:
         ("FLOWER_BASIC_AUTH", ":hush"),
         ("FLOWER_BASIC_AUTH", "hush:"),
         ("FLOWER_BASIC_AUTH", "name:hush,hush"),
+        ("INTAKE_SECRET", "hush"),
+        ("INTAKE_SECRET", 8 * "hush"),
+        ("INTAKE_SECRET", "hush" + "0123456789abcdef0123456789a"),
+        ("INTAKE_SECRET", "hush 0123456789abcdef0123456789abcdef"),
+        ("INTAKE_SECRET", "h\u00fcsh0123456789abcdef0123456789abcdef"),
+        ("INTAKE_SECRET", "0123456789abcdef0123456789abcdef,hush"),
+        ("INTAKE_SECRET", ",".join(f"hush-{n}-0123456789abcdef0123456789" for n in range(6))),
     ],
 )
 def test_an_unusable_secret_is_named_and_not_quoted(name: str, value: str) -> None:
@@ -194,12 +211,26 @@ def test_a_usable_secret_is_accepted() -> None:
     assert settings.flower_basic_auth == "one:a:b,two:c d"
 
 
+def test_what_all_processes_share_is_missed_with_the_way_to_make_it() -> None:
+    for name in IDENTITY:
+        with pytest.raises(SettingsError, match=f"^{name} is not set: .*openssl rand") as caught:
+            Settings.from_environment({**IDENTITY, **URLS, name: ""})
+        assert "\n" not in str(caught.value)
+
+
+def test_several_intake_secrets_keep_their_order() -> None:
+    new, old = "new-0123456789abcdef0123456789ab", "old-0123456789abcdef0123456789ab"
+    assert read(INTAKE_SECRET=new).intake_secrets == (new,)
+    assert read(INTAKE_SECRET=f"{new}, {old},").intake_secrets == (new, old)
+
+
 def test_an_empty_value_counts_as_not_given() -> None:
     assert read(PORT="", ADMIN_API_KEY=" ", HOST="") == read()
 
 
 def test_no_secret_shows_in_the_repr_or_in_an_error() -> None:
-    settings = read(ADMIN_API_KEY="hush", FLOWER_BASIC_AUTH="user:hush")
+    secret = "hush-0123456789abcdef0123456789abcdef"
+    settings = read(ADMIN_API_KEY="hush", FLOWER_BASIC_AUTH="user:hush", INTAKE_SECRET=secret)
     assert "hush" not in repr(settings)
     with pytest.raises(SettingsError) as caught:
         read(BROKER_URL="memory://user:hush@localhost")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import settings
 from settings import secret_files
+from testing.identity import IDENTITY
 from testing.servers.shared import ROOT
 
 PAGE = (ROOT / "docs" / "SETTINGS.md").read_text()
@@ -38,7 +39,12 @@ def test_every_setting_that_may_be_a_file_is_documented() -> None:
 
 
 def test_the_documented_defaults_of_numbers_are_those_of_the_code() -> None:
-    urls = {"DATABASE_URL": "postgresql://h/d", "BROKER_URL": "redis://h", "CACHE_URL": "redis://h"}
+    urls = {
+        **IDENTITY,
+        "DATABASE_URL": "postgresql://h/d",
+        "BROKER_URL": "redis://h",
+        "CACHE_URL": "redis://h",
+    }
     read = settings.Settings.from_environment(urls)
     for name, default in re.findall(
         r"^\| `([A-Z_]+)` \| `([0-9]+(?:\.[0-9]+)?)` \|", PAGE, re.MULTILINE

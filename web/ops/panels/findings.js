@@ -10,7 +10,7 @@ import { TransferLink } from "../transfer_address.js";
 const EVERY_S = 30; // findings do not change, but a running run adds more
 const FIRST_SHOWN = 20;
 const ACTIONS = {
-  rebuilt: { tone: "good", word: "Rebuilt" },
+  rebuilt: { tone: "warn", word: "Rebuilt" },
   frozen: { tone: "warn", word: "Frozen" },
   alarmed: { tone: "bad", word: "Operator needed" },
 };

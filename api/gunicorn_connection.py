@@ -1,0 +1,124 @@
+"""One connection of the HTTP server: what has arrived on it, and what has not been sent yet.
+
+Guarantees that no call here waits for the client. `api/gunicorn_worker.py` decides when the
+connection is read, written and closed.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NoReturn
+
+from gunicorn.config import Config
+from gunicorn.http.message import Request
+
+from api.gunicorn_request import RequestReader
+
+PIECE = 64 * 1024
+"""How much is read at once, in bytes. Then the others get their turn."""
+
+
+class Phase(Enum):
+    """What a connection waits for. The value says when its socket is ready."""
+
+    NEW = "its first byte"
+    IDLE = "the next request"
+    ARRIVING = "the rest of a request"
+    SERVED = "a thread, which makes the answer"
+    UNSENT = "the client, to take the answer"
+    ENDING = "the client, to close after the last answer"
+
+
+@dataclass(eq=False)
+class Connection:
+    """A connection, in one phase at a time."""
+
+    sock: socket.socket
+    reader: RequestReader
+    endpoint: Endpoint
+    phase: Phase = Phase.NEW
+    since_s: float = 0.0
+    """When the phase began, on the monotonic clock."""
+    deadline_s: float = 0.0
+    request: Request | None = None
+    """The request that is being answered."""
+    is_last: bool = False
+    """Whether the connection ends when everything is sent."""
+    dropped_bytes: int = 0
+    """How much has arrived after the last answer."""
+    counted_bytes: int = 0
+    """How much of its memory the worker has counted."""
+    events: int = 0
+    """What the worker's poller looks for on the socket."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory its request and its answer take."""
+        return self.reader.held_bytes + len(self.endpoint.sock.unsent)
+
+    def receive(self) -> bool:
+        """Take what has arrived. Returns: whether more may come.
+
+        Raises: OSError: when the connection broke. BlockingIOError: when nothing has arrived.
+        """
+        piece = self.sock.recv(PIECE)
+        if self.phase is Phase.ENDING:
+            self.dropped_bytes += len(piece)
+        else:
+            self.reader.arrived += piece
+        return bool(piece)
+
+    def send(self) -> None:
+        """Send as much of the answer as the client takes. Raises: OSError: when it is gone."""
+        unsent = self.endpoint.sock.unsent
+        try:
+            while unsent:
+                del unsent[: self.sock.send(unsent)]
+        except BlockingIOError:
+            pass
+
+    def answer_raw(self, answer: bytes) -> None:
+        """Replace the answer by this one, after which the connection ends."""
+        self.endpoint.sock.unsent[:] = answer
+        self.is_last = True
+        self.reader.drop()
+
+
+class Answer:
+    """Takes an answer where gunicorn would write to the socket."""
+
+    def __init__(self) -> None:
+        """Make an empty one."""
+        self.unsent = bytearray()
+
+    def sendall(self, data: bytes) -> None:
+        """Append to the answer. It is sent when it is complete."""
+        self.unsent += data
+
+    def send(self, data: bytes) -> int:
+        """Drop it: only "100 Continue" comes this way, and the body is here already."""
+        return len(data)
+
+    def shutdown(self, _how: int) -> NoReturn:
+        """Refuse, as a closed socket would. gunicorn calls this when a view fails in an answer."""
+        raise OSError
+
+    def close(self) -> None:
+        """Do nothing: the worker closes the connection."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What gunicorn knows of a connection while it serves a request."""
+
+    sock: Answer
+    client: Any
+    server: Any
+
+
+def accepted(config: Config, sock: socket.socket, client: Any, server: Any) -> Connection:
+    """Return a connection that was just accepted."""
+    sock.settimeout(0)
+    return Connection(sock, RequestReader(config, client), Endpoint(Answer(), client, server))

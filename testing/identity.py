@@ -1,0 +1,10 @@
+"""Identity of the installation under test: what its processes must share, besides the servers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+IDENTITY: Final = {
+    "INSTALLATION_ID": "test",
+    "INTAKE_SECRET": "known-to-the-world-0123456789abcdef",
+}
