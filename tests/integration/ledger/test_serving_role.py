@@ -18,6 +18,7 @@ from migrations.grants import GRANTS
 from migrations.schema_version import SchemaVersion, schema_version
 from stack.servers.server import running
 from testing.bank import Bank
+from testing.identity import IDENTITY
 from testing.servers.databases import engine_on
 from testing.servers.own_servers import own_servers
 from testing.servers.shared import ROOT
@@ -101,6 +102,7 @@ def migrations(url: str, owner_url: str, *options: str) -> subprocess.CompletedP
         [sys.executable, "-m", "migrations", *options],
         cwd=ROOT,
         env={
+            **IDENTITY,
             "DATABASE_URL": url,
             "MIGRATIONS_DATABASE_URL": owner_url,
             "BROKER_URL": "redis://127.0.0.1:1/0",
