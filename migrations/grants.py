@@ -21,11 +21,13 @@ from ledger.errors import Misconfigured
 APPEND: Final = "SELECT, INSERT"
 """The history: a row is written once."""
 CHANGE: Final = "SELECT, INSERT, UPDATE"
+COME_AND_GO: Final = "SELECT, INSERT, DELETE"
 REPLACE: Final = "SELECT, INSERT, UPDATE, DELETE"
 
 GRANTS: Final[Mapping[str, str]] = {
     "alembic_version": "SELECT",
     "assets": APPEND,
+    "blocked_wallets": COME_AND_GO,
     "clients": CHANGE,
     "ended_counts": "SELECT, UPDATE",
     "events": APPEND,
@@ -37,6 +39,7 @@ GRANTS: Final[Mapping[str, str]] = {
     "reconciliation_findings": APPEND,
     "reconciliations": REPLACE,
     "refused_requests": APPEND,
+    "set_aside_entries": COME_AND_GO,
     "standing_wrongs": REPLACE,
     "transfers": APPEND,
     "unfinished": REPLACE,

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from api.ops.reconciliation_status import ReconciliationStatus, read_reconciliation_status
 from ledger.buffer.entries import IntakeBuffer
+from ledger.buffer.set_aside import AsideReason, count_aside
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
 from ledger.postgres.table_owner import owns_tables
@@ -43,12 +44,16 @@ PressureReading = Callable[[], tuple[bool, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class DatabasePart:
-    """The counts of transfers. reconciliation: None before the first run."""
+    """The counts of transfers, and of set-aside buffer entries by reason.
+
+    reconciliation: None before the first run.
+    """
 
     counts: TransferCounts
     reconciliation: ReconciliationStatus | None = None
     is_owner: bool = False
     """Whether the role of this process owns the tables, and could change what is final."""
+    set_aside: Mapping[AsideReason, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,8 @@ def build_snapshots(
             return DatabasePart(
                 count_transfers(connection),
                 read_reconciliation_status(connection),
-                owns_tables(connection),
+                is_owner=owns_tables(connection),
+                set_aside=count_aside(connection),
             )
 
     return Snapshots(
