@@ -39,7 +39,7 @@ GRANTS: Final[Mapping[str, str]] = {
     "reconciliation_findings": APPEND,
     "reconciliations": REPLACE,
     "refused_requests": APPEND,
-    "set_aside_entries": COME_AND_GO,
+    "set_aside_entries": REPLACE,
     "standing_wrongs": REPLACE,
     "transfers": APPEND,
     "unfinished": REPLACE,
