@@ -34,7 +34,6 @@ FALLBACK_PRICES: Final = {
     "EURUSDT": "1.1",
 }
 """Shown, and marked as static, until a first price has been received."""
-_POSTGRES: Final = ("postgresql", "postgres")
 _LEAST_HUNG_AFTER_S = 10.0
 """Heartbeats are late on a busy machine: a smaller value would cause endless restarts."""
 
@@ -90,7 +89,6 @@ class Settings:
         Raises: SettingsError: when one is missing or malformed.
         """
         values = Values(read_secrets(os.environ if environment is None else environment))
-        database_url = values.url("DATABASE_URL", schemes=_POSTGRES)
         symbols = values.symbols("PRICE_SYMBOLS", ",".join(FALLBACK_PRICES))
         fallback_prices = FALLBACK_PRICES | values.prices("FALLBACK_PRICES")
         for symbol in symbols:
@@ -99,10 +97,8 @@ class Settings:
         rate_limit = values.rate_limit("RATE_LIMIT", "10/minute")
         is_limited = rate_limit != "none"
         return cls(
-            database_url=database_url,
-            migrations_database_url=values.url(
-                "MIGRATIONS_DATABASE_URL", schemes=_POSTGRES, default=database_url
-            ),
+            database_url=values.postgres_url("DATABASE_URL"),
+            migrations_database_url=values.postgres_url("MIGRATIONS_DATABASE_URL", "DATABASE_URL"),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
             cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
             installation_id=values.installation_id("INSTALLATION_ID"),
