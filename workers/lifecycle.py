@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -32,7 +31,6 @@ should; the second at each attempt to reach the broker, which `workers.consumer`
 
 def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
-    signals.celeryd_init.connect(_check_database)
     signals.celeryd_init.connect(_start_metrics)
     signals.celeryd_after_setup.connect(_check_database)
     signals.worker_process_init.connect(_after_fork)
@@ -68,11 +66,12 @@ class Heartbeat(bootsteps.StartStopStep):
 
 
 def _check_database(sender: str, **_: object) -> None:
-    """Refuse to start, in the main process, on the database of another installation."""
+    """Check the database, in the main process, after its logs are set up and before it forks."""
     settings = Settings.from_environment()
     try:
         refuse_other_installation(settings.database_url, settings.installation_id)
-    except SettingsError as error:
+        check_database(settings.database_url)
+    except (SettingsError, Misconfigured) as error:
         raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
 
 
@@ -83,14 +82,6 @@ def _start_metrics(sender: str, **_: object) -> None:
     catalogue.begin(program, settings.data_dir, catalogue.OF_WORKERS)
     if settings.metrics_port is not None:
         port.serve(catalogue.folder_of(settings.data_dir) / program, settings.metrics_port)
-
-
-def _check_database(**_: object) -> None:
-    """Check the database, in the main process, after its logs are set up and before it forks."""
-    try:
-        check_database(Settings.from_environment().database_url)
-    except Misconfigured as error:
-        sys.exit(f"truepenny: {error}")
 
 
 def _note_ending(sender: str, **_: object) -> None:
