@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -73,7 +73,12 @@ class GroupCommit:
         """
         if len(requests) == 1:
             return [self._submit_one(requests[0])]
-        return self._write(requests)
+        outcomes: list[Outcome] = []
+        for answer in self._write(requests):
+            if isinstance(answer, Unavailable):
+                raise answer
+            outcomes.append(answer)
+        return outcomes
 
     def _submit_one(self, request: TransferRequest) -> Outcome:
         """Join the group that gathers now, and write it if no other thread is writing."""
@@ -127,7 +132,7 @@ class GroupCommit:
             for ticket in group:
                 self._answer([ticket])
 
-    def _write(self, requests: list[TransferRequest]) -> list[Outcome]:
+    def _write(self, requests: list[TransferRequest]) -> Sequence[Outcome | Unavailable]:
         in_doubt = False
         for _ in range(TRIES):
             in_doubt |= self._database.is_up()
@@ -136,13 +141,17 @@ class GroupCommit:
             except Unavailable as error:
                 if self._database.is_up():
                     log.warning("intake_not_recorded", error=str(error), requests=len(requests))
+        # `Overloaded` says that nothing was recorded. After a lost answer that is not known.
         try:
-            return self._keep(requests)
+            answers = self._keep(requests)
         except Overloaded as error:
-            # `Overloaded` says that nothing was recorded. After a lost answer that is not known.
             if in_doubt:
                 raise Unavailable from error
             raise
+        return [
+            Unavailable() if in_doubt and isinstance(answer, Overloaded) else answer
+            for answer in answers
+        ]
 
     def _record(self, requests: list[TransferRequest]) -> list[Outcome]:
         # One statement records all, so it needs no transaction around it.
@@ -158,7 +167,7 @@ class GroupCommit:
             self._kick()
         return list(answers)
 
-    def _keep(self, requests: list[TransferRequest]) -> list[Outcome]:
+    def _keep(self, requests: list[TransferRequest]) -> list[Outcome | Unavailable]:
         """Buffer the requests, except those that are invalid whatever the database holds."""
         errors = [invalid_by_itself(request) for request in requests]
         now = datetime.now(UTC)
@@ -174,5 +183,7 @@ class GroupCommit:
         ]
 
 
-def _checked(kept: Kept, request: TransferRequest) -> Outcome:
+def _checked(kept: Kept | Unavailable, request: TransferRequest) -> Outcome | Unavailable:
+    if isinstance(kept, Unavailable):
+        return kept
     return kept if kept.buffered.is_repeated_by(request) else IdempotencyKeyReused()

@@ -11,6 +11,7 @@ from settings import Settings
 def intake_buffer(settings: Settings) -> IntakeBuffer:
     """Return the buffer of this process. It connects on first use."""
     if not is_redis(settings.broker_url):
+        from tasks.buffer.client_shares import ClientShares
         from tasks.buffer.rabbitmq_queue import IntakeQueue
         from tasks.buffer.receipts import Receipts
 
@@ -19,6 +20,11 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
             limit=settings.intake_buffer_limit,
             seal=intake_seal(settings),
             receipts=Receipts(settings.cache_url, seal_of(settings, purpose="intake receipt")),
+            shares=ClientShares(
+                settings.cache_url,
+                limit=settings.intake_buffer_limit,
+                processes=settings.api_processes,
+            ),
         )
     from tasks.buffer.redis_stream import IntakeStream
 
