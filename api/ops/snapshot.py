@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from api.ops.reconciliation_status import ReconciliationStatus, read_reconciliation_status
 from ledger.buffer.entries import IntakeBuffer
+from ledger.buffer.missing import count_lost
 from ledger.buffer.set_aside import AsideReason, count_aside
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
@@ -51,6 +52,8 @@ class DatabasePart:
     counts: TransferCounts
     reconciliation: ReconciliationStatus | None = None
     set_aside: Mapping[AsideReason, int] = field(default_factory=dict)
+    lost: int = 0
+    """Buffered requests that are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ def build_snapshots(
                 count_transfers(connection),
                 read_reconciliation_status(connection),
                 count_aside(connection),
+                count_lost(connection),
             )
 
     return Snapshots(

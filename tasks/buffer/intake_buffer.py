@@ -6,6 +6,7 @@ from ledger.buffer.entries import IntakeBuffer
 from ledger.buffer.seal import Seal, seal_of
 from resilience.redis_client import is_redis
 from settings import Settings
+from tasks.buffer.put_log import PutLog
 
 
 def intake_buffer(settings: Settings) -> IntakeBuffer:
@@ -25,12 +26,21 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
                 limit=settings.intake_buffer_limit,
                 processes=settings.api_processes,
             ),
+            put_log=put_log(settings),
         )
     from tasks.buffer.redis_stream import IntakeStream
 
     return IntakeStream(
-        settings.broker_url, limit=settings.intake_buffer_limit, seal=intake_seal(settings)
+        settings.broker_url,
+        limit=settings.intake_buffer_limit,
+        seal=intake_seal(settings),
+        put_log=put_log(settings),
     )
+
+
+def put_log(settings: Settings) -> PutLog:
+    """Return the log of what is put into this installation's buffer. It connects on first use."""
+    return PutLog(settings.cache_url, seal_of(settings, purpose="intake put"))
 
 
 def intake_seal(settings: Settings) -> Seal:

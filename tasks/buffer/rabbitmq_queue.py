@@ -23,6 +23,7 @@ from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, deco
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
 from tasks.buffer.client_shares import ClientShares
+from tasks.buffer.put_log import PutLog
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
@@ -53,9 +54,11 @@ class IntakeQueue:
         seal: Seal,
         receipts: Receipts,
         shares: ClientShares,
+        put_log: PutLog,
     ) -> None:
         """limit: how many requests may wait. seal: authenticates the entries."""
         self._limit = limit
+        self._put_log = put_log
         self._shares = shares
         self._seal = seal
         self._receipts = receipts
@@ -85,7 +88,9 @@ class IntakeQueue:
         with self._publishing.in_use():
             self._publishing.retried_once(lambda link: _publish(link, QUEUE, contents))
         self._receipts.write([each for each in kept if each.id not in known])
-        return [self._answer(each, new, known, refused) for each in requests]
+        answers = [self._answer(each, new, known, refused) for each in requests]
+        self._put_log.append_new(answers)
+        return answers
 
     def _without_room(self, requests: Collection[Buffered]) -> set[UUID]:
         """Return the clients that have no room for these requests."""
@@ -153,6 +158,7 @@ class IntakeQueue:
             self._publishing.close()
         self._receipts.close()
         self._shares.close()
+        self._put_log.close()
 
     def _acknowledge(self, entry: Waiting) -> None:
         # On a new link the tag would name another message, and the old one is back in the queue.

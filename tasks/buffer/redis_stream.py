@@ -23,6 +23,7 @@ from ledger.buffer.seal import Seal
 from ledger.errors import NewerFormat, Overloaded, Unavailable, Unreadable
 from monitoring.logs import get_logger
 from resilience.redis_client import connect
+from tasks.buffer.put_log import PutLog
 
 STREAM: Final = "truepenny:intake"
 """Stream of request ids, one per entry, in the order in which the requests came."""
@@ -134,9 +135,10 @@ log = get_logger(__name__)
 class IntakeStream:
     """The buffer shared by all processes of one Redis. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int, seal: Seal) -> None:
+    def __init__(self, broker_url: str, *, limit: int, seal: Seal, put_log: PutLog) -> None:
         """limit: how many requests may wait. seal: authenticates the entries."""
         self._limit = limit
+        self._put_log = put_log
         self._seal = seal
         # Blocking: when there are more threads than connections, the others wait.
         self._client = connect(
@@ -159,10 +161,12 @@ class IntakeStream:
             for part in (str(each.id), content, str(each.request.client.id))
         ]
         kept: Any = self._write(_PUT, [self._limit, *arguments])
-        return [
+        answers = [
             self._answer(each, content, before)
             for each, content, before in zip(requests, contents, kept, strict=True)
         ]
+        self._put_log.append_new(answers)
+        return answers
 
     def _write(self, script: str, arguments: list[Any]) -> Any:
         """Run a script that writes, and wait until that is on the broker's disk.
@@ -249,6 +253,7 @@ class IntakeStream:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        self._put_log.close()
 
 
 @contextmanager
