@@ -22,6 +22,8 @@ CLIENT: ClientAnswer = {
     "id": OWNER,
     "name": "shop",
     "scope": "client",
+    "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
     "api_key": "tp_(shown this once)",
 }
 

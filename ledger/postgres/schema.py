@@ -54,6 +54,7 @@ clients = Table(
     Column("key_hash", LargeBinary, nullable=False),
     Column("rate_limit", Text),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("item_limit", Text),
 )
 
 wallets = Table(
@@ -133,6 +134,16 @@ unfinished = Table(
     Column("credited_at", TimestampColumn),
     # The time of its last step or re-drive; the recovery scan compares it with the clock.
     Column("moved_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The locked wallet because of which it was set aside, see `ledger.blocked`.
+    Column("blocked_by", Uuid),
+)
+
+# Wallets that another session of the database keeps locked.
+blocked_wallets = Table(
+    "blocked_wallets",
+    metadata,
+    Column("wallet_id", Uuid, primary_key=True),
+    Column("since", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 outcomes = Table(
