@@ -19,9 +19,10 @@ from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
-COUNTS: Final = "truepenny:intake:clients"
+COUNTS: Final = "intake:clients"
 """Hash of the number of waiting requests, by client."""
-KEYS: Final = (COUNTS, f"{COUNTS}:granted")
+GRANTED: Final = f"{COUNTS}:granted"
+"""Exists for a while after requests were granted."""
 _KEPT_FOR_S: Final = 86_400
 _TIMEOUT_S: Final = 0.2
 _COOLDOWN_S: Final = 2.0
@@ -69,8 +70,13 @@ end
 class ClientShares:
     """The shares of one queue. Safe to use from many threads."""
 
-    def __init__(self, cache_url: str, *, limit: int, processes: int) -> None:
-        """limit: how many requests may wait in all. processes: how many put requests there."""
+    def __init__(self, cache_url: str, *, key_prefix: str, limit: int, processes: int) -> None:
+        """Take the cache.
+
+        key_prefix: begins the names of the keys. limit: how many requests may wait in all.
+        processes: how many put requests there.
+        """
+        self._keys = (key_prefix + COUNTS, key_prefix + GRANTED)
         self._limit = limit
         self._processes = processes
         self._cache = connect(cache_url, _TIMEOUT_S)
@@ -113,7 +119,7 @@ class ClientShares:
         if not self._cooldown.allows():
             return None
         try:
-            answer = script(keys=KEYS, args=arguments)
+            answer = script(keys=self._keys, args=arguments)
         except redis.RedisError as error:
             self._cooldown.start()
             log.warning("client_shares_cache_failed", error=type(error).__name__)

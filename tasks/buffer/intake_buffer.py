@@ -18,11 +18,17 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
 
         return IntakeQueue(
             settings.broker_url,
+            queue_prefix=settings.queue_prefix,
             limit=settings.intake_buffer_limit,
             seal=intake_seal(settings),
-            receipts=Receipts(settings.cache_url, seal_of(settings, purpose="intake receipt")),
+            receipts=Receipts(
+                settings.cache_url,
+                key_prefix=settings.key_prefix,
+                seal=seal_of(settings, purpose="intake receipt"),
+            ),
             shares=ClientShares(
                 settings.cache_url,
+                key_prefix=settings.key_prefix,
                 limit=settings.intake_buffer_limit,
                 processes=settings.api_processes,
             ),
@@ -32,6 +38,7 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
 
     return IntakeStream(
         settings.broker_url,
+        key_prefix=settings.key_prefix,
         limit=settings.intake_buffer_limit,
         seal=intake_seal(settings),
         put_log=put_log(settings),
@@ -40,7 +47,8 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
 
 def put_log(settings: Settings) -> PutLog:
     """Return the log of what is put into this installation's buffer. It connects on first use."""
-    return PutLog(settings.cache_url, seal_of(settings, purpose="intake put"))
+    seal = seal_of(settings, purpose="intake put")
+    return PutLog(settings.cache_url, key_prefix=settings.key_prefix, seal=seal)
 
 
 def intake_seal(settings: Settings) -> Seal:

@@ -22,9 +22,9 @@ from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
-LOG: Final = "truepenny:intake:put"
+LOG: Final = "intake:put"
 """String of notes. When it is read it is renamed first, since others go on writing."""
-_KEYS: Final = (LOG, f"{LOG}:read")
+READ: Final = f"{LOG}:read"
 _ID_BYTES: Final = 16
 _NOTE_BYTES: Final = 2 * _ID_BYTES
 """The id of a transfer, and the beginning of its mark."""
@@ -54,7 +54,8 @@ return redis.call('GET', KEYS[2])
 class PutLog:
     """The log of one installation. Safe to use from many threads."""
 
-    def __init__(self, cache_url: str, seal: Seal) -> None:
+    def __init__(self, cache_url: str, *, key_prefix: str, seal: Seal) -> None:
+        self._keys = (key_prefix + LOG, key_prefix + READ)
         self._seal = seal
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._append = self._cache.register_script(_APPEND)
@@ -85,7 +86,7 @@ class PutLog:
         """Delete what `read` returned."""
         if self._cooldown.allows():
             try:
-                self._cache.delete(_KEYS[1])
+                self._cache.delete(self._keys[1])
             except redis.RedisError as error:
                 self._failed(error)
 
@@ -101,7 +102,7 @@ class PutLog:
         if not self._cooldown.allows():
             return None
         try:
-            answer = script(keys=_KEYS, args=arguments)
+            answer = script(keys=self._keys, args=arguments)
         except redis.RedisError as error:
             self._failed(error)
             return None

@@ -50,14 +50,20 @@ class IntakeQueue:
         self,
         broker_url: str,
         *,
+        queue_prefix: str,
         limit: int,
         seal: Seal,
         receipts: Receipts,
         shares: ClientShares,
         put_log: PutLog,
     ) -> None:
-        """limit: how many requests may wait. seal: authenticates the entries."""
+        """Take the broker.
+
+        queue_prefix: begins the name of the queue. limit: how many requests may wait.
+        seal: authenticates the entries. shares: counts them by client. put_log: notes what was put.
+        """
         self._limit = limit
+        self._queue = queue_prefix + QUEUE
         self._put_log = put_log
         self._shares = shares
         self._seal = seal
@@ -86,7 +92,7 @@ class IntakeQueue:
         kept = [each for each in new.values() if each.request.client.id not in refused]
         contents = [encode(known.get(each.id, each), self._seal) for each in kept]
         with self._publishing.in_use():
-            self._publishing.retried_once(lambda link: _publish(link, QUEUE, contents))
+            self._publishing.retried_once(lambda link: _publish(link, self._queue, contents))
         self._receipts.write([each for each in kept if each.id not in known])
         answers = [self._answer(each, new, known, refused) for each in requests]
         self._put_log.append_new(answers)
@@ -123,7 +129,7 @@ class IntakeQueue:
         if self._held:
             self.release()
         with self._consuming.in_use():
-            messages = self._consuming.retried_once(lambda link: _take(link, limit))
+            messages = self._consuming.retried_once(lambda link: _take(link, self._queue, limit))
         self._held = {message.delivery_tag for message in messages}
         return [
             Waiting(each.delivery_tag, _beginning(each.body), len(each.body)) for each in messages
@@ -149,7 +155,7 @@ class IntakeQueue:
     def count(self) -> int:
         """Return how many requests wait."""
         with self._publishing.in_use():
-            return int(self._publishing.retried_once(_count))
+            return int(self._publishing.retried_once(lambda link: _count(link, self._queue)))
 
     def close(self) -> None:
         """Close the connections; held messages return to the queue."""
@@ -171,7 +177,7 @@ class IntakeQueue:
         # `put` enforces the limit for whole batches. This bound is for processes that count at
         # the same time: it refuses single messages, and so may accept a part of a batch.
         bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
-        _declare_quorum(connection, QUEUE, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
+        _declare_quorum(connection, self._queue, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
 
 
 class _Link:
@@ -252,8 +258,8 @@ def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> No
         )
 
 
-def _count(link: _Link) -> int:
-    return int(link.channel.queue_declare(QUEUE, passive=True).message_count)
+def _count(link: _Link, queue: str) -> int:
+    return int(link.channel.queue_declare(queue, passive=True).message_count)
 
 
 def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
@@ -307,7 +313,7 @@ def _beginning(body: bytes) -> bytes:
     return body if len(body) <= MAX_ENTRY_BYTES else body[:_HEAD_BYTES]
 
 
-def _take(link: _Link, limit: int) -> list[Any]:
+def _take(link: _Link, queue: str, limit: int) -> list[Any]:
     """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them.
 
     It stops early at _CHUNK_BYTES: a stranger may have written large messages. The rest goes back
@@ -323,7 +329,7 @@ def _take(link: _Link, limit: int) -> list[Any]:
         messages.append(message)
 
     link.channel.basic_qos(0, limit, a_global=False)
-    consumer = link.channel.basic_consume(QUEUE, callback=keep)
+    consumer = link.channel.basic_consume(queue, callback=keep)
     with suppress(TimeoutError):  # the queue is empty
         while len(messages) < limit and size_bytes < _CHUNK_BYTES:
             link.drain(_NO_MORE_AFTER_S)

@@ -25,15 +25,14 @@ from monitoring.logs import get_logger
 from resilience.redis_client import connect
 from tasks.buffer.put_log import PutLog
 
-STREAM: Final = "truepenny:intake"
+STREAM: Final = "intake"
 """Stream of request ids, one per entry, in the order in which the requests came."""
-REQUESTS: Final = "truepenny:intake:requests"
+REQUESTS: Final = "intake:requests"
 """Hash of the encoded requests, by id."""
-CLIENTS: Final = "truepenny:intake:clients"
+CLIENTS: Final = "intake:clients"
 """Hash of the number of entries, by client. It is begun again whenever the stream is empty."""
 _CHUNK_BYTES: Final = 16 * 1024 * 1024
 """So much is read at once, whatever the entries' number: a stranger may have written large ones."""
-_KEYS: Final = (STREAM, REQUESTS, CLIENTS)
 _TIMEOUT_S: Final = 2.0
 _ON_DISK_WITHIN_MS: Final = 1500
 """Longer than the second between two syncs of `appendfsync everysec`, shorter than the time-out."""
@@ -135,11 +134,19 @@ log = get_logger(__name__)
 class IntakeStream:
     """The buffer shared by all processes of one Redis. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int, seal: Seal, put_log: PutLog) -> None:
-        """limit: how many requests may wait. seal: authenticates the entries."""
+    def __init__(
+        self, broker_url: str, *, key_prefix: str, limit: int, seal: Seal, put_log: PutLog
+    ) -> None:
+        """Take the broker.
+
+        key_prefix: begins the names of stream and hashes. limit: how many requests may wait.
+        seal: authenticates the entries. put_log: notes what was put.
+        """
         self._limit = limit
         self._put_log = put_log
         self._seal = seal
+        self._stream, self._requests = key_prefix + STREAM, key_prefix + REQUESTS
+        self._keys = (self._stream, self._requests, key_prefix + CLIENTS)
         # Blocking: when there are more threads than connections, the others wait.
         self._client = connect(
             broker_url,
@@ -174,7 +181,7 @@ class IntakeStream:
         Raises: Unavailable: when the broker does not confirm it in time, so that it is in doubt.
         """
         with _translated(), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.eval(script, len(_KEYS), *_KEYS, *arguments)
+            pipeline.eval(script, len(self._keys), *self._keys, *arguments)
             pipeline.execute_command(  # type: ignore[no-untyped-call]
                 "WAITAOF", 1, 0, _ON_DISK_WITHIN_MS
             )
@@ -218,7 +225,7 @@ class IntakeStream:
     def find(self, id: UUID) -> Buffered | None:
         """Return the buffered request with this id, or None."""
         with _translated():
-            found = cast(bytes | None, self._client.hget(REQUESTS, str(id)))
+            found = cast(bytes | None, self._client.hget(self._requests, str(id)))
         try:
             kept = None if found is None else decode(found, self._seal)
         except NewerFormat as error:
@@ -230,7 +237,7 @@ class IntakeStream:
     def first(self, limit: int) -> list[Waiting]:
         """Return the oldest entries, in order."""
         with _translated():
-            found: Any = self._first(keys=_KEYS, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
+            found: Any = self._first(keys=self._keys, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
         return [
             Waiting((name, id, client), content, size) for name, id, client, content, size in found
         ]
@@ -240,7 +247,7 @@ class IntakeStream:
         if entries:
             tickets = [cast(tuple[bytes, bytes, bytes], each.ticket) for each in entries]
             with _translated():
-                self._remove(keys=_KEYS, args=[part for ticket in tickets for part in ticket])
+                self._remove(keys=self._keys, args=[part for ticket in tickets for part in ticket])
 
     def release(self) -> None:
         """Do nothing: reading took nothing out."""
@@ -248,7 +255,7 @@ class IntakeStream:
     def count(self) -> int:
         """Return how many requests wait."""
         with _translated():
-            return self._client.xlen(STREAM)
+            return self._client.xlen(self._stream)
 
     def close(self) -> None:
         """Close the connections."""

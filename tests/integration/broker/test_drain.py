@@ -25,11 +25,11 @@ from ledger.postgres.database import autocommit, transaction
 from settings import Settings
 from tasks.buffer import __main__ as commands
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log
-from tasks.buffer.put_log import LOG
+from tasks.buffer.put_log import LOG, READ
 from tasks.drain import drain_into_ledger, entry_seal, note_losses, report_losses
 from tasks.engine import forget_engine
 from testing.bank import Bank
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.servers.brokers import Broker, RedisBroker
 from workers.celery_app import make_celery
 
@@ -41,7 +41,7 @@ def settings(
     """Make this process a worker of an installation with an empty broker."""
     broker.empty()
     with redis.Redis.from_url(cache_url) as cache:
-        cache.delete(LOG, f"{LOG}:read")
+        cache.delete(KEY_PREFIX + LOG, KEY_PREFIX + READ)
     urls = {"DATABASE_URL": own_database_url, "BROKER_URL": broker.url, "CACHE_URL": cache_url}
     for name, value in {**IDENTITY, **urls}.items():
         monkeypatch.setenv(name, value)
@@ -355,7 +355,7 @@ def test_a_forged_note_is_no_loss(
     bank: Bank, buffer: IntakeBuffer, settings: Settings, cache_url: str
 ) -> None:
     with redis.Redis.from_url(cache_url) as cache:
-        cache.append(LOG, uuid4().bytes + bytes(16) + b"half")
+        cache.append(KEY_PREFIX + LOG, uuid4().bytes + bytes(16) + b"half")
     assert losses(buffer, settings) == []
     assert counted_lost(bank) == 0
 

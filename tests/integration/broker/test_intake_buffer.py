@@ -18,9 +18,9 @@ from ledger.buffer.entries import Buffered, IntakeBuffer, Kept, decode
 from ledger.clients import Client
 from ledger.errors import Overloaded, Unavailable
 from settings import Settings
-from tasks.buffer import client_shares
+from tasks.buffer.client_shares import COUNTS, GRANTED
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.servers.brokers import Broker
 from testing.worker_processes import eventually
 
@@ -63,7 +63,9 @@ def requests(count: int, client: Client = ALICE, **changes: Any) -> list[Buffere
 def settings(broker: Broker, cache_url: str) -> Settings:
     broker.empty()
     with redis.Redis.from_url(cache_url) as cache:
-        cache.delete(*client_shares.KEYS)  # they begin again 10 s after the last request
+        cache.delete(
+            KEY_PREFIX + COUNTS, KEY_PREFIX + GRANTED
+        )  # they begin again 10 s after the last request
     return Settings.from_environment(
         {
             **IDENTITY,
