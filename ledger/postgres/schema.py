@@ -246,6 +246,19 @@ set_aside_entries = Table(
     Column("content", LargeBinary, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The transfer that it asks for, if it can be read. Nobody vouches for it.
+    Column("transfer_id", Uuid),
+)
+
+# Buffered requests that are neither in the buffer nor in the database. See
+# `ledger.buffer.missing`.
+missing_requests = Table(
+    "missing_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("noticed_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # When it was reported as lost.
+    Column("reported_at", TimestampColumn),
 )
 
 # Not the ledger's: which installation the database belongs to, in one row. See
