@@ -22,7 +22,7 @@ KEPT_FOR_S: Final = 90_000
 """Somewhat longer than the day for which a key counts, so that its refusal outlives it."""
 _TIMEOUT_S: Final = 0.3
 _COOLDOWN_S: Final = 5.0
-_PREFIX: Final = "truepenny:last-known:2:"
+_NAME: Final = "last-known:2:"
 
 log = get_logger(__name__)
 
@@ -30,8 +30,9 @@ log = get_logger(__name__)
 class OutageCache:
     """Marked texts by name. None is found while the cache is away or after it evicted them."""
 
-    def __init__(self, cache: redis.Redis, *, seal: Seal) -> None:
+    def __init__(self, cache: redis.Redis, *, key_prefix: str, seal: Seal) -> None:
         self._cache = cache
+        self._prefix = key_prefix + _NAME
         self._seal = seal
         self._cooldown = Cooldown(_COOLDOWN_S)
 
@@ -45,11 +46,10 @@ class OutageCache:
             return False
         pipeline = self._cache.pipeline(transaction=False)
         for name, value in values.items():
-            pipeline.set(
-                _PREFIX + name, self._seal.mark(_marked(name, value)) + value, ex=KEPT_FOR_S
-            )
+            marked = self._seal.mark(_marked(name, value)) + value
+            pipeline.set(self._prefix + name, marked, ex=KEPT_FOR_S)
         for name in forget:
-            pipeline.delete(_PREFIX + name)
+            pipeline.delete(self._prefix + name)
         try:
             pipeline.execute()
         except redis.RedisError as error:
@@ -64,7 +64,9 @@ class OutageCache:
         if not self._cooldown.allows():
             return nothing
         try:
-            found = cast(list[bytes | None], self._cache.mget([_PREFIX + name for name in names]))
+            found = cast(
+                list[bytes | None], self._cache.mget([self._prefix + name for name in names])
+            )
         except redis.RedisError as error:
             self._failed(error)
             return nothing
@@ -95,7 +97,9 @@ class OutageCache:
 def build_outage_cache(settings: Settings) -> OutageCache:
     """Return the outage cache of this installation. It connects when first used."""
     cache = connect(settings.cache_url, _TIMEOUT_S)
-    return OutageCache(cache, seal=seal_of(settings, purpose="last known"))
+    return OutageCache(
+        cache, key_prefix=settings.key_prefix, seal=seal_of(settings, purpose="last known")
+    )
 
 
 def _marked(name: str, value: str) -> bytes:

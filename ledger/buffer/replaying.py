@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
 )
 
 from ledger.acceptance import Acceptance, accept
@@ -156,6 +157,21 @@ def try_replay_lock(engine: Engine) -> AbstractContextManager[bool]:
     """
     return try_lock(engine, _LOCK_KEY)
 
+
+def is_replaying(connection: Connection) -> bool:
+    """Return whether a replay runs: requests may be in neither the buffer nor the ledger now."""
+    return bool(connection.execute(_IS_REPLAYING).scalar_one())
+
+
+# As pg_locks shows the lock of a 64-bit key.
+_IS_REPLAYING = text(f"""
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1
+          AND classid::bigint = {_LOCK_KEY >> 32} AND objid::bigint = {_LOCK_KEY & 0xFFFFFFFF}
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+""")  # noqa: S608 - our own numbers
 
 _NOTED: Columns = {"transfer_id": Uuid(), "at": DateTime(timezone=True), "detail": Text()}
 

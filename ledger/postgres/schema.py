@@ -148,6 +148,8 @@ unfinished = Table(
     Column("state", Text, nullable=False, server_default=text("'accepted'")),
     # The batch that it moves in; null until a reserve has claimed it.
     Column("batch_id", Uuid),
+    # The earlier transfer that must end before it is judged again, see `ledger.funds.waits`.
+    Column("waits_for", Uuid),
     # A decided failure: no step moves it forward any more, only rollback moves it back.
     Column("failure_code", Text),
     Column("failure_detail", Text),
@@ -244,6 +246,29 @@ set_aside_entries = Table(
     Column("content", LargeBinary, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The transfer that it asks for, if it can be read. Nobody vouches for it.
+    Column("transfer_id", Uuid),
+)
+
+# Buffered requests that are neither in the buffer nor in the database. See
+# `ledger.buffer.missing`.
+missing_requests = Table(
+    "missing_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("noticed_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # When it was reported as lost.
+    Column("reported_at", TimestampColumn),
+)
+
+# Not the ledger's: which installation the database belongs to, in one row. See
+# `ledger.postgres.installation`.
+installation = Table(
+    "installation",
+    metadata,
+    Column("is_only", Boolean, primary_key=True, server_default=text("true")),
+    Column("id", Text, nullable=False),
+    Column("recorded_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 # Not the ledger's: the last known price of each symbol, used when the cache has none.

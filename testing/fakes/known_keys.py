@@ -13,9 +13,11 @@ from ledger.clients import Client
 from ledger.ids import new_id
 from ledger.keys.credentials import ApiKey, Credential, Found, KeyScope
 from resilience.redis_client import connect
+from testing.identity import KEY_PREFIX
 
 NOTHING_KNOWN = OutageCache(
     connect("redis://127.0.0.1:1/0", 0.3),
+    key_prefix=KEY_PREFIX,
     seal=Seal(["known-to-the-world-0123456789abcdef"], installation_id="test", purpose="test"),
 )
 """An outage cache whose Redis is away."""

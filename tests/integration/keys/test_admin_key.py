@@ -104,9 +104,16 @@ def test_a_generated_key_makes_an_admin_only_where_there_is_none(register: Regis
 
 def test_the_start_says_what_became_of_the_key(register: Register) -> None:
     said: list[str] = []
+    ours = IDENTITY["INSTALLATION_ID"]
     for key in ("first", "second", "first"):
-        upgrade(register.engine, admin_api_key=key, say=said.append)
-    upgrade(register.engine, admin_api_key="made", first_admin_only=True, say=said.append)
+        upgrade(register.engine, installation_id=ours, admin_api_key=key, say=said.append)
+    upgrade(
+        register.engine,
+        installation_id=ours,
+        admin_api_key="made",
+        first_admin_only=True,
+        say=said.append,
+    )
     expected = (AdminKey.MADE, AdminKey.REPLACED, AdminKey.ENDED, AdminKey.NOT_NEEDED)
     assert [line.partition("Z: ")[2] for line in said] == [each.value for each in expected]
     assert "there is an admin already" in said[-1]
