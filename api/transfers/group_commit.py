@@ -201,12 +201,19 @@ class GroupCommit:
 
     def _queue_behind(self, requests: list[TransferRequest]) -> list[Outcome]:
         """Buffer requests behind the older ones, so that they are judged after those."""
+        kept: Sequence[Outcome | Unavailable]
         try:
-            return self._keep(requests)
-        except (Overloaded, Unavailable) as error:
-            log.warning("not_queued_behind", error=str(error), requests=len(requests))
-            answers = self._accept(requests, lambda _: "record")
-            return [each for each in answers if not isinstance(each, Undecided)]
+            kept = self._keep(requests)
+        except Unavailable as error:
+            kept = [error] * len(requests)
+        refused = [each for each in kept if isinstance(each, Unavailable)]
+        if refused:
+            log.warning("not_queued_behind", error=str(refused[0]), requests=len(refused))
+        pairs = zip(requests, kept, strict=True)
+        left = [request for request, answer in pairs if isinstance(answer, Unavailable)]
+        answers = self._accept(left, lambda _: "record") if left else []
+        recorded = (each for each in answers if not isinstance(each, Undecided))
+        return [next(recorded) if isinstance(each, Unavailable) else each for each in kept]
 
     def _keep(self, requests: list[TransferRequest]) -> list[Outcome | Unavailable]:
         """Buffer the requests, except those that are invalid whatever the database holds."""
