@@ -200,20 +200,19 @@ class GroupCommit:
         return "refuse" if is_empty and not is_replaying(connection) else "leave"
 
     def _queue_behind(self, requests: list[TransferRequest]) -> list[Outcome]:
-        """Buffer requests behind the older ones, so that they are judged after those.
-
-        What the buffer does not take is recorded: reserve then decides about it.
-        """
+        """Buffer requests behind the older ones, so that they are judged after those."""
         kept: Sequence[Outcome | Unavailable]
         try:
             kept = self._keep(requests)
-        except (Overloaded, Unavailable) as error:
-            log.warning("not_queued_behind", error=str(error), requests=len(requests))
+        except Unavailable as error:
             kept = [error] * len(requests)
-        pairs = list(zip(requests, kept, strict=True))
-        refused = [request for request, answer in pairs if isinstance(answer, Unavailable)]
-        answers = self._accept(refused, lambda _: "record") if refused else []
-        recorded = iter([each for each in answers if not isinstance(each, Undecided)])
+        refused = [each for each in kept if isinstance(each, Unavailable)]
+        if refused:
+            log.warning("not_queued_behind", error=str(refused[0]), requests=len(refused))
+        pairs = zip(requests, kept, strict=True)
+        left = [request for request, answer in pairs if isinstance(answer, Unavailable)]
+        answers = self._accept(left, lambda _: "record") if left else []
+        recorded = (each for each in answers if not isinstance(each, Undecided))
         return [next(recorded) if isinstance(each, Unavailable) else each for each in kept]
 
     def _keep(self, requests: list[TransferRequest]) -> list[Outcome | Unavailable]:
