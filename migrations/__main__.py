@@ -20,6 +20,7 @@ from sqlalchemy import Engine, text
 
 from ledger.clients import ensure_admin, ensure_first_admin
 from ledger.errors import LedgerError, Unavailable
+from ledger.polling.eras import begin_era_if_needed
 from ledger.postgres.database import build_engine, transaction
 from migrations.schema_version import (
     SchemaVersion,
@@ -52,6 +53,7 @@ def upgrade(
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             found = SchemaVersion.CURRENT
+        begin_era_if_needed(connection)
         if admin_api_key and first_admin_only:
             ensure_first_admin(connection, admin_api_key)
         elif admin_api_key:
