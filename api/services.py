@@ -15,7 +15,7 @@ from uuid import UUID
 from flask import current_app
 
 from api.auth.api_keys import KeyRing
-from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.outage_cache import OutageCache, build_outage_cache
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.http.problems import overloaded
 from api.ops.browser_reports import ReportLimit
@@ -89,7 +89,7 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
+    outage_cache = build_outage_cache(settings)
     scales = _scales(database, outage_cache)
     counters = _counters(settings)
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)

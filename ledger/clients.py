@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ARRAY, Connection, Text, Uuid, bindparam, func, insert, select
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ledger.ids import new_id
 from ledger.postgres import schema
+from ledger.postgres.bulk_rows import array_literal
 
 Scope = Literal["client", "admin"]
 
@@ -87,9 +90,23 @@ def find_client(connection: Connection, api_key: str) -> Client | None:
     return row and Client(row.id, row.name, cast(Scope, row.scope), row.rate_limit, row.item_limit)
 
 
+def find_clients(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Client]:
+    """Return the clients with these ids, by id; ids that no client has are left out."""
+    found = connection.execute(_BY_IDS, {"ids": array_literal(ids)})
+    return {
+        row.id: Client(row.id, row.name, cast(Scope, row.scope), row.rate_limit) for row in found
+    }
+
+
 def hash_key(api_key: str) -> bytes:
     """Return the SHA-256 of a key: the only thing that is stored of it."""
     return hashlib.sha256(api_key.encode()).digest()
+
+
+_c = schema.clients.c
+_BY_IDS = select(_c.id, _c.name, _c.scope, _c.rate_limit).where(
+    _c.id == func.any(sql_cast(bindparam("ids", type_=Text()), ARRAY(Uuid)))
+)
 
 
 def _row(client: Client, api_key: str) -> dict[str, object]:
