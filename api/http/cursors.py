@@ -74,7 +74,7 @@ class PagedList:
         if self._cursor is None:
             return START
         number, tie = self._read(self._cursor)
-        if not 0 <= number < 2**63:
+        if number < 0:
             raise _bad_cursor()
         return Place(number, _id(tie))
 
@@ -99,7 +99,7 @@ class PagedList:
             number = int(text)
         except (ValueError, binascii.Error) as error:
             raise _bad_cursor() from error
-        if kind != self._kind or len(digest) > 1:
+        if kind != self._kind or len(digest) > 1 or abs(number) >= 2**63:
             raise _bad_cursor()
         if not digest:
             # Version 1.0.0 did not record the filters, so nothing tells whether they are the same.

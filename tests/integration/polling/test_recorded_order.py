@@ -86,7 +86,7 @@ def test_what_becomes_visible_late_is_not_missed(bank: Bank) -> None:
     with transaction(bank.engine) as slow:
         answers = acceptance.accept(slow, late)
         early_ids = bank.accept(*early)
-        # The times are the other way round: whoever remembers the newest misses the late ones.
+        # Their times are the other way round, so the newest time is no place to go on from.
         assert poller.poll_to_the_end() == []
     late_ids = [answer.transfer.id for answer in answers if not isinstance(answer, Exception)]
     poller.sees([*late_ids, *early_ids])
