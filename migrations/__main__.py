@@ -1,6 +1,7 @@
 """Migration command: `python -m migrations` upgrades the database before anything else starts.
 
-Upgrades to the newest schema and creates the admin of ADMIN_API_KEY. Safe to run again, and
+Upgrades to the newest schema, records INSTALLATION_ID in a database that has none, and creates
+the admin of ADMIN_API_KEY. Safe to run again, and
 safe to run in several places at once: a lock in the database makes them take turns. A schema
 from a newer version is left as it is.
 
@@ -22,6 +23,7 @@ from ledger.clients import ensure_admin, ensure_first_admin
 from ledger.errors import LedgerError, Unavailable
 from ledger.polling.eras import begin_era_if_needed
 from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.installation import record_installation, refuse_other_installation
 from migrations.schema_version import (
     SchemaVersion,
     alembic_config,
@@ -37,12 +39,17 @@ _LOOK_TIMEOUT_S = 2.0
 
 
 def upgrade(
-    engine: Engine, *, admin_api_key: str | None, first_admin_only: bool = False
+    engine: Engine,
+    *,
+    installation_id: str,
+    admin_api_key: str | None,
+    first_admin_only: bool = False,
 ) -> SchemaVersion:
     """Upgrade to the newest schema and create the admin of this key. Harmless when done already.
 
     first_admin_only: create one only if there is no admin yet, as for a key that was generated.
     Returns: the version of the schema afterwards, which is never BEHIND.
+    Raises: SettingsError: when the database belongs to another installation; nothing is changed.
     """
     config = alembic_config()
     with transaction(engine) as connection:
@@ -53,6 +60,7 @@ def upgrade(
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             found = SchemaVersion.CURRENT
+        record_installation(connection, installation_id)
         begin_era_if_needed(connection)
         if admin_api_key and first_admin_only:
             ensure_first_admin(connection, admin_api_key)
@@ -75,11 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if options.wait:
             wait_until_migrated(engine, say=_say)
+            refuse_other_installation(settings.database_url, settings.installation_id)
         else:
             _say(
                 _retry_while_away(
                     lambda: upgrade(
                         engine,
+                        installation_id=settings.installation_id,
                         admin_api_key=settings.admin_api_key,
                         first_admin_only=options.first_admin_only,
                     ),

@@ -78,6 +78,16 @@ class Settings:
     sentry_release: str | None
     sentry_traces_sample_rate: float
 
+    @property
+    def key_prefix(self) -> str:
+        """The beginning of every key of ours on Redis: others may use the same server."""
+        return f"truepenny:{self.installation_id}:"
+
+    @property
+    def queue_prefix(self) -> str:
+        """The beginning of every queue and exchange of ours on RabbitMQ."""
+        return f"truepenny.{self.installation_id}."
+
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
 

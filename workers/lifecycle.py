@@ -7,11 +7,12 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from ledger.postgres.installation import refuse_other_installation
 from monitoring.heartbeats import heartbeat_files
 from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import configure
 from monitoring.metrics import catalogue, port
-from settings import Settings
+from settings import Settings, SettingsError
 from tasks.engine import forget_engine
 from workers import sentry_hooks, task_logging
 from workers.consumer_watchdog import ConsumerWatchdog
@@ -28,6 +29,7 @@ should; the second at each attempt to reach the broker, which `workers.consumer`
 
 def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
+    signals.celeryd_init.connect(_check_database)
     signals.celeryd_init.connect(_start_metrics)
     signals.worker_process_init.connect(_after_fork)
     signals.worker_shutting_down.connect(_note_ending)
@@ -59,6 +61,15 @@ class Heartbeat(bootsteps.StartStopStep):
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _check_database(sender: str, **_: object) -> None:
+    """Refuse to start, in the main process, on the database of another installation."""
+    settings = Settings.from_environment()
+    try:
+        refuse_other_installation(settings.database_url, settings.installation_id)
+    except SettingsError as error:
+        raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
 
 
 def _start_metrics(sender: str, **_: object) -> None:
