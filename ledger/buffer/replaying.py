@@ -30,13 +30,17 @@ from ledger.acceptance import Acceptance, accept
 from ledger.buffer.entries import Buffered
 from ledger.buffer.rejected import record_rejections
 from ledger.clients import find_clients
-from ledger.errors import IdempotencyKeyReused, Invalid, Rejection
+from ledger.errors import Forbidden, IdempotencyKeyReused, Invalid, Rejection
+from ledger.keys.revocations import KeyUse, keys_ended
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import try_lock
 from ledger.states import FINISHED
 
 WHY_BUFFERED = "The database was away."
+WHY_REFUSED = (
+    "The API key was revoked or had expired, or its client was disabled, when this was buffered."
+)
 WHY_NOT_CARRIED_OUT = (
     "Another request with this key was buffered at this time; it is not carried out."
 )
@@ -81,8 +85,10 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> tuple[Replay
     Raises: as `ledger.acceptance.accept`; then none of them is recorded.
     """
     known, unknown = authorise(connection, requests)
-    answers = accept(connection, [buffered.request for buffered in known])
-    pairs = list(zip(known, answers, strict=True))
+    allowed, refused = _sort_out(connection, known)
+    record_rejections(connection, [(each, Forbidden(WHY_REFUSED)) for each in refused])
+    answers = accept(connection, [buffered.request for buffered in allowed])
+    pairs = list(zip(allowed, answers, strict=True))
     reused = [each for each, answer in pairs if isinstance(answer, IdempotencyKeyReused)]
     invalid = [
         (each, answer)
@@ -100,6 +106,7 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> tuple[Replay
     accepted = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
     repeats = sum(isinstance(answer, Acceptance) and answer.replayed for answer in answers)
     rejected = len(answers) - accepted - repeats - len(reused)
+    rejected += len(refused)
     done = Replayed(accepted=accepted, refused=rejected, known=repeats, reused=len(reused))
     return done, unknown
 
@@ -120,6 +127,22 @@ def authorise(
         else:
             known.append(replace(each, request=replace(each.request, client=client)))
     return known, unknown
+
+
+def _sort_out(
+    connection: Connection, requests: Sequence[Buffered]
+) -> tuple[list[Buffered], list[Buffered]]:
+    """Return the requests whose key still worked when they were buffered, and the others.
+
+    An API process that was cut off from the database could not know that the key had ended. What
+    was buffered before the end is carried out.
+    """
+    uses = [KeyUse(each.request.client.id, each.request.key_id, each.at) for each in requests]
+    ended = keys_ended(connection, uses) if uses else []
+    pairs = list(zip(requests, ended, strict=True))
+    return [each for each, has_ended in pairs if not has_ended], [
+        each for each, has_ended in pairs if has_ended
+    ]
 
 
 def give_up(connection: Connection, buffered: Buffered) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import redis
 from sqlalchemy import Engine
 
+from ledger.buffer.missing import count_lost
 from ledger.buffer.set_aside import count_aside
 from ledger.errors import Unavailable
 from ledger.postgres.database import autocommit, probe
@@ -80,15 +81,23 @@ def books_check(engine: Engine) -> Check:
         try:
             with autocommit(engine) as connection:
                 aside = sum(count_aside(connection).values())
+                lost = count_lost(connection)
         except Unavailable:
             return Component("degraded", "unknown: the database does not answer")
-        if aside:
-            detail = (
-                f"{aside} entries of the buffer are set aside and not carried out: look at them "
-                "with python -m tasks.buffer list"
+        found = []
+        if lost:
+            found.append(
+                f"{lost} buffered requests that were answered 202 are lost: see "
+                "python -m tasks.buffer lost"
             )
-            return Component("degraded", detail)
-        return Component("ok", "nothing is set aside")
+        if aside:
+            found.append(
+                f"{aside} entries of the buffer are set aside and not carried out: see "
+                "python -m tasks.buffer list"
+            )
+        if found:
+            return Component("degraded", "; ".join(found))
+        return Component("ok", "nothing is lost or set aside")
 
     return check
 
@@ -101,12 +110,12 @@ def _component(well: str, found: list[ServerFinding], id: str | None) -> Compone
     return Component("degraded", details, refuses=refuses, server_id=id)
 
 
-def workers_check(cache: redis.Redis) -> Check:
+def workers_check(cache: redis.Redis, *, key_prefix: str) -> Check:
     """Return the check of the heartbeats. Without workers, transfers are accepted and wait."""
 
     def check() -> Component:
         try:
-            ages_s = heartbeat_cache.ages_s(cache)
+            ages_s = heartbeat_cache.ages_s(cache, key_prefix=key_prefix)
         except redis.RedisError:
             return Component(
                 "degraded", "unknown: the cache, which holds the heartbeats, does not answer"
@@ -139,7 +148,12 @@ def _silence(age_s: int | None) -> str:
 
 
 def all_checks(
-    *, engine: Engine, read_broker: Callable[[], BrokerReading], cache_url: str, prices: Check
+    *,
+    engine: Engine,
+    read_broker: Callable[[], BrokerReading],
+    cache_url: str,
+    key_prefix: str,
+    prices: Check,
 ) -> dict[str, Check]:
     """Return the check of every component that the HTTP contract names."""
     cache = redis_client(cache_url)
@@ -148,6 +162,6 @@ def all_checks(
         "broker": broker_check(read_broker),
         "cache": cache_check(cache),
         "prices": prices,
-        "workers": workers_check(cache),
+        "workers": workers_check(cache, key_prefix=key_prefix),
         "books": books_check(engine),
     }

@@ -11,13 +11,13 @@ import pytest
 import redis
 
 from ledger.acceptance import TransferRequest
-from ledger.buffer.entries import Buffered, IntakeBuffer, decode, encode
+from ledger.buffer.entries import Buffered, IntakeBuffer, Kept, decode, encode
 from ledger.buffer.seal import Seal, seal_of
 from ledger.clients import Client
 from settings import Settings
-from tasks.buffer import receipts, redis_stream
+from tasks.buffer import redis_stream
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.servers.brokers import Broker, RedisBroker
 
 VICTIM = Client(uuid4(), "", "client", None)
@@ -53,10 +53,10 @@ def request(key: str | None = None, **changes: object) -> Buffered:
 def write_note(broker: Broker, cache_url: str, own: Buffered, content: bytes) -> None:
     """Write this where the buffer looks for what it knows under the id of a request."""
     if isinstance(broker, RedisBroker):
-        broker.client.hset(redis_stream.REQUESTS, str(own.id), content)
+        broker.client.hset(KEY_PREFIX + redis_stream.REQUESTS, str(own.id), content)
     else:
         with redis.Redis.from_url(cache_url) as cache:
-            cache.set(receipts.name_of(own.id), content)
+            cache.set(f"{KEY_PREFIX}intake:receipt:2:{own.id}", content)
 
 
 def theft(own: Buffered) -> Buffered:
@@ -88,6 +88,7 @@ def test_a_forged_note_under_an_id_changes_nothing(
     write_note(broker, cache_url, own, FORGERIES[forgery](settings, own))
     assert buffer.find(own.id) is None
     [kept] = buffer.put([own])
+    assert isinstance(kept, Kept)
     assert (kept.buffered, kept.is_new) == (own, True)
     assert buffer.find(own.id) == own
     entries = buffer.first(10)
@@ -102,4 +103,5 @@ def test_a_genuine_note_is_believed(
     write_note(broker, cache_url, own, encode(own, kept_with(settings)))
     assert buffer.find(own.id) == own
     [kept] = buffer.put([theft(own)])
+    assert isinstance(kept, Kept)
     assert (kept.buffered, kept.is_new) == (own, False)
