@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -17,7 +18,9 @@ from migrations.__main__ import _LOCK_KEY, upgrade
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
 from testing.identity import IDENTITY
+from testing.servers.databases import owner_engine
 from testing.servers.shared import ROOT
+from testing.servers.throwaway import as_owner
 from tests.integration.keys.register import Register
 
 
@@ -67,6 +70,7 @@ def migration(database_url: str, admin_api_key: str) -> subprocess.Popen[bytes]:
         **os.environ,
         **IDENTITY,
         "DATABASE_URL": database_url,
+        "MIGRATIONS_DATABASE_URL": as_owner(database_url),
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
         "ADMIN_API_KEY": admin_api_key,
