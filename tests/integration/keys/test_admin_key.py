@@ -108,16 +108,11 @@ def test_a_generated_key_makes_an_admin_only_where_there_is_none(register: Regis
 
 def test_the_start_says_what_became_of_the_key(register: Register) -> None:
     said: list[str] = []
-    ours = IDENTITY["INSTALLATION_ID"]
-    for key in ("first", "second", "first"):
-        upgrade(register.engine, installation_id=ours, admin_api_key=key, say=said.append)
-    upgrade(
-        register.engine,
-        installation_id=ours,
-        admin_api_key="made",
-        first_admin_only=True,
-        say=said.append,
-    )
+    start = partial(upgrade, installation_id=IDENTITY["INSTALLATION_ID"], say=said.append)
+    with owner_engine(register.engine) as owner:
+        for key in ("first", "second", "first"):
+            start(owner, admin_api_key=key)
+        start(owner, admin_api_key="made", first_admin_only=True)
     expected = (AdminKey.MADE, AdminKey.REPLACED, AdminKey.ENDED, AdminKey.NOT_NEEDED)
     assert [line.partition("Z: ")[2] for line in said] == [each.value for each in expected]
     assert "there is an admin already" in said[-1]
