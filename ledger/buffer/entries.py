@@ -8,7 +8,6 @@ client may do is read in the database at the replay. Knows nothing of Redis or R
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from ledger import exact_json
 from ledger.acceptance import TransferRequest, fingerprint
 from ledger.buffer.seal import Seal
 from ledger.clients import Client
@@ -130,7 +130,7 @@ def encode(buffered: Buffered, seal: Seal) -> bytes:
         "metadata": request.metadata,
         "api_key": request.key_id and str(request.key_id),
     }
-    marked = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[1:]
+    marked = exact_json.dumps(document).encode()[1:]
     mark = seal.mark(_marked(FORMAT, marked))
     return f'{{"format":{FORMAT},"mark":"{mark}",'.encode() + marked
 
@@ -156,7 +156,7 @@ def decode(content: bytes, seal: Seal) -> Buffered:
     if format_number > FORMAT:
         raise NewerFormat
     try:
-        document = json.loads(b"{" + rest)
+        document = exact_json.loads(b"{" + rest)
         if format_number != FORMAT or document["installation"] != seal.installation_id:
             raise Unreadable
         return _buffered(document, UUID(document["client"]), content)
@@ -175,7 +175,7 @@ def decode_unverified(content: bytes) -> Buffered:
     Raises: Unreadable: when it is no request.
     """
     try:
-        document = json.loads(content)
+        document = exact_json.loads(content)
         client = document["client"]
         client_id = UUID(client[0] if document["format"] == 1 else client)
         return _buffered(document, client_id, content)
