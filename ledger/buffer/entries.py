@@ -18,7 +18,7 @@ from uuid import UUID
 from ledger.acceptance import TransferRequest, fingerprint
 from ledger.buffer.seal import Seal
 from ledger.clients import Client
-from ledger.errors import NewerFormat, NotAuthentic, Unreadable
+from ledger.errors import NewerFormat, NotAuthentic, Unavailable, Unreadable
 from ledger.ids import transfer_id
 from ledger.postgres import exact_json
 
@@ -70,12 +70,15 @@ class Waiting:
 class IntakeBuffer(Protocol):
     """A durable, bounded, ordered buffer on the broker. Safe to use from many threads."""
 
-    def put(self, requests: Sequence[Buffered]) -> list[Kept]:
-        """Keep all of the requests, or none; an id that is kept already is not kept twice.
+    def put(self, requests: Sequence[Buffered]) -> list[Kept | Unavailable]:
+        """Keep the requests; an id that is kept already is not kept twice.
 
-        Returns once they are on the broker's disk: per request, in order, the kept one.
-        Raises: Overloaded: when there is no room. Unavailable: when the broker is away; some
-        may be kept nevertheless, which does no harm, because a repeat has the same id.
+        A client may have half of the room that the others leave. Its new requests of one call
+        are all kept, or none of them.
+        Returns once they are on the broker's disk: per request, in order, the kept one, or
+        Overloaded where there is no room for its client, so that it is certainly not kept.
+        Raises: Unavailable: when the broker is away; some may be kept nevertheless, which does
+        no harm, because a repeat has the same id.
         """
 
     def find(self, id: UUID) -> Buffered | None:
