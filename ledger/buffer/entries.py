@@ -15,12 +15,12 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from ledger import exact_json
 from ledger.acceptance import TransferRequest, fingerprint
 from ledger.buffer.seal import Seal
 from ledger.clients import Client
 from ledger.errors import NewerFormat, NotAuthentic, Unavailable, Unreadable
 from ledger.ids import transfer_id
+from ledger.postgres import exact_json
 
 FORMAT: Final = 2
 _MAX_SCALE: Final = 18
