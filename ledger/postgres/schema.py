@@ -19,6 +19,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Identity,
     Integer,
@@ -55,6 +56,28 @@ clients = Table(
     Column("rate_limit", Text),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
     Column("item_limit", Text),
+    Column("status", Text, nullable=False, server_default=text("'active'")),
+    # The last time at which it was disabled, and enabled again.
+    Column("disabled_at", TimestampColumn),
+    Column("enabled_at", TimestampColumn),
+    # The one admin that ADMIN_API_KEY is a key of.
+    Column("is_bootstrap", Boolean, nullable=False, server_default=text("false")),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("client_id", Uuid, nullable=False),
+    Column("name", Text),
+    Column("scope", Text, nullable=False),
+    Column("prefix", Text),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("is_bootstrap", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("expires_at", TimestampColumn),
+    Column("last_used_on", Date),
+    Column("revoked_at", TimestampColumn),
 )
 
 wallets = Table(
@@ -144,6 +167,8 @@ unfinished = Table(
     Column("state", Text, nullable=False, server_default=text("'accepted'")),
     # The batch that it moves in; null until a reserve has claimed it.
     Column("batch_id", Uuid),
+    # The earlier transfer that must end before it is judged again, see `ledger.funds.waits`.
+    Column("waits_for", Uuid),
     # A decided failure: no step moves it forward any more, only rollback moves it back.
     Column("failure_code", Text),
     Column("failure_detail", Text),
@@ -205,8 +230,7 @@ events = Table(
     Column("detail", Text),
 )
 
-# Buffered requests that were rejected because they are invalid: not transfers, but read as
-# rejected ones. See `ledger.buffer.rejected`.
+# Buffered requests that were rejected because they are invalid. See `ledger.buffer.rejected`.
 refused_requests = Table(
     "refused_requests",
     metadata,
@@ -227,19 +251,26 @@ refused_requests = Table(
     Column("refused_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
-# Entries of the intake buffer that were not replayed, for an operator. See
-# `ledger.buffer.set_aside`.
+# Buffer entries that were not replayed, for an operator. See `ledger.buffer.set_aside`.
 set_aside_entries = Table(
     "set_aside_entries",
     metadata,
-    # The SHA-256 of the entry, so that one that comes again is kept once.
     Column("digest", LargeBinary, primary_key=True),
     Column("seq", BigInteger, Identity(always=True), nullable=False),
     Column("reason", Text, nullable=False),
-    # Its beginning only, where it is too large to be ours.
     Column("content", LargeBinary, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("transfer_id", Uuid),
+)
+
+# Requests that the buffer has lost. See `ledger.buffer.missing`.
+missing_requests = Table(
+    "missing_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("noticed_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("reported_at", TimestampColumn),
 )
 
 # Not the ledger's: which installation the database belongs to, in one row. See
@@ -328,8 +359,7 @@ read_positions = Table(
     Column("stamped", MinorUnits, nullable=False),
 )
 
-# How many transfers had ended by a time; none can be added before that time. See
-# `ledger.transfer_counts`.
+# How many transfers had ended by a time. See `ledger.transfer_counts`.
 ended_counts = Table(
     "ended_counts",
     metadata,
