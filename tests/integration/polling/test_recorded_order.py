@@ -89,7 +89,7 @@ def test_what_becomes_visible_late_is_not_missed(bank: Bank) -> None:
         early_ids = bank.accept(*early)
         # Their times are the other way round, so the newest time is no place to go on from.
         assert poller.poll_to_the_end() == []
-    late_ids = [answer.transfer.id for answer in answers if not isinstance(answer, Exception)]
+    late_ids = [each.transfer.id for each in answers if isinstance(each, acceptance.Acceptance)]
     poller.sees([*late_ids, *early_ids])
     assert poller.poll() == []
 
