@@ -2,6 +2,7 @@
 
 parsing        one typed, checked value at a time
 urls           checks of the URLs among them
+tls            options for TLS in the URLs of broker and cache
 secret_files   values from files: NAME_FILE in place of NAME
 errors         the one error, whose message names the setting
 
@@ -103,8 +104,10 @@ class Settings:
                 raise SettingsError(f"FALLBACK_PRICES has no price for {symbol} of PRICE_SYMBOLS")
         return cls(
             database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
-            broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
-            cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
+            broker_url=values.server_url(
+                "BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")
+            ),
+            cache_url=values.server_url("CACHE_URL", schemes=("redis", "rediss")),
             installation_id=values.installation_id("INSTALLATION_ID"),
             intake_secrets=values.intake_secrets("INTAKE_SECRET"),
             host=values.text("HOST", "127.0.0.1"),

@@ -172,11 +172,13 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
     # Where a browser finds Flower, as far as this machine knows.
     flower = f"http://{f'[{host}]' if ':' in host else host}:{settings.flower_port}"
     complete.setdefault("FLOWER_URL", flower)
+    settings = read_settings(complete)
+    read = {"BROKER_URL": settings.broker_url, "CACHE_URL": settings.cache_url}
     return Plan(
-        settings=read_settings(complete),
+        settings=settings,
         folders=folders,
         servers=tuple(servers.values()),
-        given=tuple(given_servers(given)),
+        given=tuple(given_servers({name: read.get(name, given[name]) for name in given})),
         generated=frozenset(secrets),
         generated_now=frozenset(made),
         environment=complete,

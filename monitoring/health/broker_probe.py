@@ -27,6 +27,7 @@ from monitoring.health.redis_info import (
     memory_share,
     server_id,
 )
+from resilience import amqp_tls
 from resilience.redis_client import connect, is_redis
 
 TIMEOUT_S = 0.8
@@ -154,6 +155,7 @@ class RabbitProbe:
     """
 
     def __init__(self, url: str) -> None:
+        amqp_tls.install()
         self._hosts = url.split(";")
         self._channel: Any = None
         self._has_alarm = False

@@ -20,6 +20,7 @@ from amqp.exceptions import AMQPError, NotFound
 
 from ledger.buffer.entries import Buffered, Kept, Waiting, decode, encode
 from ledger.errors import Overloaded, Unavailable, Unreadable
+from resilience import amqp_tls
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
@@ -158,6 +159,7 @@ class _Link:
     def __init__(
         self, url: str, declare: Callable[[Any], None], *, confirms: bool, heartbeat_s: int
     ) -> None:
+        amqp_tls.install()
         self._url = url
         self._heartbeat_s = heartbeat_s
         self._declare = declare
