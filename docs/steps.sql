@@ -124,7 +124,13 @@ WHERE transfers.id = any(:any_1);
 BEGIN;
 
 -- ledger/batches.py: lock_batch
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+SELECT
+    pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1,
+    set_config('lock_timeout', :wait, true) AS set_config_1,
+    EXISTS (
+        SELECT *
+        FROM blocked_wallets
+    ) AS some_blocked;
 
 -- ledger/reserve.py: take
 WITH longest_waiting AS (
@@ -243,7 +249,8 @@ WITH done AS (
         unfinished.transit_id, unfinished.destination_id, unfinished.amount,
         unfinished.state, unfinished.batch_id, unfinished.failure_code,
         unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
-        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at
+        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
+        unfinished.blocked_by
 )
 INSERT INTO outcomes (
     transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
@@ -293,8 +300,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/reserve.py: take (shown in "Reserve")
 
@@ -328,8 +334,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/batches.py: lock_transfers
 SELECT count(*) AS count_1
@@ -448,8 +453,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/batches.py: lock_transfers
 SELECT count(*) AS count_1
@@ -588,8 +592,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/batches.py: lock_transfers
 SELECT count(*) AS count_1
@@ -641,7 +644,8 @@ WITH done AS (
         unfinished.transit_id, unfinished.destination_id, unfinished.amount,
         unfinished.state, unfinished.batch_id, unfinished.failure_code,
         unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
-        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at
+        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
+        unfinished.blocked_by
 ),
 finished AS (
     INSERT INTO outcomes (
@@ -693,8 +697,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/batches.py: lock_transfers
 SELECT count(*) AS count_1
@@ -884,7 +887,8 @@ WITH done AS (
         unfinished.transit_id, unfinished.destination_id, unfinished.amount,
         unfinished.state, unfinished.batch_id, unfinished.failure_code,
         unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
-        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at
+        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
+        unfinished.blocked_by
 )
 INSERT INTO outcomes (
     transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
@@ -934,7 +938,11 @@ SELECT
     unfinished.failure_code IS NOT NULL AS failed
 FROM unfinished
 WHERE unfinished.batch_id IS NOT NULL
-    AND unfinished.moved_at NOT BETWEEN clock_timestamp() - :age AND clock_timestamp() + :age
+    AND CASE WHEN (unfinished.blocked_by IS NULL) THEN unfinished.moved_at NOT BETWEEN clock_timestamp() - :age AND clock_timestamp() + :age ELSE NOT (EXISTS (
+        SELECT *
+        FROM blocked_wallets
+        WHERE blocked_wallets.wallet_id = unfinished.blocked_by
+    )) END
 ORDER BY unfinished.moved_at
 LIMIT 10000
 FOR UPDATE SKIP LOCKED;
@@ -953,7 +961,7 @@ driven AS (
     UPDATE unfinished
     SET
         batch_id=given.batch_id, redrives=(unfinished.redrives + 1),
-        moved_at=statement_timestamp()
+        moved_at=statement_timestamp(), blocked_by=NULL::UUID
     FROM given
     WHERE unfinished.transfer_id = given.transfer_id
     RETURNING unfinished.transfer_id, unfinished.redrives, given.worker
@@ -972,6 +980,11 @@ COMMIT;
 ------------------------------------------------------------------------------------------------
 
 BEGIN;
+
+-- ledger/clients.py: find_clients
+SELECT clients.id, clients.name, clients.scope, clients.rate_limit
+FROM clients
+WHERE clients.id = any(CAST(:ids AS UUID[]));
 
 -- ledger/acceptance.py: accept (shown in "Accept")
 

@@ -116,6 +116,14 @@ class Unavailable(LedgerError):
     code = "unavailable"
 
 
+class LockTimeout(Unavailable):
+    """A lock was not to be had in time. Perhaps it concerns a single wallet."""
+
+
+class StatementTimeout(Unavailable):
+    """A statement took too long and was cancelled. Perhaps a single transfer is the cause."""
+
+
 class Unreachable(Unavailable):
     """The database is away: it takes no connections, or no writes."""
 
@@ -136,6 +144,10 @@ class Unreadable(LedgerError):
 
 class NewerFormat(Unreadable):
     """The buffer entry was written by a newer version than this one."""
+
+
+class NotAuthentic(Unreadable):
+    """The buffer entry was not written with a secret of this installation."""
 
 
 class InvariantBroken(LedgerError):

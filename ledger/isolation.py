@@ -23,8 +23,8 @@ from ledger.postgres import schema
 from ledger.postgres.database import savepoint
 from ledger.recovery import NOTED_REDRIVES
 from ledger.reserve import claim
-from ledger.states import STEPS, UNFINISHED, StepName
-from ledger.steps import run_step
+from ledger.states import StepName
+from ledger.steps import Rollback, run_step, touched_by
 
 MAX_DETAIL_LENGTH = 200
 
@@ -44,8 +44,7 @@ def isolate_step(
     (it then waits for `roll_back`) or the batch has nothing to move.
     Harmless when another worker has cut the batch already.
     """
-    start = next(start for name, start, _ in STEPS if name == step)
-    part = MovementPart((start,))
+    part, _ = touched_by(step)
     batches.lock_batch(connection, batch_id)
     if step == "reserve" and claim(connection, batch_id):
         # The claim was undone with the failed attempt, and this is a new one, perhaps of other
@@ -90,6 +89,14 @@ def _failure_of(
     return None
 
 
+def halve(connection: Connection, step: StepName | Rollback, batch_id: UUID) -> list[UUID]:
+    """Cut the batch in two, after a statement of the step took too long. It must be locked.
+
+    Returns: the batches to run the step on again; one at most if there is nothing to cut.
+    """
+    return _cut(connection, batch_id, touched_by(step)[0])
+
+
 def isolate_roll_back(
     connection: Connection, batch_id: UUID, error: Exception, *, worker: str
 ) -> list[UUID]:
@@ -98,7 +105,7 @@ def isolate_roll_back(
     Returns: the batches to roll back again; none when a single transfer is left. That one
     cannot be undone: it keeps its state, is re-driven again and again, and needs an operator.
     """
-    part = MovementPart(UNFINISHED, failed=True)
+    part, _ = touched_by("rollback")
     batches.lock_batch(connection, batch_id)
     halves = _cut(connection, batch_id, part)
     if halves == [batch_id]:

@@ -93,15 +93,19 @@ class Locked:
 
 
 def lock_wallets(
-    connection: Connection, batch_id: UUID, part: MovementPart, movements: tuple[Movement, ...]
+    connection: Connection, batch_id: UUID, part: MovementPart, roles: tuple[WalletRole, ...]
 ) -> Locked:
-    """Lock every wallet that these movements touch, in id order, until the transaction ends.
+    """Lock the part's wallets in these roles, in id order, until the transaction ends.
 
     Every lock is taken in that order, so two batches may wait for each other but never deadlock.
     """
-    roles = tuple(sorted({effect.role for name in movements for effect in MOVEMENTS[name]}))
     row = connection.execute(_lock(part, roles), {"batch": batch_id}).one()
     return Locked(row.now, row.all_active)
+
+
+def roles_in(movements: tuple[Movement, ...]) -> tuple[WalletRole, ...]:
+    """Return the roles of the wallets that these movements touch."""
+    return tuple(sorted({effect.role for name in movements for effect in MOVEMENTS[name]}))
 
 
 def move(

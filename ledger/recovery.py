@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    case,
     exists,
     func,
     insert,
@@ -88,9 +89,15 @@ def _not_since(moved_at: ColumnElement[Any]) -> ColumnElement[bool]:
 
 _u = schema.unfinished.c
 
+_blocked = schema.blocked_wallets
+_is_blocked = exists().where(_blocked.c.wallet_id == _u.blocked_by)
 _STUCK = (
     select(_u.transfer_id, _u.state, _u.failure_code.is_not(None).label("failed"))
-    .where(_u.batch_id.is_not(None), _not_since(_u.moved_at))
+    .where(
+        _u.batch_id.is_not(None),
+        # Those that were set aside go on when their wallet is released, at once.
+        case((_u.blocked_by.is_(None), _not_since(_u.moved_at)), else_=~_is_blocked),
+    )
     .order_by(_u.moved_at)
     .limit(REDRIVE_LIMIT)
     .with_for_update(skip_locked=True)
@@ -115,6 +122,7 @@ _driven = (
     .values(
         batch_id=_given.c.batch_id,
         moved_at=func.statement_timestamp(),
+        blocked_by=None,
         redrives=_u.redrives + 1,
     )
     .returning(_u.transfer_id, _u.redrives, _given.c.worker)

@@ -36,8 +36,10 @@ def claim(connection: Connection, batch_id: UUID) -> int:
     return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
 
 
-def take(connection: Connection, batch_id: UUID) -> int:
+def take(connection: Connection, batch_id: UUID, *, claimed: bool = False) -> int:
     """Claim transfers as `claim` does, and mark them as reserved. The step uses this.
+
+    claimed: the batch has its transfers, claim no more.
 
     A batch that has transfers already (after a re-drive or a cut) claims none: its own are
     marked, unless some of them have been reserved before. So all reserved transfers of the batch
@@ -46,8 +48,8 @@ def take(connection: Connection, batch_id: UUID) -> int:
     Returns: their number, at most CLAIM_LIMIT.
     """
     argument = {"batch": batch_id}
-    claimed = connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
-    return claimed or connection.execute(_TAKE, argument).rowcount
+    count = 0 if claimed else connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
+    return count or connection.execute(_TAKE, argument).rowcount
 
 
 def mark_rejected(connection: Connection, batch_id: UUID) -> int:

@@ -7,18 +7,29 @@ state before it, so a step that runs twice, late or out of order finds nothing t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, Executable, bindparam, insert, literal, select, update
 
-from ledger import batches
+from ledger import batches, blocked
 from ledger.errors import RolledBack
-from ledger.movements import Movement, MovementPart, lock_wallets, move
+from ledger.movements import (
+    Movement,
+    MovementPart,
+    WalletRole,
+    lock_wallets,
+    move,
+    roles_in,
+)
 from ledger.postgres import schema
-from ledger.reserve import CLAIM_LIMIT, mark_rejected, take
+from ledger.reserve import CLAIM_LIMIT, claim, mark_rejected, take
 from ledger.states import STEPS, UNFINISHED, State, StepName
+
+Rollback = Literal["rollback"]
+"""The way back, where it stands beside the names of the steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class Progress:
     """Whether the batch has transfers that can still be moved forward."""
     more: bool = False
     """Whether a reserve filled its limit, so that there are probably more to claim."""
+    set_aside: int = 0
+    """These left the batch: they wait until the lock on a wallet of theirs is gone."""
 
 
 def run_step(
@@ -43,24 +56,44 @@ def run_step(
     Raises: Unavailable: when it should be tried again · anything else: when one of the
     transfers cannot be moved. Then nothing has changed, see `ledger.isolation`.
     """
+    if not batches.lock_batch(connection, batch_id, attempt=attempt):
+        if step == "reserve":
+            return _reserve(connection, batch_id, worker, attempt)
+        return _forward(connection, step, batch_id, worker, attempt)
+    # Some wallets are blocked: without those that touch one, the batch waits for none.
+    claimed = claim(connection, batch_id) if step == "reserve" else 0
+    aside = blocked.set_aside(connection, batch_id, *touched_by(step), worker=worker)
+    if step == "reserve":
+        progress = _reserve(connection, batch_id, worker, attempt, claimed=True)
+    else:
+        progress = _forward(connection, step, batch_id, worker, attempt)
+    return replace(progress, set_aside=aside, more=claimed == CLAIM_LIMIT)
+
+
+def find_blocked(connection: Connection, step: StepName | Rollback, batch_id: UUID) -> list[UUID]:
+    """Find the wallets that kept the step from their locks, so that it can be tried without them.
+
+    Claims the transfers of a reserve, if its batch has none. Returns: the blocked wallets.
+    """
     batches.lock_batch(connection, batch_id)
     if step == "reserve":
-        return _reserve(connection, batch_id, worker, attempt)
-    return _forward(connection, step, batch_id, worker, attempt)
+        claim(connection, batch_id)
+    return blocked.mark(connection, batch_id, *touched_by(step))
 
 
-def roll_back(connection: Connection, batch_id: UUID) -> int:
+def roll_back(connection: Connection, batch_id: UUID, *, worker: str | None = None) -> int:
     """Undo exactly the movements of each failed transfer of the batch, and end it.
 
     Only a failure that is written in the database is rolled back; a message alone rolls nothing
-    back. Harmless when there is none. Returns: how many transfers were ended.
+    back. Harmless when there is none. Transfers with a blocked wallet are set aside.
+    Returns: how many transfers were ended.
     """
-    batches.lock_batch(connection, batch_id)
-    failed = MovementPart(UNFINISHED, failed=True)
+    failed, roles = touched_by("rollback")
+    if batches.lock_batch(connection, batch_id):
+        blocked.set_aside(connection, batch_id, failed, roles, worker=worker)
     found = batches.lock_transfers(connection, batch_id, failed)
     if found:
-        way_back = tuple(movement for movement, _ in _WAY_BACK)
-        now = lock_wallets(connection, batch_id, failed, way_back).now
+        now = lock_wallets(connection, batch_id, failed, roles).now
         for movement, states in _WAY_BACK:
             move(connection, movement, batch_id, MovementPart(states, failed=True), now)
         batches.finish(connection, batch_id, failed, now)
@@ -77,13 +110,25 @@ _WAY_BACK: tuple[tuple[Movement, tuple[State, ...]], ...] = (
 """(movement, the states that need it), in the order in which they are done."""
 
 
-def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) -> Progress:
-    found = take(connection, batch_id)
+def touched_by(
+    step: StepName | Rollback,
+) -> tuple[MovementPart, tuple[WalletRole, ...]]:
+    """Return the transfers that a step is about to move, and the roles of the wallets it locks."""
+    if step == "rollback":
+        way_back = tuple(movement for movement, _ in _WAY_BACK)
+        return MovementPart(UNFINISHED, failed=True), roles_in(way_back)
+    return MovementPart((_ROUTE[step][0],)), roles_in((step,))
+
+
+def _reserve(
+    connection: Connection, batch_id: UUID, worker: str, attempt: int, *, claimed: bool = False
+) -> Progress:
+    found = take(connection, batch_id, claimed=claimed)
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
     reserved = MovementPart(("reserved",))
     _note_retry(connection, batch_id, reserved, worker, attempt)
-    locked = lock_wallets(connection, batch_id, reserved, ("reserve",))
+    locked = lock_wallets(connection, batch_id, reserved, roles_in(("reserve",)))
     rejected = mark_rejected(connection, batch_id)
     if rejected:
         batches.finish(connection, batch_id, MovementPart(("accepted",), failed=True), locked.now)
@@ -95,13 +140,12 @@ def _reserve(connection: Connection, batch_id: UUID, worker: str, attempt: int) 
 def _forward(
     connection: Connection, step: StepName, batch_id: UUID, worker: str, attempt: int
 ) -> Progress:
-    start, end = _ROUTE[step]
-    part = MovementPart((start,))
+    (part, roles), end = touched_by(step), _ROUTE[step][1]
     found, failed = batches.lock_transfers(connection, batch_id, part), 0
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
     _note_retry(connection, batch_id, part, worker, attempt)
-    locked = lock_wallets(connection, batch_id, part, (step,))
+    locked = lock_wallets(connection, batch_id, part, roles)
     if step != "deduct" and not locked.all_active:
         argument = {"batch": batch_id, "noticed_by": worker}
         failed = connection.execute(_fail_undeliverable(part), argument).rowcount

@@ -30,6 +30,7 @@ from ledger.clients import Client
 from ledger.errors import Forbidden, Invalid, InvalidField, InvalidState, NotFound
 from ledger.ids import new_id
 from ledger.postgres import schema
+from ledger.postgres.running_steps import wait_for_postings
 
 WalletKind = Literal["customer", "house", "external", "transit"]
 WalletStatus = Literal["active", "frozen", "closed"]
@@ -171,19 +172,20 @@ def balance_at(
 ) -> tuple[Wallet, int]:
     """Return the wallet, and its balance in minor units after its last posting up to `at`.
 
+    It locks nothing and writes nothing. The connection must not be in a transaction that keeps
+    one snapshot (REPEATABLE READ).
     Raises: NotFound: when there is no such wallet, or the caller may not see it.
     Invalid: when `at` is later than both now, by the database's clock, and the wallet's
-    last posting.
+    last posting. Unavailable: when a transfer of the wallet takes unusually long.
     """
-    # A posting gets its time before it is committed, under the wallet's lock. So once this
-    # share lock is granted, every posting with a time up to now is visible.
-    held = _visible(caller).add_columns(func.clock_timestamp().label("now"))
-    held = held.where(schema.wallets.c.id == wallet_id)
-    row = connection.execute(held.with_for_update(read=True, of=schema.wallets)).one_or_none()
+    query = _visible(caller).add_columns(func.clock_timestamp().label("now"))
+    row = connection.execute(query.where(schema.wallets.c.id == wallet_id)).one_or_none()
     if row is None:
         raise NotFound
     if at > max(row.now, row.posted_at):
         raise Invalid("at is in the future.")
+    # Later postings get later times than `now`. These have their times already:
+    wait_for_postings(connection, wallet_id)
     wallet = _wallet(row)
     lines = _lines(connection, wallet_id, limit=1, before=None, until=at)
     return wallet, lines[0].balance_after_minor if lines else 0

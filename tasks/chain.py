@@ -16,10 +16,11 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from ledger import isolation, steps
-from ledger.errors import Disposition, disposition
+from ledger.errors import Disposition, LockTimeout, StatementTimeout, Unavailable, disposition
 from ledger.ids import new_id
 from ledger.postgres.database import transaction
 from ledger.states import State, StepName, steps_from
+from ledger.steps import Rollback
 from monitoring.logs import get_logger
 from tasks.engine import engine
 from tasks.retry import MAX_RETRIES, delay_s
@@ -62,14 +63,16 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     batch, worker = UUID(batch_id), _worker(self)
     try:
         with measured("rollback") as measure, transaction(engine()) as connection:
-            measure.moved = ended = steps.roll_back(connection, batch)
+            measure.moved = ended = steps.roll_back(connection, batch, worker=worker)
     except Exception as error:  # `disposition` sorts every error
+        if _is_halved(error, "rollback", batch):
+            return
         _retry_or_raise(self, error)
         with transaction(engine()) as connection:
             halves = isolation.isolate_roll_back(connection, batch, error, worker=worker)
         log.error("rollback_failed", exc_info=error, batch_id=batch_id, halves=len(halves))
         for half in halves:
-            task_for_batch(rollback, half).apply_async()
+            _publish_again("rollback", half)
     else:
         if ended:
             log.info("rolled_back", batch_id=batch_id, transfers=ended)
@@ -111,15 +114,54 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
             )
             measure.moved = progress.moved
     except Exception as error:
+        if _is_halved(error, step, batch_id):
+            raise Ignore from error
         _retry_or_raise(task, error)
         _isolate(task, step, batch_id, error)
         raise Ignore from error  # the parts of the batch go on in chains of their own
+    if progress.set_aside:
+        log.warning("set_aside", step=step, transfers=progress.set_aside)
     if progress.more:
         kick()
     if progress.failed:
         task_for_batch(rollback, batch_id).apply_async()
     if not progress.left:
         raise Ignore  # the links that follow have nothing to do
+
+
+def _is_halved(error: Exception, step: StepName | Rollback, batch_id: UUID) -> bool:
+    """After a time-out, find the blocked wallets: the retry then goes on without them.
+
+    Returns: whether the batch was halved instead, because a statement took too long by itself.
+    """
+    if not isinstance(error, LockTimeout | StatementTimeout):
+        return False
+    halves: list[UUID] = []
+    try:
+        with transaction(engine()) as connection:
+            blocked = steps.find_blocked(connection, step, batch_id)
+            if isinstance(error, StatementTimeout) and not blocked:
+                halves = isolation.halve(connection, step, batch_id)
+    except Unavailable as another:
+        log.warning("cause_not_found", step=step, error=str(another))
+        return False
+    if blocked:
+        log.warning("wallets_blocked", wallets=len(blocked), wallet_id=str(blocked[0]))
+    if len(halves) < 2:
+        return False
+    log.warning("batch_halved", step=step)
+    for half in halves:
+        _publish_again(step, half)
+    return True
+
+
+def _publish_again(step: StepName | Rollback, batch_id: UUID) -> None:
+    """Publish the rest of the chain from this step on, or the rollback."""
+    if step == "rollback":
+        task_for_batch(rollback, batch_id).apply_async()
+    else:
+        start = next(state for state in _STARTS if steps_from(state)[0] == step)
+        chain_from(start, batch_id).apply_async()
 
 
 def _retry_or_raise(task: Task[..., None], error: Exception) -> None:
@@ -152,9 +194,8 @@ def _isolate(task: Task[..., None], step: StepName, batch_id: UUID, error: Excep
             connection, step, batch_id, worker=_worker(task), decide=_disposition
         )
     log.error("step_failed", exc_info=error, step=step, batch_id=str(batch_id), halves=len(halves))
-    start = next(state for state in _STARTS if steps_from(state)[0] == step)
     for half in halves:
-        chain_from(start, half).apply_async()
+        _publish_again(step, half)
     if not halves:
         task_for_batch(rollback, batch_id).apply_async()
 

@@ -1,31 +1,54 @@
 """The drain as a task: replays buffered requests into the ledger, in order and in bulk.
 
-Guarantees that a request leaves the buffer only after its outcome is committed, and that a
-request which the database does not accept does not hold up those behind it.
+Guarantees that a request leaves the buffer only after its outcome is committed, that nothing is
+replayed which this installation did not write, and that an entry which cannot be replayed does
+not hold up those behind it: it is set aside for an operator.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from typing import Final
+from uuid import UUID
 
 from celery import current_app, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 
 from ledger.buffer import replaying
-from ledger.buffer.entries import Buffered, IntakeBuffer, Waiting, decode
+from ledger.buffer.entries import (
+    Buffered,
+    IntakeBuffer,
+    Waiting,
+    decode,
+    decode_unverified,
+    is_unsigned,
+)
 from ledger.buffer.replaying import Replayed, give_up, replay
-from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
+from ledger.buffer.seal import Seal
+from ledger.buffer.set_aside import AsideReason, set_aside
+from ledger.clients import find_clients
+from ledger.errors import (
+    Disposition,
+    NewerFormat,
+    NotAuthentic,
+    Unavailable,
+    Unreadable,
+    disposition,
+)
 from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import DRAINED
 from monitoring.sentry import tracing
+from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
 from settings import Settings
 from tasks.broker.kick import kick_unless_one_waits
-from tasks.buffer.intake_buffer import intake_buffer
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal, unnamed_buffer
 from tasks.engine import engine
 from tasks.run_log import recorded_run
 
@@ -38,6 +61,7 @@ WORKS_FOR_S: Final = 10.0
 """After this the next drain continues. With one chunk more, it is below the time limit of tasks,
 and below the time that the lock of `replaying.try_replay_lock` may be idle."""
 
+_looked_for_unnamed = Cooldown(60.0)
 _elsewhere = OutageLog(log, "drained_elsewhere", repeats=True, count_as="times", level="info")
 """Counts how often in a row another worker was draining."""
 
@@ -51,6 +75,10 @@ def drain() -> None:
     with recorded_run("drain") as run:
         try:
             buffer = _buffer()
+            if _looked_for_unnamed.allows():
+                _looked_for_unnamed.start()
+                with suppress(Unavailable):  # a RabbitMQ that has no such queue
+                    set_aside_unnamed(_unnamed_buffer())
             if not buffer.count():
                 run.result = "nothing is buffered"
                 return
@@ -67,6 +95,29 @@ def drain() -> None:
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
 
 
+def set_aside_unnamed(buffer: IntakeBuffer) -> int:
+    """Set aside what version 1.0.0 buffered for clients of this database. Returns: how many.
+
+    That version did not name its buffer after an installation. Entries for other clients may be
+    somebody else's, and stay.
+    Raises: Unavailable: when the database is away, or the broker has no such buffer.
+    """
+    try:
+        found = [entry for entry in buffer.first(CHUNK) if is_unsigned(entry.content)]
+        client_ids: dict[object, UUID] = {}
+        for entry in found:
+            with suppress(Unreadable):
+                client_ids[entry.ticket] = decode_unverified(entry.content).request.client.id
+        with transaction(engine()) as connection:
+            known = find_clients(connection, set(client_ids.values()))
+        ours = [entry for entry in found if client_ids.get(entry.ticket) in known]
+        _set_aside([(entry.content, entry.size_bytes, "unsigned") for entry in ours])
+        buffer.remove(ours)
+        return len(ours)
+    finally:
+        buffer.release()
+
+
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     """Replay what is buffered, for WORKS_FOR_S at most. Returns: the number of each outcome.
 
@@ -77,13 +128,16 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     _elsewhere.recovered()
     try:
         while time.monotonic() < deadline_s and (entries := buffer.first(CHUNK)):
-            done = _replay_entries(buffer, entries)
-            buffer.remove(entries)
+            requests, strange, newer = _read(entries)
+            done = _set_aside(strange) + _replay(requests)
+            buffer.remove(entries[: len(entries) - newer])
             if done.accepted:
                 kick_unless_one_waits(current_app)
             total += done
             for outcome, count in asdict(done).items():
                 DRAINED.labels(outcome).inc(count)
+            if newer:
+                raise Unavailable("A newer version buffered this, and has to drain it.")
     finally:
         buffer.release()
         if total:
@@ -93,36 +147,97 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     return total
 
 
-def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replayed:
-    requests = []
-    for entry in entries:
+_Strange = tuple[bytes, int, AsideReason]
+"""An entry that is not replayed: its bytes, its size, and why."""
+
+
+def _read(entries: Sequence[Waiting]) -> tuple[list[Buffered], list[_Strange], int]:
+    """Return the requests, what is to be set aside, and how many are left for a newer version.
+
+    Those are the first that a newer version wrote and all behind it, so that the order stays.
+    """
+    requests: list[Buffered] = []
+    strange: list[_Strange] = []
+    for position, entry in enumerate(entries):
         try:
-            requests.append(decode(entry.content))
+            requests.append(decode(entry.content, entry_seal()))
         except NewerFormat as error:
             log.error("buffered_by_a_newer_version", exc_info=error)
-            raise Unavailable("A newer version buffered this, and has to drain it.") from error
-        except Unreadable as error:
-            log.error("buffered_request_unreadable", exc_info=error)
-            buffer.set_aside(entry)
-    return _replay(requests)
+            return requests, strange, len(entries) - position
+        except NotAuthentic:
+            reason: AsideReason = "unsigned" if is_unsigned(entry.content) else "not_authentic"
+            strange.append((entry.content, entry.size_bytes, reason))
+        except Unreadable:
+            strange.append((entry.content, entry.size_bytes, "unreadable"))
+    return requests, strange, 0
 
 
 def _replay(requests: Sequence[Buffered]) -> Replayed:
     """Replay in one transaction; if a request in it fails, each half in one of its own."""
+    if not requests:
+        return Replayed()
     try:
         with transaction(engine()) as connection:
-            return replay(connection, requests)
-    except Poisoned as error:
+            done, unknown = replay(connection, requests)
+        return done + _set_aside_requests(unknown, "unknown_client")
+    except Exception as error:  # `disposition` sorts every error
+        if not _is_caused_by_a_request(error):
+            raise
         if len(requests) == 1:
             log.error("buffered_request_refused", exc_info=error, transfer_id=str(requests[0].id))
-            with transaction(engine()) as connection:
-                give_up(connection, requests[0])
-            return Replayed(refused=1)
+            return _give_up(requests[0])
     middle = len(requests) // 2
     return _replay(requests[:middle]) + _replay(requests[middle:])
+
+
+def _give_up(request: Buffered) -> Replayed:
+    """Record a request as rejected or, if the database does not even take that, set it aside."""
+    try:
+        with transaction(engine()) as connection:
+            give_up(connection, request)
+    except Exception as error:  # as above
+        if not _is_caused_by_a_request(error):
+            raise
+        return _set_aside_requests([request], "unrecordable")
+    return Replayed(refused=1)
+
+
+def _is_caused_by_a_request(error: Exception) -> bool:
+    # A time-out passes, like an outage of the database.
+    is_timeout = isinstance(error, SoftTimeLimitExceeded)
+    return not is_timeout and disposition(error) is Disposition.REJECT
+
+
+def _set_aside_requests(requests: Sequence[Buffered], reason: AsideReason) -> Replayed:
+    return _set_aside([(each.content, len(each.content), reason) for each in requests])
+
+
+def _set_aside(entries: Sequence[_Strange]) -> Replayed:
+    """Keep entries in the database for an operator, and alarm."""
+    if not entries:
+        return Replayed()
+    limit = Settings.from_environment().intake_buffer_limit
+    with transaction(engine()) as connection:
+        lost = set_aside(connection, entries, limit=limit)
+    for reason, count in Counter(reason for _, _, reason in entries).items():
+        log.error("buffer_entries_set_aside", reason=reason, entries=count)
+    if lost:
+        log.error("buffer_entries_lost", entries=lost, limit=limit)
+    return Replayed(set_aside=len(entries))
+
+
+@cache
+def _unnamed_buffer() -> IntakeBuffer:
+    return unnamed_buffer(Settings.from_environment())
 
 
 @cache
 def _buffer() -> IntakeBuffer:
     """Return the buffer of this worker process, made on first use, after the fork."""
     return intake_buffer(Settings.from_environment())
+
+
+@cache
+def entry_seal() -> Seal:
+    """Return what authenticates entries, with the secrets that this process was started with."""
+    return intake_seal(Settings.from_environment())

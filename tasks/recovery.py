@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from celery import Task, shared_task
 
-from ledger import recovery
+from ledger import blocked, recovery
 from ledger.errors import Unavailable
 from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
@@ -61,6 +61,10 @@ def _scan(task: Task[..., None], run: JobRun) -> None:
 
 def _redrive(stuck_after_s: float, *, worker: str) -> int:
     """Re-drive stuck transfers. Returns: their number."""
+    with transaction(engine()) as connection:
+        released = blocked.release(connection)
+    if released:
+        log.info("wallets_released", wallets=len(released), wallet_id=str(released[0]))
     with transaction(engine()) as connection:
         redrives = recovery.redrive_stuck(connection, stuck_after_s=stuck_after_s, worker=worker)
     for redrive in redrives:

@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from ledger import isolation, recovery, steps
-from ledger.errors import Disposition, disposition
+from ledger.blocked import release
+from ledger.errors import Disposition, LockTimeout, StatementTimeout, disposition
 from ledger.ids import new_id
 from ledger.postgres.database import transaction
-from ledger.states import STEPS, State, steps_from
+from ledger.states import STEPS, State, StepName, steps_from
 
 MAX_RETRIES = 20
 
@@ -36,6 +37,8 @@ class BatchDriver:
 
     def redrive(self, *, stuck_after_s: float = 0.0) -> list[recovery.Redrive]:
         """Scan for stuck transfers, as the recovery scan does, and run their chains."""
+        with transaction(self.engine) as connection:
+            release(connection)
         with transaction(self.engine) as connection:
             found = recovery.redrive_stuck(
                 connection, stuck_after_s=stuck_after_s, worker=self.worker
@@ -87,6 +90,8 @@ class BatchDriver:
                 if disposition(error) is Disposition.RETRY and attempt < MAX_RETRIES:
                     attempt += 1
                     self.retried.append(error)
+                    if self._is_halved(error, name, batch_id):
+                        return None
                     continue
                 self._note(error)
                 with transaction(self.engine) as connection:
@@ -95,6 +100,20 @@ class BatchDriver:
                 if not halves:
                     self.roll_back(batch_id)
                 return None
+
+    def _is_halved(self, error: Exception, step: StepName, batch_id: UUID) -> bool:
+        """Do as tasks/chain.py after a time-out."""
+        halves: list[UUID] = []
+        if isinstance(error, LockTimeout | StatementTimeout):
+            with transaction(self.engine) as connection:
+                blocked = steps.find_blocked(connection, step, batch_id)
+                if isinstance(error, StatementTimeout) and not blocked:
+                    halves = isolation.halve(connection, step, batch_id)
+        if len(halves) < 2:
+            return False
+        start = next(start for name, start, _ in STEPS if name == step)
+        self._batches.extend((start, half) for half in halves)
+        return True
 
     def _note(self, error: Exception) -> None:
         if disposition(error) is not Disposition.REJECT:

@@ -57,7 +57,8 @@ def gate_before_commit_of(engine: Engine, step: str) -> Iterator[CommitGate]:
         engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watcher,
     ):
         for statement in (
-            f"""CREATE OR REPLACE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql AS
+            f"""CREATE OR REPLACE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql
+                SET lock_timeout = '5s' AS -- longer than a step waits for the lock on a wallet
                 $$ BEGIN PERFORM pg_advisory_xact_lock_shared({_KEY}); RETURN NULL; END $$""",
             f"""CREATE CONSTRAINT TRIGGER test_gate AFTER {event} ON {table}
                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ({condition})

@@ -21,7 +21,15 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ledger.errors import LedgerError, Misconfigured, Poisoned, Unavailable, Unreachable
+from ledger.errors import (
+    LedgerError,
+    LockTimeout,
+    Misconfigured,
+    Poisoned,
+    StatementTimeout,
+    Unavailable,
+    Unreachable,
+)
 from ledger.postgres.failover import Connector
 
 STATEMENT_TIMEOUT_S = 15.0
@@ -142,6 +150,17 @@ def savepoint(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
+def undone(connection: Connection) -> Iterator[None]:
+    """Run the block as a part of the transaction that is undone: its changes, and its locks."""
+    with _translated():
+        part = connection.begin_nested()
+        try:
+            yield
+        finally:
+            part.rollback()
+
+
+@contextmanager
 def try_lock(engine: Engine, key: int) -> Iterator[bool]:
     """Hold an advisory lock of the database for the block. Yields: False when it is taken already.
 
@@ -172,6 +191,7 @@ def _translated() -> Iterator[None]:
 _AWAY = ("08", "53", "57P", "58", "25006")
 _PASSES = ("40", "55", "57", "25")
 _THIS_DATA = ("22", "23", "P0", "44")
+_TIMEOUTS = {"55P03": LockTimeout, "57014": StatementTimeout}
 
 
 def translate(error: DBAPIError) -> LedgerError:
@@ -200,6 +220,8 @@ def _of_link(sqlstate: str | None) -> Unreachable:
 def _of_sqlstate(sqlstate: str) -> LedgerError:
     if sqlstate.startswith(_AWAY):
         return Unreachable(f"The database is away ({sqlstate}).")
+    if sqlstate in _TIMEOUTS:
+        return _TIMEOUTS[sqlstate](f"The database did not answer in time ({sqlstate}).")
     if sqlstate.startswith(_PASSES):
         return Unavailable(f"The database cannot answer right now ({sqlstate}).")
     if sqlstate.startswith(_THIS_DATA):

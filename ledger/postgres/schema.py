@@ -54,6 +54,7 @@ clients = Table(
     Column("key_hash", LargeBinary, nullable=False),
     Column("rate_limit", Text),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("item_limit", Text),
 )
 
 wallets = Table(
@@ -133,6 +134,16 @@ unfinished = Table(
     Column("credited_at", TimestampColumn),
     # The time of its last step or re-drive; the recovery scan compares it with the clock.
     Column("moved_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The locked wallet because of which it was set aside, see `ledger.blocked`.
+    Column("blocked_by", Uuid),
+)
+
+# Wallets that another session of the database keeps locked.
+blocked_wallets = Table(
+    "blocked_wallets",
+    metadata,
+    Column("wallet_id", Uuid, primary_key=True),
+    Column("since", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 outcomes = Table(
@@ -205,6 +216,21 @@ installation = Table(
     Column("is_only", Boolean, primary_key=True, server_default=text("true")),
     Column("id", Text, nullable=False),
     Column("recorded_at", TimestampColumn, nullable=False, server_default=text("now()")),
+)
+
+# Entries of the intake buffer that were not replayed, for an operator. See
+# `ledger.buffer.set_aside`.
+set_aside_entries = Table(
+    "set_aside_entries",
+    metadata,
+    # The SHA-256 of the entry, so that one that comes again is kept once.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("reason", Text, nullable=False),
+    # Its beginning only, where it is too large to be ours.
+    Column("content", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 # Not the ledger's: the last known price of each symbol, used when the cache has none.

@@ -16,7 +16,7 @@ from stack.servers.home import Home, find_home
 from stack.servers.ports import free_port
 from stack.servers.valkey import BROKER_ROLE, Valkey
 from tasks.broker import queues
-from tasks.buffer import rabbitmq_queue
+from tasks.buffer import rabbitmq_queue, redis_stream
 from testing.identity import KEY_PREFIX, QUEUE_PREFIX
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.rabbitmq import RabbitMQ
@@ -58,6 +58,15 @@ class Broker(Protocol):
 
     def make_room(self) -> None:
         """Free what `fill` took."""
+
+    def forge(self, entry_id: str, content: bytes, *, is_named: bool = True) -> None:
+        """Write an entry into the intake buffer, as a stranger with access to the broker can.
+
+        is_named: into ours, not that of version 1.0.0.
+        """
+
+    def delete_unnamed(self) -> None:
+        """Delete the buffer of version 1.0.0."""
 
 
 class RedisBroker:
@@ -107,6 +116,14 @@ class RedisBroker:
         # Valkey frees a large value in the background, and counts it as used until then.
         eventually(lambda: self.client.info("memory")["lazyfree_pending_objects"] == 0)
 
+    def forge(self, entry_id: str, content: bytes, *, is_named: bool = True) -> None:
+        prefix = KEY_PREFIX if is_named else "truepenny:"
+        self.client.hset(prefix + redis_stream.REQUESTS, entry_id, content)
+        self.client.xadd(prefix + redis_stream.STREAM, {"id": entry_id})
+
+    def delete_unnamed(self) -> None:
+        self.client.delete("truepenny:intake", "truepenny:intake:requests")
+
 
 class RabbitBroker:
     """A RabbitMQ, whose memory is full when its limit is below what it uses."""
@@ -136,7 +153,7 @@ class RabbitBroker:
         # Not deleted: where quorum queues are deleted and declared again and again, RabbitMQ
         # 3.10 may refuse that name (`cluster_not_formed`) until it is restarted.
         try:
-            for name in (*queues.HINTS, rabbitmq_queue.QUEUE, rabbitmq_queue.ASIDE):
+            for name in (*queues.HINTS, rabbitmq_queue.QUEUE):
                 self.purge(name)
         except (OSError, amqp.AMQPError):
             # A queue that came back dead after a kill (see workers/queue_repair.py) cannot be
@@ -153,6 +170,27 @@ class RabbitBroker:
 
     def make_room(self) -> None:
         self._server.limit_memory()
+
+    def forge(
+        self,
+        entry_id: str,  # noqa: ARG002 - a queue knows no ids
+        content: bytes,
+        *,
+        is_named: bool = True,
+    ) -> None:
+        message = amqp.Message(content, delivery_mode=2)
+        name = (QUEUE_PREFIX if is_named else "") + rabbitmq_queue.QUEUE
+
+        def publish(channel: amqp.Channel) -> int:
+            if not is_named:
+                channel.queue_declare(name, durable=True, auto_delete=False)
+            channel.basic_publish_confirm(message, routing_key=name)
+            return 0
+
+        self._ask(publish)
+
+    def delete_unnamed(self) -> None:
+        self._ask(lambda channel: channel.queue_delete(rabbitmq_queue.QUEUE))
 
     def connections_without_consumer(self) -> set[str]:
         """Return the names, in RabbitMQ, of the connections that only publish."""

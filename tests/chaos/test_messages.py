@@ -117,6 +117,21 @@ def test_a_poisoned_transfer_is_rolled_back_alone(scenario: Scenario) -> None:
     assert "failed" in scenario.bank.timeline(poisoned)
 
 
+def test_a_batch_whose_statement_takes_too_long_is_cut_until_only_the_cause_waits(
+    scenario: Scenario,
+) -> None:
+    worker = scenario.worker()
+    with _poison(scenario, amount_minor=66_600, sqlstate="57014"):  # as at a statement's time-out
+        healthy = scenario.accept(24)
+        [slow] = scenario.accept(1, amount_minor=66_600)
+        healthy += scenario.accept(25)
+        chain.kick()
+        scenario.settles(healthy)
+        assert scenario.bank.state(slow) == "deducted"
+        assert '"event": "batch_halved"' in worker.log.read_text()
+    scenario.settles([slow])
+
+
 def _fund(scenario: Scenario, wallet: wallets.Wallet, amount_minor: int) -> list[UUID]:
     bank = scenario.bank
     request = bank.request(bank.external["USD"], wallet, amount_minor, client=bank.admin)
@@ -126,12 +141,12 @@ def _fund(scenario: Scenario, wallet: wallets.Wallet, amount_minor: int) -> list
 
 
 @contextmanager
-def _poison(scenario: Scenario, *, amount_minor: int) -> Iterator[None]:
+def _poison(scenario: Scenario, *, amount_minor: int, sqlstate: str = "P0001") -> Iterator[None]:
     """Make every credit of this amount fail with a real, unexpected database error."""
     with scenario.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for statement in (
-            """CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS
-               $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$""",
+            f"""CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'poisoned' USING ERRCODE = '{sqlstate}'; END $$""",
             f"""CREATE TRIGGER test_poison BEFORE INSERT ON postings FOR EACH ROW
                 WHEN (NEW.leg = 'credit' AND NEW.amount = {amount_minor})
                 EXECUTE FUNCTION test_poison()""",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,15 +15,17 @@ from sqlalchemy import Connection, text
 
 from ledger import clients, transfers, wallets
 from ledger.clients import Client
-from ledger.errors import Forbidden, Invalid, InvalidField, NotFound
+from ledger.errors import Forbidden, Invalid, InvalidField, NotFound, Unavailable
 from ledger.ids import new_id
+from ledger.postgres import running_steps
 from ledger.postgres.database import autocommit, transaction
 from ledger.states import STEPS, UNFINISHED, State
 from ledger.steps import run_step
 from ledger.transfers import TimelineEntry, Transfer, TransferFilter
 from ledger.wallets import StatementLine, Wallet
 from testing.bank import Bank
-from testing.concurrent_transactions import second_waits_for_first
+from testing.concurrent_transactions import TIMEOUT_S, meanwhile
+from testing.wallet_lock import locked
 
 EVERYTHING = TransferFilter()
 MICROSECOND = timedelta(microseconds=1)
@@ -160,7 +163,57 @@ def test_the_balance_at_a_time_waits_for_a_running_commit(bank: Bank) -> None:
     def read(connection: Connection) -> int:
         return wallets.balance_at(connection, wallet.id, stamps[0], caller=bank.admin)[1]
 
-    assert second_waits_for_first(bank.engine, deduct, read)[1] == 70
+    with meanwhile(bank.engine, read) as start:
+        with transaction(bank.engine) as connection:
+            deduct(connection)
+            reading = start()
+            time.sleep(0.2)
+            assert not reading.done()
+        assert reading.result(TIMEOUT_S) == 70
+
+
+def test_the_balance_at_a_time_locks_nothing_and_writes_nothing(bank: Bank) -> None:
+    wallet, other = bank.wallet(100), bank.wallet()
+    bank.accept(bank.request(wallet, other, 30))
+    bank.settle()
+    with transaction(bank.engine) as connection:
+        now = connection.scalar(text("SELECT clock_timestamp()"))
+        _, balance = wallets.balance_at(connection, wallet.id, now, caller=bank.admin)
+        assert balance == 70
+        assert connection.scalar(text("SELECT pg_current_xact_id_if_assigned()")) is None
+        # The reader's transaction is still open, and a movement of the wallet does not wait.
+        bank.accept(bank.request(wallet, other, 1))
+        bank.settle()
+    assert bank.look(wallet).balance == 69
+
+
+def test_the_balance_at_a_time_is_read_from_a_locked_wallet(bank: Bank) -> None:
+    wallet = bank.wallet(100)
+    with locked(bank.engine, wallet, lock="UPDATE"):
+        assert balance_at(bank, wallet, bank.look(wallet).created_at) == 0
+        assert balance_at(bank, wallet, statement(bank, wallet)[0].created_at) == 100
+
+
+def test_the_balance_at_a_time_does_not_wait_for_the_steps_of_other_wallets(bank: Bank) -> None:
+    wallet, batch = bank.wallet(100, asset="EUR"), new_id()
+    at = statement(bank, wallet)[0].created_at
+    bank.accept(bank.request(bank.wallet(100), bank.wallet(), 30))
+    bank.step("reserve", batch)
+    with transaction(bank.engine) as connection:
+        run_step(connection, "deduct", batch, worker="test")
+        began_s = time.monotonic()
+        assert balance_at(bank, wallet, at) == 100
+        assert time.monotonic() - began_s < running_steps.WAIT_S
+
+
+def test_a_reader_gives_up_on_a_step_that_does_not_end(bank: Bank) -> None:
+    wallet, batch = bank.wallet(100), new_id()
+    bank.accept(bank.request(wallet, bank.wallet(), 30))
+    bank.step("reserve", batch)
+    with transaction(bank.engine) as connection:
+        run_step(connection, "deduct", batch, worker="test")
+        with pytest.raises(Unavailable, match="unusually long"):
+            balance_at(bank, wallet, bank.look(wallet).created_at)
 
 
 def test_with_many_postings_at_one_time_the_balance_is_after_the_last(bank: Bank) -> None:

@@ -48,6 +48,7 @@ const EVENTS = {
   rolled_back: { label: "Rolled back, all money was returned", tone: "bad" },
   retried: { label: "Retried", tone: "warn" },
   redriven: { label: "Stopped on its way, put back in the queue", tone: "warn" },
+  set_aside: { label: "Waits: one of its wallets is locked in the database", tone: "warn" },
   failed: { label: "A step failed", tone: "bad" },
   rollback_failed: { label: "Rollback failed, an operator has to act", tone: "bad" },
   key_reused: { label: "Idempotency key reused with other content", tone: "warn" },
