@@ -1,9 +1,9 @@
 """Migration command: `python -m migrations` upgrades the database before anything else starts.
 
-Upgrades to the newest schema, records INSTALLATION_ID in a database that has none, and creates
-the admin of ADMIN_API_KEY. Safe to run again, and
-safe to run in several places at once: a lock in the database makes them take turns. A schema
-from a newer version is left as it is.
+Upgrades to the newest schema, records INSTALLATION_ID in a database that has none, and makes
+ADMIN_API_KEY the key of the first admin, in place of the one before. Safe to run again, and safe
+to run in several places at once: a lock in the database makes them take turns. A schema from a
+newer version is left as it is.
 
 `--wait` changes nothing: it ends when another process has migrated, see `schema_version`.
 """
@@ -15,12 +15,13 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from alembic import command
 from sqlalchemy import Engine, text
 
-from ledger.clients import ensure_admin, ensure_first_admin
 from ledger.errors import LedgerError, Unavailable
+from ledger.keys.bootstrap import set_admin_key
 from ledger.postgres.database import build_engine, transaction
 from ledger.postgres.installation import record_installation, refuse_other_installation
 from migrations.schema_version import (
@@ -43,10 +44,12 @@ def upgrade(
     installation_id: str,
     admin_api_key: str | None,
     first_admin_only: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> SchemaVersion:
-    """Upgrade to the newest schema and create the admin of this key. Harmless when done already.
+    """Upgrade to the newest schema and set the first admin's key. Harmless when done already.
 
-    first_admin_only: create one only if there is no admin yet, as for a key that was generated.
+    first_admin_only: make the admin only if there is none yet, as for a key that was generated.
+    say: is given what has become of the key.
     Returns: the version of the schema afterwards, which is never BEHIND.
     Raises: SettingsError: when the database belongs to another installation; nothing is changed.
     """
@@ -60,10 +63,10 @@ def upgrade(
             command.upgrade(config, "head")
             found = SchemaVersion.CURRENT
         record_installation(connection, installation_id)
-        if admin_api_key and first_admin_only:
-            ensure_first_admin(connection, admin_api_key)
-        elif admin_api_key:
-            ensure_admin(connection, admin_api_key)
+        if admin_api_key:
+            key = set_admin_key(connection, admin_api_key, is_generated=first_admin_only)
+    if admin_api_key:  # said once it is committed
+        say(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {key.value}")
     return found
 
 
@@ -90,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         installation_id=settings.installation_id,
                         admin_api_key=settings.admin_api_key,
                         first_admin_only=options.first_admin_only,
+                        say=_say,
                     ),
                     patience_s=options.patience,
                 ).value
@@ -131,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--first-admin-only",
         action="store_true",
-        help="create the admin of ADMIN_API_KEY only if the database has no admin yet",
+        help="make the admin of ADMIN_API_KEY only if the database has no admin yet",
     )
     parser.add_argument(
         "--patience",

@@ -26,13 +26,16 @@ def _named(settings: Settings, *, key_prefix: str, queue_prefix: str) -> IntakeB
         from tasks.buffer.rabbitmq_queue import IntakeQueue
         from tasks.buffer.receipts import Receipts
 
-        seal = seal_of(settings, purpose="intake receipt")
         return IntakeQueue(
             settings.broker_url,
             queue_prefix=queue_prefix,
             limit=settings.intake_buffer_limit,
             seal=intake_seal(settings),
-            receipts=Receipts(settings.cache_url, seal, key_prefix=key_prefix),
+            receipts=Receipts(
+                settings.cache_url,
+                key_prefix=key_prefix,
+                seal=seal_of(settings, purpose="intake receipt"),
+            ),
         )
     from tasks.buffer.redis_stream import IntakeStream
 

@@ -47,13 +47,15 @@ class IntakeQueue:
     def __init__(
         self, broker_url: str, *, queue_prefix: str, limit: int, seal: Seal, receipts: Receipts
     ) -> None:
-        """queue_prefix: begins the queue's name; without one it is not made if it is missing.
+        """Take the broker.
 
-        limit: how many requests may wait. seal: authenticates the entries.
+        queue_prefix: begins the name of the queue; without one, it is not made if it is missing.
+        limit: how many requests may wait.
+        seal: authenticates the entries.
         """
+        self._limit = limit
         self._queue = queue_prefix + QUEUE
         self._is_made = bool(queue_prefix)
-        self._limit = limit
         self._seal = seal
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.

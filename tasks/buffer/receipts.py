@@ -33,7 +33,7 @@ log = get_logger(__name__)
 class Receipts:
     """The receipts in one cache. A cache that fails has none, and is used again after a pause."""
 
-    def __init__(self, cache_url: str, seal: Seal, *, key_prefix: str) -> None:
+    def __init__(self, cache_url: str, *, key_prefix: str, seal: Seal) -> None:
         self._prefix = key_prefix + _NAME
         self._seal = seal
         self._cache = connect(cache_url, _TIMEOUT_S)
@@ -43,14 +43,14 @@ class Receipts:
         """Write a receipt for each request."""
         pipeline = self._cache.pipeline(transaction=False)
         for each in requests:
-            pipeline.set(self.name_of(each.id), encode(each, self._seal), ex=KEPT_FOR_S)
+            pipeline.set(self._name(each.id), encode(each, self._seal), ex=KEPT_FOR_S)
         self._run(pipeline)
 
     def find(self, ids: Sequence[UUID]) -> dict[UUID, Buffered]:
         """Return the receipts that exist and are genuine, by id."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.get(self.name_of(id))
+            pipeline.get(self._name(id))
         found = zip(ids, self._run(pipeline), strict=False)
         return {id: receipt for id, text in found if (receipt := self._read(id, text)) is not None}
 
@@ -58,16 +58,15 @@ class Receipts:
         """Delete the receipts of requests that are no longer buffered."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.delete(self.name_of(id))
+            pipeline.delete(self._name(id))
         self._run(pipeline)
-
-    def name_of(self, id: UUID) -> str:
-        """Return the key of a receipt in the cache."""
-        return f"{self._prefix}{id}"
 
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
         self._cache.close()
+
+    def _name(self, id: UUID) -> str:
+        return f"{self._prefix}{id}"
 
     def _read(self, id: UUID, text: object) -> Buffered | None:
         if not isinstance(text, bytes):

@@ -89,14 +89,14 @@ class IntakeStream:
     """The buffer shared by all processes of one Redis. It connects on first use."""
 
     def __init__(self, broker_url: str, *, key_prefix: str, limit: int, seal: Seal) -> None:
-        """key_prefix: begins the names of stream and hash. limit: how many requests may wait.
+        """Take the broker.
 
+        key_prefix: begins the names of stream and hash. limit: how many requests may wait.
         seal: authenticates the entries.
         """
         self._limit = limit
-        self._stream, self._requests = key_prefix + STREAM, key_prefix + REQUESTS
-        self._keys = (self._stream, self._requests)
         self._seal = seal
+        self._stream, self._requests = key_prefix + STREAM, key_prefix + REQUESTS
         # Blocking: when there are more threads than connections, the others wait.
         self._client = connect(
             broker_url,
@@ -116,7 +116,7 @@ class IntakeStream:
         ids = [str(each.id) for each in requests]
         pairs = [part for pair in zip(ids, contents, strict=True) for part in pair]
         with _translated():
-            kept: Any = self._put(keys=self._keys, args=[self._limit, *pairs])
+            kept: Any = self._put(keys=[self._stream, self._requests], args=[self._limit, *pairs])
         if kept == b"full":
             raise Overloaded("The buffer is full.")
         return [
@@ -137,7 +137,8 @@ class IntakeStream:
         # Or the request would be answered with `buffered`, and never be replayed.
         log.error("buffer_entry_replaced", transfer_id=str(request.id))
         with _translated():
-            self._replace(keys=self._keys, args=[str(request.id), before, content])
+            keys = [self._stream, self._requests]
+            self._replace(keys=keys, args=[str(request.id), before, content])
         return Kept(request, is_new=True)
 
     def find(self, id: UUID) -> Buffered | None:
@@ -155,7 +156,8 @@ class IntakeStream:
     def first(self, limit: int) -> list[Waiting]:
         """Return the oldest entries, in order."""
         with _translated():
-            found: Any = self._first(keys=self._keys, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
+            keys = [self._stream, self._requests]
+            found: Any = self._first(keys=keys, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
         return [Waiting((entry, id), content, size) for entry, id, content, size in found]
 
     def remove(self, entries: Sequence[Waiting]) -> None:
