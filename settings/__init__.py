@@ -35,6 +35,7 @@ FALLBACK_PRICES: Final = {
     "EURUSDT": "1.1",
 }
 """Shown, and marked as static, until a first price has been received."""
+BROKER_SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
 _LEAST_HUNG_AFTER_S = 10.0
 """Heartbeats are late on a busy machine: a smaller value would cause endless restarts."""
 
@@ -108,9 +109,7 @@ class Settings:
         is_limited = rate_limit != "none"
         return cls(
             database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
-            broker_url=values.server_url(
-                "BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")
-            ),
+            broker_url=values.server_url("BROKER_URL", schemes=BROKER_SCHEMES),
             cache_url=values.server_url("CACHE_URL", schemes=("redis", "rediss")),
             installation_id=values.installation_id("INSTALLATION_ID"),
             intake_secrets=values.intake_secrets("INTAKE_SECRET"),

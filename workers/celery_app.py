@@ -8,7 +8,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from beat.schedule import beat_schedule
-from resilience import amqp_tls
+from monitoring.health import amqp_tls
 from resilience.redis_client import is_redis
 from settings import Settings
 from tasks.broker import queues

@@ -16,6 +16,7 @@ import amqp
 import redis
 from kombu import Connection as BrokerConnection
 
+from monitoring.health import amqp_tls
 from monitoring.health.redis_info import (
     MEMORY,
     ServerFinding,
@@ -27,7 +28,6 @@ from monitoring.health.redis_info import (
     memory_share,
     server_id,
 )
-from resilience import amqp_tls
 from resilience.redis_client import connect, is_redis
 
 TIMEOUT_S = 0.8

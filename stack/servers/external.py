@@ -13,7 +13,7 @@ import kombu.exceptions
 import psycopg2
 import redis
 
-from resilience import amqp_tls
+from monitoring.health import amqp_tls
 from stack.errors import StackError
 
 _TIMEOUT_S = 3

@@ -21,7 +21,7 @@ from amqp.exceptions import AMQPError, NotFound
 from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
-from resilience import amqp_tls
+from monitoring.health import amqp_tls
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
