@@ -10,7 +10,9 @@ from gunicorn.arbiter import Arbiter
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger, unsupported
 from api.transfers.settlement_wait import SLOTS
+from ledger.errors import Misconfigured
 from ledger.postgres.installation import refuse_other_installation
+from monitoring.database_start import check_database
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
 from settings import Settings, SettingsError
@@ -70,6 +72,7 @@ def on_starting(server: Arbiter) -> None:
         sys.exit(f"The API cannot start: {reason}.")
     try:
         refuse_other_installation(_settings.database_url, _settings.installation_id)
-    except SettingsError as error:
+        check_database(_settings.database_url)
+    except (SettingsError, Misconfigured) as error:
         sys.exit(f"api: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

@@ -1,11 +1,13 @@
 """Migration command: `python -m migrations` upgrades the database before anything else starts.
 
-Upgrades to the newest schema, records INSTALLATION_ID in a database that has none, and makes
-ADMIN_API_KEY the key of the first admin, in place of the one before. Safe to run again, and safe
-to run in several places at once: a lock in the database makes them take turns. A schema from a
-newer version is left as it is.
+Upgrades to the newest schema as the role of MIGRATIONS_DATABASE_URL, which owns it, grants the
+role of DATABASE_URL what it needs to serve, records INSTALLATION_ID in a database that has none,
+and makes ADMIN_API_KEY the key of the first admin, in place of the one before. Safe to run again,
+and safe to run in several places at once: a lock in the database makes them take turns. A schema
+from a newer version is left as it is.
 
-`--wait` changes nothing: it ends when another process has migrated, see `schema_version`.
+`--grants ROLE` only prints the grants, for an administrator who runs them by hand. `--wait`
+changes nothing: it ends when another process has migrated, see `schema_version`.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from sqlalchemy import Engine, text
 
 from ledger.errors import LedgerError, Unavailable
 from ledger.keys.bootstrap import set_admin_key
+from ledger.polling.eras import begin_era_if_needed
 from ledger.postgres.database import build_engine, transaction
 from ledger.postgres.installation import record_installation, refuse_other_installation
+from migrations.grants import grant, serving_role, statements
 from migrations.schema_version import (
     SchemaVersion,
     alembic_config,
@@ -44,10 +48,12 @@ def upgrade(
     installation_id: str,
     admin_api_key: str | None,
     first_admin_only: bool = False,
+    application_role: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> SchemaVersion:
     """Upgrade to the newest schema and set the first admin's key. Harmless when done already.
 
+    application_role: the role that serves, if it is another than the engine's.
     first_admin_only: make the admin only if there is none yet, as for a key that was generated.
     say: is given what has become of the key.
     Returns: the version of the schema afterwards, which is never BEHIND.
@@ -62,7 +68,11 @@ def upgrade(
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             found = SchemaVersion.CURRENT
+            # The newer version that migrated has granted what both need.
+            if application_role is not None:
+                grant(connection, application_role)
         record_installation(connection, installation_id)
+        begin_era_if_needed(connection)
         if admin_api_key:
             key = set_admin_key(connection, admin_api_key, is_generated=first_admin_only)
     if admin_api_key:  # said once it is committed
@@ -73,10 +83,15 @@ def upgrade(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Migrate by the settings, or wait for another process to do it. Returns: the exit code."""
     options = _parser().parse_args(arguments)
+    if options.grants:
+        print(*(f"{statement};" for statement in statements(options.grants)), sep="\n")
+        return 0
     try:
         settings = Settings.from_environment()
+        migrations_url = settings.migrations_database_url
+        role = serving_role(settings.database_url, migrations_url=migrations_url)
         engine = build_engine(
-            settings.database_url,
+            settings.database_url if options.wait else migrations_url,
             application_name="migrations",
             pool_size=1,
             # A look at the schema is quick unless the server hangs; a migration may take long.
@@ -94,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         admin_api_key=settings.admin_api_key,
                         first_admin_only=options.first_admin_only,
                         say=_say,
+                        application_role=role,
                     ),
                     patience_s=options.patience,
                 ).value
@@ -136,6 +152,11 @@ def _parser() -> argparse.ArgumentParser:
         "--first-admin-only",
         action="store_true",
         help="make the admin of ADMIN_API_KEY only if the database has no admin yet",
+    )
+    parser.add_argument(
+        "--grants",
+        metavar="ROLE",
+        help="do not migrate: print the SQL that grants a role what the application needs",
     )
     parser.add_argument(
         "--patience",

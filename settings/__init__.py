@@ -45,6 +45,7 @@ class Settings:
     """The configuration of one process. URLs carry secrets, so the repr hides them."""
 
     database_url: str
+    migrations_database_url: str
     broker_url: str
     cache_url: str
     installation_id: str
@@ -108,7 +109,8 @@ class Settings:
         rate_limit = values.rate_limit("RATE_LIMIT", "10/minute")
         is_limited = rate_limit != "none"
         return cls(
-            database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
+            database_url=values.postgres_url("DATABASE_URL"),
+            migrations_database_url=values.postgres_url("MIGRATIONS_DATABASE_URL", "DATABASE_URL"),
             broker_url=values.server_url("BROKER_URL", schemes=BROKER_SCHEMES),
             cache_url=values.server_url("CACHE_URL", schemes=("redis", "rediss")),
             installation_id=values.installation_id("INSTALLATION_ID"),

@@ -137,7 +137,7 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
         wait(server)
     migrate(
         ROOT,
-        plan.environment,
+        plan.migrations_environment,
         folders.logs / "migrations.log",
         # A key that was generated here becomes an admin's only in a database without an admin.
         options=["--first-admin-only"] if "ADMIN_API_KEY" in plan.generated else [],

@@ -19,6 +19,7 @@ from prices.stores.database import PriceTable
 from settings import FALLBACK_PRICES
 from testing.identity import KEY_PREFIX
 from testing.servers.breakable import Breakable, breakable
+from testing.servers.databases import as_owner
 from testing.servers.shared import migrate
 from testing.servers.throwaway import throwaway_servers
 
@@ -102,7 +103,7 @@ def cache_and_database(
     """Return these servers with no prices in them, and an engine for the database."""
     cache, database = price_servers
     engine = build_engine(database.url, application_name="test", pool_size=4)
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("DELETE FROM last_prices"))
     with closing(redis.Redis.from_url(cache.url)) as client:
         client.flushall()

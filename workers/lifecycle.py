@@ -7,7 +7,9 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from ledger.errors import Misconfigured
 from ledger.postgres.installation import refuse_other_installation
+from monitoring.database_start import check_database
 from monitoring.heartbeats import heartbeat_files
 from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import configure
@@ -29,8 +31,8 @@ should; the second at each attempt to reach the broker, which `workers.consumer`
 
 def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
-    signals.celeryd_init.connect(_check_database)
     signals.celeryd_init.connect(_start_metrics)
+    signals.celeryd_after_setup.connect(_check_database)
     signals.worker_process_init.connect(_after_fork)
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
@@ -64,11 +66,12 @@ class Heartbeat(bootsteps.StartStopStep):
 
 
 def _check_database(sender: str, **_: object) -> None:
-    """Refuse to start, in the main process, on the database of another installation."""
+    """Check the database, in the main process, after its logs are set up and before it forks."""
     settings = Settings.from_environment()
     try:
         refuse_other_installation(settings.database_url, settings.installation_id)
-    except SettingsError as error:
+        check_database(settings.database_url)
+    except (SettingsError, Misconfigured) as error:
         raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
 
 

@@ -15,9 +15,11 @@ from typing import Final, TypeVar
 
 from api.ops.reconciliation_status import ReconciliationStatus, read_reconciliation_status
 from ledger.buffer.entries import IntakeBuffer
+from ledger.buffer.missing import count_lost
 from ledger.buffer.set_aside import AsideReason, count_aside
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
+from ledger.postgres.table_owner import owns_tables
 from ledger.transfer_counts import TransferCounts, count_transfers
 from monitoring.health.broker_probe import redis_client
 from monitoring.health.report import BOUND_S, Health, Report
@@ -50,7 +52,11 @@ class DatabasePart:
 
     counts: TransferCounts
     reconciliation: ReconciliationStatus | None = None
+    is_owner: bool = False
+    """Whether the role of this process owns the tables, and could change what is final."""
     set_aside: Mapping[AsideReason, int] = field(default_factory=dict)
+    lost: int = 0
+    """Buffered requests that are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,9 @@ def build_snapshots(
             return DatabasePart(
                 count_transfers(connection),
                 read_reconciliation_status(connection),
-                count_aside(connection),
+                is_owner=owns_tables(connection),
+                set_aside=count_aside(connection),
+                lost=count_lost(connection),
             )
 
     return Snapshots(

@@ -32,6 +32,7 @@ from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import autocommit, transaction
 from testing.bank import Bank
 from testing.concurrent_transactions import second_waits_for_first
+from testing.servers.databases import as_owner
 
 
 def rows_of(bank: Bank) -> dict[str, int]:
@@ -135,7 +136,7 @@ def test_two_calls_with_the_same_keys_in_opposite_orders_make_one_transfer_each(
     source, destination = bank.wallet(10_000), bank.wallet()
     requests = [bank.request(source, destination, 1) for _ in range(100)]
     start = threading.Barrier(2)
-    with transaction(bank.engine) as connection:  # so that the two surely meet
+    with as_owner(bank.engine) as connection:  # so that the two surely meet
         connection.execute(
             text("""
                 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS

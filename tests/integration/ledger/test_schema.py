@@ -29,7 +29,9 @@ from migrations.__main__ import _LOCK_KEY
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
 from testing.identity import IDENTITY
+from testing.servers.databases import as_owner
 from testing.servers.shared import ROOT
+from testing.servers.throwaway import as_owner as owner_url
 
 NOT_MODELLED = {
     # Only the migrations define the rules; SQLAlchemy Core needs just the columns.
@@ -386,7 +388,7 @@ def test_a_lock_that_is_not_free_in_time_is_unavailable(bank: Bank) -> None:
 def test_migrations_that_run_at_once_and_again_make_one_database(template_url: str) -> None:
     name = f"truepenny_migrated_{os.getpid()}"
     on_server(template_url, f"CREATE DATABASE {name}")
-    url = make_url(template_url).set(database=name).render_as_string(hide_password=False)
+    url = make_url(owner_url(template_url)).set(database=name).render_as_string(hide_password=False)
     environment = {
         **os.environ,
         **IDENTITY,
@@ -414,7 +416,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
 
 
 def on_server(url: str, statement: str) -> None:
-    address = make_url(url).set(drivername="postgresql+psycopg2")
+    address = make_url(owner_url(url)).set(drivername="postgresql+psycopg2")
     engine = create_engine(address, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))
@@ -425,7 +427,7 @@ def refused(bank: Bank, statement: str, why: str) -> None:
     parties = dict(zip(("source", "destination"), ends(bank), strict=True))
     with (
         pytest.raises((IntegrityError, DBAPIError), match=why) as caught,
-        bank.engine.begin() as connection,
+        as_owner(bank.engine) as connection,  # the role that serves is refused before the rules are
     ):
         connection.execute(text(statement), parties if ":source" in statement else {})
     assert caught.value.orig is not None

@@ -14,11 +14,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
 from ledger.errors import Unavailable, Unreachable
-from ledger.postgres.database import autocommit, build_engine, transaction
+from ledger.postgres.database import autocommit, build_engine
 from migrations.__main__ import _parser, _retry_while_away, upgrade
 from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
 from testing.identity import IDENTITY
+from testing.servers.databases import as_owner, owner_engine
 from testing.servers.shared import ROOT
+from testing.servers.throwaway import as_owner as owner_url
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
 
@@ -29,10 +31,10 @@ ID = IDENTITY["INSTALLATION_ID"]
 def empty_engine(template_url: str) -> Iterator[Engine]:
     """Make a database without any migration."""
     name = f"truepenny_empty_{os.getpid()}"
-    server = build_engine(template_url, application_name="test")
+    server = build_engine(owner_url(template_url), application_name="test")
     with autocommit(server) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(template_url).set(database=name).render_as_string(hide_password=False)
+    url = make_url(owner_url(template_url)).set(database=name).render_as_string(hide_password=False)
     engine = build_engine(url, application_name="test")
     yield engine
     engine.dispose()
@@ -47,7 +49,7 @@ def version(engine: Engine) -> SchemaVersion:
 
 
 def pretend_revision(engine: Engine, revision: str) -> None:
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
 
 
@@ -80,10 +82,9 @@ def test_a_schema_of_a_later_version_is_left_as_it_is_and_waited_for_by_nobody(
     engine: Engine,
 ) -> None:
     pretend_revision(engine, "9999")
-    assert (
-        upgrade(engine, installation_id=ID, admin_api_key="the-key-of-an-admin")
-        is SchemaVersion.AHEAD
-    )
+    with owner_engine(engine) as owner:
+        found = upgrade(owner, installation_id=ID, admin_api_key="the-key-of-an-admin")
+    assert found is SchemaVersion.AHEAD
     said: list[str] = []
     wait_until_migrated(engine, say=said.append)
     assert said == [SchemaVersion.AHEAD.value]

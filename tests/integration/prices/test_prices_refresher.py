@@ -11,7 +11,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from ledger.postgres.database import autocommit, build_engine, transaction
+from ledger.postgres.database import autocommit, build_engine
 from prices.outlier_filter import SEEN_FOR_S
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
@@ -26,7 +26,7 @@ from testing.price_setup import (
     refresher,
     sources,
 )
-from testing.servers.databases import copied_database
+from testing.servers.databases import as_owner, copied_database
 from testing.thread_limit import no_new_threads
 
 PAUSE = f"{KEY_PREFIX}binance:pause:"
@@ -53,7 +53,7 @@ def module_engine(template_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def engine(module_engine: Engine) -> Engine:
     """Return a database without prices."""
-    with transaction(module_engine) as connection:
+    with as_owner(module_engine) as connection:
         connection.execute(text("DELETE FROM last_prices"))
     return module_engine
 
