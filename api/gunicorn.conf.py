@@ -10,7 +10,7 @@ from gunicorn.arbiter import Arbiter
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger, unsupported
 from api.transfers.settlement_wait import SLOTS
-from ledger.errors import Misconfigured
+from ledger.errors import Misconfigured, Refused
 from monitoring.database_start import check_database
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
@@ -71,6 +71,6 @@ def on_starting(server: Arbiter) -> None:
         sys.exit(f"The API cannot start: {reason}.")
     try:
         check_database(_settings.database_url)
-    except Misconfigured as error:
+    except (Misconfigured, Refused) as error:
         sys.exit(f"The API cannot start: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

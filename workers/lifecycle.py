@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-from ledger.errors import Misconfigured
+from ledger.errors import Misconfigured, Refused
 from monitoring.database_start import check_database
 from monitoring.heartbeats import heartbeat_files
 from monitoring.heartbeats.emitter import HeartbeatEmitter
@@ -78,7 +78,7 @@ def _check_database(**_: object) -> None:
     """Check the database, in the main process, after its logs are set up and before it forks."""
     try:
         check_database(Settings.from_environment().database_url)
-    except Misconfigured as error:
+    except (Misconfigured, Refused) as error:
         sys.exit(f"truepenny: {error}")
 
 
