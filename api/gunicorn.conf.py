@@ -11,10 +11,11 @@ from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger, unsupported
 from api.transfers.settlement_wait import SLOTS
 from ledger.errors import Misconfigured, Refused
+from ledger.postgres.installation import refuse_other_installation
 from monitoring.database_start import check_database
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
-from settings import Settings
+from settings import Settings, SettingsError
 
 _settings = Settings.from_environment()
 _shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats cost no disk
@@ -70,7 +71,8 @@ def on_starting(server: Arbiter) -> None:
     if reason := unsupported(server.cfg):
         sys.exit(f"The API cannot start: {reason}.")
     try:
+        refuse_other_installation(_settings.database_url, _settings.installation_id)
         check_database(_settings.database_url)
-    except (Misconfigured, Refused) as error:
-        sys.exit(f"The API cannot start: {error}")
+    except (SettingsError, Misconfigured, Refused) as error:
+        sys.exit(f"api: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

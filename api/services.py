@@ -153,7 +153,8 @@ def _submission(database: Database, group_commit: GroupCommit, item_limit: ItemL
 
 def _counters(settings: Settings) -> Counters:
     memory = MemoryCounters(processes=settings.api_processes)
-    return Counters(CacheCounters(settings.cache_url), memory)
+    shared = CacheCounters(settings.cache_url, key_prefix=settings.key_prefix)
+    return Counters(shared, memory)
 
 
 def _find_settled(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
@@ -192,6 +193,7 @@ def _prices(settings: Settings) -> PriceLookup:
         symbols=settings.price_symbols,
         fallback_prices=settings.fallback_prices,
         cache_url=settings.cache_url,
+        key_prefix=settings.key_prefix,
         engine=engine,
     )
 
@@ -208,6 +210,7 @@ def _health(settings: Settings, prices: PriceLookup, pressure: BrokerGauge) -> H
             engine=engine,
             read_broker=pressure.read_now,
             cache_url=settings.cache_url,
+            key_prefix=settings.key_prefix,
             prices=prices_check(prices),
         )
     )

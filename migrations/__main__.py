@@ -1,9 +1,9 @@
 """Migration command: `python -m migrations` upgrades the database before anything else starts.
 
 Upgrades to the newest schema as the role of MIGRATIONS_DATABASE_URL, which owns it, grants the
-role of DATABASE_URL what it needs to serve, and creates the admin of ADMIN_API_KEY. Safe to run
-again, and safe to run in several places at once: a lock in the database makes them take turns. A
-schema from a newer version is left as it is.
+role of DATABASE_URL what it needs to serve, records INSTALLATION_ID in a database that has none,
+and creates the admin of ADMIN_API_KEY. Safe to run again, and safe to run in several places at
+once: a lock in the database makes them take turns. A schema from a newer version is left as it is.
 
 `--grants ROLE` only prints the grants, for an administrator who runs them by hand. `--wait`
 changes nothing: it ends when another process has migrated, see `schema_version`.
@@ -23,6 +23,7 @@ from sqlalchemy import Engine, text
 from ledger.clients import ensure_admin, ensure_first_admin
 from ledger.errors import LedgerError, Unavailable
 from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.installation import record_installation, refuse_other_installation
 from migrations.grants import grant, serving_role, statements
 from migrations.schema_version import (
     SchemaVersion,
@@ -41,6 +42,7 @@ _LOOK_TIMEOUT_S = 2.0
 def upgrade(
     engine: Engine,
     *,
+    installation_id: str,
     admin_api_key: str | None,
     first_admin_only: bool = False,
     application_role: str | None = None,
@@ -50,6 +52,7 @@ def upgrade(
     application_role: the role that serves, if it is another than the engine's.
     first_admin_only: create one only if there is no admin yet, as for a key that was generated.
     Returns: the version of the schema afterwards, which is never BEHIND.
+    Raises: SettingsError: when the database belongs to another installation; nothing is changed.
     """
     config = alembic_config()
     with transaction(engine) as connection:
@@ -63,6 +66,7 @@ def upgrade(
             # The newer version that migrated has granted what both need.
             if application_role is not None:
                 grant(connection, application_role)
+        record_installation(connection, installation_id)
         if admin_api_key and first_admin_only:
             ensure_first_admin(connection, admin_api_key)
         elif admin_api_key:
@@ -89,11 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if options.wait:
             wait_until_migrated(engine, say=_say)
+            refuse_other_installation(settings.database_url, settings.installation_id)
         else:
             _say(
                 _retry_while_away(
                     lambda: upgrade(
                         engine,
+                        installation_id=settings.installation_id,
                         admin_api_key=settings.admin_api_key,
                         first_admin_only=options.first_admin_only,
                         application_role=role,

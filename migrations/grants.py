@@ -32,6 +32,7 @@ GRANTS: Final[Mapping[str, str]] = {
     "ended_counts": "SELECT, UPDATE",
     "events": APPEND,
     "idempotency_keys": APPEND,
+    "installation": "SELECT",
     "last_prices": CHANGE,
     "outcomes": APPEND,
     "postings": APPEND,

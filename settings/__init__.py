@@ -34,7 +34,6 @@ FALLBACK_PRICES: Final = {
     "EURUSDT": "1.1",
 }
 """Shown, and marked as static, until a first price has been received."""
-_POSTGRES: Final = ("postgresql", "postgres")
 _LEAST_HUNG_AFTER_S = 10.0
 """Heartbeats are late on a busy machine: a smaller value would cause endless restarts."""
 
@@ -80,6 +79,16 @@ class Settings:
     sentry_release: str | None
     sentry_traces_sample_rate: float
 
+    @property
+    def key_prefix(self) -> str:
+        """The beginning of every key of ours on Redis: others may use the same server."""
+        return f"truepenny:{self.installation_id}:"
+
+    @property
+    def queue_prefix(self) -> str:
+        """The beginning of every queue and exchange of ours on RabbitMQ."""
+        return f"truepenny.{self.installation_id}."
+
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
 
@@ -90,7 +99,6 @@ class Settings:
         Raises: SettingsError: when one is missing or malformed.
         """
         values = Values(read_secrets(os.environ if environment is None else environment))
-        database_url = values.url("DATABASE_URL", schemes=_POSTGRES)
         symbols = values.symbols("PRICE_SYMBOLS", ",".join(FALLBACK_PRICES))
         fallback_prices = FALLBACK_PRICES | values.prices("FALLBACK_PRICES")
         for symbol in symbols:
@@ -99,10 +107,8 @@ class Settings:
         rate_limit = values.rate_limit("RATE_LIMIT", "10/minute")
         is_limited = rate_limit != "none"
         return cls(
-            database_url=database_url,
-            migrations_database_url=values.url(
-                "MIGRATIONS_DATABASE_URL", schemes=_POSTGRES, default=database_url
-            ),
+            database_url=values.postgres_url("DATABASE_URL"),
+            migrations_database_url=values.postgres_url("MIGRATIONS_DATABASE_URL", "DATABASE_URL"),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
             cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
             installation_id=values.installation_id("INSTALLATION_ID"),

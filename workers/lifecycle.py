@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 
 from ledger.errors import Misconfigured, Refused
+from ledger.postgres.installation import refuse_other_installation
 from monitoring.database_start import check_database
 from monitoring.heartbeats import heartbeat_files
 from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import configure
 from monitoring.metrics import catalogue, port
-from settings import Settings
+from settings import Settings, SettingsError
 from tasks.engine import forget_engine
 from workers import sentry_hooks, task_logging
 from workers.consumer_watchdog import ConsumerWatchdog
@@ -65,6 +65,16 @@ class Heartbeat(bootsteps.StartStopStep):
             self._timer.cancel()
 
 
+def _check_database(sender: str, **_: object) -> None:
+    """Check the database, in the main process, after its logs are set up and before it forks."""
+    settings = Settings.from_environment()
+    try:
+        refuse_other_installation(settings.database_url, settings.installation_id)
+        check_database(settings.database_url)
+    except (SettingsError, Misconfigured, Refused) as error:
+        raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
+
+
 def _start_metrics(sender: str, **_: object) -> None:
     """Start the metrics, in the main process, before it forks its first child."""
     settings = Settings.from_environment()
@@ -72,14 +82,6 @@ def _start_metrics(sender: str, **_: object) -> None:
     catalogue.begin(program, settings.data_dir, catalogue.OF_WORKERS)
     if settings.metrics_port is not None:
         port.serve(catalogue.folder_of(settings.data_dir) / program, settings.metrics_port)
-
-
-def _check_database(**_: object) -> None:
-    """Check the database, in the main process, after its logs are set up and before it forks."""
-    try:
-        check_database(Settings.from_environment().database_url)
-    except (Misconfigured, Refused) as error:
-        sys.exit(f"truepenny: {error}")
 
 
 def _note_ending(sender: str, **_: object) -> None:

@@ -20,7 +20,7 @@ from settings import Settings
 KEPT_FOR_S: Final = 86_400
 _TIMEOUT_S: Final = 0.3
 _COOLDOWN_S: Final = 5.0
-_PREFIX: Final = "truepenny:last-known:2:"
+_NAME: Final = "last-known:2:"
 
 log = get_logger(__name__)
 
@@ -28,8 +28,9 @@ log = get_logger(__name__)
 class OutageCache:
     """Marked texts by name. None is found while the cache is away or after it evicted them."""
 
-    def __init__(self, cache: redis.Redis, *, seal: Seal) -> None:
+    def __init__(self, cache: redis.Redis, *, key_prefix: str, seal: Seal) -> None:
         self._cache = cache
+        self._prefix = key_prefix + _NAME
         self._seal = seal
         self._cooldown = Cooldown(_COOLDOWN_S)
 
@@ -37,9 +38,8 @@ class OutageCache:
         """Keep a value, if the cache answers."""
         if self._cooldown.allows():
             try:
-                self._cache.set(
-                    _PREFIX + name, self._seal.mark(_marked(name, value)) + value, ex=KEPT_FOR_S
-                )
+                marked = self._seal.mark(_marked(name, value)) + value
+                self._cache.set(self._prefix + name, marked, ex=KEPT_FOR_S)
             except redis.RedisError as error:
                 self._failed(error)
             else:
@@ -49,7 +49,7 @@ class OutageCache:
         """Drop a value that is no longer true, if the cache answers."""
         if self._cooldown.allows():
             try:
-                self._cache.delete(_PREFIX + name)
+                self._cache.delete(self._prefix + name)
             except redis.RedisError as error:
                 self._failed(error)
             else:
@@ -60,7 +60,7 @@ class OutageCache:
         if not self._cooldown.allows():
             return None
         try:
-            found = self._cache.get(_PREFIX + name)
+            found = self._cache.get(self._prefix + name)
         except redis.RedisError as error:
             self._failed(error)
             return None
@@ -83,7 +83,9 @@ class OutageCache:
 def build_outage_cache(settings: Settings) -> OutageCache:
     """Return the outage cache of this installation. It connects when first used."""
     cache = connect(settings.cache_url, _TIMEOUT_S)
-    return OutageCache(cache, seal=seal_of(settings, purpose="last known"))
+    return OutageCache(
+        cache, key_prefix=settings.key_prefix, seal=seal_of(settings, purpose="last known")
+    )
 
 
 def _marked(name: str, value: str) -> bytes:

@@ -184,6 +184,8 @@ def build_snapshots(
     )
     cache = redis_client(settings.cache_url)
 
+    prefix = settings.key_prefix
+
     def read_database() -> DatabasePart:
         with autocommit(engine) as connection:
             return DatabasePart(
@@ -198,7 +200,9 @@ def build_snapshots(
         breaker_state=breaker_state,
         database=read_database,
         broker=lambda: BrokerPart(queue_lengths(), buffer.count()),
-        cache=lambda: CachePart(heartbeat_cache.ages_s(cache), read_notes(cache)),
+        cache=lambda: CachePart(
+            heartbeat_cache.ages_s(cache, key_prefix=prefix), read_notes(cache, key_prefix=prefix)
+        ),
         prices=prices.quotes,
         pressure=pressure,
     )

@@ -223,6 +223,16 @@ set_aside_entries = Table(
     Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
+# Not the ledger's: which installation the database belongs to, in one row. See
+# `ledger.postgres.installation`.
+installation = Table(
+    "installation",
+    metadata,
+    Column("is_only", Boolean, primary_key=True, server_default=text("true")),
+    Column("id", Text, nullable=False),
+    Column("recorded_at", TimestampColumn, nullable=False, server_default=text("now()")),
+)
+
 # Not the ledger's: the last known price of each symbol, used when the cache has none.
 last_prices = Table(
     "last_prices",

@@ -203,7 +203,11 @@ def test_a_database_that_is_given_for_once_costs_the_own_one_no_admin_key(
     key = kept_key.read_text()
     with running(postgres, log=folder / "log"):
         engine = build_engine(postgres.owner_url, application_name="test")
-        upgrade(engine, admin_api_key="the-admin's-key-of-the-other-one")
+        upgrade(
+            engine,
+            installation_id=IDENTITY["INSTALLATION_ID"],
+            admin_api_key="the-admin's-key-of-the-other-one",
+        )
         engine.dispose()
         own_stack.environment["DATABASE_URL"] = postgres.owner_url
         own_stack.start()

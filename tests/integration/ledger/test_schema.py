@@ -244,6 +244,8 @@ BROKEN_RULES = [
     ("UPDATE ended_counts SET count = -1", "ended_counts_not_negative"),
     (ASIDE.format("'odd', ''"), "set_aside_entries_reason"),
     (ASIDE.format("'unsigned', convert_to(repeat('x', 32769), 'UTF8')"), "set_aside_entries_size"),
+    ("INSERT INTO installation (id) VALUES ('another')", "installation_pkey"),
+    ("INSERT INTO installation VALUES (false, 'another')", "installation_one_row"),
 ]
 
 

@@ -25,6 +25,8 @@ from testing.servers.throwaway import as_owner as owner_url
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
 
+ID = IDENTITY["INSTALLATION_ID"]
+
 
 @pytest.fixture
 def empty_engine(template_url: str) -> Iterator[Engine]:
@@ -65,7 +67,7 @@ def test_waiting_ends_when_the_migrations_have_run_and_not_before(
     waiting.start()
     assert said.get(timeout=30) == SchemaVersion.BEHIND.value
     assert waiting.is_alive()
-    assert upgrade(empty_engine, admin_api_key=None) is SchemaVersion.CURRENT
+    assert upgrade(empty_engine, installation_id=ID, admin_api_key=None) is SchemaVersion.CURRENT
     waiting.join(30)
     assert not waiting.is_alive()
     assert said.get(timeout=1) == SchemaVersion.CURRENT.value
@@ -82,7 +84,8 @@ def test_a_schema_of_a_later_version_is_left_as_it_is_and_waited_for_by_nobody(
 ) -> None:
     pretend_revision(engine, "9999")
     with owner_engine(engine) as owner:
-        assert upgrade(owner, admin_api_key="the-key-of-an-admin") is SchemaVersion.AHEAD
+        found = upgrade(owner, installation_id=ID, admin_api_key="the-key-of-an-admin")
+    assert found is SchemaVersion.AHEAD
     said: list[str] = []
     wait_until_migrated(engine, say=said.append)
     assert said == [SchemaVersion.AHEAD.value]
@@ -148,10 +151,10 @@ def test_an_unlimited_waiting_time_is_refused(given: str) -> None:
 
 def test_a_generated_key_makes_an_admin_only_where_there_is_none(empty_engine: Engine) -> None:
     for key in ("made first", "made later"):
-        upgrade(empty_engine, admin_api_key=key, first_admin_only=True)
+        upgrade(empty_engine, installation_id=ID, admin_api_key=key, first_admin_only=True)
     with autocommit(empty_engine) as connection:
         assert find_client(connection, "made first")
         assert not find_client(connection, "made later")
-    upgrade(empty_engine, admin_api_key="given by a person")
+    upgrade(empty_engine, installation_id=ID, admin_api_key="given by a person")
     with autocommit(empty_engine) as connection:
         assert find_client(connection, "given by a person")
