@@ -21,6 +21,7 @@ from api.database import Database
 from ledger.acceptance import Acceptance, TransferRequest, accept, invalid_by_itself
 from ledger.buffer.entries import Buffered, IntakeBuffer, Kept
 from ledger.errors import IdempotencyKeyReused, Invalid, Overloaded, Unavailable
+from ledger.postgres.database import confirm
 from ledger.states import FINISHED
 from monitoring.logs import get_logger
 
@@ -129,10 +130,10 @@ class GroupCommit:
 
     def _write(self, requests: list[TransferRequest]) -> list[Outcome]:
         in_doubt = False
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             in_doubt |= self._database.is_up()
             try:
-                return self._record(requests)
+                return self._record(requests, again=attempt > 0)
             except Unavailable as error:
                 if self._database.is_up():
                     log.warning("intake_not_recorded", error=str(error), requests=len(requests))
@@ -144,10 +145,13 @@ class GroupCommit:
                 raise Unavailable from error
             raise
 
-    def _record(self, requests: list[TransferRequest]) -> list[Outcome]:
+    def _record(self, requests: list[TransferRequest], *, again: bool) -> list[Outcome]:
         # One statement records all, so it needs no transaction around it.
         with self._database.autocommit() as connection:
             answers = accept(connection, requests)
+            if again:
+                # What the first try has committed can be seen before a standby has it.
+                confirm(connection)
         # After the commit: a worker that looks earlier would not see the rows.
         if any(
             isinstance(answer, Acceptance)

@@ -12,7 +12,7 @@ import redis
 from sqlalchemy import Engine
 
 from ledger.buffer.set_aside import count_aside
-from ledger.errors import Unavailable
+from ledger.errors import Refused, Unavailable
 from ledger.postgres.database import autocommit, probe
 from monitoring.health.broker_probe import (
     BrokerReading,
@@ -33,11 +33,18 @@ _PROGRAMS = {
 """The programs that must send heartbeats, and what it means if one does not."""
 
 
+REFUSES = "refuses the connection, because DATABASE_URL or the server is set up wrongly"
+
+
 def database_check(engine: Engine) -> Check:
     """Return the check that the database accepts writes. The engine limits the time it may take."""
 
     def check() -> Component:
-        probe(engine)
+        try:
+            probe(engine)
+        except Refused:
+            # Not what the server says: that may name the user and the address.
+            return Component("down", f"{REFUSES}; the log says why")
         return Component("ok", "answers")
 
     return check

@@ -1,0 +1,1 @@
+"""Tests of the ledger's functions on a real PostgreSQL."""
