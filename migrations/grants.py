@@ -26,6 +26,7 @@ REPLACE: Final = "SELECT, INSERT, UPDATE, DELETE"
 
 GRANTS: Final[Mapping[str, str]] = {
     "alembic_version": "SELECT",
+    "api_keys": CHANGE,
     "assets": APPEND,
     "blocked_wallets": COME_AND_GO,
     "clients": CHANGE,

@@ -71,11 +71,7 @@ def _check_database(sender: str, **_: object) -> None:
     try:
         refuse_other_installation(settings.database_url, settings.installation_id)
         check_database(settings.database_url)
-<<<<<<< HEAD
-    except (SettingsError, Misconfigured) as error:
-=======
     except (SettingsError, Misconfigured, Refused) as error:
->>>>>>> h-roles-next
         raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
 
 

@@ -7,7 +7,8 @@ that only the installation's secret can make, for the name under which it is kep
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 import redis
 
@@ -17,7 +18,8 @@ from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 from settings import Settings
 
-KEPT_FOR_S: Final = 86_400
+KEPT_FOR_S: Final = 90_000
+"""Somewhat longer than the day for which a key counts, so that its refusal outlives it."""
 _TIMEOUT_S: Final = 0.3
 _COOLDOWN_S: Final = 5.0
 _NAME: Final = "last-known:2:"
@@ -36,36 +38,48 @@ class OutageCache:
 
     def remember(self, name: str, value: str) -> None:
         """Keep a value, if the cache answers."""
-        if self._cooldown.allows():
-            try:
-                marked = self._seal.mark(_marked(name, value)) + value
-                self._cache.set(self._prefix + name, marked, ex=KEPT_FOR_S)
-            except redis.RedisError as error:
-                self._failed(error)
-            else:
-                self._cooldown.end()
+        self.remember_all({name: value})
 
-    def forget(self, name: str) -> None:
-        """Drop a value that is no longer true, if the cache answers."""
-        if self._cooldown.allows():
-            try:
-                self._cache.delete(self._prefix + name)
-            except redis.RedisError as error:
-                self._failed(error)
-            else:
-                self._cooldown.end()
+    def remember_all(self, values: Mapping[str, str], *, forget: Sequence[str] = ()) -> bool:
+        """Keep values, and drop others. Returns: whether the cache has done all of it."""
+        if not self._cooldown.allows():
+            return False
+        pipeline = self._cache.pipeline(transaction=False)
+        for name, value in values.items():
+            marked = self._seal.mark(_marked(name, value)) + value
+            pipeline.set(self._prefix + name, marked, ex=KEPT_FOR_S)
+        for name in forget:
+            pipeline.delete(self._prefix + name)
+        try:
+            pipeline.execute()
+        except redis.RedisError as error:
+            self._failed(error)
+            return False
+        self._cooldown.end()
+        return True
+
+    def recall_all(self, names: Sequence[str]) -> list[str | None]:
+        """Return the values, in order; None for one that is missing or has no genuine mark."""
+        nothing: list[str | None] = [None] * len(names)
+        if not self._cooldown.allows():
+            return nothing
+        try:
+            found = cast(
+                list[bytes | None], self._cache.mget([self._prefix + name for name in names])
+            )
+        except redis.RedisError as error:
+            self._failed(error)
+            return nothing
+        self._cooldown.end()
+        return [
+            None if text is None else self._checked(name, text)
+            for name, text in zip(names, found, strict=True)
+        ]
 
     def recall(self, name: str) -> str | None:
         """Return the value that was kept, or None when it is missing or its mark is not genuine."""
-        if not self._cooldown.allows():
-            return None
-        try:
-            found = self._cache.get(self._prefix + name)
-        except redis.RedisError as error:
-            self._failed(error)
-            return None
-        self._cooldown.end()
-        return self._checked(name, found) if isinstance(found, bytes) else None
+        [value] = self.recall_all([name])
+        return value
 
     def _checked(self, name: str, found: bytes) -> str | None:
         text = found.decode(errors="replace")

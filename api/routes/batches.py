@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api.auth.api_keys import caller
+from api.auth.api_keys import caller, caller_credential
 from api.http.body import BATCH_BODY_LIMIT
 from api.http.headers import missing_key, request_id
 from api.http.problems import Problem, from_failed, from_ledger, invalid_fields
@@ -20,8 +20,8 @@ from api.transfers.group_commit import Outcome
 from api.transfers.requests import transfer_request
 from ledger.acceptance import TransferRequest
 from ledger.buffer.entries import Kept
-from ledger.clients import Client
 from ledger.errors import Invalid, InvalidField, Unavailable
+from ledger.keys.credentials import Credential
 
 MAX_ERRORS_IN_A_BATCH = 1_000
 """When the items before have had so many errors, of each item only the first is shown."""
@@ -41,7 +41,7 @@ def create() -> Response:
     if body.atomic:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
     services().item_limit.require_possible(caller(), len(body.transfers))
-    checked = _check_all(body.transfers, client=caller(), scales=services().scales)
+    checked = _check_all(body.transfers, sender=caller_credential(), scales=services().scales)
     valid = [each for each in checked if isinstance(each, TransferRequest)]
     answers = iter(services().submission.submit(caller(), valid) if valid else ())
     request = request_id()
@@ -53,7 +53,7 @@ def create() -> Response:
 
 
 def _check_all(
-    items: list[Any], *, client: Client, scales: AssetScales
+    items: list[Any], *, sender: Credential, scales: AssetScales
 ) -> list[TransferRequest | Problem]:
     checked: list[TransferRequest | Problem] = []
     shown = 0
@@ -66,7 +66,7 @@ def _check_all(
             max_errors = MAX_ERRORS if shown < MAX_ERRORS_IN_A_BATCH else 1
             body = check(NewBatchItem, item, prefix=prefix, max_errors=max_errors)
             request = transfer_request(
-                body, client=client, idempotency_key=body.idempotency_key, scales=scales
+                body, sender=sender, idempotency_key=body.idempotency_key, scales=scales
             )
         except (InvalidField, Unavailable) as error:
             checked.append(from_ledger(error, prefix=prefix))

@@ -107,6 +107,11 @@ def test_final_rows_are_neither_changed_nor_deleted(
         "TRUNCATE wallets CASCADE",
         "DELETE FROM clients",
         "TRUNCATE clients CASCADE",
+        "DELETE FROM api_keys",
+        "TRUNCATE api_keys",
+        "UPDATE api_keys SET client_id = client_id",
+        "UPDATE api_keys SET scope = 'write'",
+        "UPDATE api_keys SET expires_at = NULL",
         "UPDATE wallets SET owner_id = NULL",
         "UPDATE wallets SET asset = 'EUR'",
         "UPDATE wallets SET kind = 'external'",
@@ -213,9 +218,28 @@ BROKEN_RULES = [
         "INSERT INTO clients (id, name, scope, key_hash) VALUES (gen_random_uuid(), '', 'x', '')",
         "clients_scope",
     ),
+    ("UPDATE clients SET key_hash = 'the same'", "clients_key_hash"),
+    ("UPDATE clients SET status = 'gone'", "clients_status"),
+    ("UPDATE clients SET status = 'disabled'", "clients_disabled_has_time"),
     (
-        "INSERT INTO clients SELECT gen_random_uuid(), name, scope, key_hash FROM clients LIMIT 1",
-        "clients_key_hash",
+        "UPDATE clients SET is_bootstrap = true WHERE scope = 'client'",
+        "clients_bootstrap_is_admin",
+    ),
+    ("UPDATE clients SET scope = 'admin', is_bootstrap = true", "clients_one_bootstrap"),
+    (
+        """INSERT INTO api_keys (id, client_id, scope, key_hash)
+           VALUES (gen_random_uuid(), gen_random_uuid(), 'read', 'x')""",
+        "api_keys_client_id_fkey",
+    ),
+    (
+        """INSERT INTO api_keys (id, client_id, scope, key_hash)
+           SELECT gen_random_uuid(), client_id, scope, key_hash FROM api_keys LIMIT 1""",
+        "api_keys_hash",
+    ),
+    (
+        """INSERT INTO api_keys (id, client_id, scope, key_hash)
+           SELECT gen_random_uuid(), id, 'admin', 'x' FROM clients LIMIT 1""",
+        "api_keys_scope",
     ),
     (
         """INSERT INTO wallets (id, owner_id, asset, kind, external_id)

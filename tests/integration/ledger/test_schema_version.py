@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from ledger.clients import find_client
 from ledger.errors import Unavailable, Unreachable
 from ledger.postgres.database import autocommit, build_engine
 from migrations.__main__ import _parser, _retry_while_away, upgrade
@@ -147,14 +146,3 @@ def test_an_unlimited_waiting_time_is_refused(given: str) -> None:
     with pytest.raises(SystemExit) as ended:
         _parser().parse_args([f"--patience={given}"])
     assert ended.value.code == 2
-
-
-def test_a_generated_key_makes_an_admin_only_where_there_is_none(empty_engine: Engine) -> None:
-    for key in ("made first", "made later"):
-        upgrade(empty_engine, installation_id=ID, admin_api_key=key, first_admin_only=True)
-    with autocommit(empty_engine) as connection:
-        assert find_client(connection, "made first")
-        assert not find_client(connection, "made later")
-    upgrade(empty_engine, installation_id=ID, admin_api_key="given by a person")
-    with autocommit(empty_engine) as connection:
-        assert find_client(connection, "given by a person")

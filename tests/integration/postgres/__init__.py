@@ -1,1 +1,1 @@
-"""Tests of the ledger's functions on a real PostgreSQL."""
+"""Tests of roles and poolers, on a real PostgreSQL."""
