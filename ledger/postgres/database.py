@@ -136,6 +136,17 @@ _COMMIT_SOMETHING = text(
 )
 
 
+def durability_settings_that_are_off(connection: Connection) -> list[str]:
+    """Return the settings, as in force in this session, without which a crash undoes commits."""
+    return list(connection.scalars(_OFF))
+
+
+_OFF = text("""
+    SELECT name FROM pg_settings WHERE setting = 'off' AND name IN ('fsync', 'full_page_writes')
+    OR setting IN ('off', 'local') AND name = 'synchronous_commit' ORDER BY name
+""")
+
+
 def confirm(connection: Connection) -> None:
     """Commit something: once it is confirmed, so is all that was committed before it."""
     connection.execute(_CONFIRM)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from ledger.buffer.set_aside import count_aside
 from ledger.errors import Refused, Unavailable
-from ledger.postgres.database import autocommit, probe
+from ledger.postgres.database import autocommit, durability_settings_that_are_off, probe
 from monitoring.health.broker_probe import (
     BrokerReading,
     NotServing,
@@ -42,9 +42,14 @@ def database_check(engine: Engine) -> Check:
     def check() -> Component:
         try:
             probe(engine)
+            with autocommit(engine) as connection:
+                off = durability_settings_that_are_off(connection)
         except Refused:
             # Not what the server says: that may name the user and the address.
             return Component("down", f"{REFUSES}; the log says why")
+        if off:
+            lost = "accepted transfers may be lost when its machine crashes"
+            return Component("degraded", f"answers, but {' and '.join(off)} is off: {lost}")
         return Component("ok", "answers")
 
     return check

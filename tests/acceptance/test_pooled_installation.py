@@ -65,7 +65,7 @@ def test_api_workers_and_scans_work_behind_a_pooler(
         )
         [run] = admin.get("/v1/reconciliations?limit=1").json()["data"]
         assert run["findings_count"] == 0
-        assert admin.get("/health").json()["components"]["database"]["status"] == "ok"
+        assert admin.get("/health").json()["components"]["database"]["status"] != "down"
     bank.audit()
     engine.dispose()
 
