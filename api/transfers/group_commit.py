@@ -145,7 +145,7 @@ class GroupCommit:
         for attempt in range(TRIES):
             in_doubt |= self._database.is_up()
             try:
-                answers = self._record(requests)
+                recorded = self._record(requests)
                 if attempt:
                     # What an earlier try has committed can be seen before a standby has it.
                     with self._database.autocommit() as connection:
@@ -154,7 +154,7 @@ class GroupCommit:
                 if self._database.is_up():
                     log.warning("intake_not_recorded", error=str(error), requests=len(requests))
             else:
-                return answers
+                return recorded
         # `Overloaded` says that nothing was recorded. After a lost answer that is not known.
         try:
             answers = self._keep(requests)
