@@ -27,6 +27,7 @@ from testing.identity import KEY_PREFIX
 from testing.price_setup import put_live_prices
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.own_servers import own_servers
+from testing.servers.throwaway import durable
 from testing.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
@@ -84,7 +85,7 @@ def scenario(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     with ExitStack() as stack:
         database, broker, cache = (
             stack.enter_context(breakable(server, log))
-            for server in (servers.postgres(), servers.broker(), servers.cache())
+            for server in (durable(servers.postgres()), servers.broker(), servers.cache())
         )
         port = stack.enter_context(
             serving(
