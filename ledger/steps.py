@@ -67,7 +67,7 @@ def run_step(
         progress = _reserve(connection, batch_id, worker, attempt, claimed=True)
     else:
         progress = _forward(connection, step, batch_id, worker, attempt)
-    return replace(progress, set_aside=aside, more=claimed == CLAIM_LIMIT)
+    return replace(progress, set_aside=aside, more=progress.more or claimed == CLAIM_LIMIT)
 
 
 def find_blocked(connection: Connection, step: StepName | Rollback, batch_id: UUID) -> list[UUID]:
