@@ -107,6 +107,8 @@ class RequestReader:
         Raises: ParseException: as soon as the head is known to be too large or malformed.
         """
         if self._request is None:
+            if not self.arrived:
+                return None
             head = self._take_head()
             if head is None:
                 return None

@@ -15,7 +15,7 @@ from uuid import UUID
 from flask import current_app
 
 from api.auth.api_keys import KeyRing
-from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.outage_cache import OutageCache, build_outage_cache
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.http.problems import overloaded
 from api.ops.browser_reports import ReportLimit
@@ -23,10 +23,12 @@ from api.ops.metrics_endpoint import MetricsPage
 from api.ops.snapshot import Snapshots, build_snapshots
 from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters
 from api.rate_limits.failed_auth import FailedAuthLimit
+from api.rate_limits.item_limit import ItemLimit
 from api.rate_limits.write_limit import WriteLimit
 from api.transfers.asset_scales import AssetScales
 from api.transfers.group_commit import GroupCommit
 from api.transfers.settlement_wait import SLOTS, SettlementWaiter
+from api.transfers.submission import Submission
 from ledger.assets import load_scales
 from ledger.buffer.entries import IntakeBuffer
 from ledger.clients import Client, find_client
@@ -52,7 +54,7 @@ class Services:
     buffer: IntakeBuffer
     keys: KeyRing
     scales: AssetScales
-    group_commit: GroupCommit
+    submission: Submission
     settlement_waiter: SettlementWaiter
     prices: PriceLookup
     health: Health
@@ -62,6 +64,8 @@ class Services:
     reconcile: Callable[[], None]
     counters: Counters
     write_limit: WriteLimit
+    item_limit: ItemLimit
+    client_rate_limit: str
     failed_auth_limit: FailedAuthLimit
     report_limit: ReportLimit
     flower_url: str | None
@@ -85,12 +89,11 @@ def build_services(
     queue_lengths: how many messages wait in each queue; may raise when the broker is away.
     """
     database = _database(settings)
-    outage_cache = OutageCache(short_cache_client(settings.cache_url), secret=settings.database_url)
+    outage_cache = build_outage_cache(settings)
     scales = _scales(database, outage_cache)
-    counters = Counters(
-        CacheCounters(settings.cache_url), MemoryCounters(processes=settings.api_processes)
-    )
+    counters = _counters(settings)
     failed_auth_limit = FailedAuthLimit(settings.rate_limit, counters)
+    item_limit = ItemLimit(settings.client_item_limit, counters)
     prices = _prices(settings)
     health = _health(settings, prices, pressure)
     snapshots = build_snapshots(
@@ -107,7 +110,7 @@ def build_services(
         buffer=buffer,
         keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), outage_cache),
         scales=scales,
-        group_commit=GroupCommit(database, buffer, kick),
+        submission=_submission(database, GroupCommit(database, buffer, kick), item_limit),
         settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
         prices=prices,
         health=health,
@@ -117,6 +120,8 @@ def build_services(
         reconcile=reconcile,
         counters=counters,
         write_limit=WriteLimit(settings.rate_limit, counters),
+        item_limit=item_limit,
+        client_rate_limit=settings.client_rate_limit,
         failed_auth_limit=failed_auth_limit,
         report_limit=ReportLimit(counters),
         flower_url=settings.flower_url,
@@ -136,6 +141,19 @@ def _find(database: Database, scales: AssetScales, api_key: str) -> Client | Non
         client = find_client(connection, api_key)
     scales.prepare()  # a client that is let in may move money when the database has gone away
     return client
+
+
+def _submission(database: Database, group_commit: GroupCommit, item_limit: ItemLimit) -> Submission:
+    def find(transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
+        with database.autocommit() as connection:
+            return find_transfers(connection, transfer_ids)
+
+    return Submission(group_commit, item_limit, find)
+
+
+def _counters(settings: Settings) -> Counters:
+    memory = MemoryCounters(processes=settings.api_processes)
+    return Counters(CacheCounters(settings.cache_url), memory)
 
 
 def _find_settled(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:

@@ -981,6 +981,11 @@ COMMIT;
 
 BEGIN;
 
+-- ledger/clients.py: find_clients
+SELECT clients.id, clients.name, clients.scope, clients.rate_limit
+FROM clients
+WHERE clients.id = any(CAST(:ids AS UUID[]));
+
 -- ledger/acceptance.py: accept (shown in "Accept")
 
 -- ledger/acceptance.py: _record (shown in "Accept")

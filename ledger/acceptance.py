@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -298,7 +298,9 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         request.asset,
         request.amount_minor,
         request.reference,
-        json.dumps(request.metadata or {}),
+        # A rejection keeps none, so that a client without a penny cannot store it. The
+        # fingerprint covers it all the same: a repeat with other metadata is another request.
+        json.dumps(request.metadata if request.metadata and reason is None else {}),
         reason and reason.code,
         reason and reason.detail,
     )
@@ -310,7 +312,7 @@ def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
     if reason is not None:
         steps.append(TimelineEntry("rejected", created_at, detail=reason.detail))
     return build_transfer(
-        candidate.request,
+        replace(candidate.request, metadata=None) if reason else candidate.request,
         id=candidate.id,
         amount_minor=candidate.request.amount_minor,
         fingerprint=candidate.fingerprint,

@@ -146,6 +146,10 @@ class NewerFormat(Unreadable):
     """The buffer entry was written by a newer version than this one."""
 
 
+class NotAuthentic(Unreadable):
+    """The buffer entry was not written with a secret of this installation."""
+
+
 class InvariantBroken(LedgerError):
     """The data in the database contradicts the ledger's rules."""
 

@@ -63,6 +63,8 @@ class Settings:
     metrics_port: int | None
     log_level: str
     rate_limit: str
+    client_rate_limit: str
+    client_item_limit: str
     proxy_hops: int
     api_processes: int
     keep_alive_s: int
@@ -91,6 +93,8 @@ class Settings:
         for symbol in symbols:
             if symbol not in fallback_prices:
                 raise SettingsError(f"FALLBACK_PRICES has no price for {symbol} of PRICE_SYMBOLS")
+        rate_limit = values.rate_limit("RATE_LIMIT", "10/minute")
+        is_limited = rate_limit != "none"
         return cls(
             database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
@@ -112,7 +116,13 @@ class Settings:
             flower_url=values.page_url("FLOWER_URL"),
             metrics_port=values.optional_port("METRICS_PORT"),
             log_level=values.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
-            rate_limit=values.rate_limit("RATE_LIMIT", "10/minute"),
+            rate_limit=rate_limit,
+            client_rate_limit=values.rate_limit(
+                "CLIENT_RATE_LIMIT", "600/minute" if is_limited else "none"
+            ),
+            client_item_limit=values.rate_limit(
+                "CLIENT_ITEM_LIMIT", "60000/minute" if is_limited else "none"
+            ),
             proxy_hops=values.whole_number("PROXY_HOPS", 0, at_least=0, at_most=10),
             api_processes=values.whole_number("API_PROCESSES", 2, at_least=1, at_most=64),
             keep_alive_s=values.whole_number("KEEP_ALIVE_S", 75, at_least=1, at_most=3600),

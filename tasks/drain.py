@@ -1,23 +1,35 @@
 """The drain as a task: replays buffered requests into the ledger, in order and in bulk.
 
-Guarantees that a request leaves the buffer only after its outcome is committed, and that a
-request which the database does not accept does not hold up those behind it.
+Guarantees that a request leaves the buffer only after its outcome is committed, that nothing is
+replayed which this installation did not write, and that an entry which cannot be replayed does
+not hold up those behind it: it is set aside for an operator.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Final
 
 from celery import current_app, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 
 from ledger.buffer import replaying
-from ledger.buffer.entries import Buffered, IntakeBuffer, Waiting, decode
+from ledger.buffer.entries import Buffered, IntakeBuffer, Waiting, decode, is_unsigned
 from ledger.buffer.replaying import Replayed, give_up, replay
-from ledger.errors import NewerFormat, Poisoned, Unavailable, Unreadable
+from ledger.buffer.seal import Seal
+from ledger.buffer.set_aside import AsideReason, set_aside
+from ledger.errors import (
+    Disposition,
+    NewerFormat,
+    NotAuthentic,
+    Unavailable,
+    Unreadable,
+    disposition,
+)
 from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import DRAINED
@@ -25,7 +37,7 @@ from monitoring.sentry import tracing
 from resilience.outage_log import OutageLog
 from settings import Settings
 from tasks.broker.kick import kick_unless_one_waits
-from tasks.buffer.intake_buffer import intake_buffer
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal
 from tasks.engine import engine
 from tasks.run_log import recorded_run
 
@@ -77,13 +89,16 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     _elsewhere.recovered()
     try:
         while time.monotonic() < deadline_s and (entries := buffer.first(CHUNK)):
-            done = _replay_entries(buffer, entries)
-            buffer.remove(entries)
+            requests, strange, newer = _read(entries)
+            done = _set_aside(strange) + _replay(requests)
+            buffer.remove(entries[: len(entries) - newer])
             if done.accepted:
                 kick_unless_one_waits(current_app)
             total += done
             for outcome, count in asdict(done).items():
                 DRAINED.labels(outcome).inc(count)
+            if newer:
+                raise Unavailable("A newer version buffered this, and has to drain it.")
     finally:
         buffer.release()
         if total:
@@ -93,36 +108,92 @@ def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
     return total
 
 
-def _replay_entries(buffer: IntakeBuffer, entries: Sequence[Waiting]) -> Replayed:
-    requests = []
-    for entry in entries:
+_Strange = tuple[bytes, int, AsideReason]
+"""An entry that is not replayed: its bytes, its size, and why."""
+
+
+def _read(entries: Sequence[Waiting]) -> tuple[list[Buffered], list[_Strange], int]:
+    """Return the requests, what is to be set aside, and how many are left for a newer version.
+
+    Those are the first that a newer version wrote and all behind it, so that the order stays.
+    """
+    requests: list[Buffered] = []
+    strange: list[_Strange] = []
+    for position, entry in enumerate(entries):
         try:
-            requests.append(decode(entry.content))
+            requests.append(decode(entry.content, entry_seal()))
         except NewerFormat as error:
             log.error("buffered_by_a_newer_version", exc_info=error)
-            raise Unavailable("A newer version buffered this, and has to drain it.") from error
-        except Unreadable as error:
-            log.error("buffered_request_unreadable", exc_info=error)
-            buffer.set_aside(entry)
-    return _replay(requests)
+            return requests, strange, len(entries) - position
+        except NotAuthentic:
+            reason: AsideReason = "unsigned" if is_unsigned(entry.content) else "not_authentic"
+            strange.append((entry.content, entry.size_bytes, reason))
+        except Unreadable:
+            strange.append((entry.content, entry.size_bytes, "unreadable"))
+    return requests, strange, 0
 
 
 def _replay(requests: Sequence[Buffered]) -> Replayed:
     """Replay in one transaction; if a request in it fails, each half in one of its own."""
+    if not requests:
+        return Replayed()
     try:
         with transaction(engine()) as connection:
-            return replay(connection, requests)
-    except Poisoned as error:
+            done, unknown = replay(connection, requests)
+        return done + _set_aside_requests(unknown, "unknown_client")
+    except Exception as error:  # `disposition` sorts every error
+        if not _is_caused_by_a_request(error):
+            raise
         if len(requests) == 1:
             log.error("buffered_request_refused", exc_info=error, transfer_id=str(requests[0].id))
-            with transaction(engine()) as connection:
-                give_up(connection, requests[0])
-            return Replayed(refused=1)
+            return _give_up(requests[0])
     middle = len(requests) // 2
     return _replay(requests[:middle]) + _replay(requests[middle:])
+
+
+def _give_up(request: Buffered) -> Replayed:
+    """Record a request as rejected or, if the database does not even take that, set it aside."""
+    try:
+        with transaction(engine()) as connection:
+            give_up(connection, request)
+    except Exception as error:  # as above
+        if not _is_caused_by_a_request(error):
+            raise
+        return _set_aside_requests([request], "unrecordable")
+    return Replayed(refused=1)
+
+
+def _is_caused_by_a_request(error: Exception) -> bool:
+    # A time-out passes, like an outage of the database.
+    is_timeout = isinstance(error, SoftTimeLimitExceeded)
+    return not is_timeout and disposition(error) is Disposition.REJECT
+
+
+def _set_aside_requests(requests: Sequence[Buffered], reason: AsideReason) -> Replayed:
+    return _set_aside([(each.content, len(each.content), reason) for each in requests])
+
+
+def _set_aside(entries: Sequence[_Strange]) -> Replayed:
+    """Keep entries in the database for an operator, and alarm."""
+    if not entries:
+        return Replayed()
+    limit = Settings.from_environment().intake_buffer_limit
+    with transaction(engine()) as connection:
+        lost = set_aside(connection, entries, limit=limit)
+    for reason, count in Counter(reason for _, _, reason in entries).items():
+        log.error("buffer_entries_set_aside", reason=reason, entries=count)
+    if lost:
+        log.error("buffer_entries_lost", entries=lost, limit=limit)
+    return Replayed(set_aside=len(entries))
 
 
 @cache
 def _buffer() -> IntakeBuffer:
     """Return the buffer of this worker process, made on first use, after the fork."""
     return intake_buffer(Settings.from_environment())
+
+
+@cache
+def entry_seal() -> Seal:
+    """Return what authenticates entries, with the secrets that this process was started with."""
+    return intake_seal(Settings.from_environment())

@@ -38,9 +38,11 @@ all of them. **Times** are RFC 3339 in UTC. **Lists** take a `limit`, and a `cur
 request that is answered 4xx has moved no money; after a 5xx, send it again with the same
 `Idempotency-Key`. Every answer has `X-Request-Id`: yours, if you sent one. **Methods** that an
 address does not have are answered 405 `method_not_allowed`, with those that it has in `Allow`.
-**Limits**: writes are limited per address, or per client if it has a limit of its own; a batch
-request counts as one. Failed authentications are limited per address. The answer to a counted
-request has `X-RateLimit-*` headers.
+**Limits**: writes are limited per client (`rate_limit`); a batch request counts as one. Transfers
+that are newly stored are limited per client too (`item_limit`); there each item of a batch counts,
+also one that is rejected, and repeats are free. Failed authentications are limited per address.
+The answer to a counted request has `X-RateLimit-*` headers: those of the limit that refused it,
+else those of writes.
 """
 
 PARAMETERS: Final[dict[str, JsonObject]] = {

@@ -22,6 +22,8 @@ CLIENT: ClientAnswer = {
     "id": OWNER,
     "name": "shop",
     "scope": "client",
+    "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
     "api_key": "tp_(shown this once)",
 }
 
@@ -159,6 +161,7 @@ _COMPONENTS: ComponentsAnswer = {
     "cache": {"status": "ok", "detail": "answers, 1 % of its memory is used"},
     "prices": {"status": "ok", "detail": "4 live"},
     "workers": {"status": "ok", "detail": "alive: 1 beat, 1 money, 1 scans"},
+    "books": {"status": "ok", "detail": "nothing is set aside"},
 }
 _DOWN: ComponentAnswer = {"status": "down", "detail": "no answer within 0.9 s"}
 HEALTH: HealthAnswer = {"status": "ok", "components": _COMPONENTS}

@@ -23,12 +23,14 @@ from monitoring.heartbeats.heartbeat_cache import FRESH_S, program_of
 from monitoring.job_runs import SHOWN, JobNote, ShownScan
 
 _INTAKE: Final = "intake"
+_ASIDE: Final = "set aside"
 PURPOSES: Final = {
     "money.advance": "batches under way",
     "money.reserve": "kicks for newly accepted transfers",
     "scans": "recovery, drain, reconciliation and counts",
     "watch": "prices, and the checks of broker and cache",
     _INTAKE: "requests buffered while the database is away",
+    _ASIDE: "buffer entries that were not replayed: an operator has to look at them",
 }
 """What waits in each queue."""
 _BREAKER: Final[dict[BreakerState, str]] = {
@@ -93,6 +95,8 @@ def _queues(snapshot: Snapshot) -> list[QueueAnswer] | None:
     if snapshot.broker is None:
         return None
     waiting = {**snapshot.broker.queues, _INTAKE: snapshot.broker.buffered}
+    if snapshot.database is not None:
+        waiting[_ASIDE] = sum(snapshot.database.set_aside.values())
     return [
         {"name": name, "waiting": count, "purpose": PURPOSES[name]}
         for name, count in waiting.items()

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from api.ops.reconciliation_status import ReconciliationStatus, read_reconciliation_status
 from ledger.buffer.entries import IntakeBuffer
+from ledger.buffer.set_aside import AsideReason, count_aside
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
 from ledger.transfer_counts import TransferCounts, count_transfers
@@ -42,10 +43,14 @@ PressureReading = Callable[[], tuple[bool, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class DatabasePart:
-    """The counts of transfers. reconciliation: None before the first run."""
+    """The counts of transfers, and of set-aside buffer entries by reason.
+
+    reconciliation: None before the first run.
+    """
 
     counts: TransferCounts
     reconciliation: ReconciliationStatus | None = None
+    set_aside: Mapping[AsideReason, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,11 @@ def build_snapshots(
 
     def read_database() -> DatabasePart:
         with autocommit(engine) as connection:
-            return DatabasePart(count_transfers(connection), read_reconciliation_status(connection))
+            return DatabasePart(
+                count_transfers(connection),
+                read_reconciliation_status(connection),
+                count_aside(connection),
+            )
 
     return Snapshots(
         health=health,

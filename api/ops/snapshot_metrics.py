@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from api.ops.reconciliation_status import ACTIONS, ReconciliationStatus
-from api.ops.snapshot import BrokerPart, CachePart, Snapshot
+from api.ops.snapshot import BrokerPart, CachePart, DatabasePart, Snapshot
 from ledger.states import FINISHED, UNFINISHED
 from ledger.transfer_counts import TransferCounts
 from monitoring.health.report import Report
@@ -35,6 +35,7 @@ def snapshot_families(snapshot: Snapshot) -> Iterator[Metric]:
     if snapshot.database is not None:
         yield from _transfers(snapshot.database.counts)
         yield from _findings(snapshot.database.reconciliation)
+        yield _set_aside(snapshot.database)
     if snapshot.broker is not None:
         yield from _broker(snapshot.broker)
     if snapshot.cache is not None:
@@ -96,6 +97,15 @@ def _transfers(counts: TransferCounts) -> Iterator[Metric]:
         "How long ago the oldest transfer under way was accepted; 0 when there is none.",
         [],
         [([], 0 if oldest is None else oldest.age_s)],
+    )
+
+
+def _set_aside(database: DatabasePart) -> Metric:
+    return _gauge(
+        "truepenny_set_aside_entries",
+        "Buffer entries that were not replayed and wait for an operator, by reason.",
+        ["reason"],
+        (([reason], count) for reason, count in database.set_aside.items()),
     )
 
 

@@ -1,4 +1,4 @@
-"""Request counters: count in fixed windows, each of which begins with its first request.
+"""Counters of requests and items: count in fixed windows, each begun by what it counts first.
 
 Guarantees that counting never fails and never delays a request for long: while the cache is
 dead, hangs or is full, this process counts by itself, in bounded memory, until the cache works
@@ -41,6 +41,31 @@ end
 return {count, left_ms}
 """
 
+# All of them or none, so that a refused batch leaves the rest to smaller ones.
+_TAKE: Final = """\
+local count = tonumber(redis.call('GET', KEYS[1]) or '0')
+local left_ms = redis.call('PTTL', KEYS[1])
+if left_ms == -1 then
+    left_ms = tonumber(ARGV[1])
+    redis.call('PEXPIRE', KEYS[1], left_ms)
+end
+if count + ARGV[2] > tonumber(ARGV[3]) then
+    return {count, left_ms, 0}
+end
+count = redis.call('INCRBY', KEYS[1], ARGV[2])
+if left_ms < 0 then
+    left_ms = tonumber(ARGV[1])
+    redis.call('PEXPIRE', KEYS[1], left_ms)
+end
+return {count, left_ms, 1}
+"""
+_GIVE_BACK: Final = """\
+local back = math.min(tonumber(redis.call('GET', KEYS[1]) or '0'), ARGV[1])
+if back > 0 then
+    redis.call('DECRBY', KEYS[1], back)
+end
+"""
+
 _T = TypeVar("_T")
 
 log = get_logger(__name__)
@@ -57,18 +82,38 @@ class Window:
 NOTHING: Final = Window(0, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The answer to `take`: the window after it, and whether the items were counted."""
+
+    window: Window
+    fits: bool
+
+
 class CacheCounters:
     """Counters that all processes share. Every method raises redis.RedisError or OSError."""
 
     def __init__(self, url: str) -> None:
         self._client = connect(url, TIMEOUT_S)
         self._count = self._client.register_script(_COUNT)
+        self._take = self._client.register_script(_TAKE)
+        self._give_back = self._client.register_script(_GIVE_BACK)
 
     def hit(self, key: str, window_s: int) -> Window:
         """Count one request, in one round trip."""
         answer = self._count(keys=[_COUNTER + key], args=[window_s * 1000])
         count, left_ms = cast(list[int], answer)
         return Window(count, left_ms / 1000)
+
+    def take(self, key: str, window_s: int, *, items: int, limit: int) -> Taken:
+        """Count the items if all of them are within the limit, else none."""
+        answer = self._take(keys=[_COUNTER + key], args=[window_s * 1000, items, limit])
+        count, left_ms, fits = cast(list[int], answer)
+        return Taken(Window(count, max(0, left_ms) / 1000), fits=bool(fits))
+
+    def give_back(self, key: str, items: int) -> None:
+        """Count so many items less."""
+        self._give_back(keys=[_COUNTER + key], args=[items])
 
     def look(self, key: str) -> Window:
         """Return the window without counting."""
@@ -130,6 +175,29 @@ class MemoryCounters:
             self._keep(key, count, ends_at_s)
         return Window(count, ends_at_s - now_s)
 
+    def take(self, key: str, window_s: int, *, items: int, limit: int) -> Taken:
+        """Count the items if all of them are within this process's share, else none.
+
+        As with requests, the first in a window count once, so that each process lets some in.
+        """
+        now_s = self._clock()
+        with self._lock:
+            count, ends_at_s = self._windows.get(key, (0, 0.0))
+            if ends_at_s <= now_s:
+                count, ends_at_s = 0, now_s + window_s
+            after = count + items * (self._processes if count else 1)
+            fits = after <= limit
+            if fits:
+                self._keep(key, after, ends_at_s)
+        return Taken(Window(after if fits else count, ends_at_s - now_s), fits=fits)
+
+    def give_back(self, key: str, items: int) -> None:
+        """Count so many items less."""
+        with self._lock:
+            count, ends_at_s = self._windows.get(key, (0, 0.0))
+            if count:
+                self._keep(key, max(0, count - items), ends_at_s)
+
     def look(self, key: str) -> Window:
         """Return the window without counting."""
         now_s = self._clock()
@@ -185,6 +253,19 @@ class Counters:
             return self._memory.hit(key, window_s)
         self._memory.note(key, window)
         return window
+
+    def take(self, key: str, window_s: int, *, items: int, limit: int) -> Taken:
+        """Count the items if all of them are within the limit, else none."""
+        taken = self._ask(lambda: self._cache.take(key, window_s, items=items, limit=limit))
+        if taken is None:
+            return self._memory.take(key, window_s, items=items, limit=limit)
+        self._memory.note(key, taken.window)
+        return taken
+
+    def give_back(self, key: str, items: int) -> None:
+        """Count so many items less. They stay counted if the cache fails just now."""
+        self._memory.give_back(key, items)
+        self._ask(lambda: self._cache.give_back(key, items))
 
     def look(self, key: str) -> Window:
         """Return the window without counting; NOTHING when there is none."""

@@ -61,7 +61,7 @@ class WriteLimit:
 
     def _limit(self) -> str:
         own = caller().rate_limit
-        return self._default if own is None or not _is_readable(own) else own
+        return self._default if own is None or not is_readable(own) else own
 
     def _report(self) -> None:
         if self._limiter.current_limit is not None:
@@ -140,7 +140,7 @@ def _counted_by() -> str:
 
 
 @lru_cache(maxsize=1_000)
-def _is_readable(limit: str) -> bool:
+def is_readable(limit: str) -> bool:
     """Tell whether a stored limit can be used. Someone may have changed it in the database."""
     try:
         if limit == NONE:

@@ -37,9 +37,10 @@ def create() -> Response:
     body = parse_body(NewBatch, limit=BATCH_BODY_LIMIT)
     if body.atomic:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
+    services().item_limit.require_possible(caller(), len(body.transfers))
     checked = _check_all(body.transfers, client=caller(), scales=services().scales)
     valid = [each for each in checked if isinstance(each, TransferRequest)]
-    answers = iter(services().group_commit.submit(valid) if valid else ())
+    answers = iter(services().submission.submit(caller(), valid) if valid else ())
     request = request_id()
     results = [
         _error(each, request) if isinstance(each, Problem) else _result(next(answers), request)

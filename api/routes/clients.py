@@ -26,6 +26,10 @@ def create() -> Response:
     body = parse_body(NewClient)
     with services().database.transaction() as connection:
         client, api_key = create_client(
-            connection, name=body.name, scope=body.scope, rate_limit=body.rate_limit
+            connection,
+            name=body.name,
+            scope=body.scope,
+            rate_limit=body.rate_limit or services().client_rate_limit,
+            item_limit=body.item_limit or services().item_limit.default,
         )
     return json_response(client_answer(client, api_key), 201)

@@ -59,7 +59,7 @@ def create() -> Response:
     bind_contextvars(transfer_id=str(transfer_id_of(submitted.client.id, key)))
 
     # Call: the ledger records, rejects or finds invalid what is submitted here.
-    [outcome] = services().group_commit.submit([submitted])
+    [outcome] = services().submission.submit(caller(), [submitted])
     if isinstance(outcome, Invalid):
         raise outcome
 

@@ -17,6 +17,10 @@ class ClientAnswer(TypedDict):
     id: IdText
     name: str
     scope: Scope
+    rate_limit: Annotated[str | None, Field(description="Its limit of writes.")]
+    item_limit: Annotated[
+        str | None, Field(description="Its limit of transfers that are newly stored.")
+    ]
     api_key: Annotated[
         str, Field(description="Shown only in this answer. Only its hash is stored.")
     ]
@@ -28,5 +32,7 @@ def client_answer(client: Client, api_key: str) -> ClientAnswer:
         "id": str(client.id),
         "name": client.name,
         "scope": client.scope,
+        "rate_limit": client.rate_limit,
+        "item_limit": client.item_limit,
         "api_key": api_key,
     }

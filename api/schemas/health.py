@@ -25,6 +25,7 @@ class ComponentsAnswer(TypedDict):
     cache: ComponentAnswer
     prices: ComponentAnswer
     workers: ComponentAnswer
+    books: ComponentAnswer
 
 
 def components_answer(report: Report) -> ComponentsAnswer:

@@ -43,7 +43,15 @@ class NewClient(Body):
         "client"
     )
     rate_limit: Annotated[
-        RateLimitText | None, Field(description="Its own limit of writes; null for the default.")
+        RateLimitText | None,
+        Field(description="Its limit of writes; `CLIENT_RATE_LIMIT` of the settings by default."),
+    ] = None
+    item_limit: Annotated[
+        RateLimitText | None,
+        Field(
+            description="Its limit of transfers that are newly stored, where each item of a batch "
+            "counts; `CLIENT_ITEM_LIMIT` of the settings by default."
+        ),
     ] = None
 
 

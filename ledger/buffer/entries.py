@@ -1,25 +1,31 @@
 """Buffer entries: requests kept while the database is away, their format and their buffer.
 
-Guarantees that a buffered request is complete: it contains its client as known at the time of
-the call, so that a later replay decides as the database would have decided then. Knows
-nothing of Redis or RabbitMQ; `tasks/buffer` has a buffer on each.
+Guarantees that an entry which somebody else wrote or changed is recognised: it carries a mark
+that only this installation's secret can make. An entry names its client by id only; what that
+client may do is read in the database at the replay. Knows nothing of Redis or RabbitMQ;
+`tasks/buffer` has a buffer on each.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 from ledger.acceptance import TransferRequest, fingerprint
+from ledger.buffer.seal import Seal
 from ledger.clients import Client
-from ledger.errors import NewerFormat, Unreadable
+from ledger.errors import NewerFormat, NotAuthentic, Unreadable
 from ledger.ids import transfer_id
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+_MAX_SCALE: Final = 18
+MAX_ENTRY_BYTES: Final = 32 * 1024
+"""Several times what the API's limits on a request allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Buffered:
 
     request: TransferRequest
     at: datetime
+    content: bytes = field(default=b"", compare=False, repr=False)
+    """The entry that it was read from."""
 
     @property
     def id(self) -> UUID:
@@ -49,10 +57,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An entry of the buffer: the broker's name for it, and the bytes from `encode`."""
+    """An entry of the buffer: the broker's name for it, and its bytes. Anybody may have written it.
+
+    Of an entry above MAX_ENTRY_BYTES, which is none of ours, `content` is only the beginning.
+    """
 
     ticket: object
     content: bytes
+    size_bytes: int
 
 
 class IntakeBuffer(Protocol):
@@ -87,12 +99,6 @@ class IntakeBuffer(Protocol):
         Call it whenever a drain ends: some brokers deliver them to no other worker before that.
         """
 
-    def set_aside(self, entry: Waiting) -> None:
-        """Move an entry that cannot be read to the place for an operator to look at.
-
-        Raises: Unavailable: when the broker is away; it stays where it was.
-        """
-
     def count(self) -> int:
         """Return the number of entries. Raises: Unavailable: when the broker is away."""
 
@@ -100,13 +106,17 @@ class IntakeBuffer(Protocol):
         """Close the connections. The next call opens new ones."""
 
 
-def encode(buffered: Buffered) -> bytes:
-    """Return a buffered request as the JSON that `decode` reads."""
-    request, client = buffered.request, buffered.request.client
+def encode(buffered: Buffered, seal: Seal) -> bytes:
+    """Return a buffered request as the entry that `decode` reads.
+
+    An entry is JSON, so that every version can read its format. Its mark covers the format and
+    everything behind the mark, byte by byte.
+    """
+    request = buffered.request
     document = {
-        "format": FORMAT,
+        "installation": seal.installation_id,
         "at": buffered.at.isoformat(),
-        "client": [str(client.id), client.name, client.scope, client.rate_limit],
+        "client": str(request.client.id),
         "key": request.idempotency_key,
         "source": str(request.source_id),
         "destination": str(request.destination_id),
@@ -116,33 +126,75 @@ def encode(buffered: Buffered) -> bytes:
         "reference": request.reference,
         "metadata": request.metadata,
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    marked = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[1:]
+    mark = seal.mark(_marked(FORMAT, marked))
+    return f'{{"format":{FORMAT},"mark":"{mark}",'.encode() + marked
 
 
-def decode(content: bytes) -> Buffered:
+_ENTRY = re.compile(rb'\{"format":([0-9]{1,4}),"mark":"([0-9a-f]{64})",(.*)', re.DOTALL)
+
+
+def _marked(format_number: int, rest: bytes) -> bytes:
+    return b"%d\0%b" % (format_number, rest)
+
+
+def decode(content: bytes, seal: Seal) -> Buffered:
     """Return the buffered request that `encode` wrote.
 
-    Raises: NewerFormat: when a newer version wrote it. Unreadable: when it is anything else.
+    Raises: NotAuthentic: when this installation did not write it. NewerFormat: when a newer
+    version of it did. Unreadable: when it is genuine, but no request.
     """
+    if len(content) > MAX_ENTRY_BYTES or not (found := _ENTRY.fullmatch(content)):
+        raise NotAuthentic
+    format_number, mark, rest = int(found[1]), found[2].decode(), found[3]
+    if not seal.is_genuine(_marked(format_number, rest), mark):
+        raise NotAuthentic
+    if format_number > FORMAT:
+        raise NewerFormat
     try:
-        document = json.loads(content)
-        if document["format"] != FORMAT:
-            raise NewerFormat if document["format"] > FORMAT else Unreadable
-        return Buffered(_request(document), datetime.fromisoformat(document["at"]))
-    except (ValueError, TypeError, KeyError) as error:
+        document = json.loads(b"{" + rest)
+        if format_number != FORMAT or document["installation"] != seal.installation_id:
+            raise Unreadable
+        return _buffered(document, UUID(document["client"]), content)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Unreadable from error
 
 
-def _request(document: dict[str, Any]) -> TransferRequest:
-    client_id, name, scope, rate_limit = document["client"]
-    return TransferRequest(
-        client=Client(UUID(client_id), name, scope, rate_limit),
-        idempotency_key=document["key"],
+def is_unsigned(content: bytes) -> bool:
+    """Return whether an entry looks like one of version 1.0.0, which carried no mark."""
+    return content.startswith(b'{"format":1,')
+
+
+def decode_unverified(content: bytes) -> Buffered:
+    """Return the request in an entry of any format, which anybody may have written.
+
+    Raises: Unreadable: when it is no request.
+    """
+    try:
+        document = json.loads(content)
+        client = document["client"]
+        client_id = UUID(client[0] if document["format"] == 1 else client)
+        return _buffered(document, client_id, content)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise Unreadable from error
+
+
+def _buffered(document: dict[str, Any], client_id: UUID, content: bytes) -> Buffered:
+    key, scale, amount_minor = document["key"], document["scale"], document["amount"]
+    if not (type(key) is str and type(scale) is int and type(amount_minor) is int):
+        raise Unreadable
+    if not 0 <= scale <= _MAX_SCALE:
+        raise Unreadable
+    request = TransferRequest(
+        # Without any right: the replay puts the client of the database in its place.
+        client=Client(client_id, "", "client", None),
+        idempotency_key=key,
         source_id=UUID(document["source"]),
         destination_id=UUID(document["destination"]),
         asset=document["asset"],
-        scale=document["scale"],
-        amount_minor=document["amount"],
+        scale=scale,
+        amount_minor=amount_minor,
         reference=document["reference"],
         metadata=document["metadata"],
     )
+    return Buffered(request, datetime.fromisoformat(document["at"]), content)

@@ -6,7 +6,6 @@ are kept in a table of their own and read as `rejected`: the same key always get
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,7 +63,7 @@ def _row(rejection: tuple[Buffered, LedgerError]) -> tuple[Any, ...]:
         request.scale,
         request.amount_minor,
         request.reference,
-        json.dumps(request.metadata or {}),
+        "{}",  # as of any other rejection, see `ledger.acceptance`
         reason.code,
         reason.detail,
         buffered.at.isoformat(),

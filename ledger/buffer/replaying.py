@@ -1,14 +1,15 @@
 """Replay: turns buffered requests into transfers, each exactly once.
 
-Guarantees that every buffered request ends as a transfer or as a recorded rejection, however
-often it is replayed: its id is the one in the answer to its client.
+Guarantees that every buffered request of a client ends as a transfer or as a recorded rejection,
+however often it is replayed: its id is the one in the answer to its client. What the client may
+do is read in the database, never in the entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from ledger.acceptance import Acceptance, accept
 from ledger.buffer.entries import Buffered
 from ledger.buffer.rejected import record_rejections
+from ledger.clients import find_clients
 from ledger.errors import IdempotencyKeyReused, Invalid, Rejection
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
@@ -53,6 +55,8 @@ class Replayed:
     """Recorded before, by an earlier replay or a repeat."""
     reused: int = 0
     """Too late: in the meantime, another request was made with the same key."""
+    set_aside: int = 0
+    """Not carried out, and kept for an operator; see `ledger.buffer.set_aside`."""
 
     def __add__(self, other: Replayed) -> Replayed:
         return Replayed(
@@ -60,20 +64,24 @@ class Replayed:
             self.refused + other.refused,
             self.known + other.known,
             self.reused + other.reused,
+            self.set_aside + other.set_aside,
         )
 
     def __bool__(self) -> bool:
         return self != Replayed()
 
 
-def replay(connection: Connection, requests: Sequence[Buffered]) -> Replayed:
+def replay(connection: Connection, requests: Sequence[Buffered]) -> tuple[Replayed, list[Buffered]]:
     """Record buffered requests, in order, within the caller's transaction.
 
     A second call with the same requests changes nothing.
+    Returns: the number of each outcome, and the requests that were left out because the database
+    does not know their client.
     Raises: as `ledger.acceptance.accept`; then none of them is recorded.
     """
-    answers = accept(connection, [buffered.request for buffered in requests])
-    pairs = list(zip(requests, answers, strict=True))
+    known, unknown = authorise(connection, requests)
+    answers = accept(connection, [buffered.request for buffered in known])
+    pairs = list(zip(known, answers, strict=True))
     reused = [each for each, answer in pairs if isinstance(answer, IdempotencyKeyReused)]
     invalid = [
         (each, answer)
@@ -89,9 +97,28 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> Replayed:
     ]
     _note(connection, "buffered", [each for each, _ in recorded], WHY_BUFFERED)
     accepted = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
-    known = sum(isinstance(answer, Acceptance) and answer.replayed for answer in answers)
-    rejected = len(answers) - accepted - known - len(reused)
-    return Replayed(accepted=accepted, refused=rejected, known=known, reused=len(reused))
+    repeats = sum(isinstance(answer, Acceptance) and answer.replayed for answer in answers)
+    rejected = len(answers) - accepted - repeats - len(reused)
+    done = Replayed(accepted=accepted, refused=rejected, known=repeats, reused=len(reused))
+    return done, unknown
+
+
+def authorise(
+    connection: Connection, requests: Sequence[Buffered]
+) -> tuple[list[Buffered], list[Buffered]]:
+    """Give each request its client as the database knows it now.
+
+    Returns: the requests with their clients, and the requests whose client does not exist.
+    """
+    clients = find_clients(connection, {each.request.client.id for each in requests})
+    known, unknown = [], []
+    for each in requests:
+        client = clients.get(each.request.client.id)
+        if client is None:
+            unknown.append(each)
+        else:
+            known.append(replace(each, request=replace(each.request, client=client)))
+    return known, unknown
 
 
 def give_up(connection: Connection, buffered: Buffered) -> None:

@@ -56,6 +56,7 @@ clients = Table(
     Column("key_hash", LargeBinary, nullable=False),
     Column("rate_limit", Text),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("item_limit", Text),
 )
 
 wallets = Table(
@@ -209,6 +210,21 @@ refused_requests = Table(
     Column("failure_detail", Text, nullable=False),
     Column("buffered_at", TimestampColumn, nullable=False),
     Column("refused_at", TimestampColumn, nullable=False, server_default=text("now()")),
+)
+
+# Entries of the intake buffer that were not replayed, for an operator. See
+# `ledger.buffer.set_aside`.
+set_aside_entries = Table(
+    "set_aside_entries",
+    metadata,
+    # The SHA-256 of the entry, so that one that comes again is kept once.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("reason", Text, nullable=False),
+    # Its beginning only, where it is too large to be ours.
+    Column("content", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 # Not the ledger's: the last known price of each symbol, used when the cache has none.

@@ -11,7 +11,9 @@ from collections.abc import Callable
 import redis
 from sqlalchemy import Engine
 
-from ledger.postgres.database import probe
+from ledger.buffer.set_aside import count_aside
+from ledger.errors import Unavailable
+from ledger.postgres.database import autocommit, probe
 from monitoring.health.broker_probe import (
     BrokerReading,
     NotServing,
@@ -67,6 +69,26 @@ def cache_check(client: redis.Redis) -> Check:
             return Component("down", str(error))
         id = None if info is None else server_id(info)
         return _component(*redis_findings("cache", info), id)
+
+    return check
+
+
+def books_check(engine: Engine) -> Check:
+    """Return the check that nothing is left for an operator to decide. It reads the database."""
+
+    def check() -> Component:
+        try:
+            with autocommit(engine) as connection:
+                aside = sum(count_aside(connection).values())
+        except Unavailable:
+            return Component("degraded", "unknown: the database does not answer")
+        if aside:
+            detail = (
+                f"{aside} entries of the buffer are set aside and not carried out: look at them "
+                "with python -m tasks.buffer list"
+            )
+            return Component("degraded", detail)
+        return Component("ok", "nothing is set aside")
 
     return check
 
@@ -127,4 +149,5 @@ def all_checks(
         "cache": cache_check(cache),
         "prices": prices,
         "workers": workers_check(cache),
+        "books": books_check(engine),
     }

@@ -58,7 +58,8 @@ REDRIVEN: Final = Limited(
 DRAINED: Final = Limited(
     Counter,
     "truepenny_drained_requests_total",
-    "Buffered requests that were replayed: accepted, refused, known already, or their key reused.",
+    "Buffered requests that were replayed: accepted, refused, known already, or their key reused; "
+    "and entries that were set aside.",
     ("outcome",),
 )
 SCANS: Final = Limited(
@@ -90,6 +91,7 @@ OF_THE_API: Final[Zeros] = (
 OF_WORKERS: Final[Zeros] = (
     *((REDRIVEN, (state,)) for state in UNFINISHED),
     *((DRAINED, (outcome,)) for outcome in ("accepted", "refused", "known", "reused")),
+    (DRAINED, ("set_aside",)),
     *((SCANS, (scan, outcome)) for scan in NAMES for outcome in ("ok", "failed")),
 )
 

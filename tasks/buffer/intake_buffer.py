@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.buffer.entries import IntakeBuffer
+from ledger.buffer.seal import Seal, seal_of
 from resilience.redis_client import is_redis
 from settings import Settings
 
@@ -13,10 +14,19 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
         from tasks.buffer.rabbitmq_queue import IntakeQueue
         from tasks.buffer.receipts import Receipts
 
-        receipts = Receipts(settings.cache_url)
         return IntakeQueue(
-            settings.broker_url, limit=settings.intake_buffer_limit, receipts=receipts
+            settings.broker_url,
+            limit=settings.intake_buffer_limit,
+            seal=intake_seal(settings),
+            receipts=Receipts(settings.cache_url, seal_of(settings, purpose="intake receipt")),
         )
     from tasks.buffer.redis_stream import IntakeStream
 
-    return IntakeStream(settings.broker_url, limit=settings.intake_buffer_limit)
+    return IntakeStream(
+        settings.broker_url, limit=settings.intake_buffer_limit, seal=intake_seal(settings)
+    )
+
+
+def intake_seal(settings: Settings) -> Seal:
+    """Return what authenticates the entries of this installation's buffer."""
+    return seal_of(settings, purpose="intake entry")

@@ -18,17 +18,20 @@ import kombu
 from amqp import Message
 from amqp.exceptions import AMQPError, NotFound
 
-from ledger.buffer.entries import Buffered, Kept, Waiting, decode, encode
+from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
+from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
-ASIDE: Final = "intake.aside"
-"""Queue of the messages that could not be read, for an operator to look at."""
 _TIMEOUT_S: Final = 1.5
 """For connecting, and for each answer. Half of what a request may wait, since it is tried twice."""
 _NO_MORE_AFTER_S: Final = 0.1
 """A consumer that gets nothing for so long has got all there is."""
+_CHUNK_BYTES: Final = 16 * 1024 * 1024
+"""So much is read at once, whatever the number of messages."""
+_HEAD_BYTES: Final = 1024
+"""So much is kept of a message that is too large to be ours."""
 _PERSISTENT: Final = 2
 _CONSUMING_HEARTBEAT_S: Final = 60
 """After this RabbitMQ notices that a machine is gone, and returns its messages to the queue.
@@ -40,9 +43,10 @@ _MANY_DELIVERIES: Final = 2**31 - 1
 class IntakeQueue:
     """The buffer shared by all processes of one RabbitMQ. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int, receipts: Receipts) -> None:
-        """limit: how many requests may wait."""
+    def __init__(self, broker_url: str, *, limit: int, seal: Seal, receipts: Receipts) -> None:
+        """limit: how many requests may wait. seal: authenticates the entries."""
         self._limit = limit
+        self._seal = seal
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.
         self._publishing = _Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
@@ -64,7 +68,7 @@ class IntakeQueue:
             # A known key with other content will be answered with an error, so it is not kept.
             if each.id not in known or known[each.id].is_repeated_by(each.request):
                 new.setdefault(each.id, each)
-        contents = [encode(known.get(id, each)) for id, each in new.items()]
+        contents = [encode(known.get(id, each), self._seal) for id, each in new.items()]
 
         def publish_within_limit(link: _Link) -> None:
             if _count(link) + len(contents) > self._limit:
@@ -93,10 +97,7 @@ class IntakeQueue:
             messages = self._consuming.retried_once(lambda link: _take(link, limit))
         self._held = {message.delivery_tag for message in messages}
         return [
-            Waiting(
-                each.delivery_tag, each.body.encode() if isinstance(each.body, str) else each.body
-            )
-            for each in messages
+            Waiting(each.delivery_tag, _beginning(each.body), len(each.body)) for each in messages
         ]
 
     def remove(self, entries: Sequence[Waiting]) -> None:
@@ -107,20 +108,13 @@ class IntakeQueue:
         ids = []
         for entry in entries:
             with suppress(Unreadable):  # it was set aside, and has no receipt
-                ids.append(decode(entry.content).id)
+                ids.append(decode(entry.content, self._seal).id)
         self._receipts.remove(ids)
 
     def release(self) -> None:
         """Return the held messages to the queue, by closing the link that holds them."""
         self._consuming.close()
         self._held = set()
-
-    def set_aside(self, entry: Waiting) -> None:
-        """Move an entry to the queue ASIDE."""
-        with self._publishing.in_use():
-            self._publishing.retried_once(lambda link: _publish(link, ASIDE, [entry.content]))
-        with self._consuming.in_use():
-            self._acknowledge(entry)
 
     def count(self) -> int:
         """Return how many requests wait."""
@@ -146,7 +140,6 @@ class IntakeQueue:
         # the same time: it refuses single messages, and so may accept a part of a batch.
         bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
         _declare_quorum(connection, QUEUE, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
-        _declare_quorum(connection, ASIDE, {})
 
 
 class _Link:
@@ -207,6 +200,7 @@ class _Link:
         self._connection.sock.settimeout(_TIMEOUT_S)
         self._declare(self._connection)
         self.channel = self._connection.channel()
+        self.channel.auto_decode = False  # a body stays bytes, whatever encoding it claims
         if self._confirms:
             self.channel.confirm_select()
         self.published = 0
@@ -277,13 +271,30 @@ class _Confirms:
         self.refused += before - len(self.open)
 
 
+def _beginning(body: bytes) -> bytes:
+    return body if len(body) <= MAX_ENTRY_BYTES else body[:_HEAD_BYTES]
+
+
 def _take(link: _Link, limit: int) -> list[Any]:
-    """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them."""
+    """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them.
+
+    It stops early at _CHUNK_BYTES: a stranger may have written large messages. The rest goes back
+    to the queue when the link is closed, before the next call.
+    """
     messages: list[Any] = []
+    size_bytes = 0
+
+    def keep(message: Any) -> None:
+        nonlocal size_bytes
+        message.body = message.body or b""
+        size_bytes += len(message.body)
+        messages.append(message)
+
     link.channel.basic_qos(0, limit, a_global=False)
-    consumer = link.channel.basic_consume(QUEUE, callback=messages.append)
+    consumer = link.channel.basic_consume(QUEUE, callback=keep)
     with suppress(TimeoutError):  # the queue is empty
-        while len(messages) < limit:
+        while len(messages) < limit and size_bytes < _CHUNK_BYTES:
             link.drain(_NO_MORE_AFTER_S)
-    link.channel.basic_cancel(consumer)
+    # Waiting for the answer would read everything that the broker has already pushed.
+    link.channel.basic_cancel(consumer, nowait=size_bytes >= _CHUNK_BYTES)
     return messages

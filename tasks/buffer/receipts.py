@@ -2,25 +2,28 @@
 
 RabbitMQ's queues cannot be searched. A receipt lets the API answer that a transfer is buffered,
 or that its key was used for another request. Losing the cache loses only these answers: the
-requests themselves are in the queue.
+requests themselves are in the queue. A receipt carries a mark like an entry, and counts only for
+the transfer that it names, so write access to the cache is not enough to forge one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
 import redis
 
 from ledger.buffer.entries import Buffered, decode, encode
+from ledger.buffer.seal import Seal
 from ledger.errors import Unreadable
 from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
 KEPT_FOR_S: Final = 86_400
-_PREFIX: Final = "truepenny:intake:receipt:"
+_PREFIX: Final = "truepenny:intake:receipt:2:"
 _TIMEOUT_S: Final = 0.2
 _COOLDOWN_S: Final = 2.0
 
@@ -30,7 +33,8 @@ log = get_logger(__name__)
 class Receipts:
     """The receipts in one cache. A cache that fails has none, and is used again after a pause."""
 
-    def __init__(self, cache_url: str) -> None:
+    def __init__(self, cache_url: str, seal: Seal) -> None:
+        self._seal = seal
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
 
@@ -38,27 +42,37 @@ class Receipts:
         """Write a receipt for each request."""
         pipeline = self._cache.pipeline(transaction=False)
         for each in requests:
-            pipeline.set(_name(each.id), encode(each), ex=KEPT_FOR_S)
+            pipeline.set(name_of(each.id), encode(each, self._seal), ex=KEPT_FOR_S)
         self._run(pipeline)
 
     def find(self, ids: Sequence[UUID]) -> dict[UUID, Buffered]:
-        """Return the receipts that exist, by id."""
+        """Return the receipts that exist and are genuine, by id."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.get(_name(id))
+            pipeline.get(name_of(id))
         found = zip(ids, self._run(pipeline), strict=False)
-        return {id: receipt for id, text in found if (receipt := _read(text)) is not None}
+        return {id: receipt for id, text in found if (receipt := self._read(id, text)) is not None}
 
     def remove(self, ids: Sequence[UUID]) -> None:
         """Delete the receipts of requests that are no longer buffered."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.delete(_name(id))
+            pipeline.delete(name_of(id))
         self._run(pipeline)
 
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
         self._cache.close()
+
+    def _read(self, id: UUID, text: object) -> Buffered | None:
+        if not isinstance(text, bytes):
+            return None
+        with suppress(Unreadable):
+            receipt = decode(text, self._seal)
+            if receipt.id == id:
+                return receipt
+        log.warning("receipt_forged", transfer_id=str(id))
+        return None
 
     def _run(self, pipeline: Any) -> list[Any]:
         """Return the answers in order; none when the cache is away."""
@@ -75,14 +89,6 @@ class Receipts:
         return answers
 
 
-def _name(id: UUID) -> str:
+def name_of(id: UUID) -> str:
+    """Return the key of a receipt in the cache."""
     return f"{_PREFIX}{id}"
-
-
-def _read(text: object) -> Buffered | None:
-    if not isinstance(text, bytes):
-        return None
-    try:
-        return decode(text)
-    except Unreadable:
-        return None

@@ -1,7 +1,7 @@
 """The intake buffer on Redis: a stream keeps the order, a hash keeps the requests.
 
 Guarantees that an entry stays until it is removed: reading a stream takes nothing out, unlike
-reading a queue of the Celery transport. Two scripts keep stream and hash consistent, since Redis
+reading a queue of the Celery transport. Scripts keep stream and hash consistent, since Redis
 runs a script as a whole. Durability comes from the broker's setting `appendfsync always`.
 
 A consumer group would add nothing: one drain at a time reads from the head (XRANGE) and, after
@@ -17,16 +17,19 @@ from uuid import UUID
 
 import redis
 
-from ledger.buffer.entries import Buffered, Kept, Waiting, decode, encode
-from ledger.errors import Overloaded, Unavailable, Unreadable
+from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
+from ledger.buffer.seal import Seal
+from ledger.errors import NewerFormat, Overloaded, Unavailable, Unreadable
+from monitoring.logs import get_logger
 from resilience.redis_client import connect
 
 STREAM: Final = "truepenny:intake"
 """Stream of request ids, one per entry, in the order in which the requests came."""
 REQUESTS: Final = "truepenny:intake:requests"
 """Hash of the encoded requests, by id."""
-ASIDE: Final = "truepenny:intake:aside"
-"""Hash of the entries that could not be read, for an operator to look at."""
+_CHUNK_BYTES: Final = 16 * 1024 * 1024
+"""So much is read at once, whatever the entries' number: a stranger may have written large ones."""
+_KEYS: Final = (STREAM, REQUESTS)
 _TIMEOUT_S: Final = 1.0
 _MAX_CONNECTIONS: Final = 8
 
@@ -50,23 +53,46 @@ end
 return kept
 """
 
-# KEYS: stream, hash. ARGV: how many to return. Returns: entry, id and content of each.
+# KEYS: stream, hash. ARGV: id, the content that is none of ours, the content in its place.
+_REPLACE = """
+if redis.call('HGET', KEYS[2], ARGV[1]) == ARGV[2] then
+    redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+    redis.call('XADD', KEYS[1], '*', 'id', ARGV[1])
+end
+"""
+
+# Anybody who can write to the broker may have written an entry of any size without a content.
+# KEYS: stream, hash. ARGV: how many entries and how many bytes to return, the size of an entry
+# that may be ours. Returns: of each its name, id, content (or its beginning) and size.
 _FIRST = """
-local found = {}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])) do
-    local id = entry[2][2]
-    found[#found + 1] = {entry[1], id, redis.call('HGET', KEYS[2], id)}
+local found, bytes, from = {}, 0, '-'
+while #found < tonumber(ARGV[1]) and bytes < tonumber(ARGV[2]) do
+    local page = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 20)
+    for _, entry in ipairs(page) do
+        local id = entry[2][2]
+        local content = redis.call('HGET', KEYS[2], id) or ''
+        local size = #content
+        if size > tonumber(ARGV[3]) then content = content:sub(1, 1024) end
+        found[#found + 1] = {entry[1], #id > 100 and id:sub(1, 100) or id, content, size}
+        bytes = bytes + #content + 100
+        if #found == tonumber(ARGV[1]) then break end
+    end
+    if #page < 20 then break end
+    from = '(' .. page[#page][1]
 end
 return found
 """
+
+log = get_logger(__name__)
 
 
 class IntakeStream:
     """The buffer shared by all processes of one Redis. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int) -> None:
-        """limit: how many requests may wait."""
+    def __init__(self, broker_url: str, *, limit: int, seal: Seal) -> None:
+        """limit: how many requests may wait. seal: authenticates the entries."""
         self._limit = limit
+        self._seal = seal
         # Blocking: when there are more threads than connections, the others wait.
         self._client = connect(
             broker_url,
@@ -77,34 +103,56 @@ class IntakeStream:
             socket_keepalive=True,
         )
         self._put = self._client.register_script(_PUT)
+        self._replace = self._client.register_script(_REPLACE)
         self._first = self._client.register_script(_FIRST)
 
     def put(self, requests: Sequence[Buffered]) -> list[Kept]:
         """Keep all requests or none; see `ledger.buffer.entries.IntakeBuffer`."""
-        pairs = [part for each in requests for part in (str(each.id), encode(each))]
+        contents = [encode(each, self._seal) for each in requests]
+        ids = [str(each.id) for each in requests]
+        pairs = [part for pair in zip(ids, contents, strict=True) for part in pair]
         with _translated():
-            kept: Any = self._put(keys=[STREAM, REQUESTS], args=[self._limit, *pairs])
+            kept: Any = self._put(keys=_KEYS, args=[self._limit, *pairs])
         if kept == b"full":
             raise Overloaded("The buffer is full.")
         return [
-            Kept(each, is_new=True) if before is None else Kept(_read(before, each), is_new=False)
-            for each, before in zip(requests, kept, strict=True)
+            Kept(each, is_new=True) if before is None else self._known(each, content, before)
+            for each, content, before in zip(requests, contents, kept, strict=True)
         ]
+
+    def _known(self, request: Buffered, content: bytes, before: bytes) -> Kept:
+        """Return what is kept under the id; replace it if this installation did not write it."""
+        try:
+            kept = decode(before, self._seal)
+        except NewerFormat:
+            return Kept(request, is_new=False)
+        except Unreadable:
+            kept = None
+        if kept is not None and kept.id == request.id:
+            return Kept(kept, is_new=False)
+        # Or the request would be answered with `buffered`, and never be replayed.
+        log.error("buffer_entry_replaced", transfer_id=str(request.id))
+        with _translated():
+            self._replace(keys=_KEYS, args=[str(request.id), before, content])
+        return Kept(request, is_new=True)
 
     def find(self, id: UUID) -> Buffered | None:
         """Return the buffered request with this id, or None."""
         with _translated():
             found = cast(bytes | None, self._client.hget(REQUESTS, str(id)))
         try:
-            return None if found is None else decode(found)
-        except Unreadable as error:
+            kept = None if found is None else decode(found, self._seal)
+        except NewerFormat as error:
             raise Unavailable("The buffered request cannot be read by this version.") from error
+        except Unreadable:
+            return None  # somebody else wrote it
+        return kept if kept is not None and kept.id == id else None
 
     def first(self, limit: int) -> list[Waiting]:
         """Return the oldest entries, in order."""
         with _translated():
-            found: Any = self._first(keys=[STREAM, REQUESTS], args=[limit])
-        return [Waiting((entry, id), content or b"") for entry, id, content in found]
+            found: Any = self._first(keys=_KEYS, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
+        return [Waiting((entry, id), content, size) for entry, id, content, size in found]
 
     def remove(self, entries: Sequence[Waiting]) -> None:
         """Remove entries from the buffer."""
@@ -112,20 +160,11 @@ class IntakeStream:
             tickets = [cast(tuple[bytes, bytes], each.ticket) for each in entries]
             with _translated(), self._client.pipeline(transaction=True) as pipeline:
                 pipeline.xdel(STREAM, *(entry for entry, _ in tickets))
-                pipeline.hdel(REQUESTS, *(id.decode() for _, id in tickets))
+                pipeline.hdel(REQUESTS, *(cast(str, id) for _, id in tickets))
                 pipeline.execute()
 
     def release(self) -> None:
         """Do nothing: reading took nothing out."""
-
-    def set_aside(self, entry: Waiting) -> None:
-        """Move an entry to ASIDE."""
-        name, id = cast(tuple[bytes, bytes], entry.ticket)
-        with _translated(), self._client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(ASIDE, id.decode(), entry.content.decode("latin-1"))
-            pipeline.xdel(STREAM, name)
-            pipeline.hdel(REQUESTS, id.decode())
-            pipeline.execute()
 
     def count(self) -> int:
         """Return how many requests wait."""
@@ -135,14 +174,6 @@ class IntakeStream:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-
-def _read(kept: bytes, repeat: Buffered) -> Buffered:
-    """Return the kept request, or its repeat if a newer version wrote what is kept."""
-    try:
-        return decode(kept)
-    except Unreadable:
-        return repeat
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from stack.servers.home import Home, find_home
 from stack.servers.ports import free_port
 from stack.servers.valkey import BROKER_ROLE, Valkey
 from tasks.broker import queues
-from tasks.buffer import rabbitmq_queue
+from tasks.buffer import rabbitmq_queue, redis_stream
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.rabbitmq import RabbitMQ
 from testing.worker_processes import eventually
@@ -54,6 +54,9 @@ class Broker(Protocol):
 
     def make_room(self) -> None:
         """Free what `fill` took."""
+
+    def forge(self, entry_id: str, content: bytes) -> None:
+        """Write an entry into the intake buffer, as a stranger with access to the broker can."""
 
 
 class RedisBroker:
@@ -100,6 +103,10 @@ class RedisBroker:
         # Valkey frees a large value in the background, and counts it as used until then.
         eventually(lambda: self.client.info("memory")["lazyfree_pending_objects"] == 0)
 
+    def forge(self, entry_id: str, content: bytes) -> None:
+        self.client.hset(redis_stream.REQUESTS, entry_id, content)
+        self.client.xadd(redis_stream.STREAM, {"id": entry_id})
+
 
 class RabbitBroker:
     """A RabbitMQ, whose memory is full when its limit is below what it uses."""
@@ -129,7 +136,7 @@ class RabbitBroker:
         # Not deleted: where quorum queues are deleted and declared again and again, RabbitMQ
         # 3.10 may refuse that name (`cluster_not_formed`) until it is restarted.
         try:
-            for name in (*queues.HINTS, rabbitmq_queue.QUEUE, rabbitmq_queue.ASIDE):
+            for name in (*queues.HINTS, rabbitmq_queue.QUEUE):
                 self.purge(name)
         except (OSError, amqp.AMQPError):
             # A queue that came back dead after a kill (see workers/queue_repair.py) cannot be
@@ -143,6 +150,15 @@ class RabbitBroker:
 
     def make_room(self) -> None:
         self._server.limit_memory()
+
+    def forge(self, entry_id: str, content: bytes) -> None:  # noqa: ARG002 - a queue knows no ids
+        message = amqp.Message(content, delivery_mode=2)
+
+        def publish(channel: amqp.Channel) -> int:
+            channel.basic_publish_confirm(message, routing_key=rabbitmq_queue.QUEUE)
+            return 0
+
+        self._ask(publish)
 
     def connections_without_consumer(self) -> set[str]:
         """Return the names, in RabbitMQ, of the connections that only publish."""

@@ -29,6 +29,11 @@ _OVERVIEW: Final[OverviewAnswer] = {
     "queues": [
         {"name": "money.advance", "waiting": 1, "purpose": "batches under way"},
         {"name": "intake", "waiting": 0, "purpose": "requests buffered while the database is away"},
+        {
+            "name": "set aside",
+            "waiting": 0,
+            "purpose": "buffer entries that were not replayed: an operator has to look at them",
+        },
     ],
     "workers": [{"name": "money@host", "program": "money", "age_s": 2, "alive": True}],
     "breakers": [{"name": "database", "state": "closed", "detail": "the database is used"}],

@@ -75,7 +75,9 @@ TRANSFERS: Final = (
         tag="transfers",
         summary=f"Submit up to {MAX_BATCH_LENGTH:,} transfers",
         description="Each succeeds or fails by itself. The results are in the order of the "
-        "request. JSON pointers in errors start at the whole body. At most 4 MiB.",
+        "request. JSON pointers in errors start at the whole body. At most 4 MiB. Each item that "
+        "is newly stored counts against the client's `item_limit`; a batch that exceeds what is "
+        "left of it is 429, and one that is larger than the whole limit 413.",
         body=NewBatch,
         example=examples.NEW_BATCH,
         answers={

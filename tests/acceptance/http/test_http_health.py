@@ -115,7 +115,7 @@ def all_is_well(scenario: Scenario) -> Iterator[None]:
 def test_health_names_every_component_without_a_key(scenario: Scenario) -> None:
     eventually(scenario.is_well)
     _, _, components = scenario.health()
-    assert list(components) == ["database", "broker", "cache", "prices", "workers"]
+    assert list(components) == [*("database", "broker", "cache", "prices", "workers", "books")]
     assert {name for name, it in components.items() if it["status"] != "ok"} == set(), components
     assert components["workers"]["detail"] == "alive: 1 beat, 1 money, 1 scans"
     assert "of its memory is used" in components["broker"]["detail"]
@@ -170,7 +170,7 @@ def test_all_servers_frozen_at_once_delay_nobody_and_pile_up_nothing(
         assert components["workers"]["status"] == "degraded"
         assert scenario.ready()[0] == 503
         assert scenario.caller.get("/health/live").status_code == 200
-    # Five components, two processes, and a few threads that gunicorn starts as it needs them.
+    # Six components, two processes, and a few threads that gunicorn starts as it needs them.
     assert scenario.threads() <= threads + 20
 
 

@@ -76,5 +76,7 @@ def test_it_shows_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> No
 
 def test_it_shows_what_is_waiting(admin: Caller) -> None:
     waiting = {queue["name"]: queue["waiting"] for queue in overview(admin)["queues"]}
-    assert set(waiting) == {"money.advance", "money.reserve", "scans", "watch", "intake"}
+    assert set(waiting) == {
+        *("money.advance", "money.reserve", "scans", "watch", "intake", "set aside")
+    }
     assert all(count >= 0 for count in waiting.values())

@@ -149,3 +149,40 @@ def test_a_full_cache_does_not_count_as_recovered(
     client.config_set("maxmemory", limit)
     client.config_set("maxmemory-policy", "allkeys-lru")
     eventually(lambda: counters.are_shared)
+
+
+def test_items_are_taken_all_or_none_and_given_back_within_their_window(
+    new_counters: NewCounters, client: redis.Redis
+) -> None:
+    one, other = new_counters(), new_counters()
+    assert one.take("key", 60, items=6, limit=10).fits
+    refused = other.take("key", 60, items=5, limit=10)
+    assert (refused.fits, refused.window.count) == (False, 6)
+    assert 0 < refused.window.left_s <= 60
+    other.give_back("key", 1)
+    assert other.take("key", 60, items=5, limit=10).window.count == 10
+    one.give_back("key", 99)
+    assert one.look("key").count == 0
+    one.give_back("unknown", 1)
+    assert len(client.keys()) == 1
+
+
+def test_a_counter_of_items_without_an_end_gets_one(
+    new_counters: NewCounters, client: redis.Redis
+) -> None:
+    counters = new_counters()
+    counters.take("key", 60, items=10, limit=10)
+    [name] = client.keys()
+    client.persist(name)
+    assert not counters.take("key", 60, items=1, limit=10).fits
+    assert 0 < client.pttl(name) <= 60_000
+
+
+def test_many_take_at_once_and_no_more_fits_than_the_limit(new_counters: NewCounters) -> None:
+    processes = [new_counters() for _ in range(4)]
+
+    def take(number: int) -> bool:
+        return processes[number % 4].take("key", 60, items=3, limit=20).fits
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(take, range(40))) == 6

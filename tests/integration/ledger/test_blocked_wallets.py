@@ -189,7 +189,7 @@ def test_accepting_and_replaying_wait_for_no_wallet(bank: Bank) -> None:
     with locked(bank.engine, source, destination, lock="UPDATE"):
         with transaction(bank.engine) as connection:
             connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
-            done = replaying.replay(connection, [Buffered(requests[0], datetime.now(UTC))])
+            done, _ = replaying.replay(connection, [Buffered(requests[0], datetime.now(UTC))])
             assert done.accepted == 1
         ids = bank.accept(requests[1])
     bank.settle()

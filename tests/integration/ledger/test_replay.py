@@ -22,7 +22,9 @@ EARLIER = datetime.now(UTC) - timedelta(minutes=5)
 
 def replayed(bank: Bank, *requests: TransferRequest, at: datetime = EARLIER) -> Replayed:
     with transaction(bank.engine) as connection:
-        return replay(connection, [Buffered(request, at) for request in requests])
+        done, unknown = replay(connection, [Buffered(request, at) for request in requests])
+    assert not unknown
+    return done
 
 
 def id_of(request: TransferRequest) -> UUID:

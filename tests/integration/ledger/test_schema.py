@@ -148,6 +148,7 @@ RUN = """INSERT INTO reconciliations (id, is_full, phase, horizon, trigger, stat
 ONE = "'operator', 'running', NULL"
 FINDING = """INSERT INTO reconciliation_findings (reconciliation_id, kind, detail, action)
              SELECT {}, 'k', 'd', {}"""
+ASIDE = "INSERT INTO set_aside_entries (digest, size_bytes, reason, content) VALUES ('', 0, {})"
 NEW_WALLET = "INSERT INTO wallets (id, asset, kind) VALUES (gen_random_uuid(), {})"
 
 
@@ -239,6 +240,8 @@ BROKEN_RULES = [
     (PRICE.format("'BTCUSDT', 'Infinity'"), "last_prices_positive"),
     ("INSERT INTO ended_counts VALUES ('accepted', 0, now())", "ended_counts_state"),
     ("UPDATE ended_counts SET count = -1", "ended_counts_not_negative"),
+    (ASIDE.format("'odd', ''"), "set_aside_entries_reason"),
+    (ASIDE.format("'unsigned', convert_to(repeat('x', 32769), 'UTF8')"), "set_aside_entries_size"),
 ]
 
 

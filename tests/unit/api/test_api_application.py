@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.auth.api_keys import KeyRing
-from api.auth.outage_cache import OutageCache, short_cache_client
+from api.auth.outage_cache import build_outage_cache
 from api.http.headers import REPEATED
 from api.services import Services, build_services
 from ledger.clients import Client
@@ -34,7 +34,7 @@ SETTINGS = Settings.from_environment(
 )
 LIMITED = replace(SETTINGS, rate_limit="10/minute")
 
-NOTHING_KNOWN = OutageCache(short_cache_client(SETTINGS.cache_url), secret="")
+NOTHING_KNOWN = build_outage_cache(SETTINGS)
 
 
 class Relieved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.rate_limits.counters import NOTHING, MemoryCounters, Window
+from api.rate_limits.counters import NOTHING, MemoryCounters, Taken, Window
 from testing.manual_clock import ManualClock
 
 
@@ -52,6 +52,28 @@ def test_it_continues_from_the_last_value_of_the_shared_counter() -> None:
     assert counters.hit("key", 60) == Window(9, 30.0)
     clock.now_s += 30.0
     assert counters.hit("key", 60) == Window(1, 60.0)
+
+
+def test_items_are_taken_all_or_none_and_may_be_given_back() -> None:
+    clock = ManualClock()
+    counters = MemoryCounters(processes=1, clock=clock)
+    assert counters.take("key", 60, items=6, limit=10) == Taken(Window(6, 60.0), fits=True)
+    assert counters.take("key", 60, items=5, limit=10) == Taken(Window(6, 60.0), fits=False)
+    counters.give_back("key", 2)
+    assert counters.take("key", 60, items=6, limit=10) == Taken(Window(10, 60.0), fits=True)
+    counters.give_back("key", 99)
+    assert counters.look("key") == Window(0, 60.0)
+    clock.now_s += 60.0
+    assert counters.take("key", 60, items=10, limit=10) == Taken(Window(10, 60.0), fits=True)
+    counters.give_back("unknown", 1)
+    assert counters.look("unknown") == NOTHING
+
+
+def test_a_process_among_several_lets_in_one_batch_and_then_its_share() -> None:
+    counters = MemoryCounters(processes=2)
+    assert counters.take("key", 60, items=6, limit=10).fits
+    assert not counters.take("key", 60, items=3, limit=10).fits
+    assert counters.take("key", 60, items=2, limit=10).fits
 
 
 def test_a_flood_of_addresses_uses_bounded_memory_and_keeps_busy_ones() -> None:

@@ -198,7 +198,7 @@ def test_a_reconciliation_that_never_ran_is_a_failing_scan() -> None:
 
 
 def test_every_queue_has_a_purpose() -> None:
-    assert set(PURPOSES) == {*queues.HINTS, "intake"}
+    assert set(PURPOSES) == {*queues.HINTS, "intake", "set aside"}
 
 
 def test_the_overview_is_answered_with_every_server_away_and_as_described() -> None:

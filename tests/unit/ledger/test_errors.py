@@ -38,6 +38,7 @@ DISPOSITIONS = {
     "LockTimeout": Disposition.RETRY,
     "Misconfigured": Disposition.ALARM,
     "NewerFormat": Disposition.REJECT,
+    "NotAuthentic": Disposition.REJECT,
     "NotFound": Disposition.REJECT,
     "Overloaded": Disposition.RETRY,
     "Poisoned": Disposition.REJECT,

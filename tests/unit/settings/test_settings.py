@@ -28,9 +28,18 @@ def test_the_three_addresses_are_enough() -> None:
     assert settings.hung_after_s == 30.0
     assert settings.reconcile_every_s == 300.0
     assert (settings.rate_limit, settings.proxy_hops) == ("10/minute", 0)
+    assert (settings.client_rate_limit, settings.client_item_limit) == (
+        "600/minute",
+        "60000/minute",
+    )
     assert settings.api_processes == 2
     assert settings.admin_api_key is None
     assert settings.data_dir == Path(".data").absolute()
+
+
+def test_without_a_limit_of_addresses_clients_have_none_unless_it_is_given() -> None:
+    settings = read(RATE_LIMIT="None", CLIENT_ITEM_LIMIT="5/minute")
+    assert (settings.client_rate_limit, settings.client_item_limit) == ("none", "5/minute")
 
 
 @pytest.mark.parametrize("name", [*URLS, *IDENTITY])
@@ -80,6 +89,8 @@ def test_an_address_that_is_missing_is_named(name: str, value: str | None) -> No
         ("RATE_LIMIT", "10/0 minutes"),
         ("RATE_LIMIT", "10/year"),
         ("RATE_LIMIT", "off"),
+        ("CLIENT_RATE_LIMIT", "600"),
+        ("CLIENT_ITEM_LIMIT", "0/minute"),
         ("PROXY_HOPS", "-1"),
         ("PROXY_HOPS", "11"),
         ("PROXY_HOPS", "one"),

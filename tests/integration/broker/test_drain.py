@@ -1,0 +1,290 @@
+"""The drain on each kind of broker: it carries out only what this installation wrote."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from kombu import pools
+from sqlalchemy import text
+
+from ledger.acceptance import TransferRequest
+from ledger.buffer.entries import Buffered, IntakeBuffer, encode
+from ledger.buffer.seal import Seal
+from ledger.buffer.set_aside import count_aside, list_aside, set_aside
+from ledger.clients import Client
+from ledger.errors import Unavailable
+from ledger.postgres.database import autocommit, transaction
+from settings import Settings
+from tasks.buffer import __main__ as commands
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal
+from tasks.drain import drain_into_ledger, entry_seal
+from tasks.engine import forget_engine
+from testing.bank import Bank
+from testing.identity import IDENTITY
+from testing.servers.brokers import Broker, RedisBroker
+from workers.celery_app import make_celery
+
+
+@pytest.fixture
+def settings(
+    own_database_url: str, broker: Broker, cache_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
+    """Make this process a worker of an installation with an empty broker."""
+    broker.empty()
+    urls = {"DATABASE_URL": own_database_url, "BROKER_URL": broker.url, "CACHE_URL": cache_url}
+    for name, value in {**IDENTITY, **urls}.items():
+        monkeypatch.setenv(name, value)
+    forget_engine()
+    entry_seal.cache_clear()
+    settings = Settings.from_environment()
+    make_celery(settings)
+    yield settings
+    pools.reset()  # kombu's are global, by the broker's URL
+    forget_engine()
+    entry_seal.cache_clear()
+
+
+@pytest.fixture
+def buffer(settings: Settings) -> Iterator[IntakeBuffer]:
+    buffer = intake_buffer(settings)
+    buffer.count()  # on RabbitMQ this makes the queue
+    yield buffer
+    buffer.close()
+
+
+def buffered(request: TransferRequest, *, scope: str = "client") -> Buffered:
+    client = replace(request.client, scope=scope)  # type: ignore[arg-type]
+    return Buffered(replace(request, client=client), datetime.now(UTC))
+
+
+def unsigned(request: TransferRequest, *, scope: str) -> bytes:
+    """Return the entry that version 1.0.0 would have written, or anybody else."""
+    document = {
+        "format": 1,
+        "at": datetime.now(UTC).isoformat(),
+        "client": [str(request.client.id), "name", scope, None],
+        "key": request.idempotency_key,
+        "source": str(request.source_id),
+        "destination": str(request.destination_id),
+        "asset": request.asset,
+        "scale": 2,
+        "amount": request.amount_minor,
+        "reference": request.reference,
+        "metadata": request.metadata,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def aside(bank: Bank) -> dict[str, int]:
+    with autocommit(bank.engine) as connection:
+        return {reason: count for reason, count in count_aside(connection).items() if count}
+
+
+def numbers(bank: Bank) -> list[str]:
+    with autocommit(bank.engine) as connection:
+        return [str(entry.seq) for entry in list_aside(connection, after=0, limit=100)]
+
+
+def other_seals(settings: Settings) -> list[Seal]:
+    secrets, id = settings.intake_secrets, settings.installation_id
+    return [
+        Seal(["a-secret-of-somebody-else"], installation_id=id, purpose="intake entry"),
+        Seal(secrets, installation_id="another", purpose="intake entry"),
+        Seal(secrets, installation_id=id, purpose="intake receipt"),
+    ]
+
+
+def test_what_others_wrote_is_set_aside_and_holds_up_nothing(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer, settings: Settings
+) -> None:
+    source, loot = bank.wallet(1000), bank.wallet()
+    theft = bank.request(source, loot, 1)
+    for scope in ("client", "admin"):
+        broker.forge(str(uuid4()), unsigned(theft, scope=scope))
+    for seal in other_seals(settings):
+        broker.forge(str(uuid4()), encode(buffered(theft, scope="admin"), seal))
+    genuine = encode(buffered(theft), intake_seal(settings))
+    forged = genuine.replace(str(loot.id).encode(), str(bank.wallet().id).encode())
+    for content in (forged, b"", b"[" * 10_000, b'{"format":3}', b"\xff\x00", genuine[:-1]):
+        broker.forge(str(uuid4()), content)
+    own = bank.request(source, loot, 2)
+    buffer.put([buffered(own)])
+    done = drain_into_ledger(buffer)
+    assert (done.accepted, done.set_aside) == (1, 11)
+    bank.settle()
+    assert bank.state(buffered(own).id) == "committed"
+    assert (bank.look(source).balance, buffer.count()) == (998, 0)
+    assert aside(bank) == {"unsigned": 2, "not_authentic": 9}
+    bank.audit()
+
+
+def test_a_genuine_entry_that_is_written_again_moves_money_once(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer, settings: Settings
+) -> None:
+    source, destination = bank.wallet(1000), bank.wallet()
+    request = buffered(bank.request(source, destination, 5))
+    buffer.put([request])
+    content = encode(request, intake_seal(settings))
+    for id in (request.id, uuid4()):
+        broker.forge(str(id), content)
+    drain_into_ledger(buffer)
+    broker.forge(str(request.id), content)
+    drain_into_ledger(buffer)
+    bank.settle()
+    assert bank.look(destination).balance == 5
+    assert buffer.count() == 0
+
+
+def test_what_a_client_may_do_is_read_in_the_database(bank: Bank, buffer: IntakeBuffer) -> None:
+    owner, other = bank.new_client(), bank.new_client()
+    source, destination = bank.wallet(100, owner=owner), bank.wallet(owner=other)
+    # As an API with a wrong memory would have written it: the caller is no admin any more.
+    request = bank.request(source, destination, 5, client=other)
+    buffer.put([buffered(request, scope="admin")])
+    drain_into_ledger(buffer)
+    bank.settle()
+    found = bank.transfer(buffered(request).id)
+    assert found.state == "rejected"
+    assert found.failure is not None
+    assert found.failure.code == "wallet_not_found"
+
+
+def test_an_entry_of_a_client_that_does_not_exist_is_set_aside(
+    bank: Bank, buffer: IntakeBuffer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = Client(uuid4(), "", "admin", None)
+    source, destination = bank.wallet(100), bank.wallet()
+    request = bank.request(source, destination, 5, client=nobody)
+    buffer.put([buffered(request, scope="admin")])
+    assert drain_into_ledger(buffer).set_aside == 1
+    assert aside(bank) == {"unknown_client": 1}
+    assert commands.main(["replay", *numbers(bank)]) == 1
+    assert "does not know the client" in capsys.readouterr().out
+    assert (aside(bank), bank.look(source).balance) == ({"unknown_client": 1}, 100)
+
+
+def test_an_entry_that_cannot_even_be_rejected_is_set_aside(
+    bank: Bank, buffer: IntakeBuffer
+) -> None:
+    source, destination = bank.wallet(100), bank.wallet()
+    poisoned = bank.request(source, destination, 66)
+    with transaction(bank.engine) as connection:
+        for table in ("transfers", "refused_requests"):
+            rule = "ADD CONSTRAINT test_refusal CHECK (amount <> 66)"
+            connection.execute(text(f"ALTER TABLE {table} {rule}"))
+    own = bank.request(source, destination, 1)
+    buffer.put([buffered(poisoned), buffered(own)])
+    drain_into_ledger(buffer)
+    assert bank.state(buffered(own).id) == "accepted"
+    assert (buffer.count(), aside(bank)) == (0, {"unrecordable": 1})
+    with transaction(bank.engine) as connection:
+        connection.execute(text("ALTER TABLE transfers DROP CONSTRAINT test_refusal"))
+    assert commands.main(["replay", *numbers(bank)]) == 0
+    assert (bank.state(buffered(poisoned).id), aside(bank)) == ("accepted", {})
+
+
+def test_large_entries_are_set_aside_without_being_kept(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer
+) -> None:
+    # Each is more than a drain reads at once.
+    size, count = (17_000_000, 4) if not isinstance(broker, RedisBroker) else (6_000_000, 2)
+    for number in range(count):
+        broker.forge(str(uuid4()), bytes([number]) * size)
+    own = buffered(bank.request(bank.wallet(100), bank.wallet(), 1))
+    buffer.put([own])
+    began_s = time.monotonic()
+    while bank.states([own.id]) == {"unknown"} and time.monotonic() < began_s + 60:
+        drain_into_ledger(buffer)
+    assert bank.state(own.id) == "accepted"
+    assert aside(bank) == {"not_authentic": count}
+    with autocommit(bank.engine) as connection:
+        kept = list_aside(connection, after=0, limit=10)
+    assert {(len(entry.content), entry.size_bytes) for entry in kept} == {(1024, size)}
+
+
+def test_a_genuine_entry_of_a_newer_version_waits_for_it_and_those_before_it_do_not(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer, settings: Settings
+) -> None:
+    own = buffered(bank.request(bank.wallet(100), bank.wallet(), 1))
+    buffer.put([own])
+    rest = b'"what":"ever"}'
+    mark = intake_seal(settings).mark(b"3\0" + rest)
+    broker.forge(str(uuid4()), f'{{"format":3,"mark":"{mark}",'.encode() + rest)
+    with pytest.raises(Unavailable):
+        drain_into_ledger(buffer)
+    assert bank.state(own.id) == "accepted"
+    assert (len(buffer.first(10)), aside(bank)) == (1, {})
+    buffer.release()
+
+
+def test_the_place_for_what_is_set_aside_is_bounded(bank: Bank) -> None:
+    entries = [(f"entry {number}".encode(), 7, "not_authentic") for number in range(5)]
+    with transaction(bank.engine) as connection:
+        assert set_aside(connection, entries[:3], limit=4) == 0  # type: ignore[arg-type]
+        assert set_aside(connection, entries, limit=4) == 1  # type: ignore[arg-type]
+    assert aside(bank) == {"not_authentic": 4}
+
+
+def test_an_operator_lists_replays_and_discards(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, destination = bank.wallet(100), bank.wallet()
+    left_behind, stolen = (bank.request(source, destination, amount) for amount in (7, 8))
+    external = bank.request(bank.external["USD"], destination, 9)
+    for request in (left_behind, stolen, external):
+        broker.forge(str(buffered(request).id), unsigned(request, scope="admin"))
+    broker.forge(str(uuid4()), b"\x1b[31mgarbage")
+    drain_into_ledger(buffer)
+    first, second, third, fourth = numbers(bank)
+
+    assert commands.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert f"0.07 'USD' from {source.id} to {destination.id}, client {bank.client.id}" in listed
+    assert "3 unsigned: written by version 1.0.0, or by anybody" in listed
+    assert "\x1b" not in listed
+    assert commands.main(["show", fourth]) == 0
+    assert r"b'\x1b[31mgarbage'" in capsys.readouterr().out
+
+    assert commands.main(["discard", second, second]) == 0
+    assert commands.main(["replay", second, fourth, "x"]) == 1
+    assert "not authentic" in capsys.readouterr().out
+    assert commands.main(["replay", "unsigned"]) == 0
+    bank.settle()
+    assert bank.state(buffered(left_behind).id) == "committed"
+    assert bank.states([buffered(stolen).id]) == {"unknown"}
+    # The entry says admin; the database does not.
+    assert bank.state(buffered(external).id) == "rejected"
+    assert aside(bank) == {"not_authentic": 1}
+    assert (first, third) != (second, fourth)
+
+
+def test_a_secret_that_was_dropped_too_early_can_be_given_again(
+    bank: Bank, buffer: IntakeBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = buffered(bank.request(bank.wallet(100), bank.wallet(), 1))
+    buffer.put([own])
+    old, new = IDENTITY["INTAKE_SECRET"], "another-secret-0123456789abcdefghij"
+    monkeypatch.setenv("INTAKE_SECRET", new)
+    entry_seal.cache_clear()
+    assert drain_into_ledger(buffer).set_aside == 1
+    assert commands.main(["replay", *numbers(bank)]) == 1
+    monkeypatch.setenv("INTAKE_SECRET", f"{new},{old}")
+    assert commands.main(["replay", *numbers(bank)]) == 0
+    assert (bank.state(own.id), aside(bank)) == ("accepted", {})
+
+
+def test_the_wait_ends_when_the_buffer_is_empty(
+    bank: Bank, buffer: IntakeBuffer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    buffer.put([buffered(bank.request(bank.wallet(100), bank.wallet(), 1))])
+    assert commands.main(["wait", "--timeout-s", "0"]) == 1
+    assert "1 requests wait" in capsys.readouterr().out
+    drain_into_ledger(buffer)
+    assert commands.main(["wait"]) == 0
+    assert "The buffer is empty." in capsys.readouterr().out

@@ -1,0 +1,105 @@
+"""Forged notes under the id of a request to come: they change neither it nor its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+import redis
+
+from ledger.acceptance import TransferRequest
+from ledger.buffer.entries import Buffered, IntakeBuffer, decode, encode
+from ledger.buffer.seal import Seal, seal_of
+from ledger.clients import Client
+from settings import Settings
+from tasks.buffer import receipts, redis_stream
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal
+from testing.identity import IDENTITY
+from testing.servers.brokers import Broker, RedisBroker
+
+VICTIM = Client(uuid4(), "", "client", None)
+
+
+@pytest.fixture
+def settings(broker: Broker, cache_url: str) -> Settings:
+    broker.empty()
+    urls = {"DATABASE_URL": "postgresql://no", "BROKER_URL": broker.url, "CACHE_URL": cache_url}
+    return Settings.from_environment({**IDENTITY, **urls})
+
+
+@pytest.fixture
+def buffer(settings: Settings) -> Iterator[IntakeBuffer]:
+    buffer = intake_buffer(settings)
+    yield buffer
+    buffer.close()
+
+
+def request(key: str | None = None, **changes: object) -> Buffered:
+    fields: dict[str, object] = {
+        "client": VICTIM,
+        "idempotency_key": key or str(uuid4()),
+        "source_id": uuid4(),
+        "destination_id": uuid4(),
+        "asset": "USD",
+        "scale": 2,
+        "amount_minor": 5,
+    }
+    return Buffered(TransferRequest(**fields | changes), datetime.now(UTC))  # type: ignore[arg-type]
+
+
+def write_note(broker: Broker, cache_url: str, own: Buffered, content: bytes) -> None:
+    """Write this where the buffer looks for what it knows under the id of a request."""
+    if isinstance(broker, RedisBroker):
+        broker.client.hset(redis_stream.REQUESTS, str(own.id), content)
+    else:
+        with redis.Redis.from_url(cache_url) as cache:
+            cache.set(receipts.name_of(own.id), content)
+
+
+def theft(own: Buffered) -> Buffered:
+    """Return a request with the same id that pays somebody else."""
+    return replace(own, request=replace(own.request, destination_id=uuid4(), amount_minor=999))
+
+
+FORGERIES: dict[str, Callable[[Settings, Buffered], bytes]] = {
+    "another content": lambda settings, own: encode(own, intake_seal(settings)).replace(
+        b'"amount":5', b'"amount":9'
+    ),
+    "another purpose": lambda settings, own: encode(theft(own), seal_of(settings, purpose="x")),
+    "another id": lambda settings, _: encode(request(), kept_with(settings)),
+    "garbage": lambda _, __: b"\xff",
+}
+
+
+def kept_with(settings: Settings) -> Seal:
+    """Return the seal of what stands under an id: entries on Redis, receipts beside RabbitMQ."""
+    is_queue = settings.broker_url.startswith("amqp")
+    return seal_of(settings, purpose="intake receipt" if is_queue else "intake entry")
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_note_under_an_id_changes_nothing(
+    settings: Settings, broker: Broker, cache_url: str, buffer: IntakeBuffer, forgery: str
+) -> None:
+    own = request()
+    write_note(broker, cache_url, own, FORGERIES[forgery](settings, own))
+    assert buffer.find(own.id) is None
+    [kept] = buffer.put([own])
+    assert (kept.buffered, kept.is_new) == (own, True)
+    assert buffer.find(own.id) == own
+    entries = buffer.first(10)
+    buffer.remove(entries)
+    assert [decode(entry.content, intake_seal(settings)) for entry in entries] == [own]
+
+
+def test_a_genuine_note_is_believed(
+    settings: Settings, buffer: IntakeBuffer, broker: Broker, cache_url: str
+) -> None:
+    own = request()
+    write_note(broker, cache_url, own, encode(own, kept_with(settings)))
+    assert buffer.find(own.id) == own
+    [kept] = buffer.put([theft(own)])
+    assert (kept.buffered, kept.is_new) == (own, False)
