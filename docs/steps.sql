@@ -72,10 +72,11 @@ WITH given AS (
     RETURNING transfers.id, transfers.created_at
 ),
 in_line AS (
-    INSERT INTO unfinished (transfer_id, source_id, transit_id, destination_id, amount)
+    INSERT INTO unfinished (transfer_id, source_id, transit_id, destination_id, amount, turn)
     SELECT
         "new".id AS id, given.source_id AS source_id, transit.id AS id_1,
-        given.destination_id AS destination_id, given.amount AS amount
+        given.destination_id AS destination_id, given.amount AS amount,
+        CAST(md5(CAST(given.client_id AS TEXT)) AS UUID) AS md5_1
     FROM "new"
     JOIN given ON "new".id = given.id
     LEFT OUTER JOIN wallets AS transit ON transit.asset = given.asset
@@ -133,12 +134,91 @@ SELECT
     ) AS some_blocked;
 
 -- ledger/reserve.py: take
-WITH longest_waiting AS (
+WITH RECURSIVE upper(turn) AS (
+    SELECT upper_first.turn AS turn
+    FROM (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.turn >= :first_turn::UUID
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS upper_first
+    UNION ALL
+    SELECT upper_next.turn AS turn
+    FROM upper
+    JOIN LATERAL (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.turn >= :first_turn::UUID
+            AND unfinished.turn > upper.turn
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS upper_next ON true
+),
+lower(turn) AS (
+    SELECT lower_first.turn AS turn
+    FROM (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.turn < :first_turn::UUID
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS lower_first
+    UNION ALL
+    SELECT lower_next.turn AS turn
+    FROM lower
+    JOIN LATERAL (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.turn < :first_turn::UUID
+            AND unfinished.turn > lower.turn
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS lower_next ON true
+),
+in_turn AS (
+    SELECT upper.turn AS turn
+    FROM upper
+    UNION ALL
+    SELECT lower.turn AS turn
+    FROM lower
+    LIMIT 500
+),
+shares AS (
+    SELECT of_client.transfer_id AS transfer_id
+    FROM in_turn
+    JOIN LATERAL (
+        SELECT unfinished.transfer_id AS transfer_id
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.turn >= in_turn.turn
+            AND unfinished.turn <= in_turn.turn
+        ORDER BY unfinished.turn, unfinished.seq
+        LIMIT (
+            SELECT FLOOR(1000 / greatest(count(*), 1)) AS anon_1
+            FROM in_turn
+        )
+        FOR UPDATE SKIP LOCKED
+    ) AS of_client ON true
+    LIMIT 1000
+),
+longest_waiting AS (
     SELECT unfinished.transfer_id AS transfer_id
     FROM unfinished
     WHERE unfinished.batch_id IS NULL
+        AND (unfinished.transfer_id NOT IN (
+            SELECT shares.transfer_id
+            FROM shares
+        ))
     ORDER BY unfinished.seq
-    LIMIT 1000
+    LIMIT (
+        SELECT 1000 - count(*) AS anon_2
+        FROM shares
+    )
     FOR UPDATE SKIP LOCKED
 )
 UPDATE unfinished
@@ -146,6 +226,9 @@ SET
     state='reserved', batch_id=:batch::UUID, reserved_at=statement_timestamp(),
     moved_at=statement_timestamp()
 WHERE unfinished.transfer_id IN (
+        SELECT shares.transfer_id
+        FROM shares
+        UNION ALL
         SELECT longest_waiting.transfer_id
         FROM longest_waiting
     )
@@ -250,7 +333,7 @@ WITH done AS (
         unfinished.state, unfinished.batch_id, unfinished.failure_code,
         unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
         unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
-        unfinished.blocked_by
+        unfinished.blocked_by, unfinished.turn
 )
 INSERT INTO outcomes (
     transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
@@ -645,7 +728,7 @@ WITH done AS (
         unfinished.state, unfinished.batch_id, unfinished.failure_code,
         unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
         unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
-        unfinished.blocked_by
+        unfinished.blocked_by, unfinished.turn
 ),
 finished AS (
     INSERT INTO outcomes (
@@ -888,7 +971,7 @@ WITH done AS (
         unfinished.state, unfinished.batch_id, unfinished.failure_code,
         unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
         unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
-        unfinished.blocked_by
+        unfinished.blocked_by, unfinished.turn
 )
 INSERT INTO outcomes (
     transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
