@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api.auth.api_keys import authenticate
+from api.auth.api_keys import authenticate, require_right_to_write
 from api.http.errors import register_error_handlers
 from api.http.headers import (
     REQUEST_ID,
@@ -40,8 +40,8 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
     bind_ids_to_logs(app)
 
     # The checks before each request, in this order: refuse repeated headers, authenticate,
-    # count a write (two functions that `init_app` registers), check Accept. The two lines above
-    # run before them.
+    # count a write (two functions that `init_app` registers), check the key's scope and Accept. The
+    # two lines above run before them.
     @app.before_request
     def authenticate_caller() -> None:
         # Also for addresses that do not exist: without a key one cannot find out which do.
@@ -50,6 +50,8 @@ def create_app(services: Services, *, proxy_hops: int = 0) -> Flask:
             authenticate(services.keys, count_failure=services.failed_auth_limit.count_failure)
 
     services.write_limit.init_app(app)
+
+    app.before_request(require_right_to_write)
 
     @app.before_request
     def check_accept_header() -> None:

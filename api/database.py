@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine
 
+from api.database_clock import DatabaseClock
 from ledger.errors import Unreachable
 from ledger.postgres import database
 from monitoring.health.database_breaker import DatabaseBreaker
@@ -25,6 +26,8 @@ class Database:
     def __init__(self, engine: Engine, breaker: DatabaseBreaker) -> None:
         self._engine = engine
         self._breaker = breaker
+        self.clock = DatabaseClock()
+        """The database's time, also while it is away."""
 
     def is_up(self) -> bool:
         """Tell whether the breaker lets requests use the database."""

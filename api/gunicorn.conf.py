@@ -10,9 +10,12 @@ from gunicorn.arbiter import Arbiter
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger, unsupported
 from api.transfers.settlement_wait import SLOTS
+from ledger.errors import Misconfigured
+from ledger.postgres.installation import refuse_other_installation
+from monitoring.database_start import check_database
 from monitoring.logs import logging_config
 from monitoring.metrics import catalogue
-from settings import Settings
+from settings import Settings, SettingsError
 
 _settings = Settings.from_environment()
 _shared_memory = Path("/dev/shm")  # noqa: S108 - where there is one, heartbeats cost no disk
@@ -64,7 +67,12 @@ logconfig_dict = logging_config(_settings.log_level)
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse unsupported options, and open the metrics before the first process is forked."""
+    """Refuse what cannot work, and open the metrics, before the first process is forked."""
     if reason := unsupported(server.cfg):
         sys.exit(f"The API cannot start: {reason}.")
+    try:
+        refuse_other_installation(_settings.database_url, _settings.installation_id)
+        check_database(_settings.database_url)
+    except (SettingsError, Misconfigured) as error:
+        sys.exit(f"api: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

@@ -6,6 +6,7 @@ connection is read, written and closed.
 
 from __future__ import annotations
 
+import json
 import socket
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,8 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 
 from api.gunicorn_request import RequestReader
+from api.http.headers import PROBLEM_JSON
+from api.http.problems import Problem
 
 PIECE = 64 * 1024
 """How much is read at once, in bytes. Then the others get their turn."""
@@ -44,6 +47,8 @@ class Connection:
     deadline_s: float = 0.0
     request: Request | None = None
     """The request that is being answered."""
+    is_large: bool = False
+    """Whether that request has a large body."""
     is_last: bool = False
     """Whether the connection ends when everything is sent."""
     dropped_bytes: int = 0
@@ -79,9 +84,9 @@ class Connection:
         except BlockingIOError:
             pass
 
-    def answer_raw(self, answer: bytes) -> None:
-        """Replace the answer by this one, after which the connection ends."""
-        self.endpoint.sock.unsent[:] = answer
+    def answer_raw(self, problem: Problem, *, request_id: str) -> None:
+        """Replace the answer by a problem, after which the connection ends."""
+        self.endpoint.sock.unsent[:] = raw_response(problem, request_id=request_id)
         self.is_last = True
         self.reader.drop()
 
@@ -122,3 +127,18 @@ def accepted(config: Config, sock: socket.socket, client: Any, server: Any) -> C
     """Return a connection that was just accepted."""
     sock.settimeout(0)
     return Connection(sock, RequestReader(config, client), Endpoint(Answer(), client, server))
+
+
+def raw_response(problem: Problem, *, request_id: str) -> bytes:
+    """Return a whole HTTP response that holds the problem and closes the connection."""
+    body = json.dumps(problem.as_json(request_id=request_id)).encode()
+    headers = {
+        "Content-Type": PROBLEM_JSON,
+        "Content-Length": str(len(body)),
+        "X-Request-Id": request_id,
+        "Connection": "close",
+        **problem.headers,
+    }
+    lines = [f"HTTP/1.1 {problem.status} {problem.title}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body

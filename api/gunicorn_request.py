@@ -27,6 +27,7 @@ from gunicorn.http.message import TOKEN_RE, Request
 from gunicorn.http.unreader import IterUnreader
 
 from api.http.body import BATCH_BODY_LIMIT, BodyTooLarge
+from api.http.problems import Problem
 
 MAX_REQUEST_LINE = 4094
 MAX_FIELDS = 100
@@ -44,6 +45,10 @@ _CRLF = b"\r\n"
 _REQUEST_LINE = re.compile(rb"[^\x00-\x20\x7f]+ [^\x00-\x20\x7f]+ [^\x00-\x20\x7f]+")
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})(?:[ \t]*;[^\r\n]*)?")
 _SHOWN_OF_A_NAME = 64
+# The whole text of the error: as the parser in Python and the one in C write it.
+_READ_BY_GUNICORN = re.compile(
+    r"(?:Duplicate )?(Host|Content-Type|Content-Length)(?: header)?", re.IGNORECASE
+)
 
 
 class HeadersTooLarge(ParseException):
@@ -65,7 +70,8 @@ class RequestReader:
         self._config = config
         self._client = client
         self._number = 0
-        self._taken_bytes = 0
+        self.taken_bytes = 0
+        """How large the body of the last request is, until `release`."""
         self._start_over()
 
     def _start_over(self) -> None:
@@ -78,7 +84,7 @@ class RequestReader:
     @property
     def held_bytes(self) -> int:
         """How much memory this takes, with the body of the request that is being answered."""
-        return len(self.arrived) + len(self._body.content) + self._taken_bytes
+        return len(self.arrived) + len(self._body.content) + self.taken_bytes
 
     @property
     def is_begun(self) -> bool:
@@ -137,13 +143,13 @@ class RequestReader:
         request.body = self._body.as_input()  # type: ignore[assignment]  # it reads like gunicorn's
         if not self._body.is_whole:
             request.force_close()
-        self._taken_bytes = len(self._body.content)
+        self.taken_bytes = len(self._body.content)
         self._start_over()
         return request
 
     def release(self) -> None:
         """Say that the last request was answered, so that its body takes no memory any more."""
-        self._taken_bytes = 0
+        self.taken_bytes = 0
 
     def drop(self) -> None:
         """Forget what has arrived; no further request is read."""
@@ -271,6 +277,18 @@ class _Unreadable(io.RawIOBase):
 
     def read(self, _size: int = -1) -> bytes:
         raise self._error
+
+
+def refusal(error: ParseException) -> Problem:
+    """Say what is wrong with a request that is not served, without quoting it."""
+    if isinstance(error, HeadersTooLarge):
+        return Problem("headers_too_large", error.detail)
+    if isinstance(error, LimitRequestLine):
+        return Problem("invalid_request", "The address is too long.")
+    if isinstance(error, InvalidHeader) and (found := _READ_BY_GUNICORN.fullmatch(error.hdr)):
+        name = found[1].title()
+        return Problem("invalid_request", f"{name} is not valid, or is given more than once.")
+    return Problem("invalid_request", "This is not a valid HTTP request.")
 
 
 def _names_key(request: Request) -> bool:

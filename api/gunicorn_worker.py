@@ -12,12 +12,11 @@ which headers were repeated.
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
 import selectors
 import socket
 import time
+from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -26,22 +25,18 @@ from typing import Any
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http import Request
-from gunicorn.http.errors import InvalidHeader, LimitRequestLine, ParseException
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.gunicorn_connection import Connection, Phase, accepted
-from api.gunicorn_request import HeadersTooLarge
-from api.http.headers import PROBLEM_JSON, REPEATED, repeated_headers
+from api.gunicorn_request import refusal
+from api.http.headers import REPEATED, repeated_headers
 from api.http.problems import Problem, internal_error, server_is_full
 from api.process_state import process_state
 from monitoring.logs import get_logger
 
 log = get_logger(__name__)
 
-# The whole text of the error: as the parser in Python and the one in C write it.
-_READ_BY_GUNICORN = re.compile(
-    r"(?:Duplicate )?(Host|Content-Type|Content-Length)(?: header)?", re.IGNORECASE
-)
 _NO_CONNECTION = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -66,6 +61,10 @@ class BoundedThreadWorker(ThreadWorker):
     that is closed while its client sends is reset, and the answer on its way is lost."""
     memory_limit_bytes = 64 * 1024 * 1024
     """How much memory unfinished requests, bodies and unread answers may take together."""
+    large_body_bytes = 64 * 1024
+    large_at_once = 2
+    """How many requests with a larger body are served at once. Parsed, a body takes up to
+    twenty times its size; the memory of a container is made for these."""
 
     def init_process(self) -> None:
         """Prepare the process, after the fork."""
@@ -74,6 +73,8 @@ class BoundedThreadWorker(ThreadWorker):
         self._stalling: dict[Connection, None] = {}
         self._held_bytes = 0
         self._given_up = 0
+        self._large: deque[Connection] = deque()  # those that wait for others to be answered
+        self._large_served = 0
         self._limits_s = {
             Phase.NEW: self.silence_limit_s,
             Phase.IDLE: self.cfg.keepalive,
@@ -163,11 +164,25 @@ class BoundedThreadWorker(ThreadWorker):
     def _serve(self, conn: Connection, request: Request) -> None:
         """Hand a request to the threads. It queues behind the requests of others."""
         conn.request = request
+        conn.is_large = conn.reader.taken_bytes > self.large_body_bytes
         self._enter(conn, Phase.SERVED)
-        self.enqueue_req(conn)  # type: ignore[arg-type]  # it only hands it on to `handle`
+        if conn.is_large:
+            self._large.append(conn)
+            self._serve_large()
+        else:
+            self.enqueue_req(conn)  # type: ignore[arg-type]  # it only hands it on to `handle`
+
+    def _serve_large(self) -> None:
+        """Hand large requests to the threads, a few at a time. The others wait without one."""
+        while self._large and self._large_served < self.large_at_once:
+            self._large_served += 1
+            self.enqueue_req(self._large.popleft())  # type: ignore[arg-type]  # as above
 
     def finish_request(self, conn: Any, fs: Future[bool]) -> None:
         """Go on with a connection whose answer is made."""
+        if conn.is_large:
+            self._large_served -= 1
+            self._serve_large()
         conn.request = None
         conn.reader.release()
         is_kept = not fs.cancelled() and fs.exception() is None and fs.result()
@@ -190,7 +205,7 @@ class BoundedThreadWorker(ThreadWorker):
         """Answer without a thread, and end the connection."""
         request_id = os.urandom(16).hex()
         log.warning("request_refused", error=error, request_id=request_id)
-        conn.answer_raw(raw_response(problem, request_id=request_id))
+        conn.answer_raw(problem, request_id=request_id)
         try:
             conn.send()
         except OSError:
@@ -282,7 +297,7 @@ class BoundedThreadWorker(ThreadWorker):
             request_id = os.urandom(16).hex()
             if not isinstance(error, StopIteration):  # which gunicorn has logged
                 log.error("connection_failed", exc_info=error, request_id=request_id)
-            conn.answer_raw(raw_response(internal_error(), request_id=request_id))
+            conn.answer_raw(internal_error(), request_id=request_id)
             is_kept = False
         with suppress(OSError):  # the client has gone, as the loop will find
             conn.send()
@@ -312,35 +327,8 @@ def unsupported(config: Config) -> str | None:
     return None
 
 
-def refusal(error: ParseException) -> Problem:
-    """Say what is wrong with a request that is not served, without quoting it."""
-    if isinstance(error, HeadersTooLarge):
-        return Problem("headers_too_large", error.detail)
-    if isinstance(error, LimitRequestLine):
-        return Problem("invalid_request", "The address is too long.")
-    if isinstance(error, InvalidHeader) and (found := _READ_BY_GUNICORN.fullmatch(error.hdr)):
-        name = found[1].title()
-        return Problem("invalid_request", f"{name} is not valid, or is given more than once.")
-    return Problem("invalid_request", "This is not a valid HTTP request.")
-
-
 class QuietLogger(Logger):
     """Logs no line per request. Errors are logged where they happen, with the request id."""
 
     def access(self, *_args: Any) -> None:
         """Do nothing; not even format the line."""
-
-
-def raw_response(problem: Problem, *, request_id: str) -> bytes:
-    """Return a whole HTTP response that holds the problem and closes the connection."""
-    body = json.dumps(problem.as_json(request_id=request_id)).encode()
-    headers = {
-        "Content-Type": PROBLEM_JSON,
-        "Content-Length": str(len(body)),
-        "X-Request-Id": request_id,
-        "Connection": "close",
-        **problem.headers,
-    }
-    lines = [f"HTTP/1.1 {problem.status} {problem.title}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body

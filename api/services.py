@@ -14,7 +14,8 @@ from uuid import UUID
 
 from flask import current_app
 
-from api.auth.api_keys import KeyRing
+from api.auth.key_ring import KeyRing
+from api.auth.key_watch import KeyWatch
 from api.auth.outage_cache import OutageCache, build_outage_cache
 from api.database import STATEMENT_TIMEOUT_S, Database
 from api.http.problems import overloaded
@@ -31,7 +32,7 @@ from api.transfers.settlement_wait import SLOTS, SettlementWaiter
 from api.transfers.submission import Submission
 from ledger.assets import load_scales
 from ledger.buffer.entries import IntakeBuffer
-from ledger.clients import Client, find_client
+from ledger.keys.credentials import Found, find_credential
 from ledger.postgres.database import build_engine, probe
 from ledger.transfers import Transfer, find_transfers, finished_among
 from monitoring.health.broker_probe import BrokerGauge
@@ -108,7 +109,7 @@ def build_services(
     return Services(
         database=database,
         buffer=buffer,
-        keys=KeyRing(failed_auth_limit.guard(partial(_find, database, scales)), outage_cache),
+        keys=_key_ring(database, scales, outage_cache, failed_auth_limit),
         scales=scales,
         submission=_submission(database, GroupCommit(database, buffer, kick), item_limit),
         settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
@@ -136,11 +137,16 @@ def _scales(database: Database, outage_cache: OutageCache) -> AssetScales:
     return AssetScales(load, outage_cache)
 
 
-def _find(database: Database, scales: AssetScales, api_key: str) -> Client | None:
-    with database.autocommit() as connection:
-        client = find_client(connection, api_key)
-    scales.prepare()  # a client that is let in may move money when the database has gone away
-    return client
+def _key_ring(
+    database: Database, scales: AssetScales, outage_cache: OutageCache, limit: FailedAuthLimit
+) -> KeyRing:
+    def find(api_key: str) -> Found | None:
+        with database.autocommit() as connection:
+            found = find_credential(connection, api_key)
+        scales.prepare()  # a client that is let in may move money when the database has gone away
+        return found
+
+    return KeyRing(limit.guard(find), outage_cache, database.clock, KeyWatch(database))
 
 
 def _submission(database: Database, group_commit: GroupCommit, item_limit: ItemLimit) -> Submission:
@@ -153,7 +159,8 @@ def _submission(database: Database, group_commit: GroupCommit, item_limit: ItemL
 
 def _counters(settings: Settings) -> Counters:
     memory = MemoryCounters(processes=settings.api_processes)
-    return Counters(CacheCounters(settings.cache_url), memory)
+    shared = CacheCounters(settings.cache_url, key_prefix=settings.key_prefix)
+    return Counters(shared, memory)
 
 
 def _find_settled(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:
@@ -192,6 +199,7 @@ def _prices(settings: Settings) -> PriceLookup:
         symbols=settings.price_symbols,
         fallback_prices=settings.fallback_prices,
         cache_url=settings.cache_url,
+        key_prefix=settings.key_prefix,
         engine=engine,
     )
 
@@ -208,6 +216,7 @@ def _health(settings: Settings, prices: PriceLookup, pressure: BrokerGauge) -> H
             engine=engine,
             read_broker=pressure.read_now,
             cache_url=settings.cache_url,
+            key_prefix=settings.key_prefix,
             prices=prices_check(prices),
         )
     )

@@ -100,15 +100,16 @@ def start_scenario(broker_kind: str) -> Iterator[Scenario]:
         home = find_home(folder, say=print)
         servers = Servers(home, KeptValues(folder / "secrets"))
         rabbitmq = RabbitMQ(home, free_port(), free_port(), free_port(), uuid.uuid4().hex)
+        postgres = servers.postgres()
         database, broker, cache = (
             stack.enter_context(breakable(server, folder / f"{server.name}.log"))
             for server in (
-                servers.postgres(),
+                postgres,
                 rabbitmq if broker_kind == "rabbitmq" else servers.broker(),
                 servers.cache(),
             )
         )
-        migrate(database.url)
+        migrate(postgres.url, owner_url=postgres.owner_url)
         urls = {
             **IDENTITY,
             "DATABASE_URL": database.url,

@@ -27,6 +27,7 @@ make() { # NAME [PREFIX]
 
 make postgres_superuser_password
 make database_password
+make database_app_password
 make broker_password
 make cache_password
 make intake_secret
@@ -36,10 +37,12 @@ make flower_basic_auth flower:
 [ -s "$folder/installation_id" ] || random | cut -c 1-16 | put installation_id
 
 # The same passwords as the programs read them: in URLs, and in Redis' own configuration.
-database=$(cat "$folder/database_password")
+database=$(cat "$folder/database_app_password")
+owner=$(cat "$folder/database_password")
 broker=$(cat "$folder/broker_password")
 cache=$(cat "$folder/cache_password")
-echo "postgresql://truepenny:$database@postgres:5432/truepenny" | put database_url
+echo "postgresql://truepenny_app:$database@postgres:5432/truepenny" | put database_url
+echo "postgresql://truepenny:$owner@postgres:5432/truepenny" | put migrations_database_url
 echo "redis://:$broker@broker:6379/0" | put broker_url
 echo "redis://:$cache@cache:6379/0" | put cache_url
 echo "requirepass $broker" | put broker_requirepass

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     Connection,
     LargeBinary,
     Text,
     Uuid,
-    bindparam,
     cast,
     exists,
-    func,
     literal,
     select,
 )
@@ -34,15 +32,17 @@ from ledger.errors import (
     AssetMismatch,
     Forbidden,
     IdempotencyKeyReused,
+    InsufficientFunds,
     Invalid,
     InvariantBroken,
     Rejection,
     SameWallet,
     WalletNotFound,
 )
+from ledger.funds.door import OnLack, Prospects, Undecided, read_prospects, read_wallets
 from ledger.ids import transfer_id
 from ledger.postgres import schema
-from ledger.postgres.bulk_rows import Columns, array_literal, rows_argument, rows_parameter
+from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.schema import MinorUnits
 from ledger.rejections import Terms, rejection
 from ledger.transfers import Failure, TimelineEntry, Transfer, build_transfer, find_transfers
@@ -62,6 +62,8 @@ class TransferRequest:
     """In minor units of the asset, above zero."""
     reference: str | None = None
     metadata: dict[str, Any] | None = None
+    key_id: UUID | None = None
+    """The API key that it was sent with, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,39 +88,62 @@ class _Candidate:
     rejection: Rejection | None
     """Why it is recorded as rejected."""
 
+    @property
+    def lacks_funds(self) -> bool:
+        return isinstance(self.rejection, InsufficientFunds)
 
-def accept(connection: Connection, requests: list[TransferRequest]) -> list[Acceptance | Invalid]:
+
+def accept(
+    connection: Connection,
+    requests: list[TransferRequest],
+    *,
+    on_lack: Callable[[], OnLack] = lambda: "refuse",
+) -> list[Acceptance | Invalid | Undecided]:
     """Record each request, or find the transfer that its key stands for already.
 
-    Returns: per request, in order, an Acceptance (whose transfer may be `rejected`) or the
-    Invalid error because of which it was not recorded.
+    on_lack: asked only if a request lacks funds.
+    Returns: per request, in order, an Acceptance (whose transfer may be `rejected`), the Invalid
+    error because of which it was not recorded, or Undecided, when `on_lack` says `leave`.
     A second call with the same requests changes nothing and answers with replays.
     """
     wallet_ids = {request.source_id for request in requests}
     wallet_ids |= {request.destination_id for request in requests}
-    rows = connection.execute(_WALLETS, {"ids": array_literal(wallet_ids)})
-    wallets = {row.id: row for row in rows}
+    wallets = read_wallets(connection, wallet_ids)
     evaluated = [_evaluate(request, wallets) for request in requests]
+    lacking = {each.request.source_id for each in evaluated if each.lacks_funds}
+    decision = on_lack() if lacking else "refuse"
+    if lacking and decision != "leave":
+        # The money is read again, with what is on its way, at one moment: it may have come.
+        prospects = read_prospects(connection, lacking) if decision == "refuse" else {}
+        evaluated = _lift_refusals(evaluated, prospects)
+    left = lacking if decision == "leave" else set()
     candidates: dict[UUID, _Candidate] = {}
     for candidate in evaluated:
-        if candidate.invalid is None:
+        if candidate.invalid is None and candidate.request.source_id not in left:
             candidates.setdefault(candidate.id, candidate)
     recorded = _record(connection, list(candidates.values()))
-    # The answer to a used key is the transfer that it stands for, even if this request is invalid.
+    # A used key is answered by the transfer that it stands for, even if this request is invalid.
     used = list({each.id for each in evaluated} - recorded.keys())
     known = find_transfers(connection, used) if used else {}
     known |= {id: _new_transfer(candidates[id], at) for id, at in recorded.items()}
     return [
         _answer(
-            each, known.get(each.id), is_new=each.id in recorded and each is candidates[each.id]
+            each,
+            known.get(each.id),
+            is_new=each.id in recorded and each is candidates[each.id],
+            is_left=each.request.source_id in left,
         )
         for each in evaluated
     ]
 
 
-def _answer(candidate: _Candidate, known: Transfer | None, *, is_new: bool) -> Acceptance | Invalid:
+def _answer(
+    candidate: _Candidate, known: Transfer | None, *, is_new: bool, is_left: bool
+) -> Acceptance | Invalid | Undecided:
     if candidate.invalid is not None and known is None:
         return candidate.invalid
+    if known is None and is_left:
+        return Undecided()
     if known is None:
         raise InvariantBroken("A transfer is neither new nor known.")
     if known.fingerprint != candidate.fingerprint:
@@ -148,22 +173,6 @@ def fingerprint(request: TransferRequest) -> bytes:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
-_w = schema.wallets.c
-_transit = schema.wallets.alias("transit")
-_WALLETS = select(
-    _w.id,
-    _w.owner_id,
-    _w.asset,
-    _w.kind,
-    _w.status,
-    (_w.balance - _w.reserved - _w.incoming).label("available"),
-    exists()
-    .where(_transit.c.asset == _w.asset, _transit.c.kind == "transit")
-    .correlate(schema.wallets)
-    .label("has_transit"),
-).where(_w.id == func.any(cast(bindparam("ids", type_=Text()), ARRAY(Uuid))))
-
-
 def _evaluate(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
     source: Any = wallets.get(request.source_id)
     destination: Any = wallets.get(request.destination_id)
@@ -180,6 +189,24 @@ def _evaluate(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
         invalid=invalid,
         rejection=reason,
     )
+
+
+def _lift_refusals(
+    candidates: list[_Candidate], prospects: Mapping[UUID, Prospects]
+) -> list[_Candidate]:
+    """Lift refusals for lack of funds, but for those that nothing accepted earlier can change.
+
+    prospects: of the sources that lack funds; a source without any is expected to receive more.
+    """
+    lifted, receivers = [], set()
+    for each in candidates:
+        source_id, prospect = each.request.source_id, prospects.get(each.request.source_id)
+        may_pay = prospect is None or prospect.may_pay(each.request.amount_minor)
+        is_lifted = each.lacks_funds and (may_pay or source_id in receivers)
+        lifted.append(replace(each, rejection=None) if is_lifted else each)
+        if lifted[-1].invalid is None and lifted[-1].rejection is None:
+            receivers.add(each.request.destination_id)
+    return lifted
 
 
 def _invalid(request: TransferRequest, source: Any, destination: Any) -> Invalid | None:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from ledger import movements
+from ledger.funds.waits import Released
 from ledger.movements import MovementPart
 from ledger.postgres import schema
 from ledger.postgres.running_steps import lock_key
@@ -81,9 +82,12 @@ def note(
     connection.execute(_note(part), argument)
 
 
-def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> None:
-    """End the part's transfers after their last movement: committed, rejected or rolled back."""
-    connection.execute(_finish(part), {"batch": batch_id, "now": now})
+def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: datetime) -> Released:
+    """End the part's transfers after their last movement: committed, rejected or rolled back.
+
+    Returns: what it released of those that waited for one of these to end.
+    """
+    return Released(*connection.execute(_finish(part), {"batch": batch_id, "now": now}).one())
 
 
 _table = schema.unfinished.c

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Executable,
     Insert,
+    Select,
     Update,
     bindparam,
     case,
@@ -32,6 +33,8 @@ from sqlalchemy import (
     update,
 )
 
+from ledger.funds import waits
+from ledger.funds.waits import Released
 from ledger.postgres import schema
 from ledger.states import State
 
@@ -116,12 +119,14 @@ def move(
     now: datetime,
     *,
     enter: State | None = None,
-) -> None:
+) -> Released:
     """Apply a movement to every transfer of the part, in one statement.
 
     The wallets must be locked already. enter: the state that the transfers move to.
+    Returns: what it released of those that waited for one of these to end.
     """
-    connection.execute(_move(movement, part, enter), {"batch": batch_id, "now": now})
+    result = connection.execute(_move(movement, part, enter), {"batch": batch_id, "now": now})
+    return Released(*result.one()) if enter == "committed" else Released()
 
 
 @cache
@@ -152,14 +157,17 @@ def _move(movement: Movement, part: MovementPart, enter: State | None) -> Execut
     if _posts(movement):
         statement = statement.add_cte(_post(movement, moving).cte("posted"))
     if enter == "committed":
-        statement = statement.add_cte(finish(part).cte("finished"))
-    elif enter is not None:
+        return finish(part).add_cte(statement.cte("moved"))
+    if enter is not None:
         statement = statement.add_cte(_advance(part, enter).cte("advanced"))
     return statement
 
 
-def finish(part: MovementPart) -> Insert:
-    """Build the statement that writes the outcomes of the part's transfers and ends them."""
+def finish(part: MovementPart) -> Select[Any]:
+    """Build the statement that writes the outcomes of the part's transfers and ends them.
+
+    It releases those that wait for one of them, and returns a row for `Released`.
+    """
     ended = delete(schema.unfinished).where(part.condition())
     done = ended.returning(schema.unfinished).cte("done")
     state = case(
@@ -170,7 +178,8 @@ def finish(part: MovementPart) -> Insert:
     made = {"state", "finished_at"}
     kept = [column.name for column in schema.outcomes.c if column.name not in made]
     rows = select(*(done.c[name] for name in kept), state, _NOW).select_from(done)
-    return insert(schema.outcomes).from_select([*kept, "state", "finished_at"], rows)
+    written = insert(schema.outcomes).from_select([*kept, "state", "finished_at"], rows)
+    return waits.release(done).add_cte(written.cte("finished"))
 
 
 def _advance(part: MovementPart, state: State) -> Update:

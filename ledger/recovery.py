@@ -105,7 +105,7 @@ _STUCK = (
 # The one that has waited longest is enough: they are claimed in this order.
 _first = (
     select(_u.transfer_id, _u.moved_at)
-    .where(_u.batch_id.is_(None))
+    .where(_u.batch_id.is_(None), _u.waits_for.is_(None))
     .order_by(_u.seq)
     .limit(1)
     .subquery()

@@ -1,4 +1,4 @@
-"""Reserve: claims accepted transfers for a batch, and rejects those that may not be reserved."""
+"""Reserve: claims accepted transfers for a batch, and sets apart those that get no money now."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from sqlalchemy import (
     update,
 )
 
+from ledger.funds import waits
+from ledger.funds.on_the_way import READ_LIMIT, count_ahead, read_lines
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
-from ledger.rejections import FundsClaim, Terms, find_rejected
+from ledger.rejections import FundsClaim, Terms, Unmet, find_unmet
 
 CLAIM_LIMIT = 1_000
 """The most transfers that one reserve claims: the size of a batch."""
@@ -62,29 +64,40 @@ def take(connection: Connection, batch_id: UUID, *, claimed: bool = False) -> in
     return count or connection.execute(_TAKE, argument).rowcount
 
 
-def mark_rejected(connection: Connection, batch_id: UUID) -> int:
-    """Decide, in order of acceptance, which of the transfers just taken are rejected.
+def set_unmet_apart(connection: Connection, batch_id: UUID, *, worker: str) -> Unmet:
+    """Decide, in order of acceptance, which of the transfers just taken get no money now.
 
     The source wallets must be locked. `take` has marked all of them as reserved. Those that are
-    rejected are set back to `accepted` and get their failure code, so that no money moves for
-    them. Returns: how many were rejected.
+    rejected are set back to `accepted` and get their failure code; those that wait for an earlier
+    transfer leave the batch. So no money moves for either.
     """
-    rows = connection.execute(_CONTESTED, {"batch": batch_id})
-    rejected = find_rejected(
-        FundsClaim(
-            transfer_id=row.transfer_id,
-            source_id=row.source_id,
-            source_available_minor=int(row.source_available),
-            terms=Terms(
-                int(row.amount), row.source_kind, row.source_status, row.destination_status
-            ),
-        )
-        for row in rows
+    rows = connection.execute(_CONTESTED, {"batch": batch_id}).all()
+    if rows:
+        waits.lock(connection)
+    lines = read_lines(connection, {row.source_id for row in rows if row.is_short})
+    unmet = find_unmet(
+        (
+            FundsClaim(
+                transfer_id=row.transfer_id,
+                source_id=row.source_id,
+                source_available_minor=int(row.source_available),
+                terms=Terms(
+                    int(row.amount), row.source_kind, row.source_status, row.destination_status
+                ),
+                seq=row.seq,
+            )
+            for row in rows
+        ),
+        lines,
     )
-    if rejected:
-        failures = ((transfer_id, error.code, error.detail) for transfer_id, error in rejected)
+    if unmet.rejected:
+        failures = (
+            (transfer_id, error.code, error.detail) for transfer_id, error in unmet.rejected
+        )
         connection.execute(_FAIL, rows_argument(_FAILURE, failures))
-    return len(rejected)
+    if unmet.waiting:
+        waits.put_back(connection, unmet.waiting, worker=worker)
+    return unmet
 
 
 _u = schema.unfinished.c
@@ -93,7 +106,8 @@ _in_batch = _u.batch_id == bindparam("batch")
 _batch_mate = schema.unfinished.alias("batch_mate")
 _mates = exists().where(_batch_mate.c.batch_id == bindparam("batch"))
 
-_is_waiting = _u.batch_id.is_(None)
+# Waiting for a claim, and not for an earlier transfer that brings money.
+_is_claimable = _u.batch_id.is_(None) & _u.waits_for.is_(None)
 
 
 def _turns(name: str, *bounds: ColumnElement[bool]) -> CTE:
@@ -101,9 +115,9 @@ def _turns(name: str, *bounds: ColumnElement[bool]) -> CTE:
 
     Nothing but the first MAX_TURNS of them is ever read.
     """
-    first = select(_u.turn).where(_is_waiting, *bounds).order_by(_u.turn).limit(1)
+    first = select(_u.turn).where(_is_claimable, *bounds).order_by(_u.turn).limit(1)
     turns = first.subquery(f"{name}_first").select().cte(name, recursive=True)
-    after = select(_u.turn).where(_is_waiting, *bounds, _u.turn > turns.c.turn)
+    after = select(_u.turn).where(_is_claimable, *bounds, _u.turn > turns.c.turn)
     following = after.order_by(_u.turn).limit(1).lateral(f"{name}_next")
     return turns.union_all(select(following.c.turn).select_from(turns.join(following, true())))
 
@@ -121,7 +135,7 @@ def _build_claimed() -> CompoundSelect[Any]:
     both = union_all(select(upper.c.turn), select(lower.c.turn)).limit(MAX_TURNS)
     in_turn = both.cte("in_turn")
     share = select(CLAIM_LIMIT // func.greatest(func.count(), 1)).select_from(in_turn)
-    waiting = select(_u.transfer_id).where(_is_waiting)
+    waiting = select(_u.transfer_id).where(_is_claimable)
     # Not `==`, with which the planner may take the index on `seq`, and read all other clients'.
     of_client = (
         waiting.where(_u.turn >= in_turn.c.turn, _u.turn <= in_turn.c.turn)
@@ -171,34 +185,42 @@ _TAKE = (
 
 
 def _build_contested() -> Select[Any]:
-    """Select the taken transfers that may have to be rejected, in order of acceptance.
+    """Select the taken transfers that may have to be rejected or to wait, in order of acceptance.
 
     The conditions repeat the rules of `ledger.rejections.rejection` for whole sources, in SQL: a
     rule that is added there needs a condition here, or its transfers are never looked at.
-    If a source has enough for the sum of its transfers, they all fit; this is nearly always
-    so. Only the transfers of the other sources are checked one by one.
+    If a source has enough for the sum of its transfers, and of those that were accepted before
+    them and are not reserved yet, they all fit; this is nearly always so. Only the transfers of
+    the other sources are checked one by one.
     """
     taken = _in_batch & (_u.state == "reserved")
     wallet = schema.wallets.c
     asked = (
-        select(_u.source_id, func.sum(_u.amount).label("total"))
+        select(_u.source_id, func.sum(_u.amount).label("total"), func.max(_u.seq).label("last"))
         .where(taken)
         .group_by(_u.source_id)
         .subquery()
     )
+    ahead = count_ahead(asked.c.source_id, asked.c.last).lateral()
+    available = wallet.balance - wallet.reserved - wallet.incoming
     short = (
         select(asked.c.source_id)
         .join(schema.wallets, wallet.id == asked.c.source_id)
+        .join(ahead, true())
         .where(wallet.kind != "external")
-        .where(asked.c.total > wallet.balance - wallet.reserved - wallet.incoming)
+        .where(or_(asked.c.total + ahead.c.total > available, ahead.c.count >= READ_LIMIT))
+        .cte("short")
     )
+    is_short = _u.source_id.in_(select(short.c.source_id))
     inactive = select(wallet.id).where(wallet.status != "active")
     source, destination = schema.wallets.alias("source"), schema.wallets.alias("destination")
     return (
         select(
             _u.transfer_id,
             _u.source_id,
+            _u.seq,
             _u.amount,
+            is_short.label("is_short"),
             source.c.kind.label("source_kind"),
             source.c.status.label("source_status"),
             (source.c.balance - source.c.reserved - source.c.incoming).label("source_available"),
@@ -210,11 +232,7 @@ def _build_contested() -> Select[Any]:
             )
         )
         .where(taken)
-        .where(
-            or_(
-                _u.source_id.in_(short), _u.source_id.in_(inactive), _u.destination_id.in_(inactive)
-            )
-        )
+        .where(or_(is_short, _u.source_id.in_(inactive), _u.destination_id.in_(inactive)))
         .order_by(_u.seq)
     )
 

@@ -7,6 +7,7 @@ state before it, so a step that runs twice, late or out of order finds nothing t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Executable, bindparam, insert, literal, selec
 
 from ledger import batches, blocked
 from ledger.errors import RolledBack
+from ledger.funds.waits import Released
 from ledger.movements import (
     Movement,
     MovementPart,
@@ -25,7 +27,7 @@ from ledger.movements import (
     roles_in,
 )
 from ledger.postgres import schema
-from ledger.reserve import CLAIM_LIMIT, claim, mark_rejected, take
+from ledger.reserve import CLAIM_LIMIT, claim, set_unmet_apart, take
 from ledger.states import STEPS, UNFINISHED, State, StepName
 
 Rollback = Literal["rollback"]
@@ -42,7 +44,10 @@ class Progress:
     left: bool = False
     """Whether the batch has transfers that can still be moved forward."""
     more: bool = False
-    """Whether a reserve filled its limit, so that there are probably more to claim."""
+    """Whether more transfers wait for a reserve: the last one filled its limit, or this step ended
+    what they waited for."""
+    awaited: Sequence[UUID] = ()
+    """Ended transfers for which others still wait, to be given to `waits.release_rest`."""
     set_aside: int = 0
     """These left the batch: they wait until the lock on a wallet of theirs is gone."""
 
@@ -67,7 +72,8 @@ def run_step(
         progress = _reserve(connection, batch_id, worker, attempt, claimed=True)
     else:
         progress = _forward(connection, step, batch_id, worker, attempt)
-    return replace(progress, set_aside=aside, more=progress.more or claimed == CLAIM_LIMIT)
+    more = progress.more or claimed == CLAIM_LIMIT
+    return replace(progress, set_aside=aside, more=more)
 
 
 def find_blocked(connection: Connection, step: StepName | Rollback, batch_id: UUID) -> list[UUID]:
@@ -129,12 +135,15 @@ def _reserve(
     reserved = MovementPart(("reserved",))
     _note_retry(connection, batch_id, reserved, worker, attempt)
     locked = lock_wallets(connection, batch_id, reserved, roles_in(("reserve",)))
-    rejected = mark_rejected(connection, batch_id)
-    if rejected:
-        batches.finish(connection, batch_id, MovementPart(("accepted",), failed=True), locked.now)
-    if found > rejected:
+    unmet, released = set_unmet_apart(connection, batch_id, worker=worker), Released()
+    if unmet.rejected:
+        part = MovementPart(("accepted",), failed=True)
+        released = batches.finish(connection, batch_id, part, locked.now)
+    moved = found - len(unmet.rejected) - len(unmet.waiting)
+    if moved:
         move(connection, "reserve", batch_id, reserved, locked.now)
-    return Progress(found - rejected, left=found > rejected, more=found == CLAIM_LIMIT)
+    more = found == CLAIM_LIMIT or released.count > 0
+    return Progress(moved, left=moved > 0, more=more, awaited=released.rest)
 
 
 def _forward(
@@ -149,9 +158,12 @@ def _forward(
     if step != "deduct" and not locked.all_active:
         argument = {"batch": batch_id, "noticed_by": worker}
         failed = connection.execute(_fail_undeliverable(part), argument).rowcount
+    released = Released()
     if found > failed:
-        move(connection, step, batch_id, part, locked.now, enter=end)
-    return Progress(found - failed, failed, left=found > failed)
+        released = move(connection, step, batch_id, part, locked.now, enter=end)
+    return Progress(
+        found - failed, failed, left=found > failed, more=released.count > 0, awaited=released.rest
+    )
 
 
 def _note_retry(

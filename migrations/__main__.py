@@ -1,10 +1,13 @@
 """Migration command: `python -m migrations` upgrades the database before anything else starts.
 
-Upgrades to the newest schema and creates the admin of ADMIN_API_KEY. Safe to run again, and
-safe to run in several places at once: a lock in the database makes them take turns. A schema
+Upgrades to the newest schema as the role of MIGRATIONS_DATABASE_URL, which owns it, grants the
+role of DATABASE_URL what it needs to serve, records INSTALLATION_ID in a database that has none,
+and makes ADMIN_API_KEY the key of the first admin, in place of the one before. Safe to run again,
+and safe to run in several places at once: a lock in the database makes them take turns. A schema
 from a newer version is left as it is.
 
-`--wait` changes nothing: it ends when another process has migrated, see `schema_version`.
+`--grants ROLE` only prints the grants, for an administrator who runs them by hand. `--wait`
+changes nothing: it ends when another process has migrated, see `schema_version`.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from alembic import command
 from sqlalchemy import Engine, text
 
-from ledger.clients import ensure_admin, ensure_first_admin
 from ledger.errors import LedgerError, Unavailable
+from ledger.keys.bootstrap import set_admin_key
 from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.installation import record_installation, refuse_other_installation
+from migrations.grants import grant, serving_role, statements
 from migrations.schema_version import (
     SchemaVersion,
     alembic_config,
@@ -36,12 +42,21 @@ _LOOK_TIMEOUT_S = 2.0
 
 
 def upgrade(
-    engine: Engine, *, admin_api_key: str | None, first_admin_only: bool = False
+    engine: Engine,
+    *,
+    installation_id: str,
+    admin_api_key: str | None,
+    first_admin_only: bool = False,
+    application_role: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> SchemaVersion:
-    """Upgrade to the newest schema and create the admin of this key. Harmless when done already.
+    """Upgrade to the newest schema and set the first admin's key. Harmless when done already.
 
-    first_admin_only: create one only if there is no admin yet, as for a key that was generated.
+    application_role: the role that serves, if it is another than the engine's.
+    first_admin_only: make the admin only if there is none yet, as for a key that was generated.
+    say: is given what has become of the key.
     Returns: the version of the schema afterwards, which is never BEHIND.
+    Raises: SettingsError: when the database belongs to another installation; nothing is changed.
     """
     config = alembic_config()
     with transaction(engine) as connection:
@@ -52,20 +67,29 @@ def upgrade(
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             found = SchemaVersion.CURRENT
-        if admin_api_key and first_admin_only:
-            ensure_first_admin(connection, admin_api_key)
-        elif admin_api_key:
-            ensure_admin(connection, admin_api_key)
+            # The newer version that migrated has granted what both need.
+            if application_role is not None:
+                grant(connection, application_role)
+        record_installation(connection, installation_id)
+        if admin_api_key:
+            key = set_admin_key(connection, admin_api_key, is_generated=first_admin_only)
+    if admin_api_key:  # said once it is committed
+        say(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {key.value}")
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Migrate by the settings, or wait for another process to do it. Returns: the exit code."""
     options = _parser().parse_args(arguments)
+    if options.grants:
+        print(*(f"{statement};" for statement in statements(options.grants)), sep="\n")
+        return 0
     try:
         settings = Settings.from_environment()
+        migrations_url = settings.migrations_database_url
+        role = serving_role(settings.database_url, migrations_url=migrations_url)
         engine = build_engine(
-            settings.database_url,
+            settings.database_url if options.wait else migrations_url,
             application_name="migrations",
             pool_size=1,
             # A look at the schema is quick unless the server hangs; a migration may take long.
@@ -73,13 +97,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if options.wait:
             wait_until_migrated(engine, say=_say)
+            refuse_other_installation(settings.database_url, settings.installation_id)
         else:
             _say(
                 _retry_while_away(
                     lambda: upgrade(
                         engine,
+                        installation_id=settings.installation_id,
                         admin_api_key=settings.admin_api_key,
                         first_admin_only=options.first_admin_only,
+                        say=_say,
+                        application_role=role,
                     ),
                     patience_s=options.patience,
                 ).value
@@ -121,7 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--first-admin-only",
         action="store_true",
-        help="create the admin of ADMIN_API_KEY only if the database has no admin yet",
+        help="make the admin of ADMIN_API_KEY only if the database has no admin yet",
+    )
+    parser.add_argument(
+        "--grants",
+        metavar="ROLE",
+        help="do not migrate: print the SQL that grants a role what the application needs",
     )
     parser.add_argument(
         "--patience",

@@ -17,7 +17,7 @@ def run() -> None:
         _migrate(connection)
         return
     engine = build_engine(
-        Settings.from_environment().database_url,
+        Settings.from_environment().migrations_database_url,
         application_name="migrations",
         statement_timeout_s=None,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from ledger.errors import Unavailable
 from ledger.postgres.database import autocommit
@@ -22,6 +22,8 @@ from ledger.postgres.database import autocommit
 AWAY_AFTER_S = 20.0
 """A database that has not answered for so long is away; the program then starts without it."""
 _LOOK_EVERY_S = 1.0
+# NULL where there is no such table.
+_MAY_READ = text("SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')")
 
 
 class SchemaVersion(enum.Enum):
@@ -38,7 +40,12 @@ def alembic_config() -> Config:
 
 
 def schema_version(connection: Connection) -> SchemaVersion:
-    """Read the version of the schema. An empty database is BEHIND."""
+    """Read the version of the schema. An empty database is BEHIND.
+
+    So is one that grants nothing to this role yet: the migrations of this version have not run.
+    """
+    if connection.execute(_MAY_READ).scalar_one() is False:
+        return SchemaVersion.BEHIND
     script = ScriptDirectory.from_config(alembic_config())
     found = set(MigrationContext.configure(connection).get_current_heads())
     if found == set(script.get_heads()):

@@ -27,7 +27,7 @@ SHOWN: Final[tuple[ShownScan, ...]] = ("recovery", "drain", "prices", "servers")
 NAMES: Final[tuple[ScanName, ...]] = (*SHOWN, "counts")
 """All scans recorded here. `counts` is not shown: only the numbers that it keeps matter."""
 
-_KEY = "truepenny:scans"
+_KEY = "scans"
 _TIMEOUT_S = 0.25
 _COOLDOWN_S = 5.0
 _MAX_LENGTH = 300
@@ -48,7 +48,8 @@ class JobNote:
 class JobRuns:
     """Records the runs of the scans of one process. Create it after the fork."""
 
-    def __init__(self, cache_url: str) -> None:
+    def __init__(self, cache_url: str, *, key_prefix: str) -> None:
+        self._key = key_prefix + _KEY
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
         self._outage = OutageLog(log, "scan_not_noted", repeats=True)
@@ -60,7 +61,7 @@ class JobRuns:
         try:
             at_s = _server_time_s(self._cache)
             note = {"at_s": at_s, "ok": ok, "result": result[:_MAX_LENGTH]}
-            self._cache.hset(_KEY, name, json.dumps(note))
+            self._cache.hset(self._key, name, json.dumps(note))
         except RedisError as error:
             self._cooldown.start()
             self._outage.failed(scan=name, error=type(error).__name__)
@@ -69,7 +70,7 @@ class JobRuns:
             self._outage.recovered()
 
 
-def read_notes(cache: Redis) -> dict[str, JobNote]:
+def read_notes(cache: Redis, *, key_prefix: str) -> dict[str, JobNote]:
     """Return the last record of each scan that has one.
 
     A record from the future, written before the server's clock was set back, is left out: a
@@ -77,7 +78,7 @@ def read_notes(cache: Redis) -> dict[str, JobNote]:
     Raises: redis.RedisError: when the cache does not answer.
     """
     now_s = _server_time_s(cache)
-    found = cast(dict[bytes, bytes], cache.hgetall(_KEY))
+    found = cast(dict[bytes, bytes], cache.hgetall(key_prefix + _KEY))
     notes = {name.decode(): _read(content, now_s) for name, content in found.items()}
     return {name: note for name, note in notes.items() if note is not None}
 

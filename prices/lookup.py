@@ -69,6 +69,7 @@ def build_price_lookup(
     symbols: Sequence[str],
     fallback_prices: Mapping[str, str],
     cache_url: str,
+    key_prefix: str,
     engine: Engine,
 ) -> PriceLookup:
     """Build the lookup of a process. It connects on first use.
@@ -76,7 +77,8 @@ def build_price_lookup(
     engine: used for this alone, with one connection.
     """
     # The client gives up before the reader does, so that no thread is left behind.
-    price_cache = PriceCache(connect(cache_url, timeout_s=CACHE_PATIENCE_S * 0.9))
+    client = connect(cache_url, timeout_s=CACHE_PATIENCE_S * 0.9)
+    price_cache = PriceCache(client, key_prefix=key_prefix)
     return PriceLookup(
         symbols=symbols,
         fallback_prices=fallback_prices,

@@ -43,6 +43,7 @@ class Settings:
     """The configuration of one process. URLs carry secrets, so the repr hides them."""
 
     database_url: str
+    migrations_database_url: str
     broker_url: str
     cache_url: str
     installation_id: str
@@ -78,6 +79,16 @@ class Settings:
     sentry_release: str | None
     sentry_traces_sample_rate: float
 
+    @property
+    def key_prefix(self) -> str:
+        """The beginning of every key of ours on Redis: others may use the same server."""
+        return f"truepenny:{self.installation_id}:"
+
+    @property
+    def queue_prefix(self) -> str:
+        """The beginning of every queue and exchange of ours on RabbitMQ."""
+        return f"truepenny.{self.installation_id}."
+
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
 
@@ -96,7 +107,8 @@ class Settings:
         rate_limit = values.rate_limit("RATE_LIMIT", "10/minute")
         is_limited = rate_limit != "none"
         return cls(
-            database_url=values.url("DATABASE_URL", schemes=("postgresql", "postgres")),
+            database_url=values.postgres_url("DATABASE_URL"),
+            migrations_database_url=values.postgres_url("MIGRATIONS_DATABASE_URL", "DATABASE_URL"),
             broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
             cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
             installation_id=values.installation_id("INSTALLATION_ID"),

@@ -42,6 +42,11 @@ class Values:
     def text(self, name: str, default: str) -> str:
         return self.optional(name) or default
 
+    def postgres_url(self, name: str, or_else: str | None = None) -> str:
+        """Return the URL of this setting or, if it is not given, that of another."""
+        given = name if or_else is None or self.optional(name) else or_else
+        return self.url(given, schemes=("postgresql", "postgres"))
+
     def url(self, name: str, *, schemes: tuple[str, ...]) -> str:
         value = self.optional(name)
         if value is None:

@@ -10,6 +10,7 @@ from settings.errors import SettingsError
 
 _SECRETS: Final = (
     "DATABASE_URL",
+    "MIGRATIONS_DATABASE_URL",
     "BROKER_URL",
     "CACHE_URL",
     "INSTALLATION_ID",

@@ -137,7 +137,7 @@ def bring_up(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> Api:
         wait(server)
     migrate(
         ROOT,
-        plan.environment,
+        plan.migrations_environment,
         folders.logs / "migrations.log",
         # A key that was generated here becomes an admin's only in a database without an admin.
         options=["--first-admin-only"] if "ADMIN_API_KEY" in plan.generated else [],
@@ -209,11 +209,15 @@ def locations(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _admin_key(plan: Plan, *, has_admin_key: bool) -> str:
-    if "ADMIN_API_KEY" not in plan.generated:
-        return "as given in ADMIN_API_KEY"
+    is_generated = "ADMIN_API_KEY" in plan.generated
     if has_admin_key:
-        return f"in {plan.folders.kept_values.path(secret_file('ADMIN_API_KEY'))}"
-    return "unknown: this database already has an admin, whose key was made elsewhere"
+        place = f"in {plan.folders.kept_values.path(secret_file('ADMIN_API_KEY'))}"
+        return place if is_generated else "as given in ADMIN_API_KEY"
+    replace_it = "a new one in ADMIN_API_KEY replaces it"
+    if is_generated:
+        why = "this database already has an admin, whose key was made elsewhere"
+        return f"unknown: {why}; {replace_it}"
+    return f"refused: the one in ADMIN_API_KEY was replaced or revoked before; {replace_it}"
 
 
 def watch(plan: Plan, supervisor: Supervisor, signals: StopSignals) -> None:

@@ -8,6 +8,7 @@ them (`tasks.recovery`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from ledger import isolation, steps
 from ledger.errors import Disposition, LockTimeout, StatementTimeout, Unavailable, disposition
+from ledger.funds import waits
 from ledger.ids import new_id
 from ledger.postgres.database import transaction
 from ledger.states import State, StepName, steps_from
@@ -76,6 +78,7 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     else:
         if ended:
             log.info("rolled_back", batch_id=batch_id, transfers=ended)
+            kick()  # for those that waited for one of them to end
 
 
 def chain_from(state: State, batch_id: UUID) -> Signature[Any]:
@@ -90,6 +93,17 @@ def task_for_batch(task: Task[..., None], batch_id: UUID) -> Signature[Any]:
     # running it inside the failing process.
     shown = {"argsrepr": f"batch={batch_id}"}
     return task.signature(args=(str(batch_id),), options=shown, immutable=True)
+
+
+def release(ended_ids: Sequence[UUID]) -> int:
+    """Release all transfers that wait for one of these, which have ended. Returns: how many."""
+    count = 0
+    while ended_ids:
+        with transaction(engine()) as connection:
+            released = waits.release_rest(connection, ended_ids)
+        count += released.count
+        ended_ids = released.rest
+    return count
 
 
 def kick() -> None:
@@ -121,7 +135,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
         raise Ignore from error  # the parts of the batch go on in chains of their own
     if progress.set_aside:
         log.warning("set_aside", step=step, transfers=progress.set_aside)
-    if progress.more:
+    if release(progress.awaited) or progress.more:
         kick()
     if progress.failed:
         task_for_batch(rollback, batch_id).apply_async()

@@ -57,6 +57,10 @@ def refresher() -> Refresher:
         symbols=settings.price_symbols,
         urls=settings.binance_urls,
         jump_limit=settings.price_jump_limit,
-        cache=PriceCache(connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S), kept_s=kept_s),
+        cache=PriceCache(
+            connect(settings.cache_url, timeout_s=CACHE_TIMEOUT_S),
+            key_prefix=settings.key_prefix,
+            kept_s=kept_s,
+        ),
         database=PriceTable(engine()) if settings.keep_prices else None,
     )

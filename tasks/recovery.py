@@ -9,6 +9,7 @@ from celery import Task, shared_task
 
 from ledger import blocked, recovery
 from ledger.errors import Unavailable
+from ledger.funds import waits
 from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import REDRIVEN
@@ -16,7 +17,7 @@ from monitoring.sentry import tracing
 from settings import Settings
 from tasks.broker import queues
 from tasks.broker.kick import kick_unless_one_waits
-from tasks.chain import chain_from, rollback, task_for_batch
+from tasks.chain import chain_from, release, rollback, task_for_batch
 from tasks.engine import engine
 from tasks.run_log import JobRun, recorded_run
 
@@ -54,8 +55,9 @@ def _scan(task: Task[..., None], run: JobRun) -> None:
             f"skipped: {MAX_WAITING_BATCHES} batches or more wait for workers",
         )
     with transaction(engine()) as connection:
+        ended_ids = waits.find_ended(connection)
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
-    if waiting:
+    if release(ended_ids) or waiting:
         kick_unless_one_waits(task.app)
 
 

@@ -41,4 +41,5 @@ def recorded_run(name: ScanName) -> Iterator[JobRun]:
 @cache
 def _job_runs() -> JobRuns:
     """Return the records of this worker process, made on first use, after the fork."""
-    return JobRuns(Settings.from_environment().cache_url)
+    settings = Settings.from_environment()
+    return JobRuns(settings.cache_url, key_prefix=settings.key_prefix)

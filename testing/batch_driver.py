@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -11,11 +12,22 @@ from sqlalchemy import Engine
 from ledger import isolation, recovery, steps
 from ledger.blocked import release
 from ledger.errors import Disposition, LockTimeout, StatementTimeout, disposition
+from ledger.funds import waits
 from ledger.ids import new_id
 from ledger.postgres.database import transaction
 from ledger.states import STEPS, State, StepName, steps_from
 
 MAX_RETRIES = 20
+
+
+def release_all(engine: Engine, ended_ids: Sequence[UUID]) -> int:
+    """Do as tasks/chain.py: release. Returns: how many transfers were released."""
+    count = 0
+    while ended_ids:
+        with transaction(engine) as connection:
+            released = waits.release_rest(connection, ended_ids)
+        count, ended_ids = count + released.count, released.rest
+    return count
 
 
 @dataclass
@@ -69,7 +81,7 @@ class BatchDriver:
             progress = self._run_step(step, batch_id)
             if progress is None:
                 return
-            if progress.more:
+            if release_all(self.engine, progress.awaited) or progress.more:
                 self._batches.append(("accepted", new_id()))
             if progress.failed:
                 self.roll_back(batch_id)

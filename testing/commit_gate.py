@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
 
+from testing.servers.databases import owner_engine
+
 _KEY = 4_242_001
 
 _WATCHED = {
@@ -53,8 +55,9 @@ def gate_before_commit_of(engine: Engine, step: str) -> Iterator[CommitGate]:
     """Install the gate for one step, closed. Opened and removed at the end."""
     table, event, condition = _WATCHED[step]
     with (
-        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watcher,
+        owner_engine(engine) as owner,
+        owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        owner.connect().execution_options(isolation_level="AUTOCOMMIT") as watcher,
     ):
         for statement in (
             f"""CREATE OR REPLACE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql

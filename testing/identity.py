@@ -8,3 +8,6 @@ IDENTITY: Final = {
     "INSTALLATION_ID": "test",
     "INTAKE_SECRET": "known-to-the-world-0123456789abcdef",
 }
+KEY_PREFIX: Final = f"truepenny:{IDENTITY['INSTALLATION_ID']}:"
+QUEUE_PREFIX: Final = f"truepenny.{IDENTITY['INSTALLATION_ID']}."
+"""With these the names of all keys and queues begin that the installation under test uses."""

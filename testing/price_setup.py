@@ -17,7 +17,9 @@ from prices.refresher import Refresher
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
 from settings import FALLBACK_PRICES
+from testing.identity import KEY_PREFIX
 from testing.servers.breakable import Breakable, breakable
+from testing.servers.databases import as_owner
 from testing.servers.shared import migrate
 from testing.servers.throwaway import throwaway_servers
 
@@ -33,7 +35,7 @@ def refresher(
         symbols=symbols,
         urls=urls,
         jump_limit=Decimal("0.1"),
-        cache=PriceCache(connect(cache_url, timeout_s=0.5)),
+        cache=PriceCache(connect(cache_url, timeout_s=0.5), key_prefix=KEY_PREFIX),
         database=PriceTable(engine),
     )
 
@@ -44,7 +46,7 @@ def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
         symbols=SYMBOLS,
         urls=urls,
         jump_limit=Decimal("0.1"),
-        cache=PriceCache(connect(cache_url, timeout_s=0.5), kept_s=kept_s),
+        cache=PriceCache(connect(cache_url, timeout_s=0.5), key_prefix=KEY_PREFIX, kept_s=kept_s),
         database=None,
     )
 
@@ -52,13 +54,17 @@ def passing_refresher(cache_url: str, *urls: str, kept_s: int) -> Refresher:
 def price_lookup(cache_url: str, engine: Engine) -> PriceLookup:
     """Build a price lookup as an API process does."""
     return build_price_lookup(
-        symbols=SYMBOLS, fallback_prices=FALLBACK, cache_url=cache_url, engine=engine
+        symbols=SYMBOLS,
+        fallback_prices=FALLBACK,
+        cache_url=cache_url,
+        key_prefix=KEY_PREFIX,
+        engine=engine,
     )
 
 
 def put_live_prices(cache_url: str) -> None:
     """Put the prices of the default symbols into the cache, as a refresh from Binance does."""
-    shelf = PriceCache(connect(cache_url, timeout_s=5))
+    shelf = PriceCache(connect(cache_url, timeout_s=5), key_prefix=KEY_PREFIX)
     turn = shelf.begin(tuple(FALLBACK_PRICES), ["all"])
     assert turn is not None
     prices = {symbol: Decimal(price) for symbol, price in FALLBACK_PRICES.items()}
@@ -97,7 +103,7 @@ def cache_and_database(
     """Return these servers with no prices in them, and an engine for the database."""
     cache, database = price_servers
     engine = build_engine(database.url, application_name="test", pool_size=4)
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("DELETE FROM last_prices"))
     with closing(redis.Redis.from_url(cache.url)) as client:
         client.flushall()

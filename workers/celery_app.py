@@ -89,11 +89,16 @@ _WORKERS: dict[str, Any] = {
 def _queue(name: str, settings: Settings) -> Queue:
     # A direct exchange of the queue's name: a queue that is deleted and declared again then
     # needs no binding.
-    exchange = Exchange(name, type="direct")
-    if not _is_amqp(settings):
-        return Queue(name, exchange, routing_key=name)
-    arguments = {"x-queue-type": "quorum", "x-delivery-limit": MAX_DELIVERIES}
-    return Queue(name, exchange, routing_key=name, queue_arguments=arguments)
+    if not _is_amqp(settings):  # its transport puts our prefix before every key
+        return Queue(name, Exchange(name, type="direct"), routing_key=name)
+    own = settings.queue_prefix + name
+    return Queue(
+        own,
+        Exchange(own, type="direct"),
+        routing_key=own,
+        alias=name,  # the name by which everything else asks for it
+        queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": MAX_DELIVERIES},
+    )
 
 
 def _broker(settings: Settings) -> dict[str, Any]:
@@ -105,9 +110,17 @@ def _broker(settings: Settings) -> dict[str, Any]:
             "read_timeout": BROKER_TIMEOUT_S,
             "write_timeout": BROKER_TIMEOUT_S,
         }
+        # Others on the same RabbitMQ must neither hear nor command our workers.
+        exchanges = {
+            "control_exchange": f"{settings.queue_prefix}celery",
+            "event_exchange": f"{settings.queue_prefix}celeryev",
+            "event_queue_prefix": f"{settings.queue_prefix}celeryev",
+        }
     else:
+        exchanges = {}
         options = {
             **visibility,
+            "global_keyprefix": settings.key_prefix,
             # Sorted by name: money.advance comes before money.reserve.
             "queue_order_strategy": "sorted",
             "socket_timeout": BROKER_TIMEOUT_S,
@@ -123,6 +136,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
         "broker_connection_timeout": BROKER_TIMEOUT_S,
         "broker_heartbeat": HEARTBEAT_S,
         **_CONTROL,
+        **exchanges,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "task_publish_retry": True,

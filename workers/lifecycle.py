@@ -7,11 +7,14 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from ledger.errors import Misconfigured
+from ledger.postgres.installation import refuse_other_installation
+from monitoring.database_start import check_database
 from monitoring.heartbeats import heartbeat_files
 from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import configure
 from monitoring.metrics import catalogue, port
-from settings import Settings
+from settings import Settings, SettingsError
 from tasks.engine import forget_engine
 from workers import sentry_hooks, task_logging
 from workers.consumer_watchdog import ConsumerWatchdog
@@ -29,6 +32,7 @@ should; the second at each attempt to reach the broker, which `workers.consumer`
 def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
     signals.celeryd_init.connect(_start_metrics)
+    signals.celeryd_after_setup.connect(_check_database)
     signals.worker_process_init.connect(_after_fork)
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
@@ -59,6 +63,16 @@ class Heartbeat(bootsteps.StartStopStep):
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _check_database(sender: str, **_: object) -> None:
+    """Check the database, in the main process, after its logs are set up and before it forks."""
+    settings = Settings.from_environment()
+    try:
+        refuse_other_installation(settings.database_url, settings.installation_id)
+        check_database(settings.database_url)
+    except (SettingsError, Misconfigured) as error:
+        raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
 
 
 def _start_metrics(sender: str, **_: object) -> None:

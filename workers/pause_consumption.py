@@ -58,7 +58,7 @@ class PauseWithoutDatabase(bootsteps.StartStopStep):
             self._pause(consumer)
             return
         for name in sorted(self._paused):
-            consumer.add_task_queue(name)
+            consumer.add_task_queue(_own_name(consumer, name))
         if self._paused:
             log.warning("consuming_resumed", queues=sorted(self._paused))
         self._paused = set()
@@ -66,10 +66,19 @@ class PauseWithoutDatabase(bootsteps.StartStopStep):
     def _pause(self, consumer: Any) -> None:
         # At every check: after a reconnect to the broker the consumer may have all of them again.
         is_consumed = consumer.task_consumer.consuming_from
-        consumed = sorted(name for name in NEED_THE_DATABASE if is_consumed(name))
-        for name in consumed:
+        consumed = {
+            name: own
+            for name in sorted(NEED_THE_DATABASE)
+            if is_consumed(own := _own_name(consumer, name))
+        }
+        for name, own in consumed.items():
             # Added first: Celery forgets the queue even if the broker does not get the message.
             self._paused.add(name)
-            consumer.cancel_task_queue(name)
+            consumer.cancel_task_queue(own)
         if consumed:
-            log.warning("consuming_paused", queues=consumed)
+            log.warning("consuming_paused", queues=list(consumed))
+
+
+def _own_name(consumer: Any, name: str) -> str:
+    """Return the name of a queue on the broker."""
+    return str(consumer.app.amqp.queues[name].name)

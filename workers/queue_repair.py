@@ -36,7 +36,8 @@ def replace_dead_queues(app: Celery, *, beat: Callable[[], None]) -> None:
     Raises: any error of the broker's client, when the broker does not answer.
     """
     selected: Any = app.amqp.queues.consume_from
-    for name, queue in selected.items():
+    for queue in selected.values():
+        name = queue.alias
         if name not in queues.HINTS:
             continue
         beat()

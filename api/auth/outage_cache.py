@@ -7,7 +7,8 @@ that only the installation's secret can make, for the name under which it is kep
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 import redis
 
@@ -17,10 +18,11 @@ from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 from settings import Settings
 
-KEPT_FOR_S: Final = 86_400
+KEPT_FOR_S: Final = 90_000
+"""Somewhat longer than the day for which a key counts, so that its refusal outlives it."""
 _TIMEOUT_S: Final = 0.3
 _COOLDOWN_S: Final = 5.0
-_PREFIX: Final = "truepenny:last-known:2:"
+_NAME: Final = "last-known:2:"
 
 log = get_logger(__name__)
 
@@ -28,44 +30,56 @@ log = get_logger(__name__)
 class OutageCache:
     """Marked texts by name. None is found while the cache is away or after it evicted them."""
 
-    def __init__(self, cache: redis.Redis, *, seal: Seal) -> None:
+    def __init__(self, cache: redis.Redis, *, key_prefix: str, seal: Seal) -> None:
         self._cache = cache
+        self._prefix = key_prefix + _NAME
         self._seal = seal
         self._cooldown = Cooldown(_COOLDOWN_S)
 
     def remember(self, name: str, value: str) -> None:
         """Keep a value, if the cache answers."""
-        if self._cooldown.allows():
-            try:
-                self._cache.set(
-                    _PREFIX + name, self._seal.mark(_marked(name, value)) + value, ex=KEPT_FOR_S
-                )
-            except redis.RedisError as error:
-                self._failed(error)
-            else:
-                self._cooldown.end()
+        self.remember_all({name: value})
 
-    def forget(self, name: str) -> None:
-        """Drop a value that is no longer true, if the cache answers."""
-        if self._cooldown.allows():
-            try:
-                self._cache.delete(_PREFIX + name)
-            except redis.RedisError as error:
-                self._failed(error)
-            else:
-                self._cooldown.end()
+    def remember_all(self, values: Mapping[str, str], *, forget: Sequence[str] = ()) -> bool:
+        """Keep values, and drop others. Returns: whether the cache has done all of it."""
+        if not self._cooldown.allows():
+            return False
+        pipeline = self._cache.pipeline(transaction=False)
+        for name, value in values.items():
+            marked = self._seal.mark(_marked(name, value)) + value
+            pipeline.set(self._prefix + name, marked, ex=KEPT_FOR_S)
+        for name in forget:
+            pipeline.delete(self._prefix + name)
+        try:
+            pipeline.execute()
+        except redis.RedisError as error:
+            self._failed(error)
+            return False
+        self._cooldown.end()
+        return True
+
+    def recall_all(self, names: Sequence[str]) -> list[str | None]:
+        """Return the values, in order; None for one that is missing or has no genuine mark."""
+        nothing: list[str | None] = [None] * len(names)
+        if not self._cooldown.allows():
+            return nothing
+        try:
+            found = cast(
+                list[bytes | None], self._cache.mget([self._prefix + name for name in names])
+            )
+        except redis.RedisError as error:
+            self._failed(error)
+            return nothing
+        self._cooldown.end()
+        return [
+            None if text is None else self._checked(name, text)
+            for name, text in zip(names, found, strict=True)
+        ]
 
     def recall(self, name: str) -> str | None:
         """Return the value that was kept, or None when it is missing or its mark is not genuine."""
-        if not self._cooldown.allows():
-            return None
-        try:
-            found = self._cache.get(_PREFIX + name)
-        except redis.RedisError as error:
-            self._failed(error)
-            return None
-        self._cooldown.end()
-        return self._checked(name, found) if isinstance(found, bytes) else None
+        [value] = self.recall_all([name])
+        return value
 
     def _checked(self, name: str, found: bytes) -> str | None:
         text = found.decode(errors="replace")
@@ -83,7 +97,9 @@ class OutageCache:
 def build_outage_cache(settings: Settings) -> OutageCache:
     """Return the outage cache of this installation. It connects when first used."""
     cache = connect(settings.cache_url, _TIMEOUT_S)
-    return OutageCache(cache, seal=seal_of(settings, purpose="last known"))
+    return OutageCache(
+        cache, key_prefix=settings.key_prefix, seal=seal_of(settings, purpose="last known")
+    )
 
 
 def _marked(name: str, value: str) -> bytes:

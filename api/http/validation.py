@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from flask import request
@@ -57,17 +58,28 @@ def require_no_body() -> None:
         check(Nothing, parse_json(body))
 
 
-def check(model: type[AnyBody], document: Any, *, prefix: str = "") -> AnyBody:
+def check(
+    model: type[AnyBody], document: Any, *, prefix: str = "", max_errors: int = MAX_ERRORS
+) -> AnyBody:
     """Check a parsed document.
 
     prefix: the JSON pointer of the document within the body.
+    max_errors: how many errors are shown at most.
     Raises: Problem invalid_request: with a JSON pointer to each field that is wrong.
     """
+    if isinstance(document, dict) and len(document) > len(model.model_fields) + MAX_ERRORS:
+        # pydantic would build an error for each unknown field, which takes a kilobyte.
+        unknown = islice((name for name in document if name not in model.model_fields), max_errors)
+        raise invalid_fields(
+            [(_pointer(prefix, name), _PHRASES["extra_forbidden"]) for name in unknown]
+        )
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
-        raise invalid_fields([(_pointer(prefix, each), _phrase(each)) for each in found]) from error
+        found = error.errors(include_url=False, include_input=False)[:max_errors]
+        raise invalid_fields(
+            [(_pointer(prefix, *each["loc"]), _phrase(each)) for each in found]
+        ) from error
 
 
 def parse_query(model: type[AnyQuery]) -> AnyQuery:
@@ -95,9 +107,9 @@ def require_no_query() -> None:
         parse_query(NoQuery)
 
 
-def _pointer(prefix: str, error: ErrorDetails) -> str:
-    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"]]
-    pointer = "".join([prefix, *("/" + step for step in steps)])
+def _pointer(prefix: str, *steps: str | int) -> str:
+    escaped = [str(step).replace("~", "~0").replace("/", "~1") for step in steps]
+    pointer = "".join([prefix, *("/" + step for step in escaped)])
     # The name of an unknown field may be a megabyte long; then point at its object.
     return pointer if len(pointer) <= _MAX_POINTER_LENGTH else prefix
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from api.http.problems import Problem
-from api.schemas.clients import ClientAnswer
+from api.schemas.clients import (
+    ClientAnswer,
+    ClientList,
+    CreatedClient,
+    CreatedKey,
+    KeyAnswer,
+    KeyList,
+    MeAnswer,
+)
 from api.schemas.health import ComponentAnswer, ComponentsAnswer, HealthAnswer, ReadyAnswer
 from api.schemas.prices import PriceAnswer, PriceList
 from api.schemas.transfers import BatchAnswer, TransferAnswer, TransferDetail, TransferList
@@ -18,13 +26,55 @@ TRANSFER = "5a0c2f0e-7f0e-5f54-9a2e-b6f1d2c3a4e5"
 KEY = "order-1001"
 
 NEW_CLIENT = {"name": "shop", "scope": "client", "rate_limit": "1000/minute"}
+CREATED_CLIENT: CreatedClient = {
+    "id": OWNER,
+    "name": "shop",
+    "scope": "client",
+    "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
+    "status": "active",
+    "api_key": "tp_(shown this once)",
+}
+REPEATED_CLIENT: CreatedClient = {
+    "id": OWNER,
+    "name": "shop",
+    "scope": "client",
+    "rate_limit": "1000/minute",
+    "item_limit": "60000/minute",
+    "status": "active",
+}
 CLIENT: ClientAnswer = {
     "id": OWNER,
     "name": "shop",
     "scope": "client",
     "rate_limit": "1000/minute",
     "item_limit": "60000/minute",
-    "api_key": "tp_(shown this once)",
+    "status": "active",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+}
+DISABLED_CLIENT: ClientAnswer = {**CLIENT, "status": "disabled"}
+CLIENTS: ClientList = {"data": [CLIENT], "next_cursor": None}
+
+NEW_KEY = {"name": "reports", "scope": "read", "expires_at": "2027-01-31T12:00:00Z"}
+KEY_OF_CLIENT: KeyAnswer = {
+    "id": "0199a3c4-2c6e-7b18-a5d0-7e19f4c8b362",
+    "name": "reports",
+    "scope": "read",
+    "prefix": "tp_Q3vXb1T",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "expires_at": "2027-01-31T12:00:00.000000Z",
+    "last_used_on": None,
+}
+CREATED_KEY: CreatedKey = {**KEY_OF_CLIENT, "api_key": "tp_(shown this once)"}
+KEYS: KeyList = {"data": [{**KEY_OF_CLIENT, "last_used_on": "2026-02-01"}], "next_cursor": None}
+ME: MeAnswer = {
+    "client": CLIENT,
+    "key": {
+        "id": KEY_OF_CLIENT["id"],
+        "name": "reports",
+        "scope": "read",
+        "expires_at": "2027-01-31T12:00:00.000000Z",
+    },
 }
 
 NEW_WALLET = {

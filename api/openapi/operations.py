@@ -57,6 +57,8 @@ class Operation:
         if not self.is_open:
             codes |= {"unauthenticated", "not_acceptable", "invalid_request"}
             codes |= {"internal_error", "unavailable", "rate_limited", "headers_too_large"}
+        if self.is_counted and not self.is_open:
+            codes |= {"forbidden"}  # with a key that may only read
         if self.takes_key:
             codes |= {"idempotency_key_missing", "idempotency_key_reused"}
         if self.body or self.takes_no_body:

@@ -18,6 +18,7 @@ from api.schemas.ops import (
     WorkerAnswer,
 )
 from api.schemas.prices import price_answer
+from ledger.postgres.table_owner import OWNER_WARNING
 from ledger.states import State
 from monitoring.heartbeats.heartbeat_cache import FRESH_S, program_of
 from monitoring.job_runs import SHOWN, JobNote, ShownScan
@@ -63,6 +64,7 @@ def overview_answer(snapshot: Snapshot, *, flower_url: str | None) -> OverviewAn
         "breakers": [{"name": "database", "state": breaker, "detail": _BREAKER[breaker]}],
         "prices": None if prices is None else [price_answer(quote) for quote in prices],
         "scans": _scans(snapshot),
+        "warnings": [OWNER_WARNING] if snapshot.database and snapshot.database.is_owner else [],
         "flower_url": flower_url,
         "unknown": {part: why for name, why in snapshot.unknown.items() for part in _PARTS[name]},
     }

@@ -18,6 +18,7 @@ from ledger.buffer.entries import IntakeBuffer
 from ledger.buffer.set_aside import AsideReason, count_aside
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
+from ledger.postgres.table_owner import owns_tables
 from ledger.transfer_counts import TransferCounts, count_transfers
 from monitoring.health.broker_probe import redis_client
 from monitoring.health.report import BOUND_S, Health, Report
@@ -50,6 +51,8 @@ class DatabasePart:
 
     counts: TransferCounts
     reconciliation: ReconciliationStatus | None = None
+    is_owner: bool = False
+    """Whether the role of this process owns the tables, and could change what is final."""
     set_aside: Mapping[AsideReason, int] = field(default_factory=dict)
 
 
@@ -181,12 +184,15 @@ def build_snapshots(
     )
     cache = redis_client(settings.cache_url)
 
+    prefix = settings.key_prefix
+
     def read_database() -> DatabasePart:
         with autocommit(engine) as connection:
             return DatabasePart(
                 count_transfers(connection),
                 read_reconciliation_status(connection),
-                count_aside(connection),
+                is_owner=owns_tables(connection),
+                set_aside=count_aside(connection),
             )
 
     return Snapshots(
@@ -194,7 +200,9 @@ def build_snapshots(
         breaker_state=breaker_state,
         database=read_database,
         broker=lambda: BrokerPart(queue_lengths(), buffer.count()),
-        cache=lambda: CachePart(heartbeat_cache.ages_s(cache), read_notes(cache)),
+        cache=lambda: CachePart(
+            heartbeat_cache.ages_s(cache, key_prefix=prefix), read_notes(cache, key_prefix=prefix)
+        ),
         prices=prices.quotes,
         pressure=pressure,
     )

@@ -25,8 +25,8 @@ TRY_AGAIN_EVERY_S: Final = 1.0
 MAX_KEYS: Final = 10_000
 """How many counters a process holds at most, so that a flood of addresses cannot fill it."""
 
-_COUNTER: Final = "truepenny:requests:"
-_MARK: Final = "truepenny:mark:"
+_COUNTER: Final = "requests:"
+_MARK: Final = "mark:"
 _TRIAL: Final = "trial"
 
 # A counter without an end would lock a client out permanently. So the end is set whenever
@@ -93,7 +93,8 @@ class Taken:
 class CacheCounters:
     """Counters that all processes share. Every method raises redis.RedisError or OSError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, key_prefix: str) -> None:
+        self._counter, self._mark = key_prefix + _COUNTER, key_prefix + _MARK
         self._client = connect(url, TIMEOUT_S)
         self._count = self._client.register_script(_COUNT)
         self._take = self._client.register_script(_TAKE)
@@ -101,7 +102,7 @@ class CacheCounters:
 
     def hit(self, key: str, window_s: int) -> Window:
         """Count one request, in one round trip."""
-        answer = self._count(keys=[_COUNTER + key], args=[window_s * 1000])
+        answer = self._count(keys=[self._counter + key], args=[window_s * 1000])
         count, left_ms = cast(list[int], answer)
         return Window(count, left_ms / 1000)
 
@@ -118,18 +119,18 @@ class CacheCounters:
     def look(self, key: str) -> Window:
         """Return the window without counting."""
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.get(_COUNTER + key)
-        pipeline.pttl(_COUNTER + key)
+        pipeline.get(self._counter + key)
+        pipeline.pttl(self._counter + key)
         count, left_ms = pipeline.execute()
         return Window(int(count), left_ms / 1000) if count and left_ms > 0 else NOTHING
 
     def mark(self, name: str, *, for_s: int) -> bool:
         """Set a mark that all processes find for so long, or until the cache evicts it."""
-        return bool(self._client.set(_MARK + name, 1, ex=for_s))
+        return bool(self._client.set(self._mark + name, 1, ex=for_s))
 
     def is_marked(self, name: str) -> bool:
         """Tell whether there is such a mark."""
-        return bool(self._client.exists(_MARK + name))
+        return bool(self._client.exists(self._mark + name))
 
     def try_out(self) -> None:
         """Count once, as a test: a cache that is full would still answer a ping."""

@@ -10,23 +10,22 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from cachetools import TTLCache
 
+from api.auth.key_ring import FindCredential
 from api.rate_limits.client_ip import client_address
 from api.rate_limits.counters import Counters
 from api.rate_limits.rate_limit import RateLimit
-from ledger.clients import Client, hash_key
+from ledger.clients import hash_key
+from ledger.keys.credentials import Found
 
 KNOWN_FOR_S: Final = 86_400
 """How long a key counts as known after it was last found to be good."""
 _MARK_AGAIN_AFTER_S: Final = 3_600
 _MAX_KNOWN: Final = 10_000
-
-FindClient = Callable[[str], Client | None]
 
 
 class FailedAuthLimit:
@@ -47,7 +46,7 @@ class FailedAuthLimit:
         # Marks of good keys, each with the time at which it was last set for all processes.
         self._known: TTLCache[str, float] = TTLCache(_MAX_KNOWN, KNOWN_FOR_S)
 
-    def guard(self, find: FindClient) -> FindClient:
+    def guard(self, find: FindCredential) -> FindCredential:
         """Return a `find`, for use in a request, that runs only while the address may try.
 
         It raises: Problem rate_limited: when the address has used up its failures, unless
@@ -57,7 +56,7 @@ class FailedAuthLimit:
         if limit is None:
             return find
 
-        def guarded(api_key: str) -> Client | None:
+        def guarded(api_key: str) -> Found | None:
             # The cache gets the hash, as the database does, and never the key.
             mark = hash_key(api_key).hex()
             with self._lock:
@@ -65,9 +64,9 @@ class FailedAuthLimit:
             if not is_known:
                 is_marked = partial(self._counters.is_marked, mark)
                 limit.require_room(client_address(), unless=is_marked)
-            client = find(api_key)
-            self._remember(mark, good=client is not None)
-            return client
+            found = find(api_key)
+            self._remember(mark, good=found is not None)
+            return found
 
         return guarded
 

@@ -17,7 +17,7 @@ from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
 from limits import parse
 from limits.storage import Storage
 
-from api.auth.api_keys import caller, is_caller_known
+from api.auth.api_keys import SAFE_METHODS, caller, is_caller_known
 from api.http.responses import problem_response
 from api.rate_limits.client_ip import client_address
 from api.rate_limits.counters import Counters, Window
@@ -27,7 +27,6 @@ from monitoring.logs import get_logger
 NONE: Final = "none"
 _SCHEME: Final = "truepenny"
 _LONGEST_WINDOW_S: Final = 1_000 * 86_400
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 log = get_logger(__name__)
 
@@ -57,7 +56,7 @@ class WriteLimit:
         app.register_error_handler(RateLimitExceeded, self._refused)
 
     def _is_exempt(self) -> bool:
-        return request.method in _SAFE or not is_caller_known() or self._limit() == NONE
+        return request.method in SAFE_METHODS or not is_caller_known() or self._limit() == NONE
 
     def _limit(self) -> str:
         own = caller().rate_limit

@@ -10,6 +10,7 @@ from api.routes import (
     clients,
     documentation,
     health,
+    keys,
     metrics,
     ops,
     pages,
@@ -24,6 +25,7 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
     """Make every blueprint. prefix: the address below which the versioned contract lies."""
     return [
         clients.blueprint(prefix),
+        keys.blueprint(prefix),
         wallets.blueprint(prefix),
         transfers.blueprint(prefix),
         batches.blueprint(prefix),

@@ -6,12 +6,12 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from api.auth.api_keys import caller
+from api.auth.api_keys import caller, caller_credential
 from api.http.body import BATCH_BODY_LIMIT
 from api.http.headers import missing_key, request_id
 from api.http.problems import Problem, from_failed, from_ledger, invalid_fields
 from api.http.responses import json_response
-from api.http.validation import check, parse_body
+from api.http.validation import MAX_ERRORS, check, parse_body
 from api.schemas.requests import NewBatch, NewBatchItem
 from api.schemas.transfers import BatchAnswer, Failed, Submitted
 from api.services import require_room, services
@@ -20,8 +20,11 @@ from api.transfers.group_commit import Outcome
 from api.transfers.requests import transfer_request
 from ledger.acceptance import TransferRequest
 from ledger.buffer.entries import Kept
-from ledger.clients import Client
 from ledger.errors import Invalid, InvalidField, Unavailable
+from ledger.keys.credentials import Credential
+
+MAX_ERRORS_IN_A_BATCH = 1_000
+"""When the items before have had so many errors, of each item only the first is shown."""
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -38,7 +41,7 @@ def create() -> Response:
     if body.atomic:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
     services().item_limit.require_possible(caller(), len(body.transfers))
-    checked = _check_all(body.transfers, client=caller(), scales=services().scales)
+    checked = _check_all(body.transfers, sender=caller_credential(), scales=services().scales)
     valid = [each for each in checked if isinstance(each, TransferRequest)]
     answers = iter(services().submission.submit(caller(), valid) if valid else ())
     request = request_id()
@@ -50,22 +53,25 @@ def create() -> Response:
 
 
 def _check_all(
-    items: list[Any], *, client: Client, scales: AssetScales
+    items: list[Any], *, sender: Credential, scales: AssetScales
 ) -> list[TransferRequest | Problem]:
     checked: list[TransferRequest | Problem] = []
+    shown = 0
     for position, item in enumerate(items):
         prefix = f"/transfers/{position}"
         if isinstance(item, dict) and item.get("idempotency_key") in (None, ""):
             checked.append(missing_key(f"{prefix}/idempotency_key"))
             continue
         try:
-            body = check(NewBatchItem, item, prefix=prefix)
+            max_errors = MAX_ERRORS if shown < MAX_ERRORS_IN_A_BATCH else 1
+            body = check(NewBatchItem, item, prefix=prefix, max_errors=max_errors)
             request = transfer_request(
-                body, client=client, idempotency_key=body.idempotency_key, scales=scales
+                body, sender=sender, idempotency_key=body.idempotency_key, scales=scales
             )
         except (InvalidField, Unavailable) as error:
             checked.append(from_ledger(error, prefix=prefix))
         except Problem as problem:
+            shown += len(problem.errors)
             checked.append(problem)
         else:
             checked.append(request)

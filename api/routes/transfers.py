@@ -11,7 +11,7 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 from structlog.contextvars import bind_contextvars
 
-from api.auth.api_keys import caller
+from api.auth.api_keys import caller, caller_credential
 from api.http.cursors import PagedList
 from api.http.headers import idempotency_key, wait_seconds
 from api.http.problems import Problem
@@ -54,7 +54,7 @@ def create() -> Response:
     key = idempotency_key()
     body = parse_body(NewTransfer)
     submitted = transfer_request(
-        body, client=caller(), idempotency_key=key, scales=services().scales
+        body, sender=caller_credential(), idempotency_key=key, scales=services().scales
     )
     bind_contextvars(transfer_id=str(transfer_id_of(submitted.client.id, key)))
 

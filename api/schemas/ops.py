@@ -108,6 +108,10 @@ class OverviewAnswer(TypedDict):
     breakers: list[BreakerAnswer]
     prices: Annotated[list[PriceAnswer] | None, Field(description=_UNKNOWN)]
     scans: Annotated[list[ScanAnswer] | None, Field(description=_UNKNOWN)]
+    warnings: Annotated[
+        list[str],
+        Field(description="What works, but should be changed: sentences. Empty if nothing."),
+    ]
     flower_url: Annotated[str | None, Field(description="The address of Flower, if configured.")]
     unknown: Annotated[
         dict[UnknownPart, str],

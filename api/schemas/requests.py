@@ -22,6 +22,7 @@ from api.schemas.fields import (
     Time,
 )
 from ledger.clients import Scope
+from ledger.keys.credentials import KeyScope
 from ledger.states import State
 from ledger.transfers import Capture
 from ledger.wallets import WalletKind, WalletStatus
@@ -52,6 +53,16 @@ class NewClient(Body):
             description="Its limit of transfers that are newly stored, where each item of a batch "
             "counts; `CLIENT_ITEM_LIMIT` of the settings by default."
         ),
+    ] = None
+
+
+class NewKey(Body):
+    """A key to be made."""
+
+    name: Annotated[Name | None, Field(description="Your name for it.")] = None
+    scope: Annotated[KeyScope, Field(description="What it may do; read changes nothing.")] = "write"
+    expires_at: Annotated[
+        Time | None, Field(description="When it stops to work; null or left out: it does not.")
     ] = None
 
 

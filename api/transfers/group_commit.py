@@ -15,14 +15,18 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+
+from sqlalchemy import Connection
 
 from api.database import Database
 from ledger.acceptance import Acceptance, TransferRequest, accept, invalid_by_itself
 from ledger.buffer.entries import Buffered, IntakeBuffer, Kept
+from ledger.buffer.replaying import is_replaying
 from ledger.errors import IdempotencyKeyReused, Invalid, Overloaded, Unavailable
+from ledger.funds.door import OnLack, Undecided
 from ledger.states import FINISHED
 from monitoring.logs import get_logger
+from resilience.cooldown import Cooldown
 
 MAX_GROUP = 500
 """The most requests that share one statement."""
@@ -30,6 +34,8 @@ GROUP_TIMEOUT_S = 25.0
 """Longer than the writer can take: two tries at the database and one at the buffer."""
 TRIES = 2
 """The second is for a connection that broke while it lay idle in the pool."""
+NOT_ASKED_FOR_S = 2.0
+"""A broker that did not answer is not asked again for so long: other requests wait meanwhile."""
 
 Outcome = Acceptance | Kept | Invalid
 """The result of a request: stored in the database, kept in the buffer, or neither."""
@@ -58,6 +64,7 @@ class GroupCommit:
         self._database = database
         self._buffer = buffer
         self._kick = kick
+        self._asking = Cooldown(NOT_ASKED_FOR_S)
         self._lock = threading.Lock()
         self._gathering: deque[_Ticket] = deque()
         self._writing = False
@@ -145,9 +152,18 @@ class GroupCommit:
             raise
 
     def _record(self, requests: list[TransferRequest]) -> list[Outcome]:
+        answers = self._accept(requests, self._on_lack)
+        pairs = list(zip(requests, answers, strict=True))
+        left = [request for request, answer in pairs if isinstance(answer, Undecided)]
+        behind = iter(self._queue_behind(left) if left else ())
+        return [next(behind) if isinstance(each, Undecided) else each for each in answers]
+
+    def _accept(
+        self, requests: list[TransferRequest], on_lack: Callable[[Connection], OnLack]
+    ) -> list[Acceptance | Invalid | Undecided]:
         # One statement records all, so it needs no transaction around it.
         with self._database.autocommit() as connection:
-            answers = accept(connection, requests)
+            answers = accept(connection, requests, on_lack=lambda: on_lack(connection))
         # After the commit: a worker that looks earlier would not see the rows.
         if any(
             isinstance(answer, Acceptance)
@@ -156,12 +172,37 @@ class GroupCommit:
             for answer in answers
         ):
             self._kick()
-        return list(answers)
+        return answers
+
+    def _on_lack(self, connection: Connection) -> OnLack:
+        """Decide about requests whose source lacks funds: older, buffered ones may bring them.
+
+        While the broker does not say whether it has any, the request is recorded, not refused.
+        """
+        if not self._asking.allows():
+            return "record"
+        try:
+            is_empty = not self._buffer.count()
+        except Unavailable:
+            self._asking.start()
+            return "record"
+        self._asking.end()
+        # In this order: what has left the buffer since is in the database, or in a replay.
+        return "refuse" if is_empty and not is_replaying(connection) else "leave"
+
+    def _queue_behind(self, requests: list[TransferRequest]) -> list[Outcome]:
+        """Buffer requests behind the older ones, so that they are judged after those."""
+        try:
+            return self._keep(requests)
+        except (Overloaded, Unavailable) as error:
+            log.warning("not_queued_behind", error=str(error), requests=len(requests))
+            answers = self._accept(requests, lambda _: "record")
+            return [each for each in answers if not isinstance(each, Undecided)]
 
     def _keep(self, requests: list[TransferRequest]) -> list[Outcome]:
         """Buffer the requests, except those that are invalid whatever the database holds."""
         errors = [invalid_by_itself(request) for request in requests]
-        now = datetime.now(UTC)
+        now = self._database.clock.now()
         valid = [
             Buffered(request, now)
             for request, invalid in zip(requests, errors, strict=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from api.schemas.requests import NewTransfer
 from api.transfers.asset_scales import AssetScales
 from ledger.acceptance import TransferRequest
-from ledger.clients import Client
 from ledger.errors import InvalidField
+from ledger.keys.credentials import Credential
 from ledger.money import parse_amount
 
 
 def transfer_request(
-    body: NewTransfer, *, client: Client, idempotency_key: str, scales: AssetScales
+    body: NewTransfer, *, sender: Credential, idempotency_key: str, scales: AssetScales
 ) -> TransferRequest:
     """Build the ledger's request.
 
@@ -24,7 +24,7 @@ def transfer_request(
         raise InvalidField("/expires_in_s", "is not available yet")
     scale = scales.of(body.asset)
     return TransferRequest(
-        client=client,
+        client=sender.client,
         idempotency_key=idempotency_key,
         source_id=body.source,
         destination_id=body.destination,
@@ -33,4 +33,5 @@ def transfer_request(
         amount_minor=parse_amount(body.amount, scale=scale),
         reference=body.reference,
         metadata=body.metadata,
+        key_id=sender.key.id,
     )

@@ -30,7 +30,7 @@ MAX_ENTRY_BYTES: Final = 32 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Buffered:
-    """A request that was answered with `buffered`, and the time of that, by the API's clock."""
+    """A request that was answered with `buffered`, and when, by the database's clock."""
 
     request: TransferRequest
     at: datetime
@@ -125,6 +125,7 @@ def encode(buffered: Buffered, seal: Seal) -> bytes:
         "amount": request.amount_minor,
         "reference": request.reference,
         "metadata": request.metadata,
+        "api_key": request.key_id and str(request.key_id),
     }
     marked = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[1:]
     mark = seal.mark(_marked(FORMAT, marked))
@@ -196,5 +197,6 @@ def _buffered(document: dict[str, Any], client_id: UUID, content: bytes) -> Buff
         amount_minor=amount_minor,
         reference=document["reference"],
         metadata=document["metadata"],
+        key_id=None if document.get("api_key") is None else UUID(document["api_key"]),
     )
     return Buffered(request, datetime.fromisoformat(document["at"]), content)

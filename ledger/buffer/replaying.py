@@ -23,19 +23,24 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
 )
 
 from ledger.acceptance import Acceptance, accept
 from ledger.buffer.entries import Buffered
 from ledger.buffer.rejected import record_rejections
 from ledger.clients import find_clients
-from ledger.errors import IdempotencyKeyReused, Invalid, Rejection
+from ledger.errors import Forbidden, IdempotencyKeyReused, Invalid, Rejection
+from ledger.keys.revocations import KeyUse, keys_ended
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import try_lock
 from ledger.states import FINISHED
 
 WHY_BUFFERED = "The database was away."
+WHY_REFUSED = (
+    "The API key was revoked or had expired, or its client was disabled, when this was buffered."
+)
 WHY_NOT_CARRIED_OUT = (
     "Another request with this key was buffered at this time; it is not carried out."
 )
@@ -80,8 +85,10 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> tuple[Replay
     Raises: as `ledger.acceptance.accept`; then none of them is recorded.
     """
     known, unknown = authorise(connection, requests)
-    answers = accept(connection, [buffered.request for buffered in known])
-    pairs = list(zip(known, answers, strict=True))
+    allowed, refused = _sort_out(connection, known)
+    record_rejections(connection, [(each, Forbidden(WHY_REFUSED)) for each in refused])
+    answers = accept(connection, [buffered.request for buffered in allowed])
+    pairs = list(zip(allowed, answers, strict=True))
     reused = [each for each, answer in pairs if isinstance(answer, IdempotencyKeyReused)]
     invalid = [
         (each, answer)
@@ -99,6 +106,7 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> tuple[Replay
     accepted = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
     repeats = sum(isinstance(answer, Acceptance) and answer.replayed for answer in answers)
     rejected = len(answers) - accepted - repeats - len(reused)
+    rejected += len(refused)
     done = Replayed(accepted=accepted, refused=rejected, known=repeats, reused=len(reused))
     return done, unknown
 
@@ -121,6 +129,22 @@ def authorise(
     return known, unknown
 
 
+def _sort_out(
+    connection: Connection, requests: Sequence[Buffered]
+) -> tuple[list[Buffered], list[Buffered]]:
+    """Return the requests whose key still worked when they were buffered, and the others.
+
+    An API process that was cut off from the database could not know that the key had ended. What
+    was buffered before the end is carried out.
+    """
+    uses = [KeyUse(each.request.client.id, each.request.key_id, each.at) for each in requests]
+    ended = keys_ended(connection, uses) if uses else []
+    pairs = list(zip(requests, ended, strict=True))
+    return [each for each, has_ended in pairs if not has_ended], [
+        each for each, has_ended in pairs if has_ended
+    ]
+
+
 def give_up(connection: Connection, buffered: Buffered) -> None:
     """Reject a request that the database does not accept, for a reason that no check expects."""
     record_rejections(connection, [(buffered, Rejection("The request could not be recorded."))])
@@ -133,6 +157,21 @@ def try_replay_lock(engine: Engine) -> AbstractContextManager[bool]:
     """
     return try_lock(engine, _LOCK_KEY)
 
+
+def is_replaying(connection: Connection) -> bool:
+    """Return whether a replay runs: requests may be in neither the buffer nor the ledger now."""
+    return bool(connection.execute(_IS_REPLAYING).scalar_one())
+
+
+# As pg_locks shows the lock of a 64-bit key.
+_IS_REPLAYING = text(f"""
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1
+          AND classid::bigint = {_LOCK_KEY >> 32} AND objid::bigint = {_LOCK_KEY & 0xFFFFFFFF}
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+""")  # noqa: S608 - our own numbers
 
 _NOTED: Columns = {"transfer_id": Uuid(), "at": DateTime(timezone=True), "detail": Text()}
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Identity,
     Integer,
@@ -57,6 +58,28 @@ clients = Table(
     Column("rate_limit", Text),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
     Column("item_limit", Text),
+    Column("status", Text, nullable=False, server_default=text("'active'")),
+    # The last time at which it was disabled, and enabled again.
+    Column("disabled_at", TimestampColumn),
+    Column("enabled_at", TimestampColumn),
+    # The one admin that ADMIN_API_KEY is a key of.
+    Column("is_bootstrap", Boolean, nullable=False, server_default=text("false")),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("client_id", Uuid, nullable=False),
+    Column("name", Text),
+    Column("scope", Text, nullable=False),
+    Column("prefix", Text),
+    Column("key_hash", LargeBinary, nullable=False),
+    Column("is_bootstrap", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("expires_at", TimestampColumn),
+    Column("last_used_on", Date),
+    Column("revoked_at", TimestampColumn),
 )
 
 wallets = Table(
@@ -127,6 +150,8 @@ unfinished = Table(
     Column("state", Text, nullable=False, server_default=text("'accepted'")),
     # The batch that it moves in; null until a reserve has claimed it.
     Column("batch_id", Uuid),
+    # The earlier transfer that must end before it is judged again, see `ledger.funds.waits`.
+    Column("waits_for", Uuid),
     # A decided failure: no step moves it forward any more, only rollback moves it back.
     Column("failure_code", Text),
     Column("failure_detail", Text),
@@ -225,6 +250,16 @@ set_aside_entries = Table(
     Column("content", LargeBinary, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
+)
+
+# Not the ledger's: which installation the database belongs to, in one row. See
+# `ledger.postgres.installation`.
+installation = Table(
+    "installation",
+    metadata,
+    Column("is_only", Boolean, primary_key=True, server_default=text("true")),
+    Column("id", Text, nullable=False),
+    Column("recorded_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 # Not the ledger's: the last known price of each symbol, used when the cache has none.

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0015b"
-down_revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
@@ -12,7 +12,8 @@ depends_on = None
 TURNS = """
 ALTER TABLE unfinished
     ADD COLUMN turn uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000';
-CREATE INDEX unfinished_by_turn ON unfinished (turn, seq) WHERE batch_id IS NULL;
+CREATE INDEX unfinished_by_turn ON unfinished (turn, seq)
+    WHERE batch_id IS NULL AND waits_for IS NULL;
 """
 
 

@@ -101,12 +101,12 @@ def _component(well: str, found: list[ServerFinding], id: str | None) -> Compone
     return Component("degraded", details, refuses=refuses, server_id=id)
 
 
-def workers_check(cache: redis.Redis) -> Check:
+def workers_check(cache: redis.Redis, *, key_prefix: str) -> Check:
     """Return the check of the heartbeats. Without workers, transfers are accepted and wait."""
 
     def check() -> Component:
         try:
-            ages_s = heartbeat_cache.ages_s(cache)
+            ages_s = heartbeat_cache.ages_s(cache, key_prefix=key_prefix)
         except redis.RedisError:
             return Component(
                 "degraded", "unknown: the cache, which holds the heartbeats, does not answer"
@@ -139,7 +139,12 @@ def _silence(age_s: int | None) -> str:
 
 
 def all_checks(
-    *, engine: Engine, read_broker: Callable[[], BrokerReading], cache_url: str, prices: Check
+    *,
+    engine: Engine,
+    read_broker: Callable[[], BrokerReading],
+    cache_url: str,
+    key_prefix: str,
+    prices: Check,
 ) -> dict[str, Check]:
     """Return the check of every component that the HTTP contract names."""
     cache = redis_client(cache_url)
@@ -148,6 +153,6 @@ def all_checks(
         "broker": broker_check(read_broker),
         "cache": cache_check(cache),
         "prices": prices,
-        "workers": workers_check(cache),
+        "workers": workers_check(cache, key_prefix=key_prefix),
         "books": books_check(engine),
     }

@@ -36,8 +36,9 @@ class HeartbeatEmitter:
     name: the program's name, `@` and the host; the file is named after the program alone.
     """
 
-    def __init__(self, name: str, *, data_dir: Path, cache_url: str) -> None:
+    def __init__(self, name: str, *, data_dir: Path, cache_url: str, key_prefix: str) -> None:
         self._name = name
+        self._key_prefix = key_prefix
         self._file = HeartbeatFile(folder(data_dir), name.partition("@")[0])
         self._cache = connect(cache_url, _CACHE_TIMEOUT_S)
         self._touch_at_s = self._send_at_s = time.monotonic()
@@ -47,7 +48,12 @@ class HeartbeatEmitter:
     @classmethod
     def of(cls, name: str, settings: Settings) -> HeartbeatEmitter:
         """Return the emitter of the process with this name."""
-        return cls(name, data_dir=settings.data_dir, cache_url=settings.cache_url)
+        return cls(
+            name,
+            data_dir=settings.data_dir,
+            cache_url=settings.cache_url,
+            key_prefix=settings.key_prefix,
+        )
 
     def beat(self) -> None:
         """Report that the loop is running. May be called at any rate; never raises."""
@@ -66,7 +72,7 @@ class HeartbeatEmitter:
     def _send(self, began_s: float) -> None:
         pause_s = EVERY_S
         try:
-            heartbeat_cache.beat(self._cache, self._name)
+            heartbeat_cache.beat(self._cache, self._name, key_prefix=self._key_prefix)
         except RedisError as error:
             self._cache_outage.failed(error=type(error).__name__)
             took_s = time.monotonic() - began_s

@@ -15,23 +15,24 @@ FRESH_S = 15
 _FORGET_AFTER_S = 3600
 _AHEAD_S = 1
 """A heartbeat between the two requests, for the time and for the set, may be so far ahead."""
-_KEY = "truepenny:heartbeats"
+_KEY = "heartbeats"
 
 
-def beat(cache: Redis, name: str) -> None:
+def beat(cache: Redis, name: str, *, key_prefix: str) -> None:
     """Record that `name` is alive. Call it about every 5 s; a second call is harmless.
 
     Raises: redis.RedisError: when the cache does not answer; the next call repairs it.
     """
     now_s = _server_time_s(cache)
+    key = key_prefix + _KEY
     with cache.pipeline(transaction=False) as pipeline:
-        pipeline.zadd(_KEY, {name: now_s})
-        pipeline.zremrangebyscore(_KEY, "-inf", now_s - _FORGET_AFTER_S)
-        pipeline.zremrangebyscore(_KEY, f"({now_s + _AHEAD_S}", "+inf")
+        pipeline.zadd(key, {name: now_s})
+        pipeline.zremrangebyscore(key, "-inf", now_s - _FORGET_AFTER_S)
+        pipeline.zremrangebyscore(key, f"({now_s + _AHEAD_S}", "+inf")
         pipeline.execute()
 
 
-def ages_s(cache: Redis) -> dict[str, int]:
+def ages_s(cache: Redis, *, key_prefix: str) -> dict[str, int]:
     """Return the age in seconds of each heartbeat of the last hour, by name.
 
     One from the future, written before the server's clock was set back, is left out: its process
@@ -39,7 +40,7 @@ def ages_s(cache: Redis) -> dict[str, int]:
     Raises: redis.RedisError: when the cache does not answer.
     """
     now_s = _server_time_s(cache)
-    beats = cast(list[tuple[Any, float]], cache.zrange(_KEY, 0, -1, withscores=True))
+    beats = cast(list[tuple[Any, float]], cache.zrange(key_prefix + _KEY, 0, -1, withscores=True))
     return {
         name.decode() if isinstance(name, bytes) else name: max(now_s - int(beaten_at_s), 0)
         for name, beaten_at_s in beats

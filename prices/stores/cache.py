@@ -27,10 +27,6 @@ LEASE_S = 4
 """A refresh that died blocks the next for so long. One that takes longer may overlap with the
 next, which costs an additional request and nothing else."""
 KEPT_S = 86_400
-_PRICE = "truepenny:price:"
-_PAUSE = "truepenny:binance:pause:"
-_SUSPICIONS = "truepenny:prices:suspicions"
-_LEASE = "truepenny:prices:turn"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # An entry is "price stamp", the stamp in microseconds. An entry from the future was written before
@@ -70,15 +66,19 @@ class RefreshLease:
 class PriceCache:
     """Prices and refresh state in the cache. Every method may raise redis.RedisError."""
 
-    def __init__(self, cache: redis.Redis, *, kept_s: int = KEPT_S) -> None:
+    def __init__(self, cache: redis.Redis, *, key_prefix: str, kept_s: int = KEPT_S) -> None:
         """Take the cache, and for how long it keeps a price that is not replaced."""
         self._cache = cache
         self._kept_s = kept_s
+        self._price = f"{key_prefix}price:"
+        self._pause = f"{key_prefix}binance:pause:"
+        self._suspicions = f"{key_prefix}prices:suspicions"
+        self._lease = f"{key_prefix}prices:turn"
 
     def entries(self, symbols: Sequence[str]) -> dict[str, StampedPrice]:
         """Return the entries by symbol, without those from the future: their age is unknown."""
         with self._cache.pipeline(transaction=True) as pipeline:
-            pipeline.mget([_PRICE + symbol for symbol in symbols])
+            pipeline.mget([self._price + symbol for symbol in symbols])
             pipeline.time()  # after the entries, so that none of them is from the future
             texts, now = pipeline.execute()
         now_us = _microseconds(now)
@@ -95,12 +95,12 @@ class PriceCache:
         do no harm, so a lease that is lost or has expired matters little.
         """
         token = secrets.token_hex(8)
-        pauses = [_PAUSE + name for name in pause_names]
+        pauses = [self._pause + name for name in pause_names]
         with self._cache.pipeline(transaction=True) as pipeline:
-            pipeline.set(_LEASE, token, nx=True, ex=LEASE_S)
+            pipeline.set(self._lease, token, nx=True, ex=LEASE_S)
             pipeline.time()
-            pipeline.mget([_PRICE + symbol for symbol in symbols])
-            pipeline.get(_SUSPICIONS)
+            pipeline.mget([self._price + symbol for symbol in symbols])
+            pipeline.get(self._suspicions)
             # A full cache evicts unused keys first, and reading an expiry does not count as use.
             pipeline.touch(*pauses)
             for name in pauses:
@@ -136,18 +136,18 @@ class PriceCache:
         """
         with self._cache.pipeline(transaction=True) as pipeline:
             if prices:
-                keys = [_PRICE + symbol for symbol in prices]
+                keys = [self._price + symbol for symbol in prices]
                 values = [plain(price) for price in prices.values()]
                 pipeline.eval(_KEEP_NEWER, len(keys), *keys, lease.stamp_us, self._kept_s, *values)
             if suspicions:
-                pipeline.set(_SUSPICIONS, _text(suspicions), ex=int(FORGOTTEN_AFTER_S))
+                pipeline.set(self._suspicions, _text(suspicions), ex=int(FORGOTTEN_AFTER_S))
             else:
-                pipeline.delete(_SUSPICIONS)
+                pipeline.delete(self._suspicions)
             for name, left_s in pauses.items():
                 left_ms = int(left_s * 1000) + 1
-                pipeline.set(_PAUSE + name, 1, nx=True, px=left_ms)
-                pipeline.pexpire(_PAUSE + name, left_ms, gt=True)
-            pipeline.eval(_RELEASE, 1, _LEASE, lease.token)
+                pipeline.set(self._pause + name, 1, nx=True, px=left_ms)
+                pipeline.pexpire(self._pause + name, left_ms, gt=True)
+            pipeline.eval(_RELEASE, 1, self._lease, lease.token)
             pipeline.execute()
 
 

@@ -24,7 +24,8 @@ class Servers:
         return Postgres(
             home=self.home,
             port=self._port("postgres"),
-            password=self._password("postgres"),
+            password=self._password("postgres-app"),
+            owner_password=self._password("postgres"),
             superuser_password=self._password("postgres-superuser"),
         )
 

@@ -1,7 +1,8 @@
 """Our own PostgreSQL: durable, on loopback, with password authentication only.
 
-The superuser creates the role and the database. The ledger connects as the owner of its one
-database, and cannot change the server.
+The superuser creates the database and two roles, which cannot change the server. The migrations
+connect as the owner of the database, and the application as a role without rights of its own: the
+migrations grant it what it needs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from stack.servers.ports import LOOPBACK
 from stack.servers.server import launch_command
 
 _SUPERUSER = "postgres"
-_OWNER = "truepenny"
+OWNER = "truepenny"
+APPLICATION = "truepenny_app"
 _CONFIGURATION = """\
 # Written by the stack at every start.
 listen_addresses = '{host}'
@@ -54,16 +56,17 @@ log_destination = 'stderr'
 
 def owner_url(*, port: int, password: str) -> str:
     """Return the URL of the database, for the role that owns it."""
-    return f"postgresql://{_OWNER}:{password}@{LOOPBACK}:{port}/{_OWNER}"
+    return f"postgresql://{OWNER}:{password}@{LOOPBACK}:{port}/{OWNER}"
 
 
 @dataclass(frozen=True)
 class Postgres:
-    """One server, and its one database that `url` names."""
+    """One server, and its one database: `url` is the application's, `owner_url` the owner's."""
 
     home: Home
     port: int
     password: str = field(repr=False)
+    owner_password: str = field(repr=False)
     superuser_password: str = field(repr=False)
     name: str = "postgres"
     stop_signal: signal.Signals = signal.SIGINT  # a fast shutdown: does not wait for clients
@@ -79,7 +82,12 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return owner_url(port=self.port, password=self.password)
+        credentials = f"{APPLICATION}:{self.password}"
+        return f"postgresql://{credentials}@{LOOPBACK}:{self.port}/{OWNER}"
+
+    @property
+    def owner_url(self) -> str:
+        return owner_url(port=self.port, password=self.owner_password)
 
     @property
     def superuser_url(self) -> str:
@@ -99,7 +107,7 @@ class Postgres:
         self.home.write_configuration(self._configuration.name, settings)
 
     def probe(self) -> None:
-        """Create the role and the database if they are missing.
+        """Create the roles and the database if they are missing.
 
         Raises: ConnectionError: when the server does not answer (yet).
         """
@@ -107,15 +115,22 @@ class Postgres:
             connection = psycopg2.connect(self.superuser_url, connect_timeout=3)
         except psycopg2.OperationalError as error:
             raise ConnectionError(str(error)) from error
+        owner, application = sql.Identifier(OWNER), sql.Identifier(APPLICATION)
         with closing(connection):
             connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
             with connection.cursor() as cursor:
-                owner = sql.Identifier(_OWNER)
-                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [_OWNER])
-                if cursor.fetchone() is None:
-                    cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(owner))
-                cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD %s").format(owner), [self.password])
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_OWNER])
+                for name, password in (
+                    (OWNER, self.owner_password),
+                    (APPLICATION, self.password),
+                ):
+                    role = sql.Identifier(name)
+                    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
+                    if cursor.fetchone() is None:
+                        cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+                    cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD %s").format(role), [password])
+                # So that an operator, as the owner, sees and ends the application's sessions.
+                cursor.execute(sql.SQL("GRANT {} TO {}").format(application, owner))
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [OWNER])
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
 

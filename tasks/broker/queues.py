@@ -1,5 +1,8 @@
 """The queues: their names, which task goes to which, and how many messages wait.
 
+The names here are those of routes, command lines and metrics. On the broker each has the prefix
+of its installation: on RabbitMQ in the queue's own name, on Redis in the key.
+
 Money has queues apart from scans, and batches under way have one apart from new work.
 """
 

@@ -16,14 +16,22 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
 
         return IntakeQueue(
             settings.broker_url,
+            queue_prefix=settings.queue_prefix,
             limit=settings.intake_buffer_limit,
             seal=intake_seal(settings),
-            receipts=Receipts(settings.cache_url, seal_of(settings, purpose="intake receipt")),
+            receipts=Receipts(
+                settings.cache_url,
+                key_prefix=settings.key_prefix,
+                seal=seal_of(settings, purpose="intake receipt"),
+            ),
         )
     from tasks.buffer.redis_stream import IntakeStream
 
     return IntakeStream(
-        settings.broker_url, limit=settings.intake_buffer_limit, seal=intake_seal(settings)
+        settings.broker_url,
+        key_prefix=settings.key_prefix,
+        limit=settings.intake_buffer_limit,
+        seal=intake_seal(settings),
     )
 
 

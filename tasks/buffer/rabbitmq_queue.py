@@ -43,9 +43,16 @@ _MANY_DELIVERIES: Final = 2**31 - 1
 class IntakeQueue:
     """The buffer shared by all processes of one RabbitMQ. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int, seal: Seal, receipts: Receipts) -> None:
-        """limit: how many requests may wait. seal: authenticates the entries."""
+    def __init__(
+        self, broker_url: str, *, queue_prefix: str, limit: int, seal: Seal, receipts: Receipts
+    ) -> None:
+        """Take the broker.
+
+        queue_prefix: begins the name of the queue. limit: how many requests may wait.
+        seal: authenticates the entries.
+        """
         self._limit = limit
+        self._queue = queue_prefix + QUEUE
         self._seal = seal
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.
@@ -71,9 +78,9 @@ class IntakeQueue:
         contents = [encode(known.get(id, each), self._seal) for id, each in new.items()]
 
         def publish_within_limit(link: _Link) -> None:
-            if _count(link) + len(contents) > self._limit:
+            if _count(link, self._queue) + len(contents) > self._limit:
                 raise Overloaded("The buffer is full.")
-            _publish(link, QUEUE, contents)
+            _publish(link, self._queue, contents)
 
         with self._publishing.in_use():
             self._publishing.retried_once(publish_within_limit)
@@ -94,7 +101,7 @@ class IntakeQueue:
         if self._held:
             self.release()
         with self._consuming.in_use():
-            messages = self._consuming.retried_once(lambda link: _take(link, limit))
+            messages = self._consuming.retried_once(lambda link: _take(link, self._queue, limit))
         self._held = {message.delivery_tag for message in messages}
         return [
             Waiting(each.delivery_tag, _beginning(each.body), len(each.body)) for each in messages
@@ -119,7 +126,7 @@ class IntakeQueue:
     def count(self) -> int:
         """Return how many requests wait."""
         with self._publishing.in_use():
-            return int(self._publishing.retried_once(_count))
+            return int(self._publishing.retried_once(lambda link: _count(link, self._queue)))
 
     def close(self) -> None:
         """Close the connections; held messages return to the queue."""
@@ -139,7 +146,7 @@ class IntakeQueue:
         # `put` enforces the limit for whole batches. This bound is for processes that count at
         # the same time: it refuses single messages, and so may accept a part of a batch.
         bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
-        _declare_quorum(connection, QUEUE, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
+        _declare_quorum(connection, self._queue, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
 
 
 class _Link:
@@ -220,8 +227,8 @@ def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> No
         )
 
 
-def _count(link: _Link) -> int:
-    return int(link.channel.queue_declare(QUEUE, passive=True).message_count)
+def _count(link: _Link, queue: str) -> int:
+    return int(link.channel.queue_declare(queue, passive=True).message_count)
 
 
 def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
@@ -275,7 +282,7 @@ def _beginning(body: bytes) -> bytes:
     return body if len(body) <= MAX_ENTRY_BYTES else body[:_HEAD_BYTES]
 
 
-def _take(link: _Link, limit: int) -> list[Any]:
+def _take(link: _Link, queue: str, limit: int) -> list[Any]:
     """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them.
 
     It stops early at _CHUNK_BYTES: a stranger may have written large messages. The rest goes back
@@ -291,7 +298,7 @@ def _take(link: _Link, limit: int) -> list[Any]:
         messages.append(message)
 
     link.channel.basic_qos(0, limit, a_global=False)
-    consumer = link.channel.basic_consume(QUEUE, callback=keep)
+    consumer = link.channel.basic_consume(queue, callback=keep)
     with suppress(TimeoutError):  # the queue is empty
         while len(messages) < limit and size_bytes < _CHUNK_BYTES:
             link.drain(_NO_MORE_AFTER_S)

@@ -23,7 +23,7 @@ from resilience.cooldown import Cooldown
 from resilience.redis_client import connect
 
 KEPT_FOR_S: Final = 86_400
-_PREFIX: Final = "truepenny:intake:receipt:2:"
+_NAME: Final = "intake:receipt:2:"
 _TIMEOUT_S: Final = 0.2
 _COOLDOWN_S: Final = 2.0
 
@@ -33,7 +33,8 @@ log = get_logger(__name__)
 class Receipts:
     """The receipts in one cache. A cache that fails has none, and is used again after a pause."""
 
-    def __init__(self, cache_url: str, seal: Seal) -> None:
+    def __init__(self, cache_url: str, *, key_prefix: str, seal: Seal) -> None:
+        self._prefix = key_prefix + _NAME
         self._seal = seal
         self._cache = connect(cache_url, _TIMEOUT_S)
         self._cooldown = Cooldown(_COOLDOWN_S)
@@ -42,14 +43,14 @@ class Receipts:
         """Write a receipt for each request."""
         pipeline = self._cache.pipeline(transaction=False)
         for each in requests:
-            pipeline.set(name_of(each.id), encode(each, self._seal), ex=KEPT_FOR_S)
+            pipeline.set(self._name(each.id), encode(each, self._seal), ex=KEPT_FOR_S)
         self._run(pipeline)
 
     def find(self, ids: Sequence[UUID]) -> dict[UUID, Buffered]:
         """Return the receipts that exist and are genuine, by id."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.get(name_of(id))
+            pipeline.get(self._name(id))
         found = zip(ids, self._run(pipeline), strict=False)
         return {id: receipt for id, text in found if (receipt := self._read(id, text)) is not None}
 
@@ -57,12 +58,15 @@ class Receipts:
         """Delete the receipts of requests that are no longer buffered."""
         pipeline = self._cache.pipeline(transaction=False)
         for id in ids:
-            pipeline.delete(name_of(id))
+            pipeline.delete(self._name(id))
         self._run(pipeline)
 
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
         self._cache.close()
+
+    def _name(self, id: UUID) -> str:
+        return f"{self._prefix}{id}"
 
     def _read(self, id: UUID, text: object) -> Buffered | None:
         if not isinstance(text, bytes):
@@ -87,8 +91,3 @@ class Receipts:
             return []
         self._cooldown.end()
         return answers
-
-
-def name_of(id: UUID) -> str:
-    """Return the key of a receipt in the cache."""
-    return f"{_PREFIX}{id}"

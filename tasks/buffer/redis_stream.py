@@ -23,13 +23,12 @@ from ledger.errors import NewerFormat, Overloaded, Unavailable, Unreadable
 from monitoring.logs import get_logger
 from resilience.redis_client import connect
 
-STREAM: Final = "truepenny:intake"
+STREAM: Final = "intake"
 """Stream of request ids, one per entry, in the order in which the requests came."""
-REQUESTS: Final = "truepenny:intake:requests"
+REQUESTS: Final = "intake:requests"
 """Hash of the encoded requests, by id."""
 _CHUNK_BYTES: Final = 16 * 1024 * 1024
 """So much is read at once, whatever the entries' number: a stranger may have written large ones."""
-_KEYS: Final = (STREAM, REQUESTS)
 _TIMEOUT_S: Final = 1.0
 _MAX_CONNECTIONS: Final = 8
 
@@ -89,10 +88,15 @@ log = get_logger(__name__)
 class IntakeStream:
     """The buffer shared by all processes of one Redis. It connects on first use."""
 
-    def __init__(self, broker_url: str, *, limit: int, seal: Seal) -> None:
-        """limit: how many requests may wait. seal: authenticates the entries."""
+    def __init__(self, broker_url: str, *, key_prefix: str, limit: int, seal: Seal) -> None:
+        """Take the broker.
+
+        key_prefix: begins the names of stream and hash. limit: how many requests may wait.
+        seal: authenticates the entries.
+        """
         self._limit = limit
         self._seal = seal
+        self._stream, self._requests = key_prefix + STREAM, key_prefix + REQUESTS
         # Blocking: when there are more threads than connections, the others wait.
         self._client = connect(
             broker_url,
@@ -112,7 +116,7 @@ class IntakeStream:
         ids = [str(each.id) for each in requests]
         pairs = [part for pair in zip(ids, contents, strict=True) for part in pair]
         with _translated():
-            kept: Any = self._put(keys=_KEYS, args=[self._limit, *pairs])
+            kept: Any = self._put(keys=[self._stream, self._requests], args=[self._limit, *pairs])
         if kept == b"full":
             raise Overloaded("The buffer is full.")
         return [
@@ -133,13 +137,14 @@ class IntakeStream:
         # Or the request would be answered with `buffered`, and never be replayed.
         log.error("buffer_entry_replaced", transfer_id=str(request.id))
         with _translated():
-            self._replace(keys=_KEYS, args=[str(request.id), before, content])
+            keys = [self._stream, self._requests]
+            self._replace(keys=keys, args=[str(request.id), before, content])
         return Kept(request, is_new=True)
 
     def find(self, id: UUID) -> Buffered | None:
         """Return the buffered request with this id, or None."""
         with _translated():
-            found = cast(bytes | None, self._client.hget(REQUESTS, str(id)))
+            found = cast(bytes | None, self._client.hget(self._requests, str(id)))
         try:
             kept = None if found is None else decode(found, self._seal)
         except NewerFormat as error:
@@ -151,7 +156,8 @@ class IntakeStream:
     def first(self, limit: int) -> list[Waiting]:
         """Return the oldest entries, in order."""
         with _translated():
-            found: Any = self._first(keys=_KEYS, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
+            keys = [self._stream, self._requests]
+            found: Any = self._first(keys=keys, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
         return [Waiting((entry, id), content, size) for entry, id, content, size in found]
 
     def remove(self, entries: Sequence[Waiting]) -> None:
@@ -159,8 +165,8 @@ class IntakeStream:
         if entries:
             tickets = [cast(tuple[bytes, bytes], each.ticket) for each in entries]
             with _translated(), self._client.pipeline(transaction=True) as pipeline:
-                pipeline.xdel(STREAM, *(entry for entry, _ in tickets))
-                pipeline.hdel(REQUESTS, *(cast(str, id) for _, id in tickets))
+                pipeline.xdel(self._stream, *(entry for entry, _ in tickets))
+                pipeline.hdel(self._requests, *(cast(str, id) for _, id in tickets))
                 pipeline.execute()
 
     def release(self) -> None:
@@ -169,7 +175,7 @@ class IntakeStream:
     def count(self) -> int:
         """Return how many requests wait."""
         with _translated():
-            return self._client.xlen(STREAM)
+            return self._client.xlen(self._stream)
 
     def close(self) -> None:
         """Close the connections."""

@@ -17,6 +17,7 @@ from stack.servers.ports import free_port
 from stack.servers.valkey import BROKER_ROLE, Valkey
 from tasks.broker import queues
 from tasks.buffer import rabbitmq_queue, redis_stream
+from testing.identity import KEY_PREFIX, QUEUE_PREFIX
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.rabbitmq import RabbitMQ
 from testing.worker_processes import eventually
@@ -49,6 +50,9 @@ class Broker(Protocol):
     def empty(self) -> None:
         """Delete everything, including the queues themselves where the broker allows it."""
 
+    def names(self) -> set[str]:
+        """Return the names of everything on it: keys, or queues and exchanges."""
+
     def fill(self) -> None:
         """Use up the memory, so that nothing can be published any more."""
 
@@ -71,19 +75,22 @@ class RedisBroker:
         return self.process.url
 
     def waiting(self, queue: str) -> int:
-        return int(self.client.llen(queue))
+        return int(self.client.llen(KEY_PREFIX + queue))
 
     def unacknowledged(self) -> int:
-        return int(self.client.hlen("unacked"))
+        return int(self.client.hlen(f"{KEY_PREFIX}unacked"))
 
     def purge(self, queue: str) -> int:
         with self.client.pipeline() as both:
-            both.llen(queue)
-            both.delete(queue)
+            both.llen(KEY_PREFIX + queue)
+            both.delete(KEY_PREFIX + queue)
             return int(both.execute()[0])
 
     def empty(self) -> None:
         self.client.flushall()
+
+    def names(self) -> set[str]:
+        return {key.decode() for key in self.client.scan_iter(count=1000)}
 
     def fill(self) -> None:
         # First large pieces, then smaller and smaller ones, until nothing fits. The server frees
@@ -104,8 +111,8 @@ class RedisBroker:
         eventually(lambda: self.client.info("memory")["lazyfree_pending_objects"] == 0)
 
     def forge(self, entry_id: str, content: bytes) -> None:
-        self.client.hset(redis_stream.REQUESTS, entry_id, content)
-        self.client.xadd(redis_stream.STREAM, {"id": entry_id})
+        self.client.hset(KEY_PREFIX + redis_stream.REQUESTS, entry_id, content)
+        self.client.xadd(KEY_PREFIX + redis_stream.STREAM, {"id": entry_id})
 
 
 class RabbitBroker:
@@ -121,7 +128,7 @@ class RabbitBroker:
 
     def waiting(self, queue: str) -> int:
         def count(channel: amqp.Channel) -> int:
-            answer: Any = channel.queue_declare(queue, passive=True)
+            answer: Any = channel.queue_declare(QUEUE_PREFIX + queue, passive=True)
             return int(answer.message_count)
 
         return self._ask(count)
@@ -130,7 +137,7 @@ class RabbitBroker:
         return self._server.unacknowledged()
 
     def purge(self, queue: str) -> int:
-        return self._ask(lambda channel: channel.queue_purge(queue))
+        return self._ask(lambda channel: channel.queue_purge(QUEUE_PREFIX + queue))
 
     def empty(self) -> None:
         # Not deleted: where quorum queues are deleted and declared again and again, RabbitMQ
@@ -145,6 +152,9 @@ class RabbitBroker:
             self._server.forget()
             self.process.start()
 
+    def names(self) -> set[str]:
+        return self._server.names()
+
     def fill(self) -> None:
         self._server.limit_memory("1")
 
@@ -155,7 +165,7 @@ class RabbitBroker:
         message = amqp.Message(content, delivery_mode=2)
 
         def publish(channel: amqp.Channel) -> int:
-            channel.basic_publish_confirm(message, routing_key=rabbitmq_queue.QUEUE)
+            channel.basic_publish_confirm(message, routing_key=QUEUE_PREFIX + rabbitmq_queue.QUEUE)
             return 0
 
         self._ask(publish)
@@ -163,6 +173,10 @@ class RabbitBroker:
     def connections_without_consumer(self) -> set[str]:
         """Return the names, in RabbitMQ, of the connections that only publish."""
         return self._server.connections_without_consumer()
+
+    def connect(self) -> amqp.Connection:
+        """Open a plain connection; `with` closes it."""
+        return self._server.connect()
 
     def close_connection(self, name: str) -> None:
         """Close one connection from the server's side."""

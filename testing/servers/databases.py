@@ -1,4 +1,8 @@
-"""Databases for tests: each test that asks gets its own copy of a migrated template."""
+"""Databases for tests: each test that asks gets its own copy of a migrated template.
+
+Their URLs and engines are those of the role that serves, as in production. A test that meddles
+with tables, triggers or final rows does that with `owner_engine` or `as_owner`.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
 from ledger.postgres.database import build_engine
 from testing.bank import Bank
 from testing.servers.shared import migrate
+from testing.servers.throwaway import as_owner as as_owner_url
 
 TEMPLATE = "truepenny_template"
 _numbers = itertools.count(1)
@@ -86,6 +91,24 @@ def engine_on(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@contextmanager
+def owner_engine(engine: Engine) -> Iterator[Engine]:
+    """Build an engine of the role that owns the tables, on the same database."""
+    with engine.connect() as connection:
+        info = connection.connection.dbapi_connection.info  # type: ignore[union-attr]
+    url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
+    owner = build_engine(as_owner_url(url), application_name="test owner")
+    yield owner
+    owner.dispose()
+
+
+@contextmanager
+def as_owner(engine: Engine) -> Iterator[Connection]:
+    """Run the block in one transaction of the role that owns the tables."""
+    with owner_engine(engine) as owner, owner.begin() as connection:
+        yield connection
+
+
 def _hurry(connection: Any, _: object) -> None:
     """Commit without waiting for the disk: no test crashes this server."""
     with connection.cursor() as cursor:
@@ -98,7 +121,7 @@ def _with_database(url: str, name: str) -> str:
 
 
 def _run(url: str, statement: str) -> None:
-    drivername = make_url(url).set(drivername="postgresql+psycopg2")
+    drivername = make_url(as_owner_url(url)).set(drivername="postgresql+psycopg2")
     engine = create_engine(drivername, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))

@@ -123,6 +123,13 @@ class RabbitMQ:
         """Set the memory limit that raises the alarm; without an argument, the normal one."""
         self._control("set_vm_memory_high_watermark", "absolute", watermark or _WATERMARK)
 
+    def names(self) -> set[str]:
+        """Return the names of all queues and exchanges, without RabbitMQ's own."""
+        kinds = ("list_queues", "list_exchanges")
+        said = [self._control("-q", kind, "--no-table-headers", "name") for kind in kinds]
+        names = {name for each in said for name in each.splitlines()}
+        return {name for name in names if name and not name.startswith("amq.")}
+
     def unacknowledged(self) -> int:
         """Return how many messages consumers had taken and not acknowledged a moment ago."""
         counts = self._control("-q", "list_queues", "--no-table-headers", "messages_unacknowledged")

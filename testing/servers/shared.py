@@ -19,12 +19,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2 import sql
-from sqlalchemy.engine import make_url
 
 from stack.servers.own import Servers
+from stack.servers.postgres import OWNER
 from stack.servers.server import Server, running
 from testing.identity import IDENTITY
-from testing.servers.throwaway import throwaway_servers
+from testing.servers.throwaway import as_owner, throwaway_servers
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def database_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
         return
     postgres = servers.postgres()
     with running(postgres, log=servers_folder / "postgres.log"):
-        _allow_databases(postgres.superuser_url, postgres.url)
+        _allow_databases(postgres.superuser_url)
         migrate(postgres.url)
         yield postgres.url
 
@@ -68,19 +68,27 @@ def cache_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
     yield from _url_of("TEST_CACHE_URL", servers.cache(), servers_folder)
 
 
-def _allow_databases(superuser_url: str, url: str) -> None:
-    """Let the ledger's role create databases, so that a test can have its own."""
-    role = make_url(url).username or ""
+def _allow_databases(superuser_url: str) -> None:
+    """Let the ledger's owner create databases, so that a test can have its own."""
     with closing(psycopg2.connect(superuser_url)) as connection, connection.cursor() as cursor:
-        cursor.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)))
+        cursor.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(OWNER)))
         connection.commit()
 
 
-def migrate(database_url: str) -> None:
-    """Run the migrations as `make up` does: in a process of their own."""
+def migrate(database_url: str, *, owner_url: str | None = None) -> None:
+    """Run the migrations as `make up` does: in a process of their own, as the owner.
+
+    owner_url: for a database that is not a throwaway one.
+    """
     # The migrations use neither broker nor cache, but settings must be complete.
     elsewhere = {"BROKER_URL": "redis://127.0.0.1:1/0", "CACHE_URL": "redis://127.0.0.1:1/0"}
-    environment = {**os.environ, **IDENTITY, **elsewhere, "DATABASE_URL": database_url}
+    environment = {
+        **os.environ,
+        **IDENTITY,
+        **elsewhere,
+        "DATABASE_URL": database_url,
+        "MIGRATIONS_DATABASE_URL": owner_url or as_owner(database_url),
+    }
     subprocess.run([sys.executable, "-m", "migrations"], cwd=ROOT, env=environment, check=True)
 
 

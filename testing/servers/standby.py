@@ -63,6 +63,7 @@ def standby_of(primary: Postgres) -> Standby:
         home=primary.home,
         port=free_port(),
         password=primary.password,
+        owner_password=primary.owner_password,
         superuser_password=primary.superuser_password,
         name="standby",
         primary=primary,

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+
 from stack.servers.home import find_home
 from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
-from stack.servers.postgres import Postgres
+from stack.servers.postgres import APPLICATION, OWNER, Postgres
 
 
 class ThrowawayPostgres(Postgres):
@@ -28,9 +30,20 @@ class ThrowawayServers(Servers):
 
     def postgres(self) -> ThrowawayPostgres:
         durable = super().postgres()
-        return ThrowawayPostgres(
-            **{each.name: getattr(durable, each.name) for each in fields(durable)}
-        )
+        kept = {each.name: getattr(durable, each.name) for each in fields(durable)}
+        # So that `as_owner` needs no other secret.
+        return ThrowawayPostgres(**kept | {"password": durable.owner_password})
+
+
+def as_owner(url: str) -> str:
+    """Return the URL of a throwaway database for the role that owns it, as tests that meddle need.
+
+    A database that is given (TEST_DATABASE_URL) has one role for all.
+    """
+    address = make_url(url)
+    if address.username == APPLICATION:
+        address = address.set(username=OWNER)
+    return address.render_as_string(hide_password=False)
 
 
 def throwaway_servers(folder: Path) -> Servers:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger.clients import create_client, find_client
+from ledger.clients import create_client
+from ledger.keys.credentials import find_credential
 from ledger.postgres.database import autocommit, build_engine, transaction
 from ledger.wallets import Wallet
 from testing.bank import Bank
@@ -116,7 +117,9 @@ class WalletPair:
 def wallet_pair(api_bank: Bank, api_engine: Engine, client: Caller) -> WalletPair:
     assert client.api_key is not None
     with autocommit(api_engine) as connection:
-        owner = find_client(connection, client.api_key)
+        found = find_credential(connection, client.api_key)
+    assert found is not None
+    owner = found.credential.client
     return WalletPair(api_bank.wallet(100_00, owner=owner), api_bank.wallet(owner=owner))
 
 

@@ -18,6 +18,7 @@ from ledger.postgres.database import transaction
 from testing.bank import Bank
 from testing.http_client import Caller
 from testing.installation import api_and_workers
+from testing.servers.databases import as_owner
 from testing.worker_processes import MONEY, CeleryProcess, eventually
 
 pytestmark = pytest.mark.acceptance
@@ -41,7 +42,7 @@ class Running:
     api_log: Path
 
     def run(self, statement: str) -> None:
-        with transaction(self.bank.engine) as connection:
+        with as_owner(self.bank.engine) as connection:
             connection.execute(text(statement))
 
 

@@ -25,6 +25,7 @@ from testing.bank import Bank
 from testing.fakes.sentry import Ingest, ingest
 from testing.http_client import Caller
 from testing.installation import ApiAndWorkers, api_and_workers
+from testing.servers.databases import as_owner
 from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually
 
 pytestmark = pytest.mark.acceptance
@@ -87,7 +88,7 @@ class Watched:
         return self.sentry.find("transaction", matches)
 
     def run(self, statement: str) -> None:
-        with transaction(self.bank.engine) as connection:
+        with as_owner(self.bank.engine) as connection:
             connection.execute(text(statement))
 
     @contextmanager

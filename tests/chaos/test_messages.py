@@ -14,6 +14,7 @@ from ledger.postgres.database import transaction
 from tasks import chain
 from tasks.broker import queues
 from testing.commit_gate import gate_before_commit_of
+from testing.servers.databases import owner_engine
 from testing.worker_processes import MONEY, eventually
 from tests.chaos.scenario import Scenario, stopped
 
@@ -143,7 +144,10 @@ def _fund(scenario: Scenario, wallet: wallets.Wallet, amount_minor: int) -> list
 @contextmanager
 def _poison(scenario: Scenario, *, amount_minor: int, sqlstate: str = "P0001") -> Iterator[None]:
     """Make every credit of this amount fail with a real, unexpected database error."""
-    with scenario.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with (
+        owner_engine(scenario.engine) as owner,
+        owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+    ):
         for statement in (
             f"""CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN RAISE EXCEPTION 'poisoned' USING ERRCODE = '{sqlstate}'; END $$""",

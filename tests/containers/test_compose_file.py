@@ -132,6 +132,8 @@ def test_secrets_are_files_and_each_service_gets_its_own(name: str) -> None:
     holders = {
         "postgres_superuser_password": {"postgres"},
         "database_password": {"postgres"},
+        "database_app_password": {"postgres"},
+        "migrations_database_url": {JOB},  # with it the history of the ledger can be changed
         "broker_requirepass": {"broker"},
         "cache_requirepass": {"cache"},
         "admin_api_key": {JOB},

@@ -132,6 +132,20 @@ POSTGRES_CLUSTER = thing(
     {
         "inheritedMetadata": thing({"labels": TEXTS}),
         "bootstrap": thing({"initdb": thing({"database": TEXT, "owner": TEXT})}),
+        "managed": thing(
+            {
+                "roles": some(
+                    thing(
+                        {
+                            "name": TEXT,
+                            "ensure": one_of("present", "absent"),
+                            "login": {"type": "boolean"},
+                            "passwordSecret": thing({"name": TEXT}),
+                        }
+                    )
+                )
+            }
+        ),
         "postgresql": thing(
             {
                 "synchronous": thing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from sqlalchemy import text
 
 from ledger.postgres.database import autocommit, build_engine
 from runtime.commands import app_commands
+from settings import Settings
 from tasks import engine as worker_engine
 from tasks.broker import queues
 from testing.bank import Bank
+from testing.identity import IDENTITY
 from tests.k8s.composition import Object
-from tests.k8s.stacks import Stack, pod, stack
+from tests.k8s.stacks import K8S, Stack, pod, stack
+from tests.unit.settings.test_settings import URLS
 
 SCALED = ("prod", "on-valkey")
 OF_OTHERS = 12
@@ -66,8 +70,13 @@ def test_triggers_look_at_the_queues_that_money_workers_empty(name: str) -> None
     } - {None}
     command = app_commands()["money"]
     consumed = command[command.index("--queues") + 1].split(",")
-    assert watched == {*consumed} == {queues.ADVANCE, queues.RESERVE}
-    kind = "rabbitmq" if each.of_kind("RabbitmqCluster") else "redis"
+    (id,) = set(re.findall(r"--from-literal=id=(\S+)", (K8S / "README.md").read_text()))
+    settings = Settings.from_environment({**IDENTITY, **URLS, "INSTALLATION_ID": id})
+    has_rabbitmq = bool(each.of_kind("RabbitmqCluster"))
+    prefix = settings.queue_prefix if has_rabbitmq else settings.key_prefix
+    assert {*consumed} == {queues.ADVANCE, queues.RESERVE}
+    assert watched == {prefix + name for name in consumed}
+    kind = "rabbitmq" if has_rabbitmq else "redis"
     assert [one["type"] for one in triggers] == ["postgresql", kind, kind]
     assert len({one["name"] for one in triggers}) == len(triggers)
 

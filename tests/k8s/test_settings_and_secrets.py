@@ -20,7 +20,11 @@ SECRETS = {
     # The mount path, and the Secret and key behind it.
     "installation-id": {("truepenny-installation", "id")},
     "intake-secret": {("truepenny-installation", "intake-secret")},
-    "database-url": {("truepenny-database", "url"), ("truepenny-database-app", "uri")},
+    "database-url": {("truepenny-database", "url")},
+    "migrations-database-url": {
+        ("truepenny-database-owner", "url"),
+        ("truepenny-database-app", "uri"),
+    },
     "broker-url": {("truepenny-broker", "url")},
     "cache-url": {("truepenny-cache", "url")},
     "admin-api-key": {("truepenny-admin", "api-key")},
@@ -131,8 +135,9 @@ def secret_value(each: Stack, name: str, key: str) -> str:
     for secret in each.of_kind("Secret"):
         if secret["metadata"]["name"] == name:
             return str(secret["data"][key])
+    if name.startswith("truepenny-database"):
+        return "postgresql://truepenny:secret@truepenny-database-rw.truepenny:5432/truepenny"
     return {
-        "uri": "postgresql://truepenny:secret@truepenny-database-rw.truepenny:5432/truepenny",
         "url": "redis://:secret@truepenny-broker:6379/0",
         "id": "secret",
         "intake-secret": "secret-of-the-intake-0123456789ab",

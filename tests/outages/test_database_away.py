@@ -19,6 +19,7 @@ from ledger.postgres.database import transaction
 from testing.commit_gate import gate_before_commit_of
 from testing.http_client import Caller
 from testing.installation import Installation
+from testing.servers.databases import as_owner, owner_engine
 from testing.worker_processes import CeleryProcess, eventually
 
 BUFFERED_WITHIN_S = 20.0
@@ -245,7 +246,7 @@ def test_a_database_that_dies_under_a_drain_leaves_nothing_behind(
         installation.database.kill()
     installation.database.start()
     installation.engine.dispose()
-    with transaction(installation.engine) as connection:  # the gate could not do this itself
+    with as_owner(installation.engine) as connection:  # the gate could not do this itself
         connection.execute(text("DROP TRIGGER test_gate ON transfers"))
     installation.settles([str(id) for id in ids])
 
@@ -266,7 +267,10 @@ def test_what_cannot_be_replayed_holds_up_nobody(installation: Installation) -> 
 @contextmanager
 def refusing_amount(engine: Engine, amount: int) -> Iterator[None]:
     """Make every insert of a transfer of this amount fail with a real database error."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with (
+        owner_engine(engine) as owner,
+        owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+    ):
         change = f"ADD CONSTRAINT test_refusal CHECK (amount <> {amount})"
         connection.execute(text(f"ALTER TABLE transfers {change}"))
         try:

@@ -46,14 +46,20 @@ def _length(app: Any, connection: Any, name: str) -> dict[str, Any]:
     # A channel each: asking for a queue that does not exist closes it.
     with connection.channel() as channel:
         try:
-            declared = app.amqp.queues[name].bind(channel).queue_declare(passive=True)
+            queue = app.amqp.queues[name].bind(channel)
+            # On Redis a queue without messages does not exist, and to ask is to declare.
+            declared = queue.queue_declare(passive=_is_amqp(connection))
         except connection.channel_errors:
             return {"name": name}
     length = {"name": name, "messages": declared.message_count}
     length["messages_ready"] = declared.message_count
-    if connection.transport.driver_type == "amqp":  # Redis does not count consumers
+    if _is_amqp(connection):  # Redis does not count consumers
         length["consumers"] = declared.consumer_count
     return length
+
+
+def _is_amqp(connection: Any) -> bool:
+    return bool(connection.transport.driver_type == "amqp")
 
 
 class _Queues(BaseHandler):  # type: ignore[misc] # it has no types

@@ -46,6 +46,7 @@ _OVERVIEW: Final[OverviewAnswer] = {
             "result": "no transfer was stuck",
         }
     ],
+    "warnings": [],
     "flower_url": "http://127.0.0.1:5555",
     "unknown": {},
 }

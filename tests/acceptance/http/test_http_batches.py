@@ -130,6 +130,16 @@ def test_an_unusable_envelope_is_refused_as_a_whole(
     assert_invalid(answer, pointer=pointer)
 
 
+def test_a_batch_shows_a_bounded_number_of_errors(client: Caller, unchanged: Unchanged) -> None:
+    wrong = {str(number): 0 for number in range(30)}
+    with unchanged():
+        results = client.post(
+            BATCH, {"transfers": [wrong | {"idempotency_key": "k"}] * 2000}
+        ).json()
+    shown = [len(result["error"].get("errors", [])) for result in results["results"]]
+    assert shown == [20] * 50 + [1] * 1950
+
+
 def test_five_thousand_transfers_are_answered_in_seconds(
     client: Caller, wallet_pair: WalletPair, api_bank: Bank
 ) -> None:

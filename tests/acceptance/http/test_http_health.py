@@ -23,6 +23,7 @@ from monitoring.health.report import Component
 from monitoring.heartbeats import heartbeat_cache
 from stack.servers.ports import LOOPBACK
 from testing.http_client import Caller, serving
+from testing.identity import KEY_PREFIX
 from testing.price_setup import put_live_prices
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.own_servers import own_servers
@@ -59,7 +60,7 @@ class Scenario:
 
     def is_well(self) -> bool:
         for name in PROGRAMS:
-            heartbeat_cache.beat(self.own_cache(), name)
+            heartbeat_cache.beat(self.own_cache(), name, key_prefix=KEY_PREFIX)
         put_live_prices(self.cache.url)
         # Several times: each process of the API answers from readings of its own.
         return all(self.health()[:2] == (200, "ok") for _ in range(6))
@@ -184,7 +185,7 @@ def test_a_frozen_database_is_down_and_then_up_again(scenario: Scenario) -> None
 
 def test_health_names_a_program_without_a_heartbeat(scenario: Scenario) -> None:
     eventually(scenario.is_well)
-    scenario.own_cache().zincrby("truepenny:heartbeats", -20, "money@test")
+    scenario.own_cache().zincrby(f"{KEY_PREFIX}heartbeats", -20, "money@test")
     status, verdict, components = scenario.health()
     assert (status, verdict) == (200, "degraded")
     assert components["workers"]["detail"].startswith("money: no heartbeat for 2")

@@ -12,6 +12,7 @@ from api.openapi.document import build_document
 from monitoring.job_runs import JobRuns
 from testing.bank import Bank
 from testing.http_client import Caller
+from testing.identity import KEY_PREFIX
 from testing.worker_processes import eventually
 from tests.acceptance.conftest import WalletPair
 from tests.acceptance.http.contract import assert_invalid, assert_problem
@@ -63,7 +64,7 @@ def test_it_counts_every_transfer_in_its_state(
 
 
 def test_it_shows_the_last_run_of_each_scan(admin: Caller, cache_url: str) -> None:
-    JobRuns(cache_url).record("recovery", ok=False, result="interrupted")
+    JobRuns(cache_url, key_prefix=KEY_PREFIX).record("recovery", ok=False, result="interrupted")
 
     def recovery() -> dict[str, Any]:
         [found] = [scan for scan in overview(admin)["scans"] if scan["name"] == "recovery"]

@@ -17,6 +17,7 @@ from monitoring.job_runs import JobRuns
 from settings import FALLBACK_PRICES
 from testing.fakes.binance import fake_binance
 from testing.http_client import Caller, serving
+from testing.identity import KEY_PREFIX
 from testing.price_setup import frozen, put_live_prices, refresher
 from testing.servers.breakable import Breakable
 from testing.worker_processes import eventually
@@ -118,7 +119,9 @@ def test_prices_that_are_off_are_an_empty_list_and_no_problem(
     cache, database, engine = cache_and_database
     with transaction(engine) as connection:
         _, key = create_client(connection, name="ops", scope="admin", rate_limit="none")
-    JobRuns(cache.url).record("prices", ok=False, result="of the time when they were on")
+    JobRuns(cache.url, key_prefix=KEY_PREFIX).record(
+        "prices", ok=False, result="of the time when they were on"
+    )
     with serving(
         log=tmp_path / "gunicorn.log",
         DATABASE_URL=database.url,

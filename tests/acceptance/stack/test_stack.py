@@ -179,3 +179,13 @@ def test_a_second_make_up_says_that_one_runs_and_harms_nothing(stack: StackProce
     (complaint,) = complaints(result)
     assert complaint == f"truepenny: `make up` is already running with DATA_DIR {stack.data_dir}"
     assert stack.settles_a_transfer()
+
+
+def test_the_application_does_not_own_its_tables(stack: StackProcess) -> None:
+    key = (stack.data_dir / "secrets" / "admin-api-key").read_text()
+    headers = {"Authorization": f"Bearer {key}"}
+    overview = requests.get(f"{stack.url}/v1/ops/overview", headers=headers, timeout=10).json()
+    assert overview["transfers"]["states"]["committed"] is not None
+    assert overview["warnings"] == []
+    logs = [log.read_text() for log in (stack.data_dir / "logs").glob("*.log")]
+    assert not any("application_owns_its_tables" in log for log in logs)

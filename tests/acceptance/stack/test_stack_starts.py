@@ -137,7 +137,7 @@ def test_servers_that_are_given_are_used_and_left_running(
     folder.mkdir(mode=0o711)
     servers = Servers(find_home(folder, say=print), KeptValues(folder / "secrets"))
     given: dict[str, Server] = {
-        "DATABASE_URL": servers.postgres(),
+        "DATABASE_URL": (given_postgres := servers.postgres()),
         "BROKER_URL": servers.broker(),
         "CACHE_URL": servers.cache(),
     }
@@ -145,6 +145,7 @@ def test_servers_that_are_given_are_used_and_left_running(
         for name, server in given.items():
             stack.enter_context(running(server, log=folder / "log"))
             own_stack.environment[name] = server.url
+        own_stack.environment["MIGRATIONS_DATABASE_URL"] = given_postgres.owner_url
         own_stack.environment |= IDENTITY
         own_stack.environment["ADMIN_API_KEY"] = "an-admin's-key-of-their-own"
         own_stack.environment["DEMO"] = "yes"
@@ -166,19 +167,19 @@ def test_a_database_that_is_given_gets_one_admin_and_no_demo(
     folder.mkdir(mode=0o711)
     postgres = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).postgres()
     with running(postgres, log=folder / "log"):
-        own_stack.environment |= {**IDENTITY, "DATABASE_URL": postgres.url}
+        own_stack.environment |= {**IDENTITY, "DATABASE_URL": postgres.owner_url}
         own_stack.start()
         own_stack.wait_for("DEMO=yes makes one")
         kept_key = own_stack.data_dir / "secrets" / "admin-api-key"
         assert own_stack.shown("admin key") == f"in {kept_key}"
         assert f"127.0.0.1:{postgres.port}" in own_stack.text()
-        assert postgres.password not in own_stack.text()
+        assert postgres.owner_password not in own_stack.text()
         own_stack.stop()
         assert rows(postgres, "clients") == 1
         assert rows(postgres, "wallets WHERE kind <> 'transit'") == 0
 
         second = new_stack(own_stack.data_dir.with_name("the second folder"))
-        second.environment |= {**IDENTITY, "DATABASE_URL": postgres.url, "DEMO": "yes"}
+        second.environment |= {**IDENTITY, "DATABASE_URL": postgres.owner_url, "DEMO": "yes"}
         try:
             second.start()
             second.wait_for("give the admin key in ADMIN_API_KEY")
@@ -201,10 +202,14 @@ def test_a_database_that_is_given_for_once_costs_the_own_one_no_admin_key(
     kept_key = own_stack.data_dir / "secrets" / "admin-api-key"
     key = kept_key.read_text()
     with running(postgres, log=folder / "log"):
-        engine = build_engine(postgres.url, application_name="test")
-        upgrade(engine, admin_api_key="the-admin's-key-of-the-other-one")
+        engine = build_engine(postgres.owner_url, application_name="test")
+        upgrade(
+            engine,
+            installation_id=IDENTITY["INSTALLATION_ID"],
+            admin_api_key="the-admin's-key-of-the-other-one",
+        )
         engine.dispose()
-        own_stack.environment["DATABASE_URL"] = postgres.url
+        own_stack.environment["DATABASE_URL"] = postgres.owner_url
         own_stack.start()
         own_stack.wait_for("DEMO=yes makes one")
         assert own_stack.shown("admin key").startswith(
@@ -215,7 +220,7 @@ def test_a_database_that_is_given_for_once_costs_the_own_one_no_admin_key(
 
 
 def rows(postgres: Postgres, table: str) -> int:
-    engine = build_engine(postgres.url, application_name="test")
+    engine = build_engine(postgres.owner_url, application_name="test")
     with autocommit(engine) as connection:
         found = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608 - the table's name is ours
     engine.dispose()
@@ -263,6 +268,11 @@ def test_a_port_in_use_is_one_clear_line(own_stack: StackProcess, name: str) -> 
         ("BROKER_URL", "redis://:secret@127.0.0.1:1/0?oops=secret", "BROKER_URL cannot be read"),
         ("CACHE_URL", "redis://:secret@[x:1/0", "CACHE_URL cannot be read"),
         ("CACHE_URL", "redis://:secret@x/0?socket_timeout=secret", "CACHE_URL cannot be read"),
+        (
+            "MIGRATIONS_DATABASE_URL",
+            "postgresql://u:secret@x/x",
+            "MIGRATIONS_DATABASE_URL is given without DATABASE_URL: set both, or neither",
+        ),
         ("DEMO", "perhaps", "DEMO must be yes or no, not 'perhaps'"),
         ("DATA_DIR", "/proc/nothing", "DATA_DIR /proc/nothing cannot be used"),
     ],

@@ -17,6 +17,7 @@ from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters, Wi
 from stack.servers.home import find_home
 from stack.servers.kept_values import KeptValues
 from stack.servers.own import Servers
+from testing.identity import KEY_PREFIX
 from testing.servers.breakable import Breakable, breakable
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
@@ -47,7 +48,7 @@ def new_counters(cache: Breakable) -> Iterator[NewCounters]:
     made: list[CacheCounters] = []
 
     def make() -> Counters:
-        made.append(CacheCounters(cache.url))
+        made.append(CacheCounters(cache.url, key_prefix=KEY_PREFIX))
         return Counters(made[-1], MemoryCounters(processes=2), try_again_every_s=0.1)
 
     yield make

@@ -8,15 +8,15 @@ from uuid import uuid4
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.auth.api_keys import KeyRing
 from api.services import build_services
 from ledger.clients import Client
 from monitoring.health.broker_probe import broker_probe
 from tasks.broker.backpressure import BackpressureGauge
 from tasks.buffer.intake_buffer import intake_buffer
+from testing.known_keys import ring_of
 from testing.servers.brokers import Broker, RedisBroker
 from testing.worker_processes import eventually
-from tests.unit.api.test_api_application import NOTHING_KNOWN, SETTINGS
+from tests.unit.api.test_api_application import SETTINGS
 
 
 def api_on(broker: Broker) -> FlaskClient:
@@ -31,7 +31,7 @@ def api_on(broker: Broker) -> FlaskClient:
         queue_lengths=dict,
     )
     client = Client(uuid4(), "x", "client", "none")
-    known = replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN))
+    known = replace(services, keys=ring_of(lambda _: client))
     return create_app(known).test_client()
 
 

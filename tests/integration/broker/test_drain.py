@@ -28,6 +28,7 @@ from tasks.engine import forget_engine
 from testing.bank import Bank
 from testing.identity import IDENTITY
 from testing.servers.brokers import Broker, RedisBroker
+from testing.servers.databases import as_owner
 from workers.celery_app import make_celery
 
 
@@ -174,7 +175,7 @@ def test_an_entry_that_cannot_even_be_rejected_is_set_aside(
 ) -> None:
     source, destination = bank.wallet(100), bank.wallet()
     poisoned = bank.request(source, destination, 66)
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         for table in ("transfers", "refused_requests"):
             rule = "ADD CONSTRAINT test_refusal CHECK (amount <> 66)"
             connection.execute(text(f"ALTER TABLE {table} {rule}"))
@@ -183,7 +184,7 @@ def test_an_entry_that_cannot_even_be_rejected_is_set_aside(
     drain_into_ledger(buffer)
     assert bank.state(buffered(own).id) == "accepted"
     assert (buffer.count(), aside(bank)) == (0, {"unrecordable": 1})
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         connection.execute(text("ALTER TABLE transfers DROP CONSTRAINT test_refusal"))
     assert commands.main(["replay", *numbers(bank)]) == 0
     assert (bank.state(buffered(poisoned).id), aside(bank)) == ("accepted", {})

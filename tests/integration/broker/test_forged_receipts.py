@@ -15,9 +15,9 @@ from ledger.buffer.entries import Buffered, IntakeBuffer, decode, encode
 from ledger.buffer.seal import Seal, seal_of
 from ledger.clients import Client
 from settings import Settings
-from tasks.buffer import receipts, redis_stream
+from tasks.buffer import redis_stream
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.servers.brokers import Broker, RedisBroker
 
 VICTIM = Client(uuid4(), "", "client", None)
@@ -53,10 +53,10 @@ def request(key: str | None = None, **changes: object) -> Buffered:
 def write_note(broker: Broker, cache_url: str, own: Buffered, content: bytes) -> None:
     """Write this where the buffer looks for what it knows under the id of a request."""
     if isinstance(broker, RedisBroker):
-        broker.client.hset(redis_stream.REQUESTS, str(own.id), content)
+        broker.client.hset(KEY_PREFIX + redis_stream.REQUESTS, str(own.id), content)
     else:
         with redis.Redis.from_url(cache_url) as cache:
-            cache.set(receipts.name_of(own.id), content)
+            cache.set(f"{KEY_PREFIX}intake:receipt:2:{own.id}", content)
 
 
 def theft(own: Buffered) -> Buffered:

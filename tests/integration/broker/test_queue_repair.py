@@ -11,7 +11,7 @@ from celery import Celery
 from settings import Settings
 from stack.servers.home import Home
 from tasks.broker import queues
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, QUEUE_PREFIX
 from testing.servers.brokers import RabbitBroker, own_rabbitmq
 from testing.worker_processes import eventually
 from workers.celery_app import make_celery
@@ -25,7 +25,7 @@ def test_queues_that_answer_are_left_alone(
     declare(app)
     rabbit_broker.purge(queues.SCANS)
     with app.connection_for_write() as connection:
-        connection.Producer().publish("hint", exchange="", routing_key=queues.SCANS)
+        connection.Producer().publish("hint", exchange="", routing_key=QUEUE_PREFIX + queues.SCANS)
     beats: list[int] = []
     replace_dead_queues(app, beat=lambda: beats.append(1))
     assert len(beats) == len(queues.HINTS)

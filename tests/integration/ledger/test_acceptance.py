@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -25,11 +26,13 @@ from ledger.errors import (
     Unavailable,
     WalletNotFound,
 )
+from ledger.funds.door import Undecided
 from ledger.ids import new_id, transfer_id
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import autocommit, transaction
 from testing.bank import Bank
 from testing.concurrent_transactions import second_waits_for_first
+from testing.servers.databases import as_owner
 
 
 def rows_of(bank: Bank) -> dict[str, int]:
@@ -40,7 +43,7 @@ def rows_of(bank: Bank) -> dict[str, int]:
         }
 
 
-def replays(answers: list[Acceptance | Invalid]) -> list[bool]:
+def replays(answers: Sequence[Acceptance | Invalid | Undecided]) -> list[bool]:
     return [isinstance(answer, Acceptance) and answer.replayed for answer in answers]
 
 
@@ -133,7 +136,7 @@ def test_two_calls_with_the_same_keys_in_opposite_orders_make_one_transfer_each(
     source, destination = bank.wallet(10_000), bank.wallet()
     requests = [bank.request(source, destination, 1) for _ in range(100)]
     start = threading.Barrier(2)
-    with transaction(bank.engine) as connection:  # so that the two surely meet
+    with as_owner(bank.engine) as connection:  # so that the two surely meet
         connection.execute(
             text("""
                 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
@@ -144,7 +147,7 @@ def test_two_calls_with_the_same_keys_in_opposite_orders_make_one_transfer_each(
         )
     opened = autocommit if autocommitted else transaction
 
-    def submit(mine: list[TransferRequest]) -> list[Acceptance | Invalid]:
+    def submit(mine: list[TransferRequest]) -> list[Acceptance | Invalid | Undecided]:
         start.wait(10)
         with opened(bank.engine) as connection:
             return acceptance.accept(connection, mine)

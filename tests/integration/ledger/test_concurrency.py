@@ -100,9 +100,9 @@ def test_random_transfers_never_show_a_wrong_total_or_a_negative_balance(
     bank: Bank, seed: int
 ) -> None:
     rng = random.Random(seed)  # noqa: S311 - a test, not a secret
-    held = [bank.wallet(1_500) for _ in range(8)]
+    held = [bank.wallet(150) for _ in range(8)]
     requests = []
-    for _ in range(4_000):
+    for _ in range(1_000):
         one, two = rng.sample(held, 2)
         requests.append(bank.request(one, two, rng.randrange(1, 40)))
     done = threading.Event()
@@ -124,11 +124,11 @@ def test_random_transfers_never_show_a_wrong_total_or_a_negative_balance(
             done.set()
         assert auditing.result(TIMEOUT_S) > 3
     assert bank.unfinished() == 0
-    assert sum(bank.look(wallet).available for wallet in held) == 8 * 1_500
+    assert sum(bank.look(wallet).available for wallet in held) == 8 * 150
     with autocommit(bank.engine) as connection:
         rows = connection.execute(text("SELECT state, count(*) AS n FROM outcomes GROUP BY 1"))
         ended = {row.state: row.n for row in rows}
-    assert ended["committed"] > 500
+    assert ended["committed"] > 300
     assert ended["rejected"] > 5, "some were more than their source had left"
     bank.audit()
 

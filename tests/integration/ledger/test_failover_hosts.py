@@ -13,6 +13,7 @@ from ledger.errors import Misconfigured, Unreachable
 from ledger.postgres.database import autocommit, build_engine, probe
 from ledger.postgres.failover import CONNECT_TIMEOUT_S
 from monitoring.health.database_breaker import DatabaseBreaker
+from testing.servers.databases import owner_engine
 
 
 def test_an_unreadable_url_is_reported() -> None:
@@ -47,10 +48,11 @@ def test_connections_that_lie_idle_do_not_lock_the_probe_out(own_database_url: s
     """The server has no free connections, and all used ones are idle in our own pool."""
     pool = build_engine(own_database_url, application_name="test", pool_size=4)
     probing = build_engine(own_database_url, application_name="test", pool_size=0)
-    with ExitStack() as stack:
+    with ExitStack() as stack, owner_engine(pool) as owner:
         used = [stack.enter_context(autocommit(pool)) for _ in range(4)]
         name = used[0].execute(text("SELECT current_database()")).scalar_one()
-        used[0].execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 4"))
+        with autocommit(owner) as connection:
+            connection.execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 4"))
     watch = DatabaseBreaker(lambda: probe(probing), when_away=pool.dispose)
     assert not watch.probe_once()
     assert not watch.probe_once()

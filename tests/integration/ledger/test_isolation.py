@@ -20,6 +20,7 @@ from ledger.states import StepName
 from ledger.wallets import Wallet
 from testing.bank import Bank
 from testing.batch_driver import BatchDriver
+from testing.servers.databases import as_owner
 
 BAD = 13
 """The amount by which the poison recognises its transfer; the others have less."""
@@ -40,7 +41,7 @@ POISONS = {
 def poison(bank: Bank, step: str, amounts: str = f"= {BAD}") -> None:
     event, condition = POISONS[step]
     row = "OLD" if "OLD" in condition else "NEW"
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         connection.execute(
             text(f"""
                 CREATE FUNCTION poison_{step}() RETURNS trigger LANGUAGE plpgsql AS
@@ -52,7 +53,7 @@ def poison(bank: Bank, step: str, amounts: str = f"= {BAD}") -> None:
 
 
 def cure(bank: Bank, step: str) -> None:
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         connection.execute(text(f"DROP FUNCTION poison_{step} CASCADE"))
 
 
@@ -270,7 +271,7 @@ def test_a_database_of_another_version_changes_nothing_and_fails_no_transfer(
 
 
 def rename(bank: Bank, table: str, column: str, to: str) -> None:
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         connection.execute(text(f"ALTER TABLE {table} RENAME {column} TO {to}"))
 
 

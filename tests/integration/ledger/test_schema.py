@@ -29,7 +29,9 @@ from migrations.__main__ import _LOCK_KEY
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
 from testing.identity import IDENTITY
+from testing.servers.databases import as_owner
 from testing.servers.shared import ROOT
+from testing.servers.throwaway import as_owner as owner_url
 
 NOT_MODELLED = {
     # Only the migrations define the rules; SQLAlchemy Core needs just the columns.
@@ -105,6 +107,11 @@ def test_final_rows_are_neither_changed_nor_deleted(
         "TRUNCATE wallets CASCADE",
         "DELETE FROM clients",
         "TRUNCATE clients CASCADE",
+        "DELETE FROM api_keys",
+        "TRUNCATE api_keys",
+        "UPDATE api_keys SET client_id = client_id",
+        "UPDATE api_keys SET scope = 'write'",
+        "UPDATE api_keys SET expires_at = NULL",
         "UPDATE wallets SET owner_id = NULL",
         "UPDATE wallets SET asset = 'EUR'",
         "UPDATE wallets SET kind = 'external'",
@@ -211,9 +218,28 @@ BROKEN_RULES = [
         "INSERT INTO clients (id, name, scope, key_hash) VALUES (gen_random_uuid(), '', 'x', '')",
         "clients_scope",
     ),
+    ("UPDATE clients SET key_hash = 'the same'", "clients_key_hash"),
+    ("UPDATE clients SET status = 'gone'", "clients_status"),
+    ("UPDATE clients SET status = 'disabled'", "clients_disabled_has_time"),
     (
-        "INSERT INTO clients SELECT gen_random_uuid(), name, scope, key_hash FROM clients LIMIT 1",
-        "clients_key_hash",
+        "UPDATE clients SET is_bootstrap = true WHERE scope = 'client'",
+        "clients_bootstrap_is_admin",
+    ),
+    ("UPDATE clients SET scope = 'admin', is_bootstrap = true", "clients_one_bootstrap"),
+    (
+        """INSERT INTO api_keys (id, client_id, scope, key_hash)
+           VALUES (gen_random_uuid(), gen_random_uuid(), 'read', 'x')""",
+        "api_keys_client_id_fkey",
+    ),
+    (
+        """INSERT INTO api_keys (id, client_id, scope, key_hash)
+           SELECT gen_random_uuid(), client_id, scope, key_hash FROM api_keys LIMIT 1""",
+        "api_keys_hash",
+    ),
+    (
+        """INSERT INTO api_keys (id, client_id, scope, key_hash)
+           SELECT gen_random_uuid(), id, 'admin', 'x' FROM clients LIMIT 1""",
+        "api_keys_scope",
     ),
     (
         """INSERT INTO wallets (id, owner_id, asset, kind, external_id)
@@ -242,6 +268,8 @@ BROKEN_RULES = [
     ("UPDATE ended_counts SET count = -1", "ended_counts_not_negative"),
     (ASIDE.format("'odd', ''"), "set_aside_entries_reason"),
     (ASIDE.format("'unsigned', convert_to(repeat('x', 32769), 'UTF8')"), "set_aside_entries_size"),
+    ("INSERT INTO installation (id) VALUES ('another')", "installation_pkey"),
+    ("INSERT INTO installation VALUES (false, 'another')", "installation_one_row"),
 ]
 
 
@@ -360,7 +388,7 @@ def test_a_lock_that_is_not_free_in_time_is_unavailable(bank: Bank) -> None:
 def test_migrations_that_run_at_once_and_again_make_one_database(template_url: str) -> None:
     name = f"truepenny_migrated_{os.getpid()}"
     on_server(template_url, f"CREATE DATABASE {name}")
-    url = make_url(template_url).set(database=name).render_as_string(hide_password=False)
+    url = make_url(owner_url(template_url)).set(database=name).render_as_string(hide_password=False)
     environment = {
         **os.environ,
         **IDENTITY,
@@ -388,7 +416,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
 
 
 def on_server(url: str, statement: str) -> None:
-    address = make_url(url).set(drivername="postgresql+psycopg2")
+    address = make_url(owner_url(url)).set(drivername="postgresql+psycopg2")
     engine = create_engine(address, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))
@@ -399,7 +427,7 @@ def refused(bank: Bank, statement: str, why: str) -> None:
     parties = dict(zip(("source", "destination"), ends(bank), strict=True))
     with (
         pytest.raises((IntegrityError, DBAPIError), match=why) as caught,
-        bank.engine.begin() as connection,
+        as_owner(bank.engine) as connection,  # the role that serves is refused before the rules are
     ):
         connection.execute(text(statement), parties if ":source" in statement else {})
     assert caught.value.orig is not None

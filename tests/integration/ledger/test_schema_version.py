@@ -13,25 +13,28 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from ledger.clients import find_client
 from ledger.errors import Unavailable, Unreachable
-from ledger.postgres.database import autocommit, build_engine, transaction
+from ledger.postgres.database import autocommit, build_engine
 from migrations.__main__ import _parser, _retry_while_away, upgrade
 from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
 from testing.identity import IDENTITY
+from testing.servers.databases import as_owner, owner_engine
 from testing.servers.shared import ROOT
+from testing.servers.throwaway import as_owner as owner_url
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
+
+ID = IDENTITY["INSTALLATION_ID"]
 
 
 @pytest.fixture
 def empty_engine(template_url: str) -> Iterator[Engine]:
     """Make a database without any migration."""
     name = f"truepenny_empty_{os.getpid()}"
-    server = build_engine(template_url, application_name="test")
+    server = build_engine(owner_url(template_url), application_name="test")
     with autocommit(server) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(template_url).set(database=name).render_as_string(hide_password=False)
+    url = make_url(owner_url(template_url)).set(database=name).render_as_string(hide_password=False)
     engine = build_engine(url, application_name="test")
     yield engine
     engine.dispose()
@@ -46,7 +49,7 @@ def version(engine: Engine) -> SchemaVersion:
 
 
 def pretend_revision(engine: Engine, revision: str) -> None:
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
 
 
@@ -63,7 +66,7 @@ def test_waiting_ends_when_the_migrations_have_run_and_not_before(
     waiting.start()
     assert said.get(timeout=30) == SchemaVersion.BEHIND.value
     assert waiting.is_alive()
-    assert upgrade(empty_engine, admin_api_key=None) is SchemaVersion.CURRENT
+    assert upgrade(empty_engine, installation_id=ID, admin_api_key=None) is SchemaVersion.CURRENT
     waiting.join(30)
     assert not waiting.is_alive()
     assert said.get(timeout=1) == SchemaVersion.CURRENT.value
@@ -79,7 +82,9 @@ def test_a_schema_of_a_later_version_is_left_as_it_is_and_waited_for_by_nobody(
     engine: Engine,
 ) -> None:
     pretend_revision(engine, "9999")
-    assert upgrade(engine, admin_api_key="the-key-of-an-admin") is SchemaVersion.AHEAD
+    with owner_engine(engine) as owner:
+        found = upgrade(owner, installation_id=ID, admin_api_key="the-key-of-an-admin")
+    assert found is SchemaVersion.AHEAD
     said: list[str] = []
     wait_until_migrated(engine, say=said.append)
     assert said == [SchemaVersion.AHEAD.value]
@@ -141,14 +146,3 @@ def test_an_unlimited_waiting_time_is_refused(given: str) -> None:
     with pytest.raises(SystemExit) as ended:
         _parser().parse_args([f"--patience={given}"])
     assert ended.value.code == 2
-
-
-def test_a_generated_key_makes_an_admin_only_where_there_is_none(empty_engine: Engine) -> None:
-    for key in ("made first", "made later"):
-        upgrade(empty_engine, admin_api_key=key, first_admin_only=True)
-    with autocommit(empty_engine) as connection:
-        assert find_client(connection, "made first")
-        assert not find_client(connection, "made later")
-    upgrade(empty_engine, admin_api_key="given by a person")
-    with autocommit(empty_engine) as connection:
-        assert find_client(connection, "given by a person")

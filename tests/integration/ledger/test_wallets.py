@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, text
 
-from ledger import clients, transfers, wallets
+from ledger import transfers, wallets
 from ledger.clients import Client
 from ledger.errors import Forbidden, Invalid, InvalidField, NotFound, Unavailable
 from ledger.ids import new_id
@@ -475,22 +475,6 @@ def test_a_timeline_shows_which_worker_did_what(bank: Bank) -> None:
     failure = bank.transfer(transfer).failure
     assert failure is not None
     assert (failure.code, failure.detail) == ("rolled_back", reason)
-
-
-def test_a_key_finds_its_client_and_no_other_key_does(bank: Bank) -> None:
-    with transaction(bank.engine) as connection:
-        client, key = clients.create_client(
-            connection, name="shop", scope="client", rate_limit="5/minute"
-        )
-        assert clients.find_client(connection, key) == client
-        assert clients.find_client(connection, key + "x") is None
-        assert clients.find_client(connection, "") is None
-        for _ in range(2):
-            clients.ensure_admin(connection, "an admin's key")
-        admin = clients.find_client(connection, "an admin's key")
-        assert admin is not None
-        assert admin.is_admin
-    assert key not in str(sql(bank, "SELECT to_jsonb(c) FROM clients c"))
 
 
 def entries(bank: Bank, transfer: UUID) -> list[TimelineEntry]:

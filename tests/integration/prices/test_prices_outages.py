@@ -17,6 +17,7 @@ from prices.lookup import PriceLookup
 from prices.refresher import Refresher
 from prices.stores.database import PriceTable
 from testing.fakes.binance import FakeBinance, fake_binance
+from testing.identity import KEY_PREFIX
 from testing.price_setup import (
     SYMBOLS,
     frozen,
@@ -32,7 +33,7 @@ from testing.worker_processes import eventually
 
 pytestmark = pytest.mark.chaos
 
-PAUSE = "truepenny:binance:pause:all"
+PAUSE = f"{KEY_PREFIX}binance:pause:all"
 ANSWERED_WITHIN_S = 1.5  # half a second, and a busy machine
 LOOKED_WITHIN_S = 8.0
 

@@ -11,13 +11,13 @@ import pytest
 import redis
 from sqlalchemy import Engine, text
 
-from ledger.postgres.database import autocommit, build_engine, transaction
+from ledger.postgres.database import autocommit, build_engine
 from prices.outlier_filter import SEEN_FOR_S
 from prices.stores.cache import PriceCache, connect
 from prices.stores.database import PriceTable
 from tasks.prices import refresh
 from testing.fakes.binance import FakeBinance, fake_binance
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.price_setup import (
     SYMBOLS,
     make_rows_older,
@@ -26,12 +26,12 @@ from testing.price_setup import (
     refresher,
     sources,
 )
-from testing.servers.databases import copied_database
+from testing.servers.databases import as_owner, copied_database
 from testing.thread_limit import no_new_threads
 
-PAUSE = "truepenny:binance:pause:"
-SUSPICIONS = "truepenny:prices:suspicions"
-TURN = "truepenny:prices:turn"
+PAUSE = f"{KEY_PREFIX}binance:pause:"
+SUSPICIONS = f"{KEY_PREFIX}prices:suspicions"
+TURN = f"{KEY_PREFIX}prices:turn"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def module_engine(template_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def engine(module_engine: Engine) -> Engine:
     """Return a database without prices."""
-    with transaction(module_engine) as connection:
+    with as_owner(module_engine) as connection:
         connection.execute(text("DELETE FROM last_prices"))
     return module_engine
 
@@ -66,7 +66,7 @@ def binance() -> Iterator[FakeBinance]:
 
 @pytest.fixture
 def shelf(cache_url: str) -> PriceCache:
-    return PriceCache(connect(cache_url, timeout_s=5))
+    return PriceCache(connect(cache_url, timeout_s=5), key_prefix=KEY_PREFIX)
 
 
 def test_a_refresh_writes_prices_to_the_cache_and_the_database(
@@ -117,7 +117,7 @@ def test_an_evicted_price_comes_from_the_database(
     cache: redis.Redis, cache_url: str, engine: Engine, binance: FakeBinance
 ) -> None:
     refresher(cache_url, engine, binance.url).refresh()
-    cache.delete("truepenny:price:BTCUSDT")
+    cache.delete(f"{KEY_PREFIX}price:BTCUSDT")
     found = {quote.symbol: quote.source for quote in price_lookup(cache_url, engine).quotes()}
     assert found == {"BTCUSDT": "stale", "ETHUSDT": "live"}
 
@@ -126,7 +126,7 @@ def test_an_evicted_price_comes_from_the_database(
 def test_an_entry_that_is_no_price_or_from_the_future_counts_as_none(
     cache: redis.Redis, cache_url: str, engine: Engine, text: str
 ) -> None:
-    cache.set("truepenny:price:BTCUSDT", text)
+    cache.set(f"{KEY_PREFIX}price:BTCUSDT", text)
     assert sources(price_lookup(cache_url, engine)) == {"static"}
 
 
@@ -330,7 +330,7 @@ def test_temporary_prices_expire_soon_and_are_never_stored(
     worker = passing_refresher(cache_url, binance.url, kept_s=60)
     assert list(worker.refresh().prices) == list(SYMBOLS)
     assert sources(price_lookup(cache_url, engine)) == {"live"}
-    assert 0 < cache.ttl("truepenny:price:BTCUSDT") <= 60
+    assert 0 < cache.ttl(f"{KEY_PREFIX}price:BTCUSDT") <= 60
     assert PriceTable(engine).entries() == {}
 
 
@@ -378,8 +378,8 @@ def test_an_outage_is_logged_when_it_begins_and_ends(
 
 def make_older(cache: redis.Redis, symbol: str, *, by_s: int) -> None:
     """Move the time of a price back, as if it had been fetched earlier."""
-    price, stamp = str(cache.get(f"truepenny:price:{symbol}")).split()
-    cache.set(f"truepenny:price:{symbol}", f"{price} {int(stamp) - by_s * 1_000_000}")
+    price, stamp = str(cache.get(f"{KEY_PREFIX}price:{symbol}")).split()
+    cache.set(f"{KEY_PREFIX}price:{symbol}", f"{price} {int(stamp) - by_s * 1_000_000}")
 
 
 def make_suspicion_older(cache: redis.Redis, *, by_s: float) -> None:

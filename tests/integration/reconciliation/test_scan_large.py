@@ -12,6 +12,7 @@ from ledger.postgres.database import transaction
 from ledger.reconciliation import journal_scan, wallet_scan
 from ledger.reconciliation.journal_scan import JournalPosition
 from testing.bank import Bank
+from testing.servers.databases import as_owner
 
 WALLETS, TRANSFERS = 2_000, 20_000
 LOAD = (
@@ -52,7 +53,7 @@ def large(shared_bank: Bank) -> Bank:
     external = shared_bank.wallet(kind="external", owner=shared_bank.admin)
     given: dict[str, object] = {"owner": shared_bank.admin.id, "external": external.id}
     given |= {"wallets": WALLETS, "transfers": TRANSFERS, "each": TRANSFERS // WALLETS}
-    with transaction(shared_bank.engine) as connection:
+    with as_owner(shared_bank.engine) as connection:
         for statement in LOAD:
             names = {name: value for name, value in given.items() if f":{name}" in statement}
             connection.execute(text(statement), names)

@@ -99,7 +99,7 @@ def test_a_restart_finds_the_data_and_the_port_again(servers_folder: Path) -> No
             running(postgres, log=folder / "postgres.log"),
             running(broker, log=folder / "broker.log"),
             redis.Redis.from_url(broker.url) as client,
-            closing(psycopg2.connect(postgres.url)) as connection,
+            closing(psycopg2.connect(postgres.owner_url)) as connection,
             connection.cursor() as cursor,
         ):
             client.incr("starts")

@@ -11,8 +11,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.auth.api_keys import KeyRing
-from api.auth.outage_cache import build_outage_cache
 from api.http.headers import REPEATED
 from api.services import Services, build_services
 from ledger.clients import Client
@@ -22,6 +20,7 @@ from monitoring.logs import formatter
 from settings import Settings
 from tasks.buffer.intake_buffer import intake_buffer
 from testing.identity import IDENTITY
+from testing.known_keys import ring_of
 
 SETTINGS = Settings.from_environment(
     {
@@ -33,8 +32,6 @@ SETTINGS = Settings.from_environment(
     }
 )
 LIMITED = replace(SETTINGS, rate_limit="10/minute")
-
-NOTHING_KNOWN = build_outage_cache(SETTINGS)
 
 
 class Relieved:
@@ -100,7 +97,7 @@ def test_a_bug_is_answered_without_details_and_logged_with_its_request_id(
     def find(_: str) -> Client:
         raise error
 
-    client = client_of(replace(services, keys=KeyRing(find, NOTHING_KNOWN)))
+    client = client_of(replace(services, keys=ring_of(find)))
     answer = client.get("/v1/wallets", headers={"Authorization": "Bearer secret-key"})
     assert answer.status_code == 500
     assert answer.content_type == "application/problem+json"
@@ -124,7 +121,7 @@ def test_log_lines_have_the_ids_of_their_own_request(
     client = client_of(
         replace(
             services,
-            keys=KeyRing(find, NOTHING_KNOWN),
+            keys=ring_of(find),
             database=None,  # type: ignore[arg-type]  # a bug behind the authentication
         )
     )
@@ -149,7 +146,7 @@ def test_reads_and_clients_without_a_limit_do_not_use_the_cache(method: str) -> 
     services = make_services(LIMITED)
     limit = None if method == "GET" else "none"
     client = Client(uuid4(), "x", "client", limit)
-    known = replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN))
+    known = replace(services, keys=ring_of(lambda _: client))
     headers = {"Authorization": "Bearer key", "Content-Type": "text/plain"}
     answer = client_of(known).open("/v1/wallets?wrong", method=method, headers=headers)
     assert answer.status_code == 400
@@ -160,7 +157,7 @@ def test_reads_and_clients_without_a_limit_do_not_use_the_cache(method: str) -> 
 def test_a_write_is_counted_before_its_body_is_read_and_refused_when_it_is_one_too_many() -> None:
     services = make_services(replace(LIMITED, rate_limit="2/minute", api_processes=1))
     client = Client(uuid4(), "x", "client", None)
-    app = client_of(replace(services, keys=KeyRing(lambda _: client, NOTHING_KNOWN)))
+    app = client_of(replace(services, keys=ring_of(lambda _: client)))
     headers = {"Authorization": "Bearer key", "Content-Type": "text/plain"}
     answers = [app.post("/v1/wallets", headers=headers, data="no JSON") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [415, 415, 429, 429]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,10 @@ from pydantic_core import PydanticCustomError
 from api.http.body import read_body
 from api.http.headers import choose_request_id, read_key, repeated_headers, wait_seconds
 from api.http.problems import Problem
-from api.http.strict_json import parse_json
+from api.http.strict_json import MAX_VALUES, parse_json
+from api.http.validation import MAX_ERRORS, check
 from api.schemas import fields
+from api.schemas.requests import NewBatch
 
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -230,6 +233,43 @@ def test_an_oversized_body_is_not_even_read() -> None:
     with pytest.raises(Problem):
         read_body(given_environ, limit=5)
     assert given_environ["wsgi.input"].tell() == 0
+
+
+HALF = MAX_VALUES // 2
+COSTLY = [
+    pytest.param(b"[" + b",".join([b"{}"] * HALF) + b"]", id="empty objects"),
+    pytest.param(b"[" + b",".join([b'{"a":[]}'] * (HALF - HALF // 3)) + b"]", id="objects"),
+    pytest.param(b"{" + b",".join(b'"%x":0' % i for i in range(MAX_VALUES)) + b"}", id="members"),
+    pytest.param(b"[" + b",".join([b"1e5"] * (MAX_VALUES - 1)) + b"]", id="numbers"),
+    pytest.param(b'["' + b"x" * 4_000_000 + "\U0001f600".encode() + b'"]', id="wide text"),
+    pytest.param(b"{" + b",".join(b'"%x":0' % i for i in range(420_000)) + b"}", id="4 MiB"),
+]
+
+
+@pytest.mark.parametrize("body", COSTLY)
+def test_a_body_costs_a_small_multiple_of_its_bytes(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(Problem) as refused:
+            check(NewBatch, parse_json(body))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(refused.value.errors) <= MAX_ERRORS
+    assert peak < 60 * len(body)
+    assert peak < 50 * 1024 * 1024
+
+
+@pytest.mark.parametrize("value", [b"0,", b"[],", b"{},"])
+def test_a_body_with_too_many_values_is_not_parsed(value: bytes) -> None:
+    with pytest.raises(Problem, match="more than 250000 commas and brackets"):
+        parse_json(b"[" + value * MAX_VALUES)
+
+
+def test_of_many_unknown_fields_the_first_are_named() -> None:
+    with pytest.raises(Problem) as refused:
+        check(NewBatch, {"transfers": []} | {f"/{i}": 0 for i in range(1000)}, prefix="/x")
+    assert refused.value.errors == [(f"/x/~1{i}", "is unknown") for i in range(MAX_ERRORS)]
 
 
 def environ(body: bytes, *, declared: str | None = None) -> dict[str, Any]:

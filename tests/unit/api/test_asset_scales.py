@@ -6,8 +6,8 @@ import pytest
 
 from api.transfers.asset_scales import LOAD_AGAIN_AFTER_S, AssetScales
 from ledger.errors import InvalidField, Unavailable
+from testing.known_keys import NOTHING_KNOWN
 from testing.manual_clock import ManualClock
-from tests.unit.api.test_api_application import NOTHING_KNOWN
 
 
 def test_a_new_asset_is_found_and_an_unknown_one_looked_up_once_a_second() -> None:

@@ -184,7 +184,10 @@ def test_all_addresses_together_have_a_limit_too(
 
 def test_after_a_minute_the_limit_is_free_again() -> None:
     now_s = 0.0
-    counters = Counters(CacheCounters(SETTINGS.cache_url), MemoryCounters(processes=1))
+    counters = Counters(
+        CacheCounters(SETTINGS.cache_url, key_prefix=SETTINGS.key_prefix),
+        MemoryCounters(processes=1),
+    )
     limit = ReportLimit(counters, clock=lambda: now_s)
     assert [limit._wait_s() > 0 for _ in range(MAX_PER_PROCESS + 1)] == [
         *[False] * MAX_PER_PROCESS,

@@ -6,8 +6,7 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import ParseException
 
-from api.gunicorn_request import RequestReader
-from api.gunicorn_worker import refusal
+from api.gunicorn_request import RequestReader, refusal
 
 ADDRESS = ("127.0.0.1", 1)
 

@@ -15,7 +15,6 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from api.app import create_app
-from api.auth.api_keys import KeyRing
 from api.openapi.document import build_document
 from api.ops.overview import PURPOSES, overview_answer
 from api.ops.reconciliation_status import ReconciliationStatus
@@ -29,9 +28,10 @@ from monitoring.job_runs import SHOWN, JobNote
 from monitoring.metrics.exposition import page
 from prices.quotes import Quote
 from tasks.broker import queues
+from testing.known_keys import ring_of
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
-from tests.unit.api.test_api_application import NOTHING_KNOWN, make_services
+from tests.unit.api.test_api_application import make_services
 
 OK = Component("ok", "answers")
 STATES = dict.fromkeys(
@@ -204,7 +204,7 @@ def test_every_queue_has_a_purpose() -> None:
 def test_the_overview_is_answered_with_every_server_away_and_as_described() -> None:
     services = make_services()
     admin = Client(uuid4(), "admin", "admin", None)
-    services = replace(services, keys=KeyRing(lambda _: admin, NOTHING_KNOWN))
+    services = replace(services, keys=ring_of(lambda _: admin))
     client = create_app(services).test_client()
     answer = client.get("/v1/ops/overview", headers={"Authorization": "Bearer key"})
     assert answer.status_code == 200

@@ -77,7 +77,7 @@ def rate_counters() -> Case:
         def try_out(self) -> None:
             self.tried.set()
 
-    cache = Cache("redis://127.0.0.1:1/0")  # where nothing listens
+    cache = Cache("redis://127.0.0.1:1/0", key_prefix="")  # where nothing listens
     counters = Counters(cache, MemoryCounters(processes=1), try_again_every_s=0.01)
     return partial(counters.hit, "key", 60), cache.tried.is_set
 

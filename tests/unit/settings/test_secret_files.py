@@ -110,8 +110,12 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path: Path) -> None:
 def test_make_up_uses_the_servers_whose_addresses_are_in_files(tmp_path: Path) -> None:
     folders = Folders(tmp_path / "data")
     folders.make(for_all=False)
-    plan = make_plan(files(tmp_path, URLS | OTHERS), folders, say=print)
+    owner = {"MIGRATIONS_DATABASE_URL": "postgresql://owner:hush@localhost/truepenny"}
+    plan = make_plan(files(tmp_path, URLS | owner | OTHERS), folders, say=print)
     assert not plan.servers
+    # The application must not be able to become the owner.
+    assert plan.migrations_environment == {**plan.environment, **owner}
+    assert not any("MIGRATIONS" in name for name in plan.environment)
     assert [server.name for server in plan.given] == list(URLS)
     assert not plan.generated
     assert plan.settings.admin_api_key == OTHERS["ADMIN_API_KEY"]

@@ -6,7 +6,7 @@ import { errorMessage } from "../../shared/api/errors.js";
 import { absoluteTime, ago, duration, useNow } from "../../shared/format/times.js";
 import { CheckIcon, CrossIcon, QuestionIcon, WarnIcon } from "../../shared/icons.js";
 import { Panel } from "../../shared/page/panel.js";
-import { StatusMark } from "../../shared/parts.js";
+import { Notice, StatusMark } from "../../shared/parts.js";
 import { html, useEffect } from "../../shared/view.js";
 
 const STATUSES = {
@@ -42,6 +42,7 @@ export function StatusPanel({ polled }) {
         ${isCurrent ? html`<${CurrentStatus} overview=${overview} at=${polled.at} />` : html`<${UnknownStatus} polled=${polled} />`}
         <p class="unseen" role="status">${announcement(overview, polled.error)}</p>
         <${Components} components=${overview.components} />
+        ${(overview.warnings ?? []).map((warning) => html`<${Notice} key=${warning} kind="warning" title=${`${capitalize(warning)}.`} />`)}
       `}
     </>
   `;

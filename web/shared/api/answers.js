@@ -97,6 +97,7 @@ export const OVERVIEW = object({
   breakers: listOf(object({ name: text, state: text, detail: text })),
   prices: nullable(listOf(PRICE)),
   scans: nullable(listOf(object({ name: text, at: nullable(time), ok: boolean, result: text }))),
+  warnings: optional(listOf(text)), // the version before did not send it
   flower_url: nullable(text),
   unknown: record(text),
 });

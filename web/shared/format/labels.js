@@ -49,6 +49,7 @@ const EVENTS = {
   retried: { label: "Retried", tone: "warn" },
   redriven: { label: "Stopped on its way, put back in the queue", tone: "warn" },
   set_aside: { label: "Waits: one of its wallets is locked in the database", tone: "warn" },
+  waiting: { label: "Waits for money that an earlier transfer brings", tone: "warn" },
   failed: { label: "A step failed", tone: "bad" },
   rollback_failed: { label: "Rollback failed, an operator has to act", tone: "bad" },
   key_reused: { label: "Idempotency key reused with other content", tone: "warn" },

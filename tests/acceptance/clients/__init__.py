@@ -1,0 +1,1 @@
+"""Acceptance tests of clients and their API keys over HTTP."""

@@ -1,0 +1,1 @@
+"""Tests of clients and their API keys on a real PostgreSQL."""
