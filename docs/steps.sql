@@ -9,7 +9,7 @@
 -- Records new requests, in line or rejected, and finds those that were recorded before.
 ------------------------------------------------------------------------------------------------
 
--- ledger/acceptance.py: accept
+-- ledger/funds/door.py: read_wallets
 SELECT
     wallets.id, wallets.owner_id, wallets.asset, wallets.kind, wallets.status,
     (wallets.balance - wallets.reserved) - wallets.incoming AS available,
@@ -19,6 +19,24 @@ SELECT
         WHERE transit.asset = wallets.asset
             AND transit.kind = 'transit'
     ) AS has_transit
+FROM wallets
+WHERE wallets.id = any(CAST(:ids AS UUID[]));
+
+-- ledger/funds/door.py: read_prospects
+SELECT
+    wallets.id, (wallets.balance - wallets.reserved) - wallets.incoming AS available,
+    (EXISTS (
+        SELECT *
+        FROM unfinished
+        WHERE unfinished.destination_id = wallets.id
+            AND unfinished.failure_code IS NULL
+    )) OR (EXISTS (
+        SELECT *
+        FROM unfinished
+        WHERE unfinished.source_id = wallets.id
+            AND unfinished.failure_code IS NOT NULL
+            AND unfinished.reserved_at IS NOT NULL
+    )) AS expects_money
 FROM wallets
 WHERE wallets.id = any(CAST(:ids AS UUID[]));
 
@@ -119,7 +137,7 @@ WHERE transfers.id = any(:any_1);
 
 ------------------------------------------------------------------------------------------------
 -- Reserve
--- Claims the longest waiting, rejects those that their source cannot pay, holds the rest.
+-- Claims the longest waiting, rejects those that their source cannot pay or puts them back until it can, holds the rest.
 ------------------------------------------------------------------------------------------------
 
 BEGIN;
@@ -140,6 +158,7 @@ WITH RECURSIVE upper(turn) AS (
         SELECT unfinished.turn AS turn
         FROM unfinished
         WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
             AND unfinished.turn >= :first_turn::UUID
         ORDER BY unfinished.turn
         LIMIT 1
@@ -151,6 +170,7 @@ WITH RECURSIVE upper(turn) AS (
         SELECT unfinished.turn AS turn
         FROM unfinished
         WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
             AND unfinished.turn >= :first_turn::UUID
             AND unfinished.turn > upper.turn
         ORDER BY unfinished.turn
@@ -163,6 +183,7 @@ lower(turn) AS (
         SELECT unfinished.turn AS turn
         FROM unfinished
         WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
             AND unfinished.turn < :first_turn::UUID
         ORDER BY unfinished.turn
         LIMIT 1
@@ -174,6 +195,7 @@ lower(turn) AS (
         SELECT unfinished.turn AS turn
         FROM unfinished
         WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
             AND unfinished.turn < :first_turn::UUID
             AND unfinished.turn > lower.turn
         ORDER BY unfinished.turn
@@ -195,6 +217,7 @@ shares AS (
         SELECT unfinished.transfer_id AS transfer_id
         FROM unfinished
         WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
             AND unfinished.turn >= in_turn.turn
             AND unfinished.turn <= in_turn.turn
         ORDER BY unfinished.turn, unfinished.seq
@@ -210,6 +233,7 @@ longest_waiting AS (
     SELECT unfinished.transfer_id AS transfer_id
     FROM unfinished
     WHERE unfinished.batch_id IS NULL
+        AND unfinished.waits_for IS NULL
         AND (unfinished.transfer_id NOT IN (
             SELECT shares.transfer_id
             FROM shares
@@ -266,9 +290,40 @@ FROM (
     FOR NO KEY UPDATE
 ) AS anon_1;
 
--- ledger/reserve.py: mark_rejected
+-- ledger/reserve.py: set_unmet_apart
+WITH short AS (
+    SELECT anon_1.source_id AS source_id
+    FROM (
+        SELECT
+            unfinished.source_id AS source_id, sum(unfinished.amount) AS total,
+            max(unfinished.seq) AS last
+        FROM unfinished
+        WHERE unfinished.batch_id = :batch::UUID
+            AND unfinished.state = 'reserved'
+        GROUP BY unfinished.source_id
+    ) AS anon_1
+    JOIN wallets ON wallets.id = anon_1.source_id
+    JOIN LATERAL (
+        SELECT count(*) AS count, coalesce(sum(anon_3.amount), 0) AS total
+        FROM LATERAL (
+            SELECT unfinished.amount AS amount
+            FROM unfinished
+            WHERE unfinished.source_id = anon_1.source_id
+                AND unfinished.reserved_at IS NULL
+                AND unfinished.failure_code IS NULL
+                AND unfinished.seq < anon_1.last
+            LIMIT 100
+        ) AS anon_3
+    ) AS anon_2 ON true
+    WHERE wallets.kind != 'external'
+        AND (anon_1.total + anon_2.total > (wallets.balance - wallets.reserved) - wallets.incoming OR anon_2.count >= 100)
+)
 SELECT
-    unfinished.transfer_id, unfinished.source_id, unfinished.amount,
+    unfinished.transfer_id, unfinished.source_id, unfinished.seq, unfinished.amount,
+    unfinished.source_id IN (
+        SELECT short.source_id
+        FROM short
+    ) AS is_short,
     source.kind AS source_kind, source.status AS source_status,
     (source.balance - source.reserved) - source.incoming AS source_available,
     destination.status AS destination_status
@@ -279,17 +334,8 @@ WHERE unfinished.batch_id = :batch::UUID
     AND unfinished.state = 'reserved'
     AND (
         unfinished.source_id IN (
-            SELECT anon_1.source_id
-            FROM (
-                SELECT unfinished.source_id AS source_id, sum(unfinished.amount) AS total
-                FROM unfinished
-                WHERE unfinished.batch_id = :batch::UUID
-                    AND unfinished.state = 'reserved'
-                GROUP BY unfinished.source_id
-            ) AS anon_1
-            JOIN wallets ON wallets.id = anon_1.source_id
-            WHERE wallets.kind != 'external'
-                AND anon_1.total > (wallets.balance - wallets.reserved) - wallets.incoming
+            SELECT short.source_id
+            FROM short
         )
         OR unfinished.source_id IN (
             SELECT wallets.id
@@ -304,7 +350,70 @@ WHERE unfinished.batch_id = :batch::UUID
     )
 ORDER BY unfinished.seq;
 
--- ledger/reserve.py: mark_rejected
+-- ledger/funds/waits.py: lock
+SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+
+-- ledger/funds/on_the_way.py: read_lines
+SELECT
+    anon_1.wallet_id, anon_1.kind, anon_1.seq, anon_1.transfer_id, anon_1.amount,
+    anon_1.waits_for
+FROM (
+    SELECT
+        wallets.id AS wallet_id, 'ahead' AS kind, anon_2.seq AS seq,
+        anon_2.transfer_id AS transfer_id, anon_2.amount AS amount,
+        anon_2.waits_for AS waits_for
+    FROM wallets
+    JOIN LATERAL (
+        SELECT
+            unfinished.seq AS seq, unfinished.transfer_id AS transfer_id,
+            unfinished.amount AS amount, unfinished.waits_for AS waits_for
+        FROM unfinished
+        WHERE unfinished.source_id = wallets.id
+            AND unfinished.reserved_at IS NULL
+            AND unfinished.failure_code IS NULL
+        ORDER BY unfinished.seq
+        LIMIT 100
+    ) AS anon_2 ON true
+    WHERE wallets.id = any(CAST(:ids AS UUID[]))
+    UNION ALL
+    SELECT
+        wallets.id AS wallet_id, 'bringing' AS kind, anon_3.seq AS seq,
+        anon_3.transfer_id AS transfer_id, anon_3.amount AS amount,
+        anon_3.waits_for AS waits_for
+    FROM wallets
+    JOIN LATERAL (
+        SELECT
+            unfinished.seq AS seq, unfinished.transfer_id AS transfer_id,
+            unfinished.amount AS amount, unfinished.waits_for AS waits_for
+        FROM unfinished
+        WHERE unfinished.destination_id = wallets.id
+            AND unfinished.failure_code IS NULL
+        ORDER BY unfinished.seq
+        LIMIT 100
+    ) AS anon_3 ON true
+    WHERE wallets.id = any(CAST(:ids AS UUID[]))
+    UNION ALL
+    SELECT
+        wallets.id AS wallet_id, 'bringing' AS kind, anon_4.seq AS seq,
+        anon_4.transfer_id AS transfer_id, anon_4.amount AS amount,
+        anon_4.waits_for AS waits_for
+    FROM wallets
+    JOIN LATERAL (
+        SELECT
+            unfinished.seq AS seq, unfinished.transfer_id AS transfer_id,
+            unfinished.amount AS amount, unfinished.waits_for AS waits_for
+        FROM unfinished
+        WHERE unfinished.source_id = wallets.id
+            AND unfinished.failure_code IS NOT NULL
+            AND unfinished.reserved_at IS NOT NULL
+        ORDER BY unfinished.seq
+        LIMIT 100
+    ) AS anon_4 ON true
+    WHERE wallets.id = any(CAST(:ids AS UUID[]))
+) AS anon_1
+ORDER BY anon_1.seq;
+
+-- ledger/reserve.py: set_unmet_apart
 WITH given AS (
     SELECT
         anon_1.transfer_id AS transfer_id, anon_1.failure_code AS failure_code,
@@ -321,6 +430,34 @@ SET
 FROM given
 WHERE unfinished.transfer_id = given.transfer_id;
 
+-- ledger/funds/waits.py: put_back
+WITH given AS (
+    SELECT
+        anon_1.transfer_id AS transfer_id, anon_1.waits_for AS waits_for,
+        anon_1.detail AS detail, anon_1.position AS position
+    FROM unnest(
+        CAST(:transfer_id_array AS UUID[]), CAST(:waits_for_array AS UUID[]),
+        CAST(:detail_array AS TEXT[])
+    ) WITH ORDINALITY AS anon_1(transfer_id, waits_for, detail, position)
+),
+put_back AS (
+    UPDATE unfinished
+    SET
+        state='accepted', batch_id=NULL::UUID, waits_for=given.waits_for,
+        reserved_at=NULL, moved_at=statement_timestamp()
+    FROM given
+    WHERE unfinished.transfer_id = given.transfer_id
+)
+INSERT INTO events (transfer_id, event, worker, detail)
+SELECT given.transfer_id, 'waiting' AS anon_2, :noticed_by AS anon_3, given.detail
+FROM given
+WHERE (
+    SELECT count(*) AS count_1
+    FROM events
+    WHERE events.transfer_id = given.transfer_id
+        AND events.event = 'waiting'
+) < 20;
+
 -- ledger/batches.py: finish
 WITH done AS (
     DELETE FROM unfinished
@@ -330,25 +467,85 @@ WITH done AS (
     RETURNING
         unfinished.transfer_id, unfinished.seq, unfinished.source_id,
         unfinished.transit_id, unfinished.destination_id, unfinished.amount,
-        unfinished.state, unfinished.batch_id, unfinished.failure_code,
-        unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
-        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
-        unfinished.blocked_by, unfinished.turn
-)
-INSERT INTO outcomes (
-    transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
-    credited_at, state, finished_at
+        unfinished.state, unfinished.batch_id, unfinished.waits_for,
+        unfinished.failure_code, unfinished.failure_detail, unfinished.redrives,
+        unfinished.reserved_at, unfinished.deducted_at, unfinished.credited_at,
+        unfinished.moved_at, unfinished.blocked_by, unfinished.turn
+),
+finished AS (
+    INSERT INTO outcomes (
+        transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
+        credited_at, state, finished_at
+    )
+    SELECT
+        done.transfer_id AS transfer_id, done.failure_code AS failure_code,
+        done.failure_detail AS failure_detail, done.batch_id AS batch_id,
+        done.reserved_at AS reserved_at, done.deducted_at AS deducted_at,
+        done.credited_at AS credited_at,
+        CASE
+            WHEN (done.failure_code IS NULL) THEN 'committed'
+            WHEN (done.state = 'accepted') THEN 'rejected'
+            ELSE 'rolled_back'
+        END AS anon_1,
+        :now AS anon_2
+    FROM done
+),
+found AS (
+    SELECT unfinished.transfer_id AS transfer_id, unfinished.waits_for AS waits_for
+    FROM unfinished
+    WHERE unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT done.transfer_id
+            FROM done
+        )
+    ORDER BY unfinished.seq
+    LIMIT 1001
+),
+locked AS (
+    SELECT unfinished.transfer_id AS transfer_id
+    FROM unfinished
+    WHERE unfinished.transfer_id IN (
+            SELECT found.transfer_id
+            FROM found
+            LIMIT 1000
+        )
+        AND unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT done.transfer_id
+            FROM done
+        )
+    ORDER BY unfinished.transfer_id
+    FOR UPDATE SKIP LOCKED
+),
+released AS (
+    UPDATE unfinished
+    SET waits_for=NULL::UUID, moved_at=statement_timestamp()
+    WHERE unfinished.transfer_id IN (
+        SELECT locked.transfer_id
+        FROM locked
+    )
+    RETURNING unfinished.transfer_id
 )
 SELECT
-    done.transfer_id, done.failure_code, done.failure_detail, done.batch_id,
-    done.reserved_at, done.deducted_at, done.credited_at,
-    CASE
-        WHEN (done.failure_code IS NULL) THEN 'committed'
-        WHEN (done.state = 'accepted') THEN 'rejected'
-        ELSE 'rolled_back'
-    END AS anon_1,
-    :now AS anon_2
-FROM done;
+    (
+        SELECT count(*) AS count_1
+        FROM released
+    ) AS count,
+    array((
+        SELECT found.waits_for
+        FROM found
+        WHERE (found.transfer_id NOT IN (
+            SELECT released.transfer_id
+            FROM released
+        ))
+        UNION
+        SELECT done.transfer_id
+        FROM done
+        WHERE (
+            SELECT count(*) AS count_2
+            FROM found
+        ) > 1000
+    )) AS rest;
 
 -- ledger/movements.py: move
 WITH moving AS (
@@ -387,25 +584,16 @@ BEGIN;
 
 -- ledger/reserve.py: take (shown in "Reserve")
 
--- ledger/reserve.py: take
-UPDATE unfinished
-SET state='reserved', reserved_at=statement_timestamp(), moved_at=statement_timestamp()
-WHERE unfinished.batch_id = :batch::UUID
-    AND unfinished.failure_code IS NULL
-    AND NOT (EXISTS (
-        SELECT *
-        FROM unfinished AS batch_mate
-        WHERE batch_mate.batch_id = :batch::UUID
-            AND batch_mate.state != 'accepted'
-    ));
+-- ledger/movements.py: lock_wallets (shown in "Reserve")
 
--- ledger/batches.py: has_movable
-SELECT EXISTS (
-    SELECT *
-    FROM unfinished
-    WHERE unfinished.batch_id = :batch::UUID
-        AND unfinished.failure_code IS NULL
-) AS anon_1;
+-- ledger/reserve.py: set_unmet_apart (shown in "Reserve")
+
+-- ledger/funds/waits.py: lock
+SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+
+-- ledger/funds/on_the_way.py: read_lines (shown in "Reserve")
+
+-- ledger/funds/waits.py: put_back (shown in "Reserve")
 
 COMMIT;
 
@@ -725,10 +913,10 @@ WITH done AS (
     RETURNING
         unfinished.transfer_id, unfinished.seq, unfinished.source_id,
         unfinished.transit_id, unfinished.destination_id, unfinished.amount,
-        unfinished.state, unfinished.batch_id, unfinished.failure_code,
-        unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
-        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
-        unfinished.blocked_by, unfinished.turn
+        unfinished.state, unfinished.batch_id, unfinished.waits_for,
+        unfinished.failure_code, unfinished.failure_detail, unfinished.redrives,
+        unfinished.reserved_at, unfinished.deducted_at, unfinished.credited_at,
+        unfinished.moved_at, unfinished.blocked_by, unfinished.turn
 ),
 finished AS (
     INSERT INTO outcomes (
@@ -744,8 +932,8 @@ finished AS (
             WHEN (done.failure_code IS NULL) THEN 'committed'
             WHEN (done.state = 'accepted') THEN 'rejected'
             ELSE 'rolled_back'
-        END AS anon_2,
-        :now AS anon_3
+        END AS anon_1,
+        :now AS anon_2
     FROM done
 ),
 moving AS (
@@ -757,18 +945,76 @@ moving AS (
     WHERE unfinished.batch_id = :batch::UUID
         AND unfinished.state IN ('credited')
         AND unfinished.failure_code IS NULL
-)
-UPDATE wallets
-SET incoming=(wallets.incoming + anon_1.incoming)
-FROM (
-    SELECT anon_4.wallet_id AS wallet_id, sum(anon_4.incoming) AS incoming
+),
+moved AS (
+    UPDATE wallets
+    SET incoming=(wallets.incoming + anon_3.incoming)
     FROM (
-        SELECT moving.destination AS wallet_id, moving.amount * -1 AS incoming
-        FROM moving
-    ) AS anon_4
-    GROUP BY anon_4.wallet_id
-) AS anon_1
-WHERE wallets.id = anon_1.wallet_id;
+        SELECT anon_4.wallet_id AS wallet_id, sum(anon_4.incoming) AS incoming
+        FROM (
+            SELECT moving.destination AS wallet_id, moving.amount * -1 AS incoming
+            FROM moving
+        ) AS anon_4
+        GROUP BY anon_4.wallet_id
+    ) AS anon_3
+    WHERE wallets.id = anon_3.wallet_id
+),
+found AS (
+    SELECT unfinished.transfer_id AS transfer_id, unfinished.waits_for AS waits_for
+    FROM unfinished
+    WHERE unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT done.transfer_id
+            FROM done
+        )
+    ORDER BY unfinished.seq
+    LIMIT 1001
+),
+locked AS (
+    SELECT unfinished.transfer_id AS transfer_id
+    FROM unfinished
+    WHERE unfinished.transfer_id IN (
+            SELECT found.transfer_id
+            FROM found
+            LIMIT 1000
+        )
+        AND unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT done.transfer_id
+            FROM done
+        )
+    ORDER BY unfinished.transfer_id
+    FOR UPDATE SKIP LOCKED
+),
+released AS (
+    UPDATE unfinished
+    SET waits_for=NULL::UUID, moved_at=statement_timestamp()
+    WHERE unfinished.transfer_id IN (
+        SELECT locked.transfer_id
+        FROM locked
+    )
+    RETURNING unfinished.transfer_id
+)
+SELECT
+    (
+        SELECT count(*) AS count_1
+        FROM released
+    ) AS count,
+    array((
+        SELECT found.waits_for
+        FROM found
+        WHERE (found.transfer_id NOT IN (
+            SELECT released.transfer_id
+            FROM released
+        ))
+        UNION
+        SELECT done.transfer_id
+        FROM done
+        WHERE (
+            SELECT count(*) AS count_2
+            FROM found
+        ) > 1000
+    )) AS rest;
 
 COMMIT;
 
@@ -968,25 +1214,85 @@ WITH done AS (
     RETURNING
         unfinished.transfer_id, unfinished.seq, unfinished.source_id,
         unfinished.transit_id, unfinished.destination_id, unfinished.amount,
-        unfinished.state, unfinished.batch_id, unfinished.failure_code,
-        unfinished.failure_detail, unfinished.redrives, unfinished.reserved_at,
-        unfinished.deducted_at, unfinished.credited_at, unfinished.moved_at,
-        unfinished.blocked_by, unfinished.turn
-)
-INSERT INTO outcomes (
-    transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
-    credited_at, state, finished_at
+        unfinished.state, unfinished.batch_id, unfinished.waits_for,
+        unfinished.failure_code, unfinished.failure_detail, unfinished.redrives,
+        unfinished.reserved_at, unfinished.deducted_at, unfinished.credited_at,
+        unfinished.moved_at, unfinished.blocked_by, unfinished.turn
+),
+finished AS (
+    INSERT INTO outcomes (
+        transfer_id, failure_code, failure_detail, batch_id, reserved_at, deducted_at,
+        credited_at, state, finished_at
+    )
+    SELECT
+        done.transfer_id AS transfer_id, done.failure_code AS failure_code,
+        done.failure_detail AS failure_detail, done.batch_id AS batch_id,
+        done.reserved_at AS reserved_at, done.deducted_at AS deducted_at,
+        done.credited_at AS credited_at,
+        CASE
+            WHEN (done.failure_code IS NULL) THEN 'committed'
+            WHEN (done.state = 'accepted') THEN 'rejected'
+            ELSE 'rolled_back'
+        END AS anon_1,
+        :now AS anon_2
+    FROM done
+),
+found AS (
+    SELECT unfinished.transfer_id AS transfer_id, unfinished.waits_for AS waits_for
+    FROM unfinished
+    WHERE unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT done.transfer_id
+            FROM done
+        )
+    ORDER BY unfinished.seq
+    LIMIT 1001
+),
+locked AS (
+    SELECT unfinished.transfer_id AS transfer_id
+    FROM unfinished
+    WHERE unfinished.transfer_id IN (
+            SELECT found.transfer_id
+            FROM found
+            LIMIT 1000
+        )
+        AND unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT done.transfer_id
+            FROM done
+        )
+    ORDER BY unfinished.transfer_id
+    FOR UPDATE SKIP LOCKED
+),
+released AS (
+    UPDATE unfinished
+    SET waits_for=NULL::UUID, moved_at=statement_timestamp()
+    WHERE unfinished.transfer_id IN (
+        SELECT locked.transfer_id
+        FROM locked
+    )
+    RETURNING unfinished.transfer_id
 )
 SELECT
-    done.transfer_id, done.failure_code, done.failure_detail, done.batch_id,
-    done.reserved_at, done.deducted_at, done.credited_at,
-    CASE
-        WHEN (done.failure_code IS NULL) THEN 'committed'
-        WHEN (done.state = 'accepted') THEN 'rejected'
-        ELSE 'rolled_back'
-    END AS anon_1,
-    :now AS anon_2
-FROM done;
+    (
+        SELECT count(*) AS count_1
+        FROM released
+    ) AS count,
+    array((
+        SELECT found.waits_for
+        FROM found
+        WHERE (found.transfer_id NOT IN (
+            SELECT released.transfer_id
+            FROM released
+        ))
+        UNION
+        SELECT done.transfer_id
+        FROM done
+        WHERE (
+            SELECT count(*) AS count_2
+            FROM found
+        ) > 1000
+    )) AS rest;
 
 COMMIT;
 
@@ -998,6 +1304,17 @@ COMMIT;
 
 BEGIN;
 
+-- ledger/funds/waits.py: find_ended
+SELECT DISTINCT unfinished.waits_for
+FROM unfinished
+WHERE unfinished.waits_for IS NOT NULL
+    AND NOT (EXISTS (
+        SELECT *
+        FROM unfinished AS awaited
+        WHERE awaited.transfer_id = unfinished.waits_for
+    ))
+LIMIT 1000;
+
 -- ledger/recovery.py: is_waiting
 SELECT EXISTS (
     SELECT *
@@ -1005,6 +1322,7 @@ SELECT EXISTS (
         SELECT unfinished.transfer_id AS transfer_id, unfinished.moved_at AS moved_at
         FROM unfinished
         WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
         ORDER BY unfinished.seq
         LIMIT 1
     ) AS anon_2
@@ -1058,6 +1376,74 @@ COMMIT;
 
 
 ------------------------------------------------------------------------------------------------
+-- Release the rest
+-- Releases those that wait for one that has ended, where a step had to leave them.
+------------------------------------------------------------------------------------------------
+
+BEGIN;
+
+-- ledger/funds/waits.py: release_rest
+WITH found AS (
+    SELECT unfinished.transfer_id AS transfer_id, unfinished.waits_for AS waits_for
+    FROM unfinished
+    WHERE unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT ended_id
+            FROM unnest(CAST(:ended AS UUID[])) AS ended_id
+        )
+    ORDER BY unfinished.seq
+    LIMIT 1001
+),
+locked AS (
+    SELECT unfinished.transfer_id AS transfer_id
+    FROM unfinished
+    WHERE unfinished.transfer_id IN (
+            SELECT found.transfer_id
+            FROM found
+            LIMIT 1000
+        )
+        AND unfinished.waits_for IS NOT NULL
+        AND unfinished.waits_for IN (
+            SELECT ended_id
+            FROM unnest(CAST(:ended AS UUID[])) AS ended_id
+        )
+    ORDER BY unfinished.transfer_id
+    FOR UPDATE
+),
+released AS (
+    UPDATE unfinished
+    SET waits_for=NULL::UUID, moved_at=statement_timestamp()
+    WHERE unfinished.transfer_id IN (
+        SELECT locked.transfer_id
+        FROM locked
+    )
+    RETURNING unfinished.transfer_id
+)
+SELECT
+    (
+        SELECT count(*) AS count_1
+        FROM released
+    ) AS count,
+    array((
+        SELECT found.waits_for
+        FROM found
+        WHERE (found.transfer_id NOT IN (
+            SELECT released.transfer_id
+            FROM released
+        ))
+        UNION
+        SELECT ended_id
+        FROM unnest(CAST(:ended AS UUID[])) AS ended_id
+        WHERE (
+            SELECT count(*) AS count_2
+            FROM found
+        ) > 1000
+    )) AS rest;
+
+COMMIT;
+
+
+------------------------------------------------------------------------------------------------
 -- Replay
 -- Records what was buffered while the database was away, once.
 ------------------------------------------------------------------------------------------------
@@ -1065,11 +1451,40 @@ COMMIT;
 BEGIN;
 
 -- ledger/clients.py: find_clients
-SELECT clients.id, clients.name, clients.scope, clients.rate_limit
+SELECT clients.id, clients.name, clients.scope, clients.rate_limit, clients.item_limit
 FROM clients
 WHERE clients.id = any(CAST(:ids AS UUID[]));
 
--- ledger/acceptance.py: accept (shown in "Accept")
+-- ledger/keys/revocations.py: keys_ended
+WITH given AS (
+    SELECT
+        anon_1.client_id AS client_id, anon_1.key_id AS key_id, anon_1.at AS at,
+        anon_1.position AS position
+    FROM unnest(
+        CAST(:client_id_array AS UUID[]), CAST(:key_id_array AS UUID[]),
+        CAST(:at_array AS TIMESTAMP WITH TIME ZONE[])
+    ) WITH ORDINALITY AS anon_1(client_id, key_id, at, position)
+)
+SELECT given.position
+FROM given
+WHERE (EXISTS (
+        SELECT *
+        FROM clients
+        WHERE clients.id = given.client_id
+            AND clients.disabled_at <= given.at
+            AND (clients.enabled_at IS NULL OR clients.enabled_at > given.at)
+    )) OR given.key_id IS NOT NULL
+    AND NOT (EXISTS (
+        SELECT *
+        FROM api_keys
+        WHERE api_keys.id = given.key_id
+            AND api_keys.client_id = given.client_id
+            AND api_keys.scope = 'write'
+            AND (api_keys.revoked_at IS NULL OR api_keys.revoked_at > given.at)
+            AND (api_keys.expires_at IS NULL OR api_keys.expires_at > given.at)
+    ));
+
+-- ledger/funds/door.py: read_wallets (shown in "Accept")
 
 -- ledger/acceptance.py: _record (shown in "Accept")
 

@@ -8,7 +8,6 @@ that the rules do not allow is recorded as a rejection.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,11 +21,13 @@ from sqlalchemy import (
     Uuid,
     cast,
     exists,
+    func,
     literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from ledger import exact_json
 from ledger.clients import Client
 from ledger.errors import (
     AssetMismatch,
@@ -170,7 +171,7 @@ def fingerprint(request: TransferRequest) -> bytes:
         request.reference,
         request.metadata or {},
     ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+    return hashlib.sha256(exact_json.for_digest(content)).digest()
 
 
 def _evaluate(request: TransferRequest, wallets: dict[UUID, Any]) -> _Candidate:
@@ -327,7 +328,7 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         request.reference,
         # A rejection keeps none, so that a client without a penny cannot store it. The
         # fingerprint covers it all the same: a repeat with other metadata is another request.
-        json.dumps(request.metadata if request.metadata and reason is None else {}),
+        exact_json.dumps(request.metadata if request.metadata and reason is None else {}),
         reason and reason.code,
         reason and reason.detail,
     )

@@ -201,7 +201,7 @@ def _build_contested() -> Select[Any]:
         .group_by(_u.source_id)
         .subquery()
     )
-    ahead = count_ahead(asked.c.source_id, asked.c.last).lateral()
+    ahead = count_ahead(asked)
     available = wallet.balance - wallet.reserved - wallet.incoming
     short = (
         select(asked.c.source_id)

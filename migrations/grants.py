@@ -35,6 +35,7 @@ GRANTS: Final[Mapping[str, str]] = {
     "idempotency_keys": APPEND,
     "installation": "SELECT",
     "last_prices": CHANGE,
+    "missing_requests": REPLACE,
     "outcomes": APPEND,
     "postings": APPEND,
     "read_positions": CHANGE,

@@ -8,6 +8,8 @@ from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation,
 _EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 """Wide enough for a product of two prices; a longer result raises instead of being rounded."""
 MAX_DECIMALS = 18
+_TICKS = 3
+"""How many ticks a price may differ where that is more than the limit."""
 _PRICE = re.compile(r"[0-9]{1,18}(?:\.([0-9]{1,30}))?", re.ASCII)
 
 
@@ -25,9 +27,21 @@ def middle(bid: Decimal, ask: Decimal) -> Decimal:
     return _EXACT.divide(_EXACT.add(bid, ask), Decimal(2))
 
 
-def is_within(price: Decimal, reference: Decimal, *, limit: Decimal) -> bool:
-    """Whether `price` differs from `reference` by at most this share of it (0.1: a tenth)."""
-    return abs(_EXACT.subtract(price, reference)) <= _EXACT.multiply(reference, limit)
+def is_within(
+    price: Decimal, reference: Decimal, *, limit: Decimal, tick: Decimal = Decimal(0)
+) -> bool:
+    """Whether `price` differs from `reference` by at most this share of it (0.1: a tenth).
+
+    tick: the smallest step of the price. A few of them are allowed in any case: a price of five
+    ticks cannot move by less than a fifth.
+    """
+    difference = abs(_EXACT.subtract(price, reference))
+    return difference <= max(_EXACT.multiply(reference, limit), _EXACT.multiply(tick, _TICKS))
+
+
+def last_place(price: Decimal) -> Decimal:
+    """Return the value of the last digit, as the price was written: 0.01 of 1.50."""
+    return Decimal((0, (1,), int(price.as_tuple().exponent)))
 
 
 def plain(price: Decimal) -> str:

@@ -35,19 +35,21 @@ def suspect(
     before: Suspicion | None,
     now_s: float,
     limit: Decimal,
+    tick: Decimal = Decimal(0),
 ) -> Suspicion | None:
     """Check a new price. Returns: None if it is accepted, else the suspicion to keep.
 
     last: the last accepted price; None if none is known: the new one is then accepted.
     before: the suspicion that the refresh before this one kept.
+    tick: the smallest step of the price.
     """
-    if last is None or is_within(price, last, limit=limit):
+    if last is None or is_within(price, last, limit=limit, tick=tick):
         return None
     # The same jump as before, and on a clock that was not set back.
     is_repeated = (
         before is not None
         and 0 <= now_s - before.last_seen_s <= FORGOTTEN_AFTER_S
-        and is_within(price, before.price, limit=limit)
+        and is_within(price, before.price, limit=limit, tick=tick)
     )
     if before is None or not is_repeated:
         return Suspicion(price, times=1, first_seen_s=now_s, last_seen_s=now_s)

@@ -147,6 +147,7 @@ class Refresher:
                 before=before,
                 now_s=state.now_s,
                 limit=self._jump_limit,
+                tick=tickers.ticks.get(symbol, Decimal(0)),
             )
             if suspicion is None:
                 result.prices[symbol] = price

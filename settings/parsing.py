@@ -17,7 +17,6 @@ _RATE_LIMIT = re.compile(
 )
 _MAX_SYMBOLS = 50
 _MAX_URLS = 10
-_SYMBOL = re.compile(r"[A-Z0-9]{2,20}", re.ASCII)
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
 _PASSWORD = re.compile(r"[^:]+:.+")
@@ -171,7 +170,7 @@ class Values:
             return ()
         symbols = _items(text)
         for symbol in symbols:
-            if not _SYMBOL.fullmatch(symbol):
+            if not _is_symbol(symbol):
                 raise SettingsError(f"{name} must be symbols such as BTCUSDT, not {symbol!r}")
         if not 0 < len(symbols) <= _MAX_SYMBOLS:
             raise SettingsError(f"{name} must be none, or name 1 to {_MAX_SYMBOLS} symbols")
@@ -185,7 +184,7 @@ class Values:
         if not isinstance(prices, dict):
             raise SettingsError(f'{name} must be a JSON object such as {{"BTCUSDT": "60000"}}')
         for symbol, price in prices.items():
-            if not _SYMBOL.fullmatch(symbol):
+            if not _is_symbol(symbol):
                 raise SettingsError(
                     f"{name} must have symbols such as BTCUSDT as its keys, not {symbol!r}"
                 )
@@ -224,3 +223,10 @@ class Values:
 def _items(text: str) -> tuple[str, ...]:
     """Split a comma-separated list: each part once, without spaces around it, none empty."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _is_symbol(text: str) -> bool:
+    """Whether Binance could use this as a symbol: any script's letters, but no small Latin ones."""
+    return 2 <= len(text) <= 50 and all(
+        each in "0123456789-._" or (each.isalpha() and not "a" <= each <= "z") for each in text
+    )

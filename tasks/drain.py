@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Final
+from uuid import UUID
 
 from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
 from ledger.buffer import replaying
 from ledger.buffer.entries import Buffered, IntakeBuffer, Waiting, decode, is_unsigned
+from ledger.buffer.missing import LOST_AFTER_S, note_missing, report_lost
 from ledger.buffer.replaying import Replayed, give_up, replay
 from ledger.buffer.seal import Seal
 from ledger.buffer.set_aside import AsideReason, set_aside
@@ -34,10 +36,12 @@ from ledger.postgres.database import transaction
 from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import DRAINED
 from monitoring.sentry import tracing
+from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
 from settings import Settings
 from tasks.broker.kick import kick_unless_one_waits
-from tasks.buffer.intake_buffer import intake_buffer, intake_seal
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log
+from tasks.buffer.put_log import PutLog
 from tasks.engine import engine
 from tasks.run_log import recorded_run
 
@@ -50,6 +54,9 @@ WORKS_FOR_S: Final = 10.0
 """After this the next drain continues. With one chunk more, it is below the time limit of tasks,
 and below the time that the lock of `replaying.try_replay_lock` may be idle."""
 
+_SHOWN_LOSSES: Final = 50
+_looked_lately = Cooldown(15.0)
+"""Without new requests the database need not be asked every second whether any is lost."""
 _elsewhere = OutageLog(log, "drained_elsewhere", repeats=True, count_as="times", level="info")
 """Counts how often in a row another worker was draining."""
 
@@ -65,6 +72,9 @@ def drain() -> None:
             buffer = _buffer()
             if not buffer.count():
                 run.result = "nothing is buffered"
+                if note_losses(buffer, _put_log()) or _looked_lately.allows():
+                    _looked_lately.start()
+                    report_losses()
                 return
             with replaying.try_replay_lock(engine()) as is_alone:
                 if not is_alone:
@@ -191,6 +201,36 @@ def _set_aside(entries: Sequence[_Strange]) -> Replayed:
 def _buffer() -> IntakeBuffer:
     """Return the buffer of this worker process, made on first use, after the fork."""
     return intake_buffer(Settings.from_environment())
+
+
+def note_losses(buffer: IntakeBuffer, put_log: PutLog) -> bool:
+    """Note which requests of the log are neither in the buffer nor in the database.
+
+    Returns: whether there were any requests in the log.
+    """
+    ids = put_log.read()
+    # What was put before the log was read has left an empty buffer by way of the database.
+    if ids and not buffer.count():
+        for start in range(0, len(ids), CHUNK):
+            with transaction(engine()) as connection:
+                note_missing(connection, set(ids[start : start + CHUNK]))
+        put_log.forget()
+    return bool(ids)
+
+
+def report_losses(*, after_s: float = LOST_AFTER_S) -> list[UUID]:
+    """Log requests that have been missed for so long, once. Returns: the transfers' ids."""
+    with transaction(engine()) as connection:
+        lost = report_lost(connection, after_s=after_s)
+    if lost:
+        shown = [str(id) for id in lost[:_SHOWN_LOSSES]]
+        log.error("buffered_requests_lost", requests=len(lost), transfer_ids=shown)
+    return lost
+
+
+@cache
+def _put_log() -> PutLog:
+    return put_log(Settings.from_environment())
 
 
 @cache

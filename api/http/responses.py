@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flask import Response
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from api.http.headers import JSON, PROBLEM_JSON, request_id
 from api.http.problems import TABLE, Problem
+from ledger import exact_json
 from monitoring.metrics.cardinality import OTHER
 from monitoring.metrics.catalogue import PROBLEMS
 
@@ -17,7 +18,11 @@ def json_response(
     document: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Answer with a document."""
-    return Response(to_json(document), status, headers, content_type=JSON)
+    try:
+        body = to_json(document)
+    except PydanticSerializationError:  # it has a decimal number in metadata, which is rare
+        body = exact_json.dumps(document).encode()
+    return Response(body, status, headers, content_type=JSON)
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:

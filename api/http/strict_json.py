@@ -14,6 +14,7 @@ import math
 from typing import Any, NoReturn
 
 from api.http.problems import Problem
+from ledger.exact_json import Number
 
 MAX_VALUES = 250_000
 """How many commas and opening brackets a body may have: 50 for each item of a full batch."""
@@ -55,11 +56,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _float(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
+def _number(text: str) -> Number:
+    """Keep a number with a fraction or an exponent as it is written."""
+    _, _, exponent = text.lower().partition("e")
+    if len(exponent.lstrip("+-0")) > 3 or math.isinf(float(text)):
         raise _NotStrict("a number is out of range")
-    return number
+    return Number(text)
 
 
 def _refuse_constant(_text: str) -> NoReturn:
@@ -89,5 +91,5 @@ def _invalid(detail: str) -> Problem:
 
 
 _decoder = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant
+    object_pairs_hook=_object, parse_float=_number, parse_constant=_refuse_constant
 )

@@ -211,7 +211,7 @@ _COMPONENTS: ComponentsAnswer = {
     "cache": {"status": "ok", "detail": "answers, 1 % of its memory is used"},
     "prices": {"status": "ok", "detail": "4 live"},
     "workers": {"status": "ok", "detail": "alive: 1 beat, 1 money, 1 scans"},
-    "books": {"status": "ok", "detail": "nothing is set aside"},
+    "books": {"status": "ok", "detail": "nothing is lost or set aside"},
 }
 _DOWN: ComponentAnswer = {"status": "down", "detail": "no answer within 0.9 s"}
 HEALTH: HealthAnswer = {"status": "ok", "components": _COMPONENTS}

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from api.ops.reconciliation_status import ReconciliationStatus, read_reconciliation_status
 from ledger.buffer.entries import IntakeBuffer
+from ledger.buffer.missing import count_lost
 from ledger.buffer.set_aside import AsideReason, count_aside
 from ledger.errors import LedgerError, Unreachable
 from ledger.postgres.database import autocommit, build_engine
@@ -54,6 +55,8 @@ class DatabasePart:
     is_owner: bool = False
     """Whether the role of this process owns the tables, and could change what is final."""
     set_aside: Mapping[AsideReason, int] = field(default_factory=dict)
+    lost: int = 0
+    """Buffered requests that are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ def build_snapshots(
                 read_reconciliation_status(connection),
                 is_owner=owns_tables(connection),
                 set_aside=count_aside(connection),
+                lost=count_lost(connection),
             )
 
     return Snapshots(

@@ -35,7 +35,7 @@ def snapshot_families(snapshot: Snapshot) -> Iterator[Metric]:
     if snapshot.database is not None:
         yield from _transfers(snapshot.database.counts)
         yield from _findings(snapshot.database.reconciliation)
-        yield _set_aside(snapshot.database)
+        yield from _exceptions(snapshot.database)
     if snapshot.broker is not None:
         yield from _broker(snapshot.broker)
     if snapshot.cache is not None:
@@ -100,12 +100,18 @@ def _transfers(counts: TransferCounts) -> Iterator[Metric]:
     )
 
 
-def _set_aside(database: DatabasePart) -> Metric:
-    return _gauge(
+def _exceptions(database: DatabasePart) -> Iterator[Metric]:
+    yield _gauge(
         "truepenny_set_aside_entries",
         "Buffer entries that were not replayed and wait for an operator, by reason.",
         ["reason"],
         (([reason], count) for reason, count in database.set_aside.items()),
+    )
+    yield _gauge(
+        "truepenny_lost_requests",
+        "Buffered requests that were answered 202 and are neither in the buffer nor recorded.",
+        [],
+        [([], database.lost)],
     )
 
 

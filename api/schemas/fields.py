@@ -6,20 +6,24 @@ a phrase that follows the field's name, such as "must be a string".
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from ledger import exact_json
+from ledger.exact_json import Number
+
 MAX_KEY_LENGTH = 255
 KEY_RULE = f"must have 1 to {MAX_KEY_LENGTH} printable characters, and no space at either end"
 MAX_REFERENCE_LENGTH = 255
 MAX_METADATA_DEPTH = 10
 MAX_METADATA_BYTES = 8 * 1024
+_MAX_PLACES = 100
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 
@@ -104,8 +108,7 @@ def check_metadata(value: object) -> dict[str, Any]:
     if _has_extreme_number(value):
         # The database stores such numbers digit by digit: 1e300 would need 301 digits.
         raise PydanticCustomError("metadata", "has a number that is extremely large or small")
-    compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if len(compact.encode()) > MAX_METADATA_BYTES:
+    if len(exact_json.dumps(value).encode()) > MAX_METADATA_BYTES:
         raise PydanticCustomError("metadata", f"has more than {MAX_METADATA_BYTES} bytes")
     return value
 
@@ -126,8 +129,11 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
 
 def _has_extreme_number(value: Any) -> bool:
     match value:
-        case float():
-            return value != 0 and not 1e-15 <= abs(value) < 1e16
+        case Number():
+            number = Decimal(value.text)
+            size = number.copy_abs()
+            is_sized = not size or Decimal("1e-15") <= size < Decimal("1e16")
+            return not is_sized or int(number.as_tuple().exponent) < -_MAX_PLACES
         case dict():
             return any(map(_has_extreme_number, value.values()))
         case list():
@@ -176,7 +182,7 @@ Metadata = Annotated[
         {
             "type": "object",
             "description": f"Any data of yours, at most {MAX_METADATA_DEPTH} levels deep "
-            f"and {MAX_METADATA_BYTES} bytes as compact JSON.",
+            f"and {MAX_METADATA_BYTES} bytes as compact JSON. Numbers keep their digits.",
         }
     ),
 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -80,7 +80,12 @@ class GroupCommit:
         """
         if len(requests) == 1:
             return [self._submit_one(requests[0])]
-        return self._write(requests)
+        outcomes: list[Outcome] = []
+        for answer in self._write(requests):
+            if isinstance(answer, Unavailable):
+                raise answer
+            outcomes.append(answer)
+        return outcomes
 
     def _submit_one(self, request: TransferRequest) -> Outcome:
         """Join the group that gathers now, and write it if no other thread is writing."""
@@ -134,7 +139,7 @@ class GroupCommit:
             for ticket in group:
                 self._answer([ticket])
 
-    def _write(self, requests: list[TransferRequest]) -> list[Outcome]:
+    def _write(self, requests: list[TransferRequest]) -> Sequence[Outcome | Unavailable]:
         in_doubt = False
         for _ in range(TRIES):
             in_doubt |= self._database.is_up()
@@ -143,13 +148,17 @@ class GroupCommit:
             except Unavailable as error:
                 if self._database.is_up():
                     log.warning("intake_not_recorded", error=str(error), requests=len(requests))
+        # `Overloaded` says that nothing was recorded. After a lost answer that is not known.
         try:
-            return self._keep(requests)
+            answers = self._keep(requests)
         except Overloaded as error:
-            # `Overloaded` says that nothing was recorded. After a lost answer that is not known.
             if in_doubt:
                 raise Unavailable from error
             raise
+        return [
+            Unavailable() if in_doubt and isinstance(answer, Overloaded) else answer
+            for answer in answers
+        ]
 
     def _record(self, requests: list[TransferRequest]) -> list[Outcome]:
         answers = self._accept(requests, self._on_lack)
@@ -192,14 +201,21 @@ class GroupCommit:
 
     def _queue_behind(self, requests: list[TransferRequest]) -> list[Outcome]:
         """Buffer requests behind the older ones, so that they are judged after those."""
+        kept: Sequence[Outcome | Unavailable]
         try:
-            return self._keep(requests)
-        except (Overloaded, Unavailable) as error:
-            log.warning("not_queued_behind", error=str(error), requests=len(requests))
-            answers = self._accept(requests, lambda _: "record")
-            return [each for each in answers if not isinstance(each, Undecided)]
+            kept = self._keep(requests)
+        except Unavailable as error:
+            kept = [error] * len(requests)
+        refused = [each for each in kept if isinstance(each, Unavailable)]
+        if refused:
+            log.warning("not_queued_behind", error=str(refused[0]), requests=len(refused))
+        pairs = zip(requests, kept, strict=True)
+        left = [request for request, answer in pairs if isinstance(answer, Unavailable)]
+        answers = self._accept(left, lambda _: "record") if left else []
+        recorded = (each for each in answers if not isinstance(each, Undecided))
+        return [next(recorded) if isinstance(each, Unavailable) else each for each in kept]
 
-    def _keep(self, requests: list[TransferRequest]) -> list[Outcome]:
+    def _keep(self, requests: list[TransferRequest]) -> list[Outcome | Unavailable]:
         """Buffer the requests, except those that are invalid whatever the database holds."""
         errors = [invalid_by_itself(request) for request in requests]
         now = self._database.clock.now()
@@ -215,5 +231,7 @@ class GroupCommit:
         ]
 
 
-def _checked(kept: Kept, request: TransferRequest) -> Outcome:
+def _checked(kept: Kept | Unavailable, request: TransferRequest) -> Outcome | Unavailable:
+    if isinstance(kept, Unavailable):
+        return kept
     return kept if kept.buffered.is_repeated_by(request) else IdempotencyKeyReused()

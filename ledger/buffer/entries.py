@@ -8,7 +8,6 @@ client may do is read in the database at the replay. Knows nothing of Redis or R
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,11 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from ledger import exact_json
 from ledger.acceptance import TransferRequest, fingerprint
 from ledger.buffer.seal import Seal
 from ledger.clients import Client
-from ledger.errors import NewerFormat, NotAuthentic, Unreadable
+from ledger.errors import NewerFormat, NotAuthentic, Unavailable, Unreadable
 from ledger.ids import transfer_id
 
 FORMAT: Final = 2
@@ -70,12 +70,15 @@ class Waiting:
 class IntakeBuffer(Protocol):
     """A durable, bounded, ordered buffer on the broker. Safe to use from many threads."""
 
-    def put(self, requests: Sequence[Buffered]) -> list[Kept]:
-        """Keep all of the requests, or none; an id that is kept already is not kept twice.
+    def put(self, requests: Sequence[Buffered]) -> list[Kept | Unavailable]:
+        """Keep the requests; an id that is kept already is not kept twice.
 
-        Returns once they are on the broker's disk: per request, in order, the kept one.
-        Raises: Overloaded: when there is no room. Unavailable: when the broker is away; some
-        may be kept nevertheless, which does no harm, because a repeat has the same id.
+        A client may have half of the room that the others leave. Its new requests of one call
+        are all kept, or none of them.
+        Returns once they are on the broker's disk: per request, in order, the kept one, or
+        Overloaded where there is no room for its client, so that it is certainly not kept.
+        Raises: Unavailable: when the broker is away; some may be kept nevertheless, which does
+        no harm, because a repeat has the same id.
         """
 
     def find(self, id: UUID) -> Buffered | None:
@@ -127,7 +130,7 @@ def encode(buffered: Buffered, seal: Seal) -> bytes:
         "metadata": request.metadata,
         "api_key": request.key_id and str(request.key_id),
     }
-    marked = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()[1:]
+    marked = exact_json.dumps(document).encode()[1:]
     mark = seal.mark(_marked(FORMAT, marked))
     return f'{{"format":{FORMAT},"mark":"{mark}",'.encode() + marked
 
@@ -153,7 +156,7 @@ def decode(content: bytes, seal: Seal) -> Buffered:
     if format_number > FORMAT:
         raise NewerFormat
     try:
-        document = json.loads(b"{" + rest)
+        document = exact_json.loads(b"{" + rest)
         if format_number != FORMAT or document["installation"] != seal.installation_id:
             raise Unreadable
         return _buffered(document, UUID(document["client"]), content)
@@ -172,7 +175,7 @@ def decode_unverified(content: bytes) -> Buffered:
     Raises: Unreadable: when it is no request.
     """
     try:
-        document = json.loads(content)
+        document = exact_json.loads(content)
         client = document["client"]
         client_id = UUID(client[0] if document["format"] == 1 else client)
         return _buffered(document, client_id, content)

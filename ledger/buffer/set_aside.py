@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, cast, get_args
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     Connection,
     LargeBinary,
     Text,
+    Uuid,
     bindparam,
     delete,
     func,
@@ -28,7 +30,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ledger.buffer.entries import MAX_ENTRY_BYTES, decode, decode_unverified
 from ledger.buffer.replaying import Replayed, replay
 from ledger.buffer.seal import Seal
-from ledger.errors import NotFound
+from ledger.errors import NotFound, Unreadable
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 
@@ -65,7 +67,7 @@ def set_aside(
     argument = rows_argument(
         _COLUMNS,
         (
-            (digest, reason, content[:MAX_ENTRY_BYTES], size)
+            (digest, reason, content[:MAX_ENTRY_BYTES], size, _claimed_id(content))
             for digest, (reason, content, size) in rows.items()
         ),
     )
@@ -112,6 +114,13 @@ def remove_aside(connection: Connection, seq: int) -> bool:
     return removed.rowcount == 1
 
 
+def _claimed_id(content: bytes) -> UUID | None:
+    try:
+        return decode_unverified(content).id
+    except Unreadable:
+        return None
+
+
 def _digest(content: bytes, size_bytes: int) -> bytes:
     return hashlib.sha256(size_bytes.to_bytes(8, "big") + content).digest()
 
@@ -122,6 +131,7 @@ _COLUMNS: Columns = {
     "reason": Text(),
     "content": LargeBinary(),
     "size_bytes": BigInteger(),
+    "transfer_id": Uuid(),
 }
 _given = rows_parameter("given", _COLUMNS)
 _room = (

@@ -15,7 +15,9 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
+    Subquery,
     Text,
     Uuid,
     and_,
@@ -69,16 +71,17 @@ def read_lines(connection: Connection, source_ids: Collection[UUID]) -> dict[UUI
     return lines
 
 
-def count_ahead(source_id: ColumnElement[UUID], before: ColumnElement[int]) -> Any:
-    """Select how many of `source_id`'s transfers, and for how much, are ahead of `before`.
+def count_ahead(asked: Subquery) -> FromClause:
+    """Build how many transfers, and for how much, are ahead of those `asked` for.
 
-    At most READ_LIMIT are counted.
+    asked: a row for each source, with `source_id` and the `last` of their places. At most
+    READ_LIMIT are counted for each.
     """
-    first = select(_u.amount).where(_ahead(source_id), _u.seq < before).limit(READ_LIMIT)
-    found = first.subquery()
-    return select(
-        func.count().label("count"), func.coalesce(func.sum(found.c.amount), 0).label("total")
-    ).select_from(found)
+    ahead = select(_u.amount).where(_ahead(asked.c.source_id), _u.seq < asked.c.last)
+    # Correlated by hand: SQLAlchemy would look through one level only, and count for all sources.
+    found = ahead.limit(READ_LIMIT).correlate(asked).lateral()
+    total = func.coalesce(func.sum(found.c.amount), 0).label("total")
+    return select(func.count().label("count"), total).select_from(found).lateral()
 
 
 def brings_money(wallet_id: ColumnElement[UUID]) -> ColumnElement[bool]:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from ledger import exact_json
 from ledger.errors import (
     LedgerError,
     LockTimeout,
@@ -79,6 +80,8 @@ def build_engine(
         creator=connector,
         # Amounts and metadata are in the parameters, and errors are logged.
         hide_parameters=True,
+        json_serializer=exact_json.dumps,
+        json_deserializer=exact_json.loads,
         **pool,
     )
 

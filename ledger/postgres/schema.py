@@ -215,8 +215,7 @@ events = Table(
     Column("detail", Text),
 )
 
-# Buffered requests that were rejected because they are invalid: not transfers, but read as
-# rejected ones. See `ledger.buffer.rejected`.
+# Buffered requests that were rejected because they are invalid. See `ledger.buffer.rejected`.
 refused_requests = Table(
     "refused_requests",
     metadata,
@@ -237,19 +236,26 @@ refused_requests = Table(
     Column("refused_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
-# Entries of the intake buffer that were not replayed, for an operator. See
-# `ledger.buffer.set_aside`.
+# Buffer entries that were not replayed, for an operator. See `ledger.buffer.set_aside`.
 set_aside_entries = Table(
     "set_aside_entries",
     metadata,
-    # The SHA-256 of the entry, so that one that comes again is kept once.
     Column("digest", LargeBinary, primary_key=True),
     Column("seq", BigInteger, Identity(always=True), nullable=False),
     Column("reason", Text, nullable=False),
-    # Its beginning only, where it is too large to be ours.
     Column("content", LargeBinary, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("set_aside_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("transfer_id", Uuid),
+)
+
+# Requests that the buffer has lost. See `ledger.buffer.missing`.
+missing_requests = Table(
+    "missing_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("noticed_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    Column("reported_at", TimestampColumn),
 )
 
 # Not the ledger's: which installation the database belongs to, in one row. See
@@ -338,8 +344,7 @@ read_positions = Table(
     Column("stamped", MinorUnits, nullable=False),
 )
 
-# How many transfers had ended by a time; none can be added before that time. See
-# `ledger.transfer_counts`.
+# How many transfers had ended by a time. See `ledger.transfer_counts`.
 ended_counts = Table(
     "ended_counts",
     metadata,

@@ -15,7 +15,6 @@ gets the id of the claim. So key and resource are committed together, or neither
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
+from ledger import exact_json
 from ledger.errors import IdempotencyKeyReused
 from ledger.ids import new_id
 from ledger.postgres import schema
@@ -69,4 +69,4 @@ def claim_key(
 
 def _fingerprint(content: Mapping[str, Any]) -> bytes:
     """Return a SHA-256 of the content. It is stored, so its form must never change."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+    return hashlib.sha256(exact_json.for_digest(content)).digest()

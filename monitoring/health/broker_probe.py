@@ -21,6 +21,7 @@ from monitoring.health.redis_info import (
     ServerFinding,
     ServerRole,
     counters,
+    durability,
     findings,
     is_loading,
     memory_percent,
@@ -122,6 +123,25 @@ def redis_findings(
     return well, [] if info is None else findings(role, info, was_full=was_full)
 
 
+def redis_durability(client: redis.Redis) -> ServerFinding | None:
+    """Return what is wrong with how a broker brings writes to its disk, if anything is.
+
+    Raises: redis.RedisError: when the server does not answer.
+    """
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.config_get("appendfsync")
+        # It asks for nothing, so it returns at once.
+        pipeline.execute_command("WAITAOF", 0, 0, 1)  # type: ignore[no-untyped-call]
+        setting, confirmed = pipeline.execute(raise_on_error=False)
+    for answer in (setting, confirmed):
+        if isinstance(answer, redis.RedisError) and not isinstance(
+            answer, redis.exceptions.ResponseError
+        ):
+            raise answer
+    appendfsync = setting.get("appendfsync") if isinstance(setting, dict) else None
+    return durability(appendfsync, confirms=isinstance(confirmed, list))
+
+
 class RedisProbe:
     """Reads a Redis with INFO."""
 
@@ -132,6 +152,8 @@ class RedisProbe:
         """Take a reading, see `BrokerProbe`."""
         info = redis_info(self._client)
         well, found = redis_findings("broker", info, was_full=was_full)
+        if not any(each.code in ("no_aof", "replica") for each in found):
+            found += [each for each in (redis_durability(self._client),) if each is not None]
         return BrokerReading(
             is_full=any(each.code == MEMORY for each in found),
             memory_share=None if info is None else memory_share(info),

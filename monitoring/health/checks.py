@@ -11,6 +11,7 @@ from collections.abc import Callable
 import redis
 from sqlalchemy import Engine
 
+from ledger.buffer.missing import count_lost
 from ledger.buffer.set_aside import count_aside
 from ledger.errors import Unavailable
 from ledger.postgres.database import autocommit, probe
@@ -80,15 +81,23 @@ def books_check(engine: Engine) -> Check:
         try:
             with autocommit(engine) as connection:
                 aside = sum(count_aside(connection).values())
+                lost = count_lost(connection)
         except Unavailable:
             return Component("degraded", "unknown: the database does not answer")
-        if aside:
-            detail = (
-                f"{aside} entries of the buffer are set aside and not carried out: look at them "
-                "with python -m tasks.buffer list"
+        found = []
+        if lost:
+            found.append(
+                f"{lost} buffered requests that were answered 202 are lost: see "
+                "python -m tasks.buffer lost"
             )
-            return Component("degraded", detail)
-        return Component("ok", "nothing is set aside")
+        if aside:
+            found.append(
+                f"{aside} entries of the buffer are set aside and not carried out: see "
+                "python -m tasks.buffer list"
+            )
+        if found:
+            return Component("degraded", "; ".join(found))
+        return Component("ok", "nothing is lost or set aside")
 
     return check
 

@@ -100,6 +100,31 @@ def is_full(share: float | None, *, before: bool) -> bool:
     return share is not None and share >= limit_percent / 100
 
 
+def durability(appendfsync: str | None, *, confirms: bool) -> ServerFinding | None:
+    """Return what is wrong with how a broker brings buffered requests to its disk.
+
+    appendfsync: its setting, None if it does not tell. confirms: whether WAITAOF can be asked.
+    """
+    if confirms and appendfsync == "no":
+        detail = (
+            "never confirms that a request is on its disk, so that requests get 503 while the "
+            "database is away: set appendfsync always"
+        )
+    elif confirms or appendfsync == "always":
+        return None
+    elif appendfsync is None:
+        detail = (
+            "does not tell whether a buffered request is on its disk, so a crash may lose some: "
+            "use Redis 7.2 or newer, or permit WAITAOF, or CONFIG GET appendfsync"
+        )
+    else:
+        detail = (
+            f"its appendfsync is {appendfsync}, so a crash may lose buffered requests that were "
+            "answered 202: set appendfsync always, or use Redis 7.2 or newer"
+        )
+    return ServerFinding("fsync", detail)
+
+
 def counters(info: Mapping[str, Any]) -> dict[str, int]:
     """Return the counters, which only grow while the server runs."""
     return {name: int(info.get(name) or 0) for name in COUNTERS}

@@ -112,6 +112,7 @@ class Binance:
             elif answer.status == HTTPStatus.OK:
                 one = _read(result, url, answer, [symbol]) or Tickers()
                 found.prices.update(one.prices)
+                found.ticks.update(one.ticks)
                 found.refused.update(one.refused)
         if len(unknown) == len(symbols):
             _fail(result, url, "knows none of the symbols")
@@ -129,7 +130,9 @@ class Binance:
         if within_s < _ENOUGH_S:
             result.failures.setdefault(url, "not asked: no time left")
             return None
-        parameters = {"symbols": json.dumps(list(symbols), separators=(",", ":"))}
+        parameters = {
+            "symbols": json.dumps(list(symbols), ensure_ascii=False, separators=(",", ":"))
+        }
         try:
             answer = self._getter.get(
                 url + PATH, parameters, within_s=within_s, max_bytes=MAX_BYTES

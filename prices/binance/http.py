@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -87,7 +88,7 @@ def _get(
     url: str, parameters: Mapping[str, str], *, max_bytes: int, connections: _Connections
 ) -> HttpAnswer:
     with requests.Session() as session:
-        session.trust_env = False  # neither a proxy nor a .netrc of the environment
+        session.trust_env = False  # no .netrc of the environment
         for scheme in ("http://", "https://"):
             session.mount(scheme, _ClosableAdapter(connections))
         with session.get(
@@ -97,9 +98,18 @@ def _get(
             timeout=(TIMEOUT_S, TIMEOUT_S),
             allow_redirects=False,
             stream=True,
+            proxies=_proxies(url),
         ) as response:
             body = response.raw.read(max_bytes + 1, decode_content=False)
             return HttpAnswer(response.status_code, response.headers, body)
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """Return the proxies in HTTPS_PROXY and HTTP_PROXY, but for this machine and NO_PROXY."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        return {}
+    return requests.utils.get_environ_proxies(url)
 
 
 class _Connections:
@@ -141,6 +151,11 @@ class _ClosableAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = _pool_classes(self._connections)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = _pool_classes(self._connections)
+        return manager
 
 
 def _pool_classes(connections: _Connections) -> dict[str, type[HTTPConnectionPool]]:

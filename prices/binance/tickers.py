@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from prices.decimals import is_within, middle, parse_price
+from prices.decimals import is_within, last_place, middle, parse_price
 
 MAX_SPREAD = Decimal("0.1")
 """If bid and ask are further apart, their middle is not a price."""
@@ -29,6 +29,8 @@ class Tickers:
 
     prices: dict[str, Decimal] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    ticks: dict[str, Decimal] = field(default_factory=dict)
+    """The smallest step of each price: the last digit that Binance writes."""
 
 
 def read_tickers(body: bytes, symbols: Collection[str]) -> Tickers:
@@ -52,10 +54,11 @@ def read_tickers(body: bytes, symbols: Collection[str]) -> Tickers:
         bid, ask = parse_price(ticker.get("bidPrice")), parse_price(ticker.get("askPrice"))
         if bid is None or ask is None:
             tickers.refused[symbol] = "not a price above zero"
-        elif bid > ask or not is_within(ask, bid, limit=MAX_SPREAD):
+        elif bid > ask or not is_within(ask, bid, limit=MAX_SPREAD, tick=last_place(bid)):
             tickers.refused[symbol] = "bid and ask do not fit together"
         else:
             tickers.prices[symbol] = middle(bid, ask)
+            tickers.ticks[symbol] = last_place(bid)
     return tickers
 
 

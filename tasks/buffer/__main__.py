@@ -5,6 +5,8 @@
     python -m tasks.buffer show NUMBER...
     python -m tasks.buffer replay NUMBER... | unsigned
     python -m tasks.buffer discard NUMBER...
+    python -m tasks.buffer lost
+    python -m tasks.buffer forget ID...
 
 They need the settings of the application. `replay` carries an entry out once, as its client, with
 the rights that the database gives that client now.
@@ -17,10 +19,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from uuid import UUID
 
 from sqlalchemy import Engine
 
 from ledger.buffer.entries import IntakeBuffer, decode_unverified
+from ledger.buffer.missing import count_lost, forget_lost, list_lost
 from ledger.buffer.replaying import try_replay_lock
 from ledger.buffer.seal import Seal
 from ledger.buffer.set_aside import (
@@ -38,6 +42,7 @@ from tasks.buffer.intake_buffer import intake_buffer, intake_seal
 
 _LOOKS_EVERY_S = 1.0
 _PAGE = 1000
+_MOST_LOST = 100_000
 UNSIGNED = "unsigned"
 """In place of numbers: all entries of version 1.0.0."""
 _ADVICE = {
@@ -60,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _wait(buffer, engine, timeout_s=given.timeout_s)
         if given.command == "list":
             return _list(engine)
+        if given.command == "lost":
+            return _lost(engine)
+        if given.command == "forget":
+            return _forget(engine, given.ids)
         return _for_each(given.command, engine, given.numbers, intake_seal(settings))
     except (SettingsError, LedgerError) as error:
         return _say(f"failed: {error}", code=1)
@@ -73,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     wait = commands.add_parser("wait", help="wait until the buffer is empty")
     wait.add_argument("--timeout-s", type=float, default=600.0)
     commands.add_parser("list", help="list the entries that were set aside, oldest first")
+    commands.add_parser("lost", help="list the transfers whose buffered requests are lost")
+    forget = commands.add_parser("forget", help="count transfers as lost no more")
+    forget.add_argument("ids", nargs="+", type=UUID)
     for name, explained in (
         ("show", "print entries as they are"),
         ("replay", f"carry entries out as their clients; `{UNSIGNED}`: all of version 1.0.0"),
@@ -111,6 +123,20 @@ def _list(engine: Engine) -> int:
         if count:
             _say(f"{count} {reason}: {_ADVICE[reason]}")
     return _say(f"{sum(counts.values())} entries are set aside.")
+
+
+def _lost(engine: Engine) -> int:
+    with autocommit(engine) as connection:
+        lost = list_lost(connection, limit=_MOST_LOST)
+        count = count_lost(connection)
+    for id, noticed_at in lost:
+        _say(f"{id}  missed since {noticed_at:%Y-%m-%d %H:%M:%S}")
+    return _say(f"{count} requests are lost. Their clients got 202 `buffered` with these ids.")
+
+
+def _forget(engine: Engine, ids: Sequence[UUID]) -> int:
+    with transaction(engine) as connection:
+        return _say(f"{forget_lost(connection, ids)} forgotten")
 
 
 def _all(engine: Engine) -> Iterator[AsideEntry]:

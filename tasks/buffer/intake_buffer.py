@@ -6,11 +6,13 @@ from ledger.buffer.entries import IntakeBuffer
 from ledger.buffer.seal import Seal, seal_of
 from resilience.redis_client import is_redis
 from settings import Settings
+from tasks.buffer.put_log import PutLog
 
 
 def intake_buffer(settings: Settings) -> IntakeBuffer:
     """Return the buffer of this process. It connects on first use."""
     if not is_redis(settings.broker_url):
+        from tasks.buffer.client_shares import ClientShares
         from tasks.buffer.rabbitmq_queue import IntakeQueue
         from tasks.buffer.receipts import Receipts
 
@@ -24,6 +26,13 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
                 key_prefix=settings.key_prefix,
                 seal=seal_of(settings, purpose="intake receipt"),
             ),
+            shares=ClientShares(
+                settings.cache_url,
+                key_prefix=settings.key_prefix,
+                limit=settings.intake_buffer_limit,
+                processes=settings.api_processes,
+            ),
+            put_log=put_log(settings),
         )
     from tasks.buffer.redis_stream import IntakeStream
 
@@ -32,7 +41,14 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
         key_prefix=settings.key_prefix,
         limit=settings.intake_buffer_limit,
         seal=intake_seal(settings),
+        put_log=put_log(settings),
     )
+
+
+def put_log(settings: Settings) -> PutLog:
+    """Return the log of what is put into this installation's buffer. It connects on first use."""
+    seal = seal_of(settings, purpose="intake put")
+    return PutLog(settings.cache_url, key_prefix=settings.key_prefix, seal=seal)
 
 
 def intake_seal(settings: Settings) -> Seal:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +22,8 @@ from amqp.exceptions import AMQPError, NotFound
 from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
+from tasks.buffer.client_shares import ClientShares
+from tasks.buffer.put_log import PutLog
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
@@ -44,15 +47,25 @@ class IntakeQueue:
     """The buffer shared by all processes of one RabbitMQ. It connects on first use."""
 
     def __init__(
-        self, broker_url: str, *, queue_prefix: str, limit: int, seal: Seal, receipts: Receipts
+        self,
+        broker_url: str,
+        *,
+        queue_prefix: str,
+        limit: int,
+        seal: Seal,
+        receipts: Receipts,
+        shares: ClientShares,
+        put_log: PutLog,
     ) -> None:
         """Take the broker.
 
         queue_prefix: begins the name of the queue. limit: how many requests may wait.
-        seal: authenticates the entries.
+        seal: authenticates the entries. shares: counts them by client. put_log: notes what was put.
         """
         self._limit = limit
         self._queue = queue_prefix + QUEUE
+        self._put_log = put_log
+        self._shares = shares
         self._seal = seal
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.
@@ -63,8 +76,8 @@ class IntakeQueue:
         self._held: set[int] = set()
         """Delivery tags of the messages that `first` returned and that are not removed yet."""
 
-    def put(self, requests: Sequence[Buffered]) -> list[Kept]:
-        """Keep all requests; see `ledger.buffer.entries.IntakeBuffer`.
+    def put(self, requests: Sequence[Buffered]) -> list[Kept | Unavailable]:
+        """Keep the requests; see `ledger.buffer.entries.IntakeBuffer`.
 
         A repeated request is kept again, which is harmless: a receipt says which request a key
         stands for, not that the queue still holds it.
@@ -75,22 +88,37 @@ class IntakeQueue:
             # A known key with other content will be answered with an error, so it is not kept.
             if each.id not in known or known[each.id].is_repeated_by(each.request):
                 new.setdefault(each.id, each)
-        contents = [encode(known.get(id, each), self._seal) for id, each in new.items()]
-
-        def publish_within_limit(link: _Link) -> None:
-            if _count(link, self._queue) + len(contents) > self._limit:
-                raise Overloaded("The buffer is full.")
-            _publish(link, self._queue, contents)
-
+        refused = self._without_room(new.values())
+        kept = [each for each in new.values() if each.request.client.id not in refused]
+        contents = [encode(known.get(each.id, each), self._seal) for each in kept]
         with self._publishing.in_use():
-            self._publishing.retried_once(publish_within_limit)
-        self._receipts.write([each for id, each in new.items() if id not in known])
-        return [
-            Kept(known[each.id], is_new=False)
-            if each.id in known
-            else Kept(known.setdefault(each.id, new[each.id]), is_new=True)
-            for each in requests
-        ]
+            self._publishing.retried_once(lambda link: _publish(link, self._queue, contents))
+        self._receipts.write([each for each in kept if each.id not in known])
+        answers = [self._answer(each, new, known, refused) for each in requests]
+        self._put_log.append_new(answers)
+        return answers
+
+    def _without_room(self, requests: Collection[Buffered]) -> set[UUID]:
+        """Return the clients that have no room for these requests."""
+        waiting = self.count()
+        counts = Counter(each.request.client.id for each in requests)
+        return self._shares.refused(counts, waiting=waiting)
+
+    def _answer(
+        self,
+        request: Buffered,
+        new: dict[UUID, Buffered],
+        known: dict[UUID, Buffered],
+        refused: set[UUID],
+    ) -> Kept | Unavailable:
+        is_known = request.id in known
+        if request.id in new and request.request.client.id in refused:
+            full = "The buffer has no room for more requests of this client."
+            # The queue may hold a known one already, so it is not certain that it is not kept.
+            return Unavailable(full) if is_known else Overloaded(full)
+        if is_known:
+            return Kept(known[request.id], is_new=False)
+        return Kept(known.setdefault(request.id, new[request.id]), is_new=True)
 
     def find(self, id: UUID) -> Buffered | None:
         """Return the request with this id, or None if there is no receipt of it."""
@@ -112,11 +140,12 @@ class IntakeQueue:
         with self._consuming.in_use():
             for entry in entries:
                 self._acknowledge(entry)
-        ids = []
+        removed = []
         for entry in entries:
             with suppress(Unreadable):  # it was set aside, and has no receipt
-                ids.append(decode(entry.content, self._seal).id)
-        self._receipts.remove(ids)
+                removed.append(decode(entry.content, self._seal))
+        self._receipts.remove([each.id for each in removed])
+        self._shares.give_back(Counter(each.request.client.id for each in removed))
 
     def release(self) -> None:
         """Return the held messages to the queue, by closing the link that holds them."""
@@ -134,6 +163,8 @@ class IntakeQueue:
         with self._publishing.in_use():
             self._publishing.close()
         self._receipts.close()
+        self._shares.close()
+        self._put_log.close()
 
     def _acknowledge(self, entry: Waiting) -> None:
         # On a new link the tag would name another message, and the old one is back in the queue.

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from ledger.states import STEPS, StepName
+from tasks import chain
 from tasks.broker import queues
 from testing.commit_gate import CommitGate, gate_before_commit_of
 from testing.worker_processes import MONEY, CeleryProcess, eventually
@@ -54,6 +55,26 @@ def test_killed_before_the_commit_the_step_is_done_again(
         worker.gate.cut_off()
     assert not scenario.all_in(worker.transfer_ids, REACHED[step])
     a_new_worker_settles(scenario, worker.transfer_ids)
+
+
+@every_step
+def test_what_waits_for_the_money_of_a_killed_step_is_committed_after_it(
+    scenario: Scenario, step: StepName
+) -> None:
+    bank, celery = scenario.bank, scenario.worker()
+    a, b = bank.wallet(), bank.wallet()
+    asked = [
+        bank.request(bank.external["USD"], a, 100, client=bank.admin),
+        bank.request(a, b, 60, client=bank.admin),
+    ]
+    with gate_before_commit_of(scenario.engine, step) as gate:
+        ids = bank.accept(*asked)
+        chain.kick()
+        eventually(gate.waiting)
+        celery.kill_group()
+        gate.cut_off()
+    a_new_worker_settles(scenario, ids)
+    assert (bank.look(a).balance, bank.look(b).balance) == (40, 60)
 
 
 @every_step

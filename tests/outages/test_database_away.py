@@ -195,7 +195,7 @@ def test_without_broker_and_database_nothing_is_accepted(installation: Installat
 
 
 def test_a_buffer_that_is_full_says_so(installation: Installation) -> None:
-    with installation.outage(), installation.another_api("small", INTAKE_BUFFER_LIMIT="3") as api:
+    with installation.outage(), installation.another_api("small", INTAKE_BUFFER_LIMIT="5") as api:
         answers = [api.submit(installation.body()) for _ in range(3)]
         assert [each.status_code for each in answers] == [202] * 3, answers[0].text
         answer = api.submit(installation.body())

@@ -80,7 +80,7 @@ def test_an_unknown_path_is_not_found(client: Caller, path: str) -> None:
         ("DELETE", "/v1/wallets", {"GET", "HEAD", "POST"}),
         ("PUT", "/v1/transfers", {"GET", "HEAD", "POST"}),
         ("GET", "/v1/transfers/batch", {"POST"}),
-        ("OPTIONS", "/v1/clients", {"POST"}),
+        ("OPTIONS", "/v1/clients", {"GET", "HEAD", "POST"}),
         ("POST", "/health", {"GET", "HEAD"}),
         ("TRACE", "/docs", {"GET", "HEAD"}),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import uuid
@@ -68,6 +69,35 @@ def test_a_transfer_is_accepted_with_202_and_its_location(
     assert transfer["metadata"] == {"lines": [1, 2.5, None, "€"]}
     assert transfer["capture"] == "auto"
     assert re.fullmatch(TIME, transfer["created_at"])
+
+
+EXACT = (
+    '{"a":1.10,"b":[0.1,100.0,-0.50,0.000000000000001],"c":12345678901234.123456789012345,'
+    '"d":{"e":3.14159265358979323846264338327950288},"f":12345678901234567890123,"g":"\u20ac"}'
+)
+
+
+def test_numbers_in_metadata_come_back_as_they_were_sent(
+    client: Caller, wallet_pair: WalletPair
+) -> None:
+    transfer = json.dumps(wallet_pair.transfer())[:-1]
+    wallet = client.post("/v1/wallets", {"asset": "USD"}).json()["id"]
+    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+    for sent in (EXACT, EXACT.replace("1.10", "1.1")):  # the same number is the same request
+        data = f'{transfer},"metadata":{sent}}}'.encode()
+        answer = client("POST", "/v1/transfers", data=data, headers=headers)
+        assert answer.status_code == 202
+        assert ("Idempotent-Replayed" in answer.headers) is (sent != EXACT)
+    changed = f'{{"metadata":{EXACT}}}'.encode()
+    for shown in (
+        client.get(f"/v1/transfers/{answer.json()['id']}"),
+        client.get("/v1/transfers?limit=1"),
+        client("PATCH", f"/v1/wallets/{wallet}", data=changed, headers=headers),
+        client.get(f"/v1/wallets/{wallet}"),
+    ):
+        document = json.loads(shown.text, parse_float=str)  # with the digits as they are
+        [one] = document.get("data", [document])
+        assert one["metadata"] == json.loads(EXACT, parse_float=str)
 
 
 def test_optional_fields_may_be_null(client: Caller, wallet_pair: WalletPair) -> None:

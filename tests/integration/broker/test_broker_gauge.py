@@ -13,7 +13,7 @@ from ledger.clients import Client
 from monitoring.health.broker_probe import broker_probe
 from tasks.broker.backpressure import BackpressureGauge
 from tasks.buffer.intake_buffer import intake_buffer
-from testing.known_keys import ring_of
+from testing.fakes.known_keys import ring_of
 from testing.servers.brokers import Broker, RedisBroker
 from testing.worker_processes import eventually
 from tests.unit.api.test_api_application import SETTINGS

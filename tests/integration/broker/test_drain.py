@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+import redis
 from kombu import pools
 from sqlalchemy import text
 
 from ledger.acceptance import TransferRequest
-from ledger.buffer.entries import Buffered, IntakeBuffer, encode
+from ledger.buffer.entries import Buffered, IntakeBuffer, Kept, encode
+from ledger.buffer.missing import count_lost
 from ledger.buffer.seal import Seal
 from ledger.buffer.set_aside import count_aside, list_aside, set_aside
 from ledger.clients import Client
@@ -22,11 +24,12 @@ from ledger.errors import Unavailable
 from ledger.postgres.database import autocommit, transaction
 from settings import Settings
 from tasks.buffer import __main__ as commands
-from tasks.buffer.intake_buffer import intake_buffer, intake_seal
-from tasks.drain import drain_into_ledger, entry_seal
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log
+from tasks.buffer.put_log import LOG, READ
+from tasks.drain import drain_into_ledger, entry_seal, note_losses, report_losses
 from tasks.engine import forget_engine
 from testing.bank import Bank
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.servers.brokers import Broker, RedisBroker
 from testing.servers.databases import as_owner
 from workers.celery_app import make_celery
@@ -38,6 +41,8 @@ def settings(
 ) -> Iterator[Settings]:
     """Make this process a worker of an installation with an empty broker."""
     broker.empty()
+    with redis.Redis.from_url(cache_url) as cache:
+        cache.delete(KEY_PREFIX + LOG, KEY_PREFIX + READ)
     urls = {"DATABASE_URL": own_database_url, "BROKER_URL": broker.url, "CACHE_URL": cache_url}
     for name, value in {**IDENTITY, **urls}.items():
         monkeypatch.setenv(name, value)
@@ -289,3 +294,88 @@ def test_the_wait_ends_when_the_buffer_is_empty(
     drain_into_ledger(buffer)
     assert commands.main(["wait"]) == 0
     assert "The buffer is empty." in capsys.readouterr().out
+
+
+def losses(buffer: IntakeBuffer, settings: Settings, *, after_s: float = 0.0) -> list[UUID]:
+    log = put_log(settings)
+    note_losses(buffer, log)
+    log.close()
+    return report_losses(after_s=after_s)
+
+
+def test_a_buffer_that_was_emptied_is_reported_with_the_ids(
+    bank: Bank,
+    broker: Broker,
+    buffer: IntakeBuffer,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, destination = bank.wallet(100), bank.wallet()
+    requests = [buffered(bank.request(source, destination, number + 1)) for number in range(4)]
+    buffer.put(requests[:2])
+    drain_into_ledger(buffer)
+    assert losses(buffer, settings) == []
+    buffer.put(requests[2:])
+    broker.empty()
+    buffer.count()
+    # A worker that died may still hold them.
+    assert losses(buffer, settings, after_s=60) == []
+    assert set(losses(buffer, settings)) == {each.id for each in requests[2:]}
+    assert losses(buffer, settings) == []  # once
+    assert counted_lost(bank) == 2
+    commands.main(["lost"])
+    listed = capsys.readouterr().out
+    assert all(str(each.id) in listed for each in requests[2:])
+
+    # Its client sends one again, and the other is settled in another way.
+    bank.accept(requests[2].request)
+    assert counted_lost(bank) == 1
+    commands.main(["forget", str(requests[3].id)])
+    assert counted_lost(bank) == 0
+
+
+def test_what_waits_was_set_aside_or_is_drained_is_not_lost(
+    bank: Bank, buffer: IntakeBuffer, settings: Settings
+) -> None:
+    nobody = Client(uuid4(), "", "client", None)
+    source, destination = bank.wallet(100), bank.wallet()
+    buffer.put(
+        [
+            buffered(bank.request(source, destination, 1)),
+            buffered(bank.request(source, uuid4(), 1)),
+            buffered(bank.request(source, destination, 1, client=nobody)),
+        ]
+    )
+    assert losses(buffer, settings) == []
+    drain_into_ledger(buffer)
+    assert losses(buffer, settings) == []
+    assert counted_lost(bank) == 0
+
+
+def test_a_forged_note_is_no_loss(
+    bank: Bank, buffer: IntakeBuffer, settings: Settings, cache_url: str
+) -> None:
+    with redis.Redis.from_url(cache_url) as cache:
+        cache.append(KEY_PREFIX + LOG, uuid4().bytes + bytes(16) + b"half")
+    assert losses(buffer, settings) == []
+    assert counted_lost(bank) == 0
+
+
+def test_notes_wait_in_memory_while_the_cache_is_away(
+    bank: Bank, settings: Settings, cache_url: str
+) -> None:
+    own = buffered(bank.request(bank.wallet(100), bank.wallet(), 1))
+    log = put_log(settings)
+    with redis.Redis.from_url(cache_url) as cache:
+        cache.client_pause(500)
+        log.append_new([Kept(own, is_new=True)])
+    time.sleep(3)  # longer than the pause, and than the cool-down after it
+    assert log.read() == []
+    log.append_new([])
+    assert log.read() == [own.id]
+    log.close()
+
+
+def counted_lost(bank: Bank) -> int:
+    with autocommit(bank.engine) as connection:
+        return count_lost(connection)

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from ledger.acceptance import TransferRequest
-from ledger.buffer.entries import Buffered, IntakeBuffer, decode, encode
+from ledger.buffer.entries import Buffered, IntakeBuffer, Kept, decode, encode
 from ledger.buffer.seal import Seal, seal_of
 from ledger.clients import Client
 from settings import Settings
@@ -88,6 +88,7 @@ def test_a_forged_note_under_an_id_changes_nothing(
     write_note(broker, cache_url, own, FORGERIES[forgery](settings, own))
     assert buffer.find(own.id) is None
     [kept] = buffer.put([own])
+    assert isinstance(kept, Kept)
     assert (kept.buffered, kept.is_new) == (own, True)
     assert buffer.find(own.id) == own
     entries = buffer.first(10)
@@ -102,4 +103,5 @@ def test_a_genuine_note_is_believed(
     write_note(broker, cache_url, own, encode(own, kept_with(settings)))
     assert buffer.find(own.id) == own
     [kept] = buffer.put([theft(own)])
+    assert isinstance(kept, Kept)
     assert (kept.buffered, kept.is_new) == (own, False)

@@ -11,14 +11,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
 from ledger.acceptance import TransferRequest
-from ledger.buffer.entries import Buffered, IntakeBuffer, decode
+from ledger.buffer.entries import Buffered, IntakeBuffer, Kept, decode
 from ledger.clients import Client
 from ledger.errors import Overloaded, Unavailable
 from settings import Settings
+from tasks.buffer.client_shares import COUNTS, GRANTED
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.servers.brokers import Broker
 from testing.worker_processes import eventually
 
@@ -38,11 +40,11 @@ SEAL = intake_seal(
 )
 
 
-def requests(count: int, **changes: Any) -> list[Buffered]:
+def requests(count: int, client: Client = ALICE, **changes: Any) -> list[Buffered]:
     return [
         Buffered(
             TransferRequest(
-                client=ALICE,
+                client=client,
                 idempotency_key=str(uuid4()),
                 source_id=uuid4(),
                 destination_id=uuid4(),
@@ -60,6 +62,10 @@ def requests(count: int, **changes: Any) -> list[Buffered]:
 @pytest.fixture
 def settings(broker: Broker, cache_url: str) -> Settings:
     broker.empty()
+    with redis.Redis.from_url(cache_url) as cache:
+        cache.delete(
+            KEY_PREFIX + COUNTS, KEY_PREFIX + GRANTED
+        )  # they begin again 10 s after the last request
     return Settings.from_environment(
         {
             **IDENTITY,
@@ -94,6 +100,18 @@ def bounded(settings: Settings, buffer: IntakeBuffer) -> Iterator[IntakeBuffer]:
     bounded.close()
 
 
+def kept(buffer: IntakeBuffer, requests: list[Buffered]) -> list[Kept]:
+    """Put requests that must all be kept."""
+    answers = [each for each in buffer.put(requests) if isinstance(each, Kept)]
+    assert len(answers) == len(requests)
+    return answers
+
+
+def refusals(buffer: IntakeBuffer, requests: list[Buffered]) -> int:
+    """Put requests. Returns: how many of them were refused for lack of room."""
+    return sum(isinstance(each, Overloaded) for each in buffer.put(requests))
+
+
 def drained(buffer: IntakeBuffer, limit: int = 100) -> list[Buffered]:
     entries = buffer.first(limit)
     buffer.remove(entries)
@@ -104,7 +122,8 @@ def test_what_is_put_comes_out_whole_and_in_order(
     buffer: IntakeBuffer, another: IntakeBuffer
 ) -> None:
     sent = requests(3, metadata={"note": "ä ☃"}) + requests(4)
-    assert [kept.is_new for kept in buffer.put(sent[:5]) + buffer.put(sent[5:])] == [True] * 7
+    answers = kept(buffer, sent[:5]) + kept(buffer, sent[5:])
+    assert [each.is_new for each in answers] == [True] * 7
     assert another.count() == 7
     assert another.find(sent[6].id) == sent[6]
     assert drained(another, limit=4) == sent[:4]
@@ -119,9 +138,9 @@ def test_a_key_is_kept_once_and_the_first_request_counts(
 ) -> None:
     [first] = requests(1)
     changed = replace(first, request=replace(first.request, amount_minor=999))
-    [kept, again] = buffer.put([first, first])
-    assert (kept.buffered, kept.is_new, again.buffered, again.is_new) == (first, True, first, False)
-    [other] = another.put([changed])
+    [own, again] = kept(buffer, [first, first])
+    assert (own.buffered, own.is_new, again.buffered, again.is_new) == (first, True, first, False)
+    [other] = kept(another, [changed])
     assert (other.buffered, other.is_new) == (first, False)
     # A queue cannot be searched, so a repeat may be kept twice; the replay detects it.
     assert {each.id for each in drained(buffer)} == {first.id}
@@ -184,14 +203,71 @@ def test_removing_twice_removes_nothing_else(buffer: IntakeBuffer) -> None:
     assert drained(buffer) == sent[2:]
 
 
-def test_it_is_bounded_and_takes_all_of_a_batch_or_nothing(bounded: IntakeBuffer) -> None:
-    bounded.put(requests(45))
-    with pytest.raises(Overloaded):
-        bounded.put(requests(6))
-    assert bounded.count() == 45
-    bounded.put(requests(5))
-    with pytest.raises(Overloaded):
-        bounded.put(requests(1))
+def test_it_is_bounded_and_one_client_gets_half_of_what_the_others_leave(
+    bounded: IntakeBuffer,
+) -> None:
+    bob, carol = (Client(uuid4(), "", "client", None) for _ in range(2))
+    assert refusals(bounded, requests(20)) == 0
+    # All new ones of a client, or none: it may have 25 of 50.
+    assert refusals(bounded, requests(6)) == 6
+    assert refusals(bounded, requests(5)) == 0
+    assert refusals(bounded, requests(1)) == 1
+    # Half of 25, and half of 12 for the next one.
+    assert refusals(bounded, requests(13, client=bob)) == 0
+    assert refusals(bounded, requests(1, client=bob)) == 1
+    assert refusals(bounded, requests(7, client=carol)) == 7
+    assert refusals(bounded, requests(6, client=carol)) == 0
+    assert bounded.count() == 44
+
+
+def test_one_client_without_room_does_not_hold_up_others_in_the_same_call(
+    bounded: IntakeBuffer,
+) -> None:
+    bob = Client(uuid4(), "", "client", None)
+    own = requests(25)
+    kept(bounded, own)
+    mixed = bounded.put([*requests(2), *requests(3, client=bob), own[0]])
+    assert [type(each) for each in mixed[:5]] == [Overloaded] * 2 + [Kept] * 3
+    # A repeat of what is kept is never said to be certainly not kept.
+    assert not isinstance(mixed[5], Overloaded)
+    assert bounded.count() == 28
+
+
+def test_a_client_has_room_again_when_its_requests_are_drained(bounded: IntakeBuffer) -> None:
+    kept(bounded, requests(25))
+    assert refusals(bounded, requests(1)) == 1
+    drained(bounded, limit=10)
+    assert refusals(bounded, requests(11)) == 11
+    assert refusals(bounded, requests(10)) == 0
+    drained(bounded, limit=100)
+    assert refusals(bounded, requests(25)) == 0
+
+
+def test_clients_share_exactly_when_many_processes_put_at_once(settings: Settings) -> None:
+    buffers = [intake_buffer(replace(settings, intake_buffer_limit=50)) for _ in range(4)]
+    buffers[0].count()
+    refused: list[int] = []
+    threads = [
+        threading.Thread(target=lambda each=each: refused.append(refusals(each, requests(1))))
+        for each in buffers * 10
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (buffers[0].count(), sum(refused)) == (25, 15)
+    for each in buffers:
+        each.close()
+
+
+def test_without_the_cache_one_client_still_leaves_room(settings: Settings) -> None:
+    away = replace(settings, cache_url="redis://127.0.0.1:1/0", intake_buffer_limit=50)
+    buffer = intake_buffer(replace(away, api_processes=1))
+    bob = Client(uuid4(), "", "client", None)
+    kept(buffer, requests(25))
+    assert refusals(buffer, requests(1)) == 1
+    assert refusals(buffer, requests(5, client=bob)) == 0
+    buffer.close()
 
 
 def test_it_survives_the_death_of_its_broker(buffer: IntakeBuffer, broker: Broker) -> None:

@@ -155,6 +155,18 @@ def test_where_there_is_enough_for_all_nobody_waits_for_another_worker(bank: Ban
     assert (bank.state(first), bank.state(second)) == ("accepted", "reserved")
 
 
+def test_nobody_waits_for_the_transfers_of_another_wallet(bank: Bank) -> None:
+    a, b, c = bank.wallet(90), bank.wallet(), bank.wallet(1_000)
+    [other, own] = bank.accept(bank.request(c, b, 1_000), bank.request(a, b, 90))
+    [last] = bank.accept(bank.request(c, b, 1))
+    with transaction(bank.engine) as connection:
+        query = "UPDATE unfinished SET batch_id = :batch WHERE transfer_id = :id"
+        connection.execute(text(query), {"batch": new_id(), "id": other})
+    assert bank.step("reserve", new_id()).moved == 1
+    assert [bank.state(id) for id in (other, own, last)] == ["accepted", "reserved", "accepted"]
+    assert bank.timeline(last) == ["accepted", "waiting"]
+
+
 def test_a_wait_that_begins_while_the_other_transfer_is_being_rejected_ends_as_well(
     bank: Bank,
 ) -> None:

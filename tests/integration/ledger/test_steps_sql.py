@@ -20,6 +20,7 @@ from sqlalchemy import Connection, event
 from ledger import recovery, wallets
 from ledger.buffer import replaying
 from ledger.buffer.entries import Buffered
+from ledger.funds import waits
 from ledger.ids import new_id
 from ledger.postgres.database import transaction
 from testing.bank import Bank
@@ -106,11 +107,18 @@ def record_the_steps(recorder: Recorder, bank: Bank) -> None:
         "Accept",
         "Records new requests, in line or rejected, and finds those that were recorded before.",
     ):
-        bank.answers(known, bank.request(rich, to, 10), bank.request(rich, frozen, 10))
+        bank.answers(
+            known,
+            bank.request(rich, to, 10),
+            bank.request(rich, frozen, 10),
+            bank.request(poor, to, 20),
+        )
     bank.accept(bank.request(rich, poor, 1_000))  # more than what is left
+    bank.accept(bank.request(rich, poor, 20), bank.request(poor, to, 20))
     with recorder.step(
         "Reserve",
-        "Claims the longest waiting, rejects those that their source cannot pay, holds the rest.",
+        "Claims the longest waiting, rejects those that their source cannot pay or puts them back"
+        " until it can, holds the rest.",
     ):
         bank.step("reserve", batch)
     with recorder.step(
@@ -142,9 +150,18 @@ def record_the_rest(recorder: Recorder, bank: Bank) -> None:
         "Asks if a reserve is overdue, and gives transfers that stopped moving a new batch.",
     ):
         with transaction(bank.engine) as connection:
+            waits.find_ended(connection)
             recovery.is_waiting(connection, waiting_s=0)
         with transaction(bank.engine) as connection:
             recovery.redrive_stuck(connection, stuck_after_s=0, worker="test")
+    with (
+        recorder.step(
+            "Release the rest",
+            "Releases those that wait for one that has ended, where a step had to leave them.",
+        ),
+        transaction(bank.engine) as connection,
+    ):
+        waits.release_rest(connection, [uuid4()])
     buffered = [
         bank.request(source, destination, 20),
         bank.request(source, uuid4(), 20),  # can be no transfer

@@ -256,3 +256,40 @@ def test_the_request_is_the_one_that_binance_documents() -> None:
         "GET /api/v3/ticker/bookTicker?symbols=%5B%22BTCUSDT%22%2C%22ETHUSDT%22%5D HTTP/1.1\r\n"
     )
     assert "Accept-Encoding: identity\r\n" in heads[0]
+
+
+def test_symbols_of_any_script_are_asked_for(hosts: list[FakeBinance]) -> None:
+    hosts[0].price("币安人生USDT", "0.00000005", "0.00000006")
+    asked = binance(hosts).fetch(["币安人生USDT"], {})
+    assert asked.tickers is not None
+    assert asked.tickers.prices == {"币安人生USDT": Decimal("0.000000055")}
+    assert asked.tickers.ticks == {"币安人生USDT": Decimal("0.00000001")}
+
+
+def test_a_proxy_is_used_but_not_for_this_machine_nor_against_no_proxy(
+    hosts: list[FakeBinance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = hosts[1]
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    asked = Binance(["http://binance.invalid"]).fetch(SYMBOLS, {})
+    assert asked.tickers is not None
+    assert proxy.asked() == [list(SYMBOLS)]
+    assert Binance([hosts[0].url]).fetch(SYMBOLS, {}).tickers is not None
+    monkeypatch.setenv("NO_PROXY", "binance.invalid")
+    assert Binance(["http://binance.invalid"]).fetch(SYMBOLS, {}).tickers is None
+    assert len(proxy.asked()) == 1
+
+
+def test_a_proxy_tunnels_https_and_cannot_hold_a_refresh_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        started_s = time.monotonic()
+        asked = Binance(["https://binance.invalid"], within_s=WITHIN_S).fetch(SYMBOLS, {})
+        assert asked.tickers is None
+        assert time.monotonic() - started_s < WITHIN_S + SLACK_S
+        connection, _ = proxy.accept()
+        with connection:
+            assert connection.recv(1000).startswith(b"CONNECT binance.invalid:443 ")
+            assert connection.recv(1000) == b""  # it was closed with the request

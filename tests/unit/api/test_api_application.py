@@ -19,8 +19,8 @@ from monitoring.health.broker_probe import BrokerReading, broker_probe
 from monitoring.logs import formatter
 from settings import Settings
 from tasks.buffer.intake_buffer import intake_buffer
+from testing.fakes.known_keys import ring_of
 from testing.identity import IDENTITY
-from testing.known_keys import ring_of
 
 SETTINGS = Settings.from_environment(
     {

@@ -14,7 +14,7 @@ from ledger.clients import Client, hash_key
 from ledger.errors import Unavailable
 from ledger.keys.credentials import Credential, Found
 from ledger.keys.revocations import SETTLED_AFTER, RefusedKey
-from testing.known_keys import NOTHING_KNOWN, found
+from testing.fakes.known_keys import NOTHING_KNOWN, found
 from testing.manual_clock import ManualClock
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)

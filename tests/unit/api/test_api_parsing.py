@@ -19,6 +19,8 @@ from api.http.strict_json import MAX_VALUES, parse_json
 from api.http.validation import MAX_ERRORS, check
 from api.schemas import fields
 from api.schemas.requests import NewBatch
+from ledger import exact_json
+from ledger.exact_json import Number
 
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -155,6 +157,22 @@ def test_valid_strict_json_is_understood(document: Any) -> None:
 
     if "\\u0000" not in json.dumps(document):
         assert parse_json(json.dumps(document).encode()) == document
+
+
+@pytest.mark.parametrize("text", ["1.10", "0.1", "-0.50", "1e2", "1.5E-7", "0.0", "0e5"])
+def test_a_number_keeps_its_digits(text: str) -> None:
+    document = parse_json(b'{"a":[%b]}' % text.encode())
+    assert fields.check_metadata(document) == {"a": [Number(text)]}
+    assert exact_json.dumps(document) == f'{{"a":[{text}]}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1e16", "1e-16", "-1e300", "1e400", "1e-400", "0e-500", "0e-99999999999", "1e99999999999"],
+)
+def test_a_number_that_takes_many_digits_is_refused(text: str) -> None:
+    with pytest.raises(Problem):
+        fields_of(parse_json(b'{"a":[%b]}' % text.encode()))
 
 
 @pytest.mark.parametrize("depth", [500, 5_000, 500_000])

@@ -6,7 +6,7 @@ import pytest
 
 from api.transfers.asset_scales import LOAD_AGAIN_AFTER_S, AssetScales
 from ledger.errors import InvalidField, Unavailable
-from testing.known_keys import NOTHING_KNOWN
+from testing.fakes.known_keys import NOTHING_KNOWN
 from testing.manual_clock import ManualClock
 
 

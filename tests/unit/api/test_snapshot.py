@@ -28,7 +28,7 @@ from monitoring.job_runs import SHOWN, JobNote
 from monitoring.metrics.exposition import page
 from prices.quotes import Quote
 from tasks.broker import queues
-from testing.known_keys import ring_of
+from testing.fakes.known_keys import ring_of
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 from tests.unit.api.test_api_application import make_services

@@ -24,11 +24,13 @@ from ledger.buffer.entries import (
 from ledger.buffer.seal import Seal
 from ledger.clients import Client
 from ledger.errors import NewerFormat, NotAuthentic, Unreadable
+from ledger.exact_json import Number
 from ledger.ids import transfer_id
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_NUMBERS = [Number(text) for text in ("1.10", "-0.0", "1e2", "0.1000000000000000000001")]
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | _TEXT,
+    st.none() | st.booleans() | st.integers() | _TEXT | st.sampled_from(_NUMBERS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
     max_leaves=5,
 )
@@ -241,3 +243,9 @@ def test_the_fingerprint_of_a_request_never_changes() -> None:
     assert fingerprint(request).hex() == (
         "8abc46fe7035ab18d49be2545ac8433fd1baa84f24460f04bcc48c71b70d40b5"
     )
+
+
+@pytest.mark.parametrize("text", ["1.10", "1e2", "-0.0", "2.5", "0.1"])
+def test_a_number_has_the_fingerprint_of_the_float_that_it_was_before(text: str) -> None:
+    exact, before = ({"a": [each]} for each in (Number(text), float(text)))
+    assert fingerprint(a_request(metadata=exact)) == fingerprint(a_request(metadata=before))

@@ -8,7 +8,14 @@ import pytest
 
 from monitoring.health.checks import workers_component
 from monitoring.health.impact import explain
-from monitoring.health.redis_info import ServerRole, counters, findings, grown, memory_percent
+from monitoring.health.redis_info import (
+    ServerRole,
+    counters,
+    durability,
+    findings,
+    grown,
+    memory_percent,
+)
 from monitoring.health.report import Component
 
 GOOD_BROKER = {
@@ -60,6 +67,27 @@ def test_the_reported_problems_depend_on_the_role(
 ) -> None:
     good = GOOD_BROKER if role == "broker" else GOOD_CACHE
     assert [found.code for found in findings(role, good | changes)] == codes
+
+
+@pytest.mark.parametrize(
+    ("appendfsync", "confirms", "advice"),
+    [
+        ("always", True, None),
+        ("always", False, None),
+        ("everysec", True, None),
+        (None, True, None),
+        ("no", True, "set appendfsync always"),
+        ("everysec", False, "may lose buffered requests that were answered 202"),
+        ("no", False, "may lose buffered requests that were answered 202"),
+        (None, False, "does not tell"),
+    ],
+)
+def test_a_broker_must_bring_requests_to_its_disk(
+    appendfsync: str | None, *, confirms: bool, advice: str | None
+) -> None:
+    found = durability(appendfsync, confirms=confirms)
+    assert (found is None) == (advice is None)
+    assert found is None or (advice or "") in found.detail
 
 
 def test_missing_fields_are_no_problem() -> None:

@@ -116,6 +116,29 @@ def test_the_price_of_a_good_ticker_is_the_middle_of_its_book() -> None:
 
 
 @pytest.mark.parametrize(
+    ("bid", "ask", "is_price"),
+    [
+        ("0.00000005", "0.00000006", True),
+        ("0.00000001", "0.00000004", True),
+        ("0.00000001", "0.00000005", False),
+        ("0.00000100", "0.00000111", False),
+        ("5", "8", True),
+    ],
+)
+def test_a_few_ticks_are_a_normal_spread(bid: str, ask: str, *, is_price: bool) -> None:
+    body = json.dumps([ticker(bid=bid, ask=ask)]).encode()
+    assert bool(read_tickers(body, ["BTCUSDT"]).prices) is is_price
+
+
+def test_a_few_ticks_are_no_jump() -> None:
+    tick = Decimal("0.00000001")
+    for ticks, is_jump in ((2, False), (4, False), (8, False), (9, True), (1, True)):
+        price = tick * ticks
+        found = suspect(price, last=5 * tick, before=None, now_s=0, limit=LIMIT, tick=tick)
+        assert (found is not None) is is_jump
+
+
+@pytest.mark.parametrize(
     ("bad", "why"),
     [
         (ticker(bid="0.00"), "not a price above zero"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -39,7 +40,7 @@ def test_lists_may_contain_blanks_and_repeats() -> None:
         *(("BINANCE_URLS", value) for value in ("fake", "ftp://a", "api.binance.com", "http://")),
         *(("BINANCE_URLS", value) for value in ("http://a:x", "http://a:70000", "http://[", ",")),
         *(("BINANCE_URLS", value) for value in ("http://a/api", "http://a?b", "http://u:hush@a")),
-        *(("PRICE_SYMBOLS", value) for value in ("btcusdt", "BTC/USDT", "B", "X" * 21, ",", "²³")),
+        *(("PRICE_SYMBOLS", value) for value in ("btcusdt", "BTC/USDT", "B", "X" * 51, ",", "²³")),
         ("PRICE_SYMBOLS", ",".join(f"S{number}" for number in range(51))),
         ("PRICE_SYMBOLS", "XRPUSDT"),
         *(("FALLBACK_PRICES", value) for value in ("x", "[]", "null", "7", "[" * 99_999)),
@@ -68,3 +69,10 @@ def test_prices_of_a_fake_binance_are_not_kept() -> None:
     assert read(KEEP_PRICES="no").keep_prices is False
     with pytest.raises(SettingsError, match="KEEP_PRICES must be one of YES, NO"):
         read(KEEP_PRICES="maybe")
+
+
+@pytest.mark.parametrize("symbol", ["币安人生USDT", "1000SATSUSDT", "A-B.C_D", "X" * 50])
+def test_symbols_may_have_the_characters_that_binance_uses(symbol: str) -> None:
+    given = read(PRICE_SYMBOLS=symbol, FALLBACK_PRICES=json.dumps({symbol: "1"}))
+    assert given.price_symbols == (symbol,)
+    assert given.fallback_prices[symbol] == "1"

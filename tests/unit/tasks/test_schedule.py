@@ -1,4 +1,4 @@
-"""Schedule of beat: each entry goes to a consumed queue, and old messages expire."""
+"""Schedule of beat: each entry goes to a consumed queue, and no clocks are compared."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from tests.unit.settings.test_settings import read
 from workers.celery_app import make_celery
 
 
-def test_prices_are_refreshed_every_two_seconds_and_old_messages_expire() -> None:
+def test_prices_are_refreshed_every_two_seconds() -> None:
     entry = beat_schedule(read())["prices"]
     assert entry["task"] == "prices.refresh"
     assert entry["schedule"] == 2.0
-    assert entry["options"] == {"queue": queues.WATCH, "expires": 10.0}
+    assert entry["options"] == {"queue": queues.WATCH}
+
+
+def test_no_message_expires_by_the_difference_of_two_clocks() -> None:
+    for entry in beat_schedule(read()).values():
+        assert not {"expires", "eta", "countdown"} & entry["options"].keys()
 
 
 def test_no_prices_are_fetched_when_they_are_off() -> None:
