@@ -27,6 +27,7 @@ from testing.identity import KEY_PREFIX
 from testing.price_setup import put_live_prices
 from testing.servers.breakable import Breakable, breakable
 from testing.servers.own_servers import own_servers
+from testing.servers.shared import migrate
 from testing.worker_processes import eventually
 
 pytestmark = pytest.mark.acceptance
@@ -87,6 +88,7 @@ def scenario(servers_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             stack.enter_context(breakable(server, log))
             for server in (servers.postgres(), servers.broker(), servers.cache())
         )
+        migrate(database.url)
         port = stack.enter_context(
             serving(
                 log=tmp_path_factory.mktemp("api") / "gunicorn.log",
