@@ -14,6 +14,8 @@ repeats the four columns that the steps need, so that they read no other table.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -180,6 +182,8 @@ unfinished = Table(
     Column("moved_at", TimestampColumn, nullable=False, server_default=text("now()")),
     # The locked wallet because of which it was set aside, see `ledger.blocked`.
     Column("blocked_by", Uuid),
+    # The same for all transfers of a client: clients take turns, see `ledger.reserve`.
+    Column("turn", Uuid, nullable=False, server_default=text(f"'{UUID(int=0)}'")),
 )
 
 # Wallets that another session of the database keeps locked.
