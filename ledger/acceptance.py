@@ -43,7 +43,7 @@ from ledger.funds.door import OnLack, Prospects, Undecided, read_prospects, read
 from ledger.ids import transfer_id
 from ledger.postgres import exact_json, schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
-from ledger.postgres.schema import MinorUnits
+from ledger.postgres.columns import MinorUnits
 from ledger.rejections import Terms, rejection
 from ledger.transfers import Failure, TimelineEntry, Transfer, build_transfer, find_transfers
 

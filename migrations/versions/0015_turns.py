@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0015b"
-down_revision = "0009"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
