@@ -273,16 +273,12 @@ def _build_record() -> Any:
     # In the order of the requests, since `seq` is the order in which they will be reserved.
     transit = schema.wallets.alias("transit")
     of_asset = (transit.c.asset == given.c.asset) & (transit.c.kind == "transit")
+    # A hash: the turns of all clients then lie evenly between the least and the greatest.
+    turn = cast(func.md5(cast(given.c.client_id, Text)), Uuid)
     in_line = insert(schema.unfinished).from_select(
         ["transfer_id", "source_id", "transit_id", "destination_id", "amount", "turn"],
         select(
-            new.c.id,
-            given.c.source_id,
-            transit.c.id,
-            given.c.destination_id,
-            given.c.amount,
-            # A hash: the turns of all clients then lie evenly between the least and the greatest.
-            cast(func.md5(cast(given.c.client_id, Text)), Uuid),
+            new.c.id, given.c.source_id, transit.c.id, given.c.destination_id, given.c.amount, turn
         )
         # An outer join: an asset without its transit wallet must be an error, and not leave
         # a transfer without a place in line.

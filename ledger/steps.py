@@ -143,7 +143,7 @@ def _reserve(
     if moved:
         move(connection, "reserve", batch_id, reserved, locked.now)
     more = found == CLAIM_LIMIT or released.count > 0
-    return Progress(moved, left=moved > 0, more=more, awaited=released.rest)
+    return Progress(moved, left=moved > 0, more=more, awaited=tuple(released.rest))
 
 
 def _forward(
@@ -162,7 +162,11 @@ def _forward(
     if found > failed:
         released = move(connection, step, batch_id, part, locked.now, enter=end)
     return Progress(
-        found - failed, failed, left=found > failed, more=released.count > 0, awaited=released.rest
+        found - failed,
+        failed,
+        left=found > failed,
+        more=released.count > 0,
+        awaited=tuple(released.rest),
     )
 
 
