@@ -26,7 +26,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from ledger import exact_json
 from ledger.clients import Client
 from ledger.errors import (
     AssetMismatch,
@@ -41,7 +40,7 @@ from ledger.errors import (
 )
 from ledger.funds.door import OnLack, Prospects, Undecided, read_prospects, read_wallets
 from ledger.ids import transfer_id
-from ledger.postgres import schema
+from ledger.postgres import exact_json, schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.schema import MinorUnits
 from ledger.rejections import Terms, rejection

@@ -135,7 +135,7 @@ def list_transfers(
     """
     wanted = [
         _newest(side, after=after, narrow=narrow).limit(limit).subquery().select()
-        for side in _sides(caller, narrow)
+        for side in touching(caller, narrow, _t)
     ]
     ids = union(*wanted).subquery() if len(wanted) > 1 else wanted[0].subquery()
     newest = (
@@ -185,14 +185,21 @@ def _transfers() -> Select[Any]:
 
 
 _IN_EITHER = ("batch_id", "reserved_at", "deducted_at", "credited_at")
-_NOT_READ = {"client_id", "idempotency_key", "source_owner_id", "destination_owner_id"}
+_NOT_READ = {
+    *("client_id", "idempotency_key", "source_owner_id", "destination_owner_id"),
+    "recorded_order",
+}
 
 
-def _sides(caller: Client, narrow: TransferFilter) -> list[ColumnElement[bool]]:
-    """Return one condition for each index to be read: on the source, and on the destination."""
-    mine = (_t.source_owner_id == caller.id, _t.destination_owner_id == caller.id)
+def touching(caller: Client, narrow: TransferFilter, columns: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions of which a transfer that the caller may list fulfils one or more.
+
+    One for each index to be read: on the source, and on the destination.
+    columns: of the transfers.
+    """
+    mine = (columns.source_owner_id == caller.id, columns.destination_owner_id == caller.id)
     if narrow.wallet_id is not None:
-        sides = [_t.source_id == narrow.wallet_id, _t.destination_id == narrow.wallet_id]
+        sides = [columns.source_id == narrow.wallet_id, columns.destination_id == narrow.wallet_id]
         return sides if caller.is_admin else [and_(side, or_(*mine)) for side in sides]
     return [literal(True)] if caller.is_admin else list(mine)
 

@@ -24,6 +24,7 @@ from sqlalchemy import Engine, text
 
 from ledger.errors import LedgerError, Unavailable
 from ledger.keys.bootstrap import set_admin_key
+from ledger.polling.eras import begin_era_if_needed
 from ledger.postgres.database import build_engine, transaction
 from ledger.postgres.installation import record_installation, refuse_other_installation
 from migrations.grants import grant, serving_role, statements
@@ -71,6 +72,7 @@ def upgrade(
             if application_role is not None:
                 grant(connection, application_role)
         record_installation(connection, installation_id)
+        begin_era_if_needed(connection)
         if admin_api_key:
             key = set_admin_key(connection, admin_api_key, is_generated=first_admin_only)
     if admin_api_key:  # said once it is committed

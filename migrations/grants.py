@@ -41,6 +41,7 @@ GRANTS: Final[Mapping[str, str]] = {
     "read_positions": CHANGE,
     "reconciliation_findings": APPEND,
     "reconciliations": REPLACE,
+    "recording_eras": "SELECT",
     "refused_requests": APPEND,
     "set_aside_entries": REPLACE,
     "standing_wrongs": REPLACE,

@@ -56,6 +56,7 @@ class Program:
 RABBITMQ = Program("RabbitMQ", ("/usr/lib/rabbitmq/bin/rabbitmq-server",), "rabbitmq-server")
 CHROMIUM = Program("Chromium", ("chromium", "/usr/bin/chromium"), "chromium")
 PROMTOOL = Program("promtool", ("promtool",), "prometheus")
+OPENSSL = Program("openssl", ("openssl",), "openssl")
 KUSTOMIZE = Program(
     "kustomize", (str(ROOT / ".tools" / "kustomize"),), "golang-go", then="make kustomize"
 )
@@ -69,7 +70,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PROGRAMS = (RABBITMQ, CHROMIUM, PROMTOOL, KUSTOMIZE)
+PROGRAMS = (RABBITMQ, CHROMIUM, PROMTOOL, OPENSSL, KUSTOMIZE)
 
 
 def how_to_get(programs: list[Program]) -> str:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from api.http.problems import Problem
 from api.schemas.requests import PageQuery
+from ledger.polling.recorded_order import START, Place
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -45,7 +46,14 @@ class PagedList:
 
     def cursor_after(self, at: datetime, tie: UUID | int) -> str:
         """Encode the place after the object made at `at`; `tie` orders objects of one instant."""
-        text = f"{self._kind}:{self._digest}:{(at - _EPOCH) // _MICROSECOND}:{tie}"
+        return self._encode((at - _EPOCH) // _MICROSECOND, tie)
+
+    def cursor_at(self, place: Place) -> str:
+        """Encode a place in the order of recording."""
+        return self._encode(place.order, place.id)
+
+    def _encode(self, number: int, tie: UUID | int) -> str:
+        text = f"{self._kind}:{self._digest}:{number}:{tie}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     def place_by_id(self) -> tuple[datetime, UUID] | None:
@@ -55,11 +63,20 @@ class PagedList:
         """
         if self._cursor is None:
             return None
-        at, tie = self._read(self._cursor)
-        try:
-            return at, UUID(tie)
-        except ValueError as error:
-            raise _bad_cursor() from error
+        microseconds, tie = self._read(self._cursor)
+        return _time(microseconds), _id(tie)
+
+    def recorded_place(self) -> Place:
+        """Return where the page begins in the order of recording.
+
+        Raises: Problem invalid_request: when the cursor is not one of this list.
+        """
+        if self._cursor is None:
+            return START
+        number, tie = self._read(self._cursor)
+        if number < 0:
+            raise _bad_cursor()
+        return Place(number, _id(tie))
 
     def place_by_seq(self) -> tuple[datetime, int] | None:
         """Return where the page begins, if the tie is a number; None for the first page.
@@ -68,21 +85,21 @@ class PagedList:
         """
         if self._cursor is None:
             return None
-        at, tie = self._read(self._cursor)
+        microseconds, tie = self._read(self._cursor)
         if not (tie.isascii() and tie.isdigit() and int(tie) < 2**63):
             raise _bad_cursor()
-        return at, int(tie)
+        return _time(microseconds), int(tie)
 
-    def _read(self, cursor: str) -> tuple[datetime, str]:
+    def _read(self, cursor: str) -> tuple[int, str]:
         try:
             padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-            kind, *digest, microseconds, tie = (
+            kind, *digest, text, tie = (
                 base64.b64decode(padded, b"-_", validate=True).decode().split(":")
             )
-            at = _EPOCH + int(microseconds) * _MICROSECOND
-        except (ValueError, binascii.Error, OverflowError) as error:
+            number = int(text)
+        except (ValueError, binascii.Error) as error:
             raise _bad_cursor() from error
-        if kind != self._kind or len(digest) > 1:
+        if kind != self._kind or len(digest) > 1 or abs(number) >= 2**63:
             raise _bad_cursor()
         if not digest:
             # Version 1.0.0 did not record the filters, so nothing tells whether they are the same.
@@ -96,7 +113,21 @@ class PagedList:
                 "cursor was made with other filters, or for another wallet or client. "
                 "Repeat the request that returned it, or start again without a cursor.",
             )
-        return at, tie
+        return number, tie
+
+
+def _time(microseconds: int) -> datetime:
+    try:
+        return _EPOCH + microseconds * _MICROSECOND
+    except OverflowError as error:
+        raise _bad_cursor() from error
+
+
+def _id(tie: str) -> UUID:
+    try:
+        return UUID(tie)
+    except ValueError as error:
+        raise _bad_cursor() from error
 
 
 def _bad_cursor() -> Problem:

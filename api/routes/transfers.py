@@ -32,6 +32,7 @@ from api.transfers.settlement_wait import WaitResult
 from ledger.buffer.entries import Buffered, Kept
 from ledger.errors import Invalid, NotFound, Unreachable
 from ledger.ids import transfer_id as transfer_id_of
+from ledger.polling.recorded_order import list_recorded
 from ledger.states import FINISHED
 from ledger.transfers import Transfer, TransferFilter, get_transfer, list_transfers, timeline
 
@@ -76,6 +77,8 @@ def index() -> Response:
     page = parse_query(TransferQuery)
     narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
     listed = PagedList("transfers", page, of=None if caller().is_admin else caller().id)
+    if page.order == "recorded":
+        return _recorded(listed, narrow, limit=page.limit)
     after = listed.place_by_id()
     with services().database.autocommit() as connection:
         # One more than the limit shows whether there is a next page.
@@ -87,6 +90,22 @@ def index() -> Response:
     cursor = listed.cursor_after(data[-1].created_at, data[-1].id) if more else None
     answers = [transfer_answer(transfer) for transfer in data]
     return json_response(TransferList(data=answers, next_cursor=cursor))
+
+
+def _recorded(listed: PagedList, narrow: TransferFilter, *, limit: int) -> Response:
+    """List them in the order of recording, for a poller."""
+    if narrow.state is not None:
+        raise Problem(
+            "invalid_request",
+            "state cannot be used with order=recorded: a transfer that changes its state after "
+            "the cursor has passed it would be missed.",
+        )
+    with services().database.autocommit() as connection:
+        data, place = list_recorded(
+            connection, caller=caller(), limit=limit, after=listed.recorded_place(), narrow=narrow
+        )
+    answers = [transfer_answer(transfer) for transfer in data]
+    return json_response(TransferList(data=answers, next_cursor=listed.cursor_at(place)))
 
 
 def show(transfer_id: UUID) -> Response:

@@ -175,6 +175,14 @@ class TransferQuery(PageQuery):
     created_before: Annotated[
         Time | None, Field(description="Only transfers created before this time.")
     ] = None
+    order: Annotated[
+        Literal["recorded"] | None,
+        Field(
+            description="`recorded`: for pollers. In the order of recording, oldest first; not "
+            "with `state`, which changes. `next_cursor` is always given and never expires, and "
+            "nothing appears before it any more. Without it: newest first."
+        ),
+    ] = None
 
 
 class BalanceQuery(Query):

@@ -21,7 +21,6 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ledger import exact_json
 from ledger.errors import (
     LedgerError,
     LockTimeout,
@@ -31,6 +30,7 @@ from ledger.errors import (
     Unavailable,
     Unreachable,
 )
+from ledger.postgres import exact_json
 from ledger.postgres.failover import Connector
 
 STATEMENT_TIMEOUT_S = 15.0

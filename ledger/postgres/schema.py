@@ -134,6 +134,25 @@ transfers = Table(
     Column("refund_of", Uuid),
     Column("group_id", Uuid),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
+    # The era and the transaction that wrote it, see `ledger.polling.recorded_order`; 0 in rows
+    # that are older than this column. Each era has a default of its own; this is the first's.
+    Column(
+        "recorded_order",
+        BigInteger,
+        nullable=False,
+        server_default=text("(1::bigint << 52) + pg_current_xact_id()::text::bigint"),
+    ),
+)
+
+# See `ledger.polling.eras`. earlier_until: in the first era, the time of the newest older row.
+recording_eras = Table(
+    "recording_eras",
+    metadata,
+    Column("era", SmallInteger, primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("timeline", Text, nullable=False),
+    Column("earlier_until", TimestampColumn),
+    Column("began_at", TimestampColumn, nullable=False, server_default=text("now()")),
 )
 
 unfinished = Table(

@@ -64,6 +64,10 @@ TRANSFERS: Final = (
         path="/v1/transfers",
         tag="transfers",
         summary="List the transfers that touch your wallets, newest first",
+        description="With `order=recorded` it is a list for pollers: in the order of recording, "
+        "with a `next_cursor` in every answer, before which nothing appears any more. A page may "
+        "be short or empty although more follows. Do not poll with `created_after`: a transfer "
+        "may become visible after one with a newer time.",
         query=TransferQuery,
         answers={
             200: Success(description="A page.", schema=TransferList, example=examples.TRANSFERS)

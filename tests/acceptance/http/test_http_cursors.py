@@ -68,7 +68,7 @@ def value_of(path: str, name: str, pair: WalletPair) -> str:
     """Return a value that a filter accepts."""
     schema = PARAMETERS[path][name]["schema"]
     by_format = {"uuid": str(pair.source.id), "date-time": OLDEST}
-    any_text = by_format.get(schema.get("format"), "USD")
+    any_text = schema.get("const") or by_format.get(schema.get("format"), "USD")
     return str(schema["enum"][0] if "enum" in schema else any_text)
 
 

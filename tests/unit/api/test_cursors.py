@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from api.http.cursors import PagedList
 from api.http.problems import Problem
 from api.schemas.requests import PageQuery, TransferQuery
+from ledger.polling.recorded_order import START, Place
 
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 ID = UUID("0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57")
@@ -23,6 +24,7 @@ FILTERS: dict[str, Any] = {
     "state": "committed",
     "created_after": "2026-01-31T12:00:00Z",
     "created_before": "2026-02-28T12:00:00Z",
+    "order": "recorded",
 }
 
 
@@ -47,6 +49,17 @@ def test_a_cursor_decodes_to_what_it_was_made_of() -> None:
     assert paged(cursor=by_id, **FILTERS).place_by_id() == (AT, ID)
     by_seq = paged("b", of=ID).cursor_after(AT, 42)
     assert paged("b", of=ID, cursor=by_seq).place_by_seq() == (AT, 42)
+
+
+def test_a_place_in_the_order_of_recording_decodes_to_what_it_was_made_of() -> None:
+    for place in (START, Place(2**52 + 7, ID), Place(2**63 - 1, OTHER)):
+        cursor = paged(**FILTERS).cursor_at(place)
+        assert paged(cursor=cursor, **FILTERS).recorded_place() == place
+    assert paged(**FILTERS).recorded_place() == START
+    for number in (-1, 2**63):
+        wrong = paged(cursor=paged().cursor_at(Place(number, ID)))
+        with pytest.raises(Problem):
+            wrong.recorded_place()
 
 
 def test_the_first_page_has_no_place() -> None:
