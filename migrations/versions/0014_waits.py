@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE unfinished DROP COLUMN waits_for")  # with the indexes that use it
     op.execute("CREATE INDEX unfinished_unclaimed ON unfinished (seq) WHERE batch_id IS NULL")
-    op.execute("ALTER TABLE unfinished DROP COLUMN waits_for")
     for index in ("unfinished_by_destination", "unfinished_ahead", "unfinished_failed"):
         op.execute(f"DROP INDEX {index}")
