@@ -2,6 +2,7 @@
 
 parsing        one typed, checked value at a time
 urls           checks of the URLs among them
+tls            options for TLS in the URLs of broker and cache
 secret_files   values from files: NAME_FILE in place of NAME
 errors         the one error, whose message names the setting
 
@@ -34,6 +35,7 @@ FALLBACK_PRICES: Final = {
     "EURUSDT": "1.1",
 }
 """Shown, and marked as static, until a first price has been received."""
+BROKER_SCHEMES: Final = ("redis", "rediss", "amqp", "amqps")
 _LEAST_HUNG_AFTER_S = 10.0
 """Heartbeats are late on a busy machine: a smaller value would cause endless restarts."""
 
@@ -109,8 +111,8 @@ class Settings:
         return cls(
             database_url=values.postgres_url("DATABASE_URL"),
             migrations_database_url=values.postgres_url("MIGRATIONS_DATABASE_URL", "DATABASE_URL"),
-            broker_url=values.url("BROKER_URL", schemes=("redis", "rediss", "amqp", "amqps")),
-            cache_url=values.url("CACHE_URL", schemes=("redis", "rediss")),
+            broker_url=values.server_url("BROKER_URL", schemes=BROKER_SCHEMES),
+            cache_url=values.server_url("CACHE_URL", schemes=("redis", "rediss")),
             installation_id=values.installation_id("INSTALLATION_ID"),
             intake_secrets=values.intake_secrets("INTAKE_SECRET"),
             host=values.text("HOST", "127.0.0.1"),

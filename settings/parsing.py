@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from settings.errors import SettingsError
+from settings.tls import with_tls_options
 from settings.urls import is_dsn, is_page_url, is_server_url, is_web_url
 
 # The part of the syntax of `limits` that makes sense here: one limit, above zero.
@@ -59,6 +60,10 @@ class Values:
                 "contains a character that must be escaped, such as @ as %40"
             )
         return value
+
+    def server_url(self, name: str, *, schemes: tuple[str, ...]) -> str:
+        """The URL of a broker or a cache, with complete options for TLS."""
+        return with_tls_options(name, self.url(name, schemes=schemes))
 
     def api_key(self, name: str) -> str | None:
         value = self.optional(name)

@@ -33,7 +33,8 @@ _SHARED: dict[str, Callable[[], str]] = {
     "INSTALLATION_ID": lambda: token_hex(8),
     "INTAKE_SECRET": lambda: token_hex(32),
 }
-"""Values that all processes on the same servers must share, wherever they run."""
+"""Values that all processes on the same servers must share, wherever they run: with a server that
+is given, one made here would part this process from the others."""
 _SECRETS: dict[str, Callable[[], str]] = {
     **_SHARED,
     "ADMIN_API_KEY": lambda: f"tp_{token_urlsafe(32)}",
@@ -164,7 +165,6 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
     urls = [url for url in _NOWHERE if url in given]
     shared = [name for name in made if name in _SHARED]
     if urls and shared:
-        # Processes elsewhere may use these servers too: a value made here would part them.
         raise StackError(
             f"{' and '.join(shared)} must be set too, because {urls[0]} is set, and be the same "
             "for all processes that use its server: make one with `openssl rand -hex 16`"
@@ -188,11 +188,13 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
     # Where a browser finds Flower, as far as this machine knows.
     flower = f"http://{f'[{host}]' if ':' in host else host}:{settings.flower_port}"
     complete.setdefault("FLOWER_URL", flower)
+    settings = read_settings(complete)
+    read = {"BROKER_URL": settings.broker_url, "CACHE_URL": settings.cache_url}
     return Plan(
-        settings=read_settings(complete),
+        settings=settings,
         folders=folders,
         servers=tuple(servers.values()),
-        given=tuple(given_servers(given)),
+        given=tuple(given_servers({name: read.get(name, given[name]) for name in given})),
         generated=frozenset(secrets),
         generated_now=frozenset(made),
         environment=complete,

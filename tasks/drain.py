@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from typing import Final
@@ -19,11 +20,19 @@ from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
 from ledger.buffer import replaying
-from ledger.buffer.entries import Buffered, IntakeBuffer, Waiting, decode, is_unsigned
+from ledger.buffer.entries import (
+    Buffered,
+    IntakeBuffer,
+    Waiting,
+    decode,
+    decode_unverified,
+    is_unsigned,
+)
 from ledger.buffer.missing import LOST_AFTER_S, note_missing, report_lost
 from ledger.buffer.replaying import Replayed, give_up, replay
 from ledger.buffer.seal import Seal
 from ledger.buffer.set_aside import AsideReason, set_aside
+from ledger.clients import find_clients
 from ledger.errors import (
     Disposition,
     NewerFormat,
@@ -40,7 +49,7 @@ from resilience.cooldown import Cooldown
 from resilience.outage_log import OutageLog
 from settings import Settings
 from tasks.broker.kick import kick_unless_one_waits
-from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log, unnamed_buffer
 from tasks.buffer.put_log import PutLog
 from tasks.engine import engine
 from tasks.run_log import recorded_run
@@ -54,6 +63,7 @@ WORKS_FOR_S: Final = 10.0
 """After this the next drain continues. With one chunk more, it is below the time limit of tasks,
 and below the time that the lock of `replaying.try_replay_lock` may be idle."""
 
+_looked_for_unnamed = Cooldown(60.0)
 _SHOWN_LOSSES: Final = 50
 _looked_lately = Cooldown(15.0)
 """Without new requests the database need not be asked every second whether any is lost."""
@@ -70,6 +80,10 @@ def drain() -> None:
     with recorded_run("drain") as run:
         try:
             buffer = _buffer()
+            if _looked_for_unnamed.allows():
+                _looked_for_unnamed.start()
+                with suppress(Unavailable):  # a RabbitMQ that has no such queue
+                    set_aside_unnamed(_unnamed_buffer())
             if not buffer.count():
                 run.result = "nothing is buffered"
                 if note_losses(buffer, _put_log()) or _looked_lately.allows():
@@ -87,6 +101,29 @@ def drain() -> None:
         except Unavailable as error:
             log.warning("drain_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
+
+
+def set_aside_unnamed(buffer: IntakeBuffer) -> int:
+    """Set aside what version 1.0.0 buffered for clients of this database. Returns: how many.
+
+    That version did not name its buffer after an installation. Entries for other clients may be
+    somebody else's, and stay.
+    Raises: Unavailable: when the database is away, or the broker has no such buffer.
+    """
+    try:
+        found = [entry for entry in buffer.first(CHUNK) if is_unsigned(entry.content)]
+        client_ids: dict[object, UUID] = {}
+        for entry in found:
+            with suppress(Unreadable):
+                client_ids[entry.ticket] = decode_unverified(entry.content).request.client.id
+        with transaction(engine()) as connection:
+            known = find_clients(connection, set(client_ids.values()))
+        ours = [entry for entry in found if client_ids.get(entry.ticket) in known]
+        _set_aside([(entry.content, entry.size_bytes, "unsigned") for entry in ours])
+        buffer.remove(ours)
+        return len(ours)
+    finally:
+        buffer.release()
 
 
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:
@@ -195,6 +232,11 @@ def _set_aside(entries: Sequence[_Strange]) -> Replayed:
     if lost:
         log.error("buffer_entries_lost", entries=lost, limit=limit)
     return Replayed(set_aside=len(entries))
+
+
+@cache
+def _unnamed_buffer() -> IntakeBuffer:
+    return unnamed_buffer(Settings.from_environment())
 
 
 @cache

@@ -8,6 +8,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from beat.schedule import beat_schedule
+from monitoring.health import amqp_tls
 from resilience.redis_client import is_redis
 from settings import Settings
 from tasks.broker import queues
@@ -28,6 +29,7 @@ The recovery scan re-drives its batch."""
 
 def make_celery(settings: Settings) -> Celery:
     """Build the application. Connects to nothing until something is published or consumed."""
+    amqp_tls.install()
     app = Celery(
         "truepenny",
         broker=settings.broker_url,

@@ -34,7 +34,9 @@ Moves money between wallets and never loses a penny.
 **Amounts** are decimal strings with at most as many decimals as the asset has; answers show
 all of them. **Times** are RFC 3339 in UTC. **Lists** take a `limit`, and a `cursor`: the
 `next_cursor` of the previous page, with the filters of that page; with others it is refused.
-**Unknown** fields and parameters are errors. **Errors** are RFC 9457 problems; rely on `code`. A
+**Unknown** fields and parameters are errors. **Errors** are RFC 9457 problems; rely on `code`.
+**Codes** of errors, failures and events, and states, are listed as enumerations; later versions
+may add values, so do not refuse one that you do not know. A
 request that is answered 4xx has moved no money; after a 5xx, send it again with the same
 `Idempotency-Key`. Every answer has `X-Request-Id`: yours, if you sent one. **Methods** that an
 address does not have are answered 405 `method_not_allowed`, with those that it has in `Allow`.

@@ -7,6 +7,7 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from api.schemas.codes import ErrorCode
 from api.schemas.fields import IdText
 
 
@@ -23,7 +24,7 @@ class ProblemDocument(TypedDict):
     type: Annotated[str, Field(description="urn:truepenny:problem: followed by the code.")]
     title: str
     status: int
-    code: Annotated[str, Field(description="Stable. Programs should rely on this field.")]
+    code: ErrorCode
     detail: Annotated[str, Field(description="For people. Its wording may change.")]
     request_id: str
     errors: NotRequired[list[FieldError]]

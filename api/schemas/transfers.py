@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from api.schemas.codes import EventName, FailureCode
 from api.schemas.fields import AmountText, IdText, TimeText, id_text, time_text
 from api.schemas.problems import ProblemDocument
 from ledger.buffer.entries import Buffered
@@ -24,7 +25,7 @@ ShownState = Annotated[
 class FailureAnswer(TypedDict):
     """Why a transfer did not commit."""
 
-    code: str
+    code: FailureCode
     detail: str
 
 
@@ -98,7 +99,7 @@ def buffered_answer(buffered: Buffered) -> TransferAnswer:
 class TimelineAnswer(TypedDict):
     """An event in a transfer's timeline. Fields without a value are left out."""
 
-    event: str
+    event: EventName
     at: TimeText
     worker: NotRequired[str]
     attempt: NotRequired[int]

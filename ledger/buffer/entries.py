@@ -189,6 +189,7 @@ def _buffered(document: dict[str, Any], client_id: UUID, content: bytes) -> Buff
         raise Unreadable
     if not 0 <= scale <= _MAX_SCALE:
         raise Unreadable
+    key.encode()  # the id is made of it; half a character is a ValueError here
     request = TransferRequest(
         # Without any right: the replay puts the client of the database in its place.
         client=Client(client_id, "", "client", None),

@@ -16,6 +16,7 @@ import amqp
 import redis
 from kombu import Connection as BrokerConnection
 
+from monitoring.health import amqp_tls
 from monitoring.health.redis_info import (
     MEMORY,
     ServerFinding,
@@ -176,6 +177,7 @@ class RabbitProbe:
     """
 
     def __init__(self, url: str) -> None:
+        amqp_tls.install()
         self._hosts = url.split(";")
         self._channel: Any = None
         self._has_alarm = False

@@ -13,6 +13,7 @@ import kombu.exceptions
 import psycopg2
 import redis
 
+from monitoring.health import amqp_tls
 from stack.errors import StackError
 
 _TIMEOUT_S = 3
@@ -48,6 +49,7 @@ class GivenBroker:
 
     def probe(self) -> None:
         """Connect. Raises: ConnectionError: when that fails."""
+        amqp_tls.install()
         with (
             _readable(self.name),
             kombu.Connection(self.url, connect_timeout=_TIMEOUT_S) as connection,

@@ -11,6 +11,18 @@ from tasks.buffer.put_log import PutLog
 
 def intake_buffer(settings: Settings) -> IntakeBuffer:
     """Return the buffer of this process. It connects on first use."""
+    return _named(settings, key_prefix=settings.key_prefix, queue_prefix=settings.queue_prefix)
+
+
+def unnamed_buffer(settings: Settings) -> IntakeBuffer:
+    """Return the buffer of version 1.0.0, which was not named after an installation.
+
+    On a RabbitMQ that has no such queue its calls raise Unavailable.
+    """
+    return _named(settings, key_prefix="truepenny:", queue_prefix="")
+
+
+def _named(settings: Settings, *, key_prefix: str, queue_prefix: str) -> IntakeBuffer:
     if not is_redis(settings.broker_url):
         from tasks.buffer.client_shares import ClientShares
         from tasks.buffer.rabbitmq_queue import IntakeQueue
@@ -18,12 +30,12 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
 
         return IntakeQueue(
             settings.broker_url,
-            queue_prefix=settings.queue_prefix,
+            queue_prefix=queue_prefix,
             limit=settings.intake_buffer_limit,
             seal=intake_seal(settings),
             receipts=Receipts(
                 settings.cache_url,
-                key_prefix=settings.key_prefix,
+                key_prefix=key_prefix,
                 seal=seal_of(settings, purpose="intake receipt"),
             ),
             shares=ClientShares(
@@ -38,7 +50,7 @@ def intake_buffer(settings: Settings) -> IntakeBuffer:
 
     return IntakeStream(
         settings.broker_url,
-        key_prefix=settings.key_prefix,
+        key_prefix=key_prefix,
         limit=settings.intake_buffer_limit,
         seal=intake_seal(settings),
         put_log=put_log(settings),

@@ -22,6 +22,7 @@ from amqp.exceptions import AMQPError, NotFound
 from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
+from monitoring.health import amqp_tls
 from tasks.buffer.client_shares import ClientShares
 from tasks.buffer.put_log import PutLog
 from tasks.buffer.receipts import Receipts
@@ -59,11 +60,13 @@ class IntakeQueue:
     ) -> None:
         """Take the broker.
 
-        queue_prefix: begins the name of the queue. limit: how many requests may wait.
+        queue_prefix: begins the name of the queue; without one, it is not made if it is missing.
+        limit: how many requests may wait.
         seal: authenticates the entries. shares: counts them by client. put_log: notes what was put.
         """
         self._limit = limit
         self._queue = queue_prefix + QUEUE
+        self._is_made = bool(queue_prefix)
         self._put_log = put_log
         self._shares = shares
         self._seal = seal
@@ -174,6 +177,8 @@ class IntakeQueue:
             self._held.discard(tag)
 
     def _declare(self, connection: Any) -> None:
+        if not self._is_made:
+            return
         # `put` enforces the limit for whole batches. This bound is for processes that count at
         # the same time: it refuses single messages, and so may accept a part of a batch.
         bounded = {"x-max-length": 2 * self._limit, "x-overflow": "reject-publish"}
@@ -186,6 +191,7 @@ class _Link:
     def __init__(
         self, url: str, declare: Callable[[Any], None], *, confirms: bool, heartbeat_s: int
     ) -> None:
+        amqp_tls.install()
         self._url = url
         self._heartbeat_s = heartbeat_s
         self._declare = declare

@@ -59,8 +59,14 @@ class Broker(Protocol):
     def make_room(self) -> None:
         """Free what `fill` took."""
 
-    def forge(self, entry_id: str, content: bytes) -> None:
-        """Write an entry into the intake buffer, as a stranger with access to the broker can."""
+    def forge(self, entry_id: str, content: bytes, *, is_named: bool = True) -> None:
+        """Write an entry into the intake buffer, as a stranger with access to the broker can.
+
+        is_named: into ours, not that of version 1.0.0.
+        """
+
+    def delete_unnamed(self) -> None:
+        """Delete the buffer of version 1.0.0."""
 
 
 class RedisBroker:
@@ -110,9 +116,13 @@ class RedisBroker:
         # Valkey frees a large value in the background, and counts it as used until then.
         eventually(lambda: self.client.info("memory")["lazyfree_pending_objects"] == 0)
 
-    def forge(self, entry_id: str, content: bytes) -> None:
-        self.client.hset(KEY_PREFIX + redis_stream.REQUESTS, entry_id, content)
-        self.client.xadd(KEY_PREFIX + redis_stream.STREAM, {"id": entry_id})
+    def forge(self, entry_id: str, content: bytes, *, is_named: bool = True) -> None:
+        prefix = KEY_PREFIX if is_named else "truepenny:"
+        self.client.hset(prefix + redis_stream.REQUESTS, entry_id, content)
+        self.client.xadd(prefix + redis_stream.STREAM, {"id": entry_id})
+
+    def delete_unnamed(self) -> None:
+        self.client.delete("truepenny:intake", "truepenny:intake:requests")
 
 
 class RabbitBroker:
@@ -161,14 +171,26 @@ class RabbitBroker:
     def make_room(self) -> None:
         self._server.limit_memory()
 
-    def forge(self, entry_id: str, content: bytes) -> None:  # noqa: ARG002 - a queue knows no ids
+    def forge(
+        self,
+        entry_id: str,  # noqa: ARG002 - a queue knows no ids
+        content: bytes,
+        *,
+        is_named: bool = True,
+    ) -> None:
         message = amqp.Message(content, delivery_mode=2)
+        name = (QUEUE_PREFIX if is_named else "") + rabbitmq_queue.QUEUE
 
         def publish(channel: amqp.Channel) -> int:
-            channel.basic_publish_confirm(message, routing_key=QUEUE_PREFIX + rabbitmq_queue.QUEUE)
+            if not is_named:
+                channel.queue_declare(name, durable=True, auto_delete=False)
+            channel.basic_publish_confirm(message, routing_key=name)
             return 0
 
         self._ask(publish)
+
+    def delete_unnamed(self) -> None:
+        self._ask(lambda channel: channel.queue_delete(rabbitmq_queue.QUEUE))
 
     def connections_without_consumer(self) -> set[str]:
         """Return the names, in RabbitMQ, of the connections that only publish."""

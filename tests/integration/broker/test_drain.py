@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -24,9 +25,16 @@ from ledger.errors import Unavailable
 from ledger.postgres.database import autocommit, transaction
 from settings import Settings
 from tasks.buffer import __main__ as commands
-from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log
+from tasks.buffer import rabbitmq_queue
+from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log, unnamed_buffer
 from tasks.buffer.put_log import LOG, READ
-from tasks.drain import drain_into_ledger, entry_seal, note_losses, report_losses
+from tasks.drain import (
+    drain_into_ledger,
+    entry_seal,
+    note_losses,
+    report_losses,
+    set_aside_unnamed,
+)
 from tasks.engine import forget_engine
 from testing.bank import Bank
 from testing.identity import IDENTITY, KEY_PREFIX
@@ -117,16 +125,25 @@ def test_what_others_wrote_is_set_aside_and_holds_up_nothing(
         broker.forge(str(uuid4()), encode(buffered(theft, scope="admin"), seal))
     genuine = encode(buffered(theft), intake_seal(settings))
     forged = genuine.replace(str(loot.id).encode(), str(bank.wallet().id).encode())
-    for content in (forged, b"", b"[" * 10_000, b'{"format":3}', b"\xff\x00", genuine[:-1]):
+    half_a_character = unsigned(theft, scope="admin").replace(b'"key":"', b'"key":"\\ud800')
+    for content in (
+        half_a_character,
+        forged,
+        b"",
+        b"[" * 10_000,
+        b'{"format":3}',
+        b"\xff\x00",
+        genuine[:-1],
+    ):
         broker.forge(str(uuid4()), content)
     own = bank.request(source, loot, 2)
     buffer.put([buffered(own)])
     done = drain_into_ledger(buffer)
-    assert (done.accepted, done.set_aside) == (1, 11)
+    assert (done.accepted, done.set_aside) == (1, 12)
     bank.settle()
     assert bank.state(buffered(own).id) == "committed"
     assert (bank.look(source).balance, buffer.count()) == (998, 0)
-    assert aside(bank) == {"unsigned": 2, "not_authentic": 9}
+    assert aside(bank) == {"unsigned": 3, "not_authentic": 9}
     bank.audit()
 
 
@@ -159,6 +176,42 @@ def test_what_a_client_may_do_is_read_in_the_database(bank: Bank, buffer: Intake
     assert found.state == "rejected"
     assert found.failure is not None
     assert found.failure.code == "wallet_not_found"
+
+
+def test_what_version_1_0_0_buffered_is_set_aside_and_strangers_entries_stay(
+    bank: Bank, broker: Broker, settings: Settings
+) -> None:
+    source, destination = bank.wallet(100), bank.wallet()
+    nobody = Client(uuid4(), "", "client", None)
+    ours = [unsigned(bank.request(source, destination, 5), scope="client") for _ in range(3)]
+    theirs = unsigned(bank.request(source, destination, 5, client=nobody), scope="client")
+    for content in (theirs, *ours, b"a stranger's"):
+        broker.forge(str(uuid4()), content, is_named=False)
+    with closing(unnamed_buffer(settings)) as old:
+        assert set_aside_unnamed(old) == 3
+        assert set_aside_unnamed(old) == 0
+        assert old.count() == 2
+        assert aside(bank) == {"unsigned": 3}
+        assert bank.look(source).balance == 100
+    assert commands.main(["replay", "unsigned"]) == 0
+    bank.settle()
+    assert bank.look(source).balance == 85
+
+
+def test_a_broker_that_knows_no_version_1_0_0_is_left_as_it_is(
+    bank: Bank, broker: Broker, settings: Settings
+) -> None:
+    before = broker.names()
+    with closing(unnamed_buffer(settings)) as old:
+        if isinstance(broker, RedisBroker):
+            assert set_aside_unnamed(old) == 0
+        else:
+            broker.delete_unnamed()
+            before -= {rabbitmq_queue.QUEUE}
+            with pytest.raises(Unavailable):
+                set_aside_unnamed(old)
+    assert broker.names() == before
+    assert aside(bank) == {}
 
 
 def test_an_entry_of_a_client_that_does_not_exist_is_set_aside(

@@ -219,6 +219,7 @@ def test_an_entry_of_version_1_0_0_is_recognised_and_read_only_where_that_is_ask
     [
         {"format": 2},
         {"scale": 19},
+        {"key": "\ud800"},
         {"amount": "100"},
         {"amount": 1.5},
         {"client": []},
