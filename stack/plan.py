@@ -33,8 +33,8 @@ _SHARED: dict[str, Callable[[], str]] = {
     "INSTALLATION_ID": lambda: token_hex(8),
     "INTAKE_SECRET": lambda: token_hex(32),
 }
-"""Values that all processes on the same servers must share, wherever they run: with a server that is
-given, one made here would part this process from the others."""
+"""Values that all processes on the same servers must share, wherever they run: with a server
+that is given, one made here would part this process from the others."""
 _SECRETS: dict[str, Callable[[], str]] = {
     **_SHARED,
     "ADMIN_API_KEY": lambda: f"tp_{token_urlsafe(32)}",
@@ -166,8 +166,8 @@ def make_plan(environment: Mapping[str, str], folders: Folders, say: Callable[[s
     shared = [name for name in made if name in _SHARED]
     if urls and shared:
         raise StackError(
-            f"{' and '.join(shared)} must be set too, because {urls[0]} is set, and be the same for "
-            "all processes that use its server: make one with `openssl rand -hex 16`"
+            f"{' and '.join(shared)} must be set too, because {urls[0]} is set, and be the same "
+            "for all processes that use its server: make one with `openssl rand -hex 16`"
         )
     servers = _own_servers(given, folders, say)
     if isinstance(database := servers.get("DATABASE_URL"), Postgres):
