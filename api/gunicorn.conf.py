@@ -10,7 +10,7 @@ from gunicorn.arbiter import Arbiter
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
 from api.gunicorn_worker import BoundedThreadWorker, QuietLogger, unsupported
 from api.transfers.settlement_wait import SLOTS
-from ledger.errors import Misconfigured
+from ledger.errors import Misconfigured, Refused
 from ledger.postgres.installation import refuse_other_installation
 from monitoring.database_start import check_database
 from monitoring.logs import logging_config
@@ -73,6 +73,6 @@ def on_starting(server: Arbiter) -> None:
     try:
         refuse_other_installation(_settings.database_url, _settings.installation_id)
         check_database(_settings.database_url)
-    except (SettingsError, Misconfigured) as error:
+    except (SettingsError, Misconfigured, Refused) as error:
         sys.exit(f"api: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

@@ -32,6 +32,7 @@ from api.gunicorn_connection import Connection, Phase, accepted
 from api.gunicorn_request import refusal
 from api.http.headers import REPEATED, repeated_headers
 from api.http.problems import Problem, internal_error, server_is_full
+from api.process_state import process_state
 from monitoring.logs import get_logger
 
 log = get_logger(__name__)
@@ -308,6 +309,7 @@ class BoundedThreadWorker(ThreadWorker):
         gunicorn joins repeated headers with commas. A key may contain commas, so the
         application could not tell two keys from one.
         """
+        process_state.is_stopping = not self.alive
         if names := repeated_headers([name for name, _ in req.headers]):
             req.headers.append((REPEATED, ",".join(names)))
         return super().handle_request(req, conn)

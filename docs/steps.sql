@@ -90,10 +90,11 @@ WITH given AS (
     RETURNING transfers.id, transfers.created_at
 ),
 in_line AS (
-    INSERT INTO unfinished (transfer_id, source_id, transit_id, destination_id, amount)
+    INSERT INTO unfinished (transfer_id, source_id, transit_id, destination_id, amount, turn)
     SELECT
         "new".id AS id, given.source_id AS source_id, transit.id AS id_1,
-        given.destination_id AS destination_id, given.amount AS amount
+        given.destination_id AS destination_id, given.amount AS amount,
+        CAST(md5(CAST(given.client_id AS TEXT)) AS UUID) AS md5_1
     FROM "new"
     JOIN given ON "new".id = given.id
     LEFT OUTER JOIN wallets AS transit ON transit.asset = given.asset
@@ -151,13 +152,97 @@ SELECT
     ) AS some_blocked;
 
 -- ledger/reserve.py: take
-WITH longest_waiting AS (
+WITH RECURSIVE upper(turn) AS (
+    SELECT upper_first.turn AS turn
+    FROM (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
+            AND unfinished.turn >= :first_turn::UUID
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS upper_first
+    UNION ALL
+    SELECT upper_next.turn AS turn
+    FROM upper
+    JOIN LATERAL (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
+            AND unfinished.turn >= :first_turn::UUID
+            AND unfinished.turn > upper.turn
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS upper_next ON true
+),
+lower(turn) AS (
+    SELECT lower_first.turn AS turn
+    FROM (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
+            AND unfinished.turn < :first_turn::UUID
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS lower_first
+    UNION ALL
+    SELECT lower_next.turn AS turn
+    FROM lower
+    JOIN LATERAL (
+        SELECT unfinished.turn AS turn
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
+            AND unfinished.turn < :first_turn::UUID
+            AND unfinished.turn > lower.turn
+        ORDER BY unfinished.turn
+        LIMIT 1
+    ) AS lower_next ON true
+),
+in_turn AS (
+    SELECT upper.turn AS turn
+    FROM upper
+    UNION ALL
+    SELECT lower.turn AS turn
+    FROM lower
+    LIMIT 500
+),
+shares AS (
+    SELECT of_client.transfer_id AS transfer_id
+    FROM in_turn
+    JOIN LATERAL (
+        SELECT unfinished.transfer_id AS transfer_id
+        FROM unfinished
+        WHERE unfinished.batch_id IS NULL
+            AND unfinished.waits_for IS NULL
+            AND unfinished.turn >= in_turn.turn
+            AND unfinished.turn <= in_turn.turn
+        ORDER BY unfinished.turn, unfinished.seq
+        LIMIT (
+            SELECT FLOOR(1000 / greatest(count(*), 1)) AS anon_1
+            FROM in_turn
+        )
+        FOR UPDATE SKIP LOCKED
+    ) AS of_client ON true
+    LIMIT 1000
+),
+longest_waiting AS (
     SELECT unfinished.transfer_id AS transfer_id
     FROM unfinished
     WHERE unfinished.batch_id IS NULL
         AND unfinished.waits_for IS NULL
+        AND (unfinished.transfer_id NOT IN (
+            SELECT shares.transfer_id
+            FROM shares
+        ))
     ORDER BY unfinished.seq
-    LIMIT 1000
+    LIMIT (
+        SELECT 1000 - count(*) AS anon_2
+        FROM shares
+    )
     FOR UPDATE SKIP LOCKED
 )
 UPDATE unfinished
@@ -165,6 +250,9 @@ SET
     state='reserved', batch_id=:batch::UUID, reserved_at=statement_timestamp(),
     moved_at=statement_timestamp()
 WHERE unfinished.transfer_id IN (
+        SELECT shares.transfer_id
+        FROM shares
+        UNION ALL
         SELECT longest_waiting.transfer_id
         FROM longest_waiting
     )
@@ -382,7 +470,7 @@ WITH done AS (
         unfinished.state, unfinished.batch_id, unfinished.waits_for,
         unfinished.failure_code, unfinished.failure_detail, unfinished.redrives,
         unfinished.reserved_at, unfinished.deducted_at, unfinished.credited_at,
-        unfinished.moved_at, unfinished.blocked_by
+        unfinished.moved_at, unfinished.blocked_by, unfinished.turn
 ),
 finished AS (
     INSERT INTO outcomes (
@@ -828,7 +916,7 @@ WITH done AS (
         unfinished.state, unfinished.batch_id, unfinished.waits_for,
         unfinished.failure_code, unfinished.failure_detail, unfinished.redrives,
         unfinished.reserved_at, unfinished.deducted_at, unfinished.credited_at,
-        unfinished.moved_at, unfinished.blocked_by
+        unfinished.moved_at, unfinished.blocked_by, unfinished.turn
 ),
 finished AS (
     INSERT INTO outcomes (
@@ -1129,7 +1217,7 @@ WITH done AS (
         unfinished.state, unfinished.batch_id, unfinished.waits_for,
         unfinished.failure_code, unfinished.failure_detail, unfinished.redrives,
         unfinished.reserved_at, unfinished.deducted_at, unfinished.credited_at,
-        unfinished.moved_at, unfinished.blocked_by
+        unfinished.moved_at, unfinished.blocked_by, unfinished.turn
 ),
 finished AS (
     INSERT INTO outcomes (
@@ -1363,9 +1451,38 @@ COMMIT;
 BEGIN;
 
 -- ledger/clients.py: find_clients
-SELECT clients.id, clients.name, clients.scope, clients.rate_limit
+SELECT clients.id, clients.name, clients.scope, clients.rate_limit, clients.item_limit
 FROM clients
 WHERE clients.id = any(CAST(:ids AS UUID[]));
+
+-- ledger/keys/revocations.py: keys_ended
+WITH given AS (
+    SELECT
+        anon_1.client_id AS client_id, anon_1.key_id AS key_id, anon_1.at AS at,
+        anon_1.position AS position
+    FROM unnest(
+        CAST(:client_id_array AS UUID[]), CAST(:key_id_array AS UUID[]),
+        CAST(:at_array AS TIMESTAMP WITH TIME ZONE[])
+    ) WITH ORDINALITY AS anon_1(client_id, key_id, at, position)
+)
+SELECT given.position
+FROM given
+WHERE (EXISTS (
+        SELECT *
+        FROM clients
+        WHERE clients.id = given.client_id
+            AND clients.disabled_at <= given.at
+            AND (clients.enabled_at IS NULL OR clients.enabled_at > given.at)
+    )) OR given.key_id IS NOT NULL
+    AND NOT (EXISTS (
+        SELECT *
+        FROM api_keys
+        WHERE api_keys.id = given.key_id
+            AND api_keys.client_id = given.client_id
+            AND api_keys.scope = 'write'
+            AND (api_keys.revoked_at IS NULL OR api_keys.revoked_at > given.at)
+            AND (api_keys.expires_at IS NULL OR api_keys.expires_at > given.at)
+    ));
 
 -- ledger/funds/door.py: read_wallets (shown in "Accept")
 

@@ -21,12 +21,12 @@ from sqlalchemy import (
     Uuid,
     cast,
     exists,
+    func,
     literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from ledger import exact_json
 from ledger.clients import Client
 from ledger.errors import (
     AssetMismatch,
@@ -41,9 +41,9 @@ from ledger.errors import (
 )
 from ledger.funds.door import OnLack, Prospects, Undecided, read_prospects, read_wallets
 from ledger.ids import transfer_id
-from ledger.postgres import schema
+from ledger.postgres import exact_json, schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
-from ledger.postgres.schema import MinorUnits
+from ledger.postgres.columns import MinorUnits
 from ledger.rejections import Terms, rejection
 from ledger.transfers import Failure, TimelineEntry, Transfer, build_transfer, find_transfers
 
@@ -274,8 +274,16 @@ def _build_record() -> Any:
     transit = schema.wallets.alias("transit")
     of_asset = (transit.c.asset == given.c.asset) & (transit.c.kind == "transit")
     in_line = insert(schema.unfinished).from_select(
-        ["transfer_id", "source_id", "transit_id", "destination_id", "amount"],
-        select(new.c.id, given.c.source_id, transit.c.id, given.c.destination_id, given.c.amount)
+        ["transfer_id", "source_id", "transit_id", "destination_id", "amount", "turn"],
+        select(
+            new.c.id,
+            given.c.source_id,
+            transit.c.id,
+            given.c.destination_id,
+            given.c.amount,
+            # A hash: the turns of all clients then lie evenly between the least and the greatest.
+            cast(func.md5(cast(given.c.client_id, Text)), Uuid),
+        )
         # An outer join: an asset without its transit wallet must be an error, and not leave
         # a transfer without a place in line.
         .select_from(joined.outerjoin(transit, of_asset))

@@ -128,6 +128,14 @@ class Unreachable(Unavailable):
     """The database is away: it takes no connections, or no writes."""
 
 
+class Refused(Unreachable):
+    """The database refuses the connection: DATABASE_URL or the server is set up wrongly."""
+
+
+class InDoubt(Unavailable):
+    """The database has committed, but has not confirmed that no failover can undo it."""
+
+
 class Overloaded(Unavailable):
     """Too much work is waiting; the same call may succeed when some of it is done."""
 

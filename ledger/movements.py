@@ -36,6 +36,7 @@ from sqlalchemy import (
 from ledger.funds import waits
 from ledger.funds.waits import Released
 from ledger.postgres import schema
+from ledger.postgres.columns import TimestampColumn
 from ledger.states import State
 
 WalletRole = Literal["source", "destination", "transit"]
@@ -147,7 +148,7 @@ def _lock(part: MovementPart, roles: tuple[WalletRole, ...]) -> Executable:
     )
 
 
-_NOW = bindparam("now", type_=schema.TimestampColumn)
+_NOW = bindparam("now", type_=TimestampColumn)
 
 
 @cache

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    CompoundSelect,
     Connection,
     Select,
     Text,
+    Update,
     Uuid,
     bindparam,
     exists,
@@ -16,6 +20,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
     update,
 )
 
@@ -27,16 +32,20 @@ from ledger.rejections import FundsClaim, Terms, Unmet, find_unmet
 
 CLAIM_LIMIT = 1_000
 """The most transfers that one reserve claims: the size of a batch."""
+MAX_TURNS = 500
+"""The most clients that get a share of one claim, so that a claim costs the same whatever waits."""
 
 
 def claim(connection: Connection, batch_id: UUID) -> int:
     """Put accepted transfers into the batch, and leave them `accepted`. Isolation uses this.
 
-    It takes those that have waited longest and that no other reserve is claiming. A batch that
-    has transfers already stays as it is.
+    Each client with waiting transfers gets an equal share, however much the others have waiting;
+    what that leaves goes to those that have waited longest. Of a client it takes those that have
+    waited longest. It leaves out what another reserve is claiming. A batch that has transfers
+    already stays as it is.
     Returns: their number, at most CLAIM_LIMIT.
     """
-    return connection.execute(_CLAIM, {"batch": batch_id}).rowcount
+    return connection.execute(_CLAIM, {"batch": batch_id, "first_turn": uuid4()}).rowcount
 
 
 def take(connection: Connection, batch_id: UUID, *, claimed: bool = False) -> int:
@@ -50,7 +59,7 @@ def take(connection: Connection, batch_id: UUID, *, claimed: bool = False) -> in
     reserve's cost. It comes before the checks; no other transaction sees it before this one ends.
     Returns: their number, at most CLAIM_LIMIT.
     """
-    argument = {"batch": batch_id}
+    argument = {"batch": batch_id, "first_turn": uuid4()}
     count = 0 if claimed else connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
     return count or connection.execute(_TAKE, argument).rowcount
 
@@ -97,26 +106,75 @@ _in_batch = _u.batch_id == bindparam("batch")
 _batch_mate = schema.unfinished.alias("batch_mate")
 _mates = exists().where(_batch_mate.c.batch_id == bindparam("batch"))
 
-# A common table expression, because it runs exactly once. The planner may run a subquery again
-# for each row of the table: each run would then lock the next CLAIM_LIMIT, until all are claimed.
-_longest_waiting = (
-    select(_u.transfer_id)
-    .where(_u.batch_id.is_(None), _u.waits_for.is_(None))
-    .order_by(_u.seq)
-    .limit(CLAIM_LIMIT)
-    .with_for_update(skip_locked=True)
-    .cte("longest_waiting")
-)
+# Waiting for a claim, and not for an earlier transfer that brings money.
+_is_claimable = _u.batch_id.is_(None) & _u.waits_for.is_(None)
+
+
+def _turns(name: str, *bounds: ColumnElement[bool]) -> CTE:
+    """Select the turns that have waiting transfers, in order: one look into the index for each.
+
+    Nothing but the first MAX_TURNS of them is ever read.
+    """
+    first = select(_u.turn).where(_is_claimable, *bounds).order_by(_u.turn).limit(1)
+    turns = first.subquery(f"{name}_first").select().cte(name, recursive=True)
+    after = select(_u.turn).where(_is_claimable, *bounds, _u.turn > turns.c.turn)
+    following = after.order_by(_u.turn).limit(1).lateral(f"{name}_next")
+    return turns.union_all(select(following.c.turn).select_from(turns.join(following, true())))
+
+
+def _build_claimed() -> CompoundSelect[Any]:
+    """Select the transfers to claim, and lock them.
+
+    If more than MAX_TURNS clients wait, those get a share whose turns follow a random one: so
+    each client gets its share in one claim of a few, and nobody is left out for long.
+    Common table expressions, because each runs exactly once. The planner may run a subquery again
+    for each row of the table: each run would then lock the next CLAIM_LIMIT, until all are claimed.
+    """
+    first_turn = bindparam("first_turn", type_=Uuid())
+    upper, lower = _turns("upper", _u.turn >= first_turn), _turns("lower", _u.turn < first_turn)
+    both = union_all(select(upper.c.turn), select(lower.c.turn)).limit(MAX_TURNS)
+    in_turn = both.cte("in_turn")
+    share = select(CLAIM_LIMIT // func.greatest(func.count(), 1)).select_from(in_turn)
+    waiting = select(_u.transfer_id).where(_is_claimable)
+    # Not `==`, with which the planner may take the index on `seq`, and read all other clients'.
+    of_client = (
+        waiting.where(_u.turn >= in_turn.c.turn, _u.turn <= in_turn.c.turn)
+        .order_by(_u.turn, _u.seq)
+        .limit(share.scalar_subquery())
+        .with_for_update(skip_locked=True)
+        .lateral("of_client")
+    )
+    shared = select(of_client.c.transfer_id).select_from(in_turn.join(of_client, true()))
+    # They are no more than that; it tells the planner.
+    shares = shared.limit(CLAIM_LIMIT).cte("shares")
+    left = select(CLAIM_LIMIT - func.count()).select_from(shares)
+    longest_waiting = (
+        waiting.where(_u.transfer_id.not_in(select(shares.c.transfer_id)))
+        .order_by(_u.seq)
+        .limit(left.scalar_subquery())
+        .with_for_update(skip_locked=True)
+        .cte("longest_waiting")
+    )
+    return union_all(select(shares.c.transfer_id), select(longest_waiting.c.transfer_id))
+
+
 _RESERVED = {
     "state": "reserved",
     "reserved_at": func.statement_timestamp(),
     "moved_at": func.statement_timestamp(),
 }
-_CLAIM = (
-    update(schema.unfinished)
-    .where(_u.transfer_id.in_(select(_longest_waiting.c.transfer_id)), ~_mates)
-    .values(batch_id=bindparam("batch"), moved_at=func.statement_timestamp())
-)
+
+
+def build_claim() -> Update:
+    """Build the statement of a claim, which leaves its transfers `accepted`."""
+    return (
+        update(schema.unfinished)
+        .where(_u.transfer_id.in_(_build_claimed()), ~_mates)
+        .values(batch_id=bindparam("batch"), moved_at=func.statement_timestamp())
+    )
+
+
+_CLAIM = build_claim()
 _CLAIM_AS_RESERVED = _CLAIM.values(_RESERVED)
 _TAKE = (
     update(schema.unfinished)

@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from ledger.errors import Unavailable
+from ledger.errors import Refused, Unavailable
 from ledger.postgres.database import autocommit
 
 AWAY_AFTER_S = 20.0
@@ -65,7 +65,8 @@ def wait_until_migrated(
 
     Also returns when the database cannot be reached for `away_after_s`: the application accepts
     transfers without it, so waiting longer would extend its outage to everything.
-    Raises: LedgerError: when the database answers, but its schema cannot be read.
+    Raises: LedgerError: when the database answers, but its schema cannot be read, or refuses the
+    connection for so long: an operator must act.
     """
     answered_at_s = time.monotonic()
     last_said = None
@@ -73,11 +74,13 @@ def wait_until_migrated(
         try:
             with autocommit(engine) as connection:
                 found = schema_version(connection)
-        except Unavailable:
+        except Unavailable as error:
             if time.monotonic() - answered_at_s >= away_after_s:
+                if isinstance(error, Refused):
+                    raise
                 say("the database is away; starting without a check of its schema")
                 return
-            reason = "the database does not answer"
+            reason = str(error) if isinstance(error, Refused) else "the database does not answer"
         else:
             answered_at_s = time.monotonic()
             reason = found.value

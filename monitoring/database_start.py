@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.errors import Unavailable
+from ledger.errors import Refused, Unavailable
 from ledger.postgres.database import autocommit, build_engine
 from ledger.postgres.table_owner import OWNER_WARNING, owns_tables
 from monitoring.health.database_breaker import PROBE_TIMEOUT_S
@@ -15,7 +15,8 @@ def check_database(database_url: str) -> None:
     """Connect once, before the program forks, and close the connection again.
 
     A database that is away stops nothing: a program starts without it.
-    Raises: Misconfigured: when the database answers, but not as this program needs it.
+    Raises: Refused: when the server takes no connection as it is asked for. Misconfigured: when
+    it answers otherwise than this program needs.
     """
     engine = build_engine(
         database_url,
@@ -26,6 +27,8 @@ def check_database(database_url: str) -> None:
     try:
         with autocommit(engine) as connection:
             is_owner = owns_tables(connection)
+    except Refused:
+        raise
     except Unavailable:
         return
     if is_owner:

@@ -54,6 +54,7 @@ class Program:
 
 # Not the command in /usr/sbin, which changes to the account of the system's RabbitMQ.
 RABBITMQ = Program("RabbitMQ", ("/usr/lib/rabbitmq/bin/rabbitmq-server",), "rabbitmq-server")
+PGBOUNCER = Program("PgBouncer", ("pgbouncer", "/usr/sbin/pgbouncer"), "pgbouncer")
 CHROMIUM = Program("Chromium", ("chromium", "/usr/bin/chromium"), "chromium")
 PROMTOOL = Program("promtool", ("promtool",), "prometheus")
 OPENSSL = Program("openssl", ("openssl",), "openssl")
@@ -70,7 +71,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PROGRAMS = (RABBITMQ, CHROMIUM, PROMTOOL, OPENSSL, KUSTOMIZE)
+PROGRAMS = (RABBITMQ, PGBOUNCER, CHROMIUM, PROMTOOL, OPENSSL, KUSTOMIZE)
 
 
 def how_to_get(programs: list[Program]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-from ledger.errors import Misconfigured
+from ledger.errors import Misconfigured, Refused
 from ledger.postgres.installation import refuse_other_installation
 from monitoring.database_start import check_database
 from monitoring.heartbeats import heartbeat_files
@@ -71,7 +71,7 @@ def _check_database(sender: str, **_: object) -> None:
     try:
         refuse_other_installation(settings.database_url, settings.installation_id)
         check_database(settings.database_url)
-    except (SettingsError, Misconfigured) as error:
+    except (SettingsError, Misconfigured, Refused) as error:
         raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
 
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from api.http.headers import JSON, PROBLEM_JSON, request_id
 from api.http.problems import TABLE, Problem
-from ledger import exact_json
+from ledger.postgres import exact_json
 from monitoring.metrics.cardinality import OTHER
 from monitoring.metrics.catalogue import PROBLEMS
 

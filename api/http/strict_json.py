@@ -14,7 +14,7 @@ import math
 from typing import Any, NoReturn
 
 from api.http.problems import Problem
-from ledger.exact_json import Number
+from ledger.postgres.exact_json import Number
 
 MAX_VALUES = 250_000
 """How many commas and opening brackets a body may have: 50 for each item of a full batch."""

@@ -219,8 +219,8 @@ DOWN: HealthAnswer = {
     "status": "down",
     "components": {**_COMPONENTS, "database": _DOWN, "broker": _DOWN},
 }
-READY: ReadyAnswer = {"status": "ok", "detail": "the database answers"}
+READY: ReadyAnswer = {"status": "ok", "detail": "this process takes requests"}
 NOT_READY: ReadyAnswer = {
     "status": "down",
-    "detail": "neither the database nor the broker answers: new transfers are refused",
+    "detail": "this process is stopping and takes no more requests",
 }

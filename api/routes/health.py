@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from flask import Blueprint, Response
 
 from api.http.responses import json_response
+from api.process_state import process_state
 from api.schemas.health import HealthAnswer, LiveAnswer, ReadyAnswer, health_answer
 from api.services import services
 
 RETRY_AFTER_S = 1
-
-_READINESS: Final = {
-    "database": "the database answers",
-    "broker": "the database does not answer: transfers are buffered on the broker",
-    None: "neither the database nor the broker answers: new transfers are refused",
-}
-"""The detail of readiness, by where transfers can be stored."""
-_FULL: Final = "the queues are full: new transfers are refused until there is room again"
 
 
 def blueprint() -> Blueprint:
@@ -37,13 +28,15 @@ def health() -> Response:
 
 
 def ready() -> Response:
-    """Report whether this process can take transfers, and why or why not."""
-    store = services().health.store()
-    # While the queues are full, a store that answers does not make it ready.
-    is_full = store is not None and services().is_overloaded()
-    is_well = store is not None and not is_full
-    detail = _FULL if is_full else _READINESS[store]
-    return _answer({"status": "ok" if is_well else "down", "detail": detail}, is_well=is_well)
+    """Report whether requests should be sent to this process.
+
+    Asks no server. They are the same for all replicas: if an outage made one unready, it would
+    make all unready, and a balancer would answer in the place of the API, also what it can do.
+    """
+    if process_state.is_stopping:
+        stopping = "this process is stopping and takes no more requests"
+        return _answer({"status": "down", "detail": stopping}, is_well=False)
+    return _answer({"status": "ok", "detail": "this process takes requests"}, is_well=True)
 
 
 def live() -> Response:

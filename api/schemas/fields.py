@@ -15,8 +15,8 @@ from uuid import UUID
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from ledger import exact_json
-from ledger.exact_json import Number
+from ledger.postgres import exact_json
+from ledger.postgres.exact_json import Number
 
 MAX_KEY_LENGTH = 255
 KEY_RULE = f"must have 1 to {MAX_KEY_LENGTH} printable characters, and no space at either end"

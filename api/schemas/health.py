@@ -51,7 +51,7 @@ def health_answer(report: Report) -> HealthAnswer:
 
 
 class ReadyAnswer(TypedDict):
-    """Whether this process can take transfers, and why or why not."""
+    """Whether requests should be sent to this process, and why or why not."""
 
     status: Literal["ok", "down"]
     detail: str

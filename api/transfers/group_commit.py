@@ -24,6 +24,7 @@ from ledger.buffer.entries import Buffered, IntakeBuffer, Kept
 from ledger.buffer.replaying import is_replaying
 from ledger.errors import IdempotencyKeyReused, Invalid, Overloaded, Unavailable
 from ledger.funds.door import OnLack, Undecided
+from ledger.postgres.database import confirm
 from ledger.states import FINISHED
 from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
@@ -141,13 +142,19 @@ class GroupCommit:
 
     def _write(self, requests: list[TransferRequest]) -> Sequence[Outcome | Unavailable]:
         in_doubt = False
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             in_doubt |= self._database.is_up()
             try:
-                return self._record(requests)
+                recorded = self._record(requests)
+                if attempt:
+                    # What an earlier try has committed can be seen before a standby has it.
+                    with self._database.autocommit() as connection:
+                        confirm(connection)
             except Unavailable as error:
                 if self._database.is_up():
                     log.warning("intake_not_recorded", error=str(error), requests=len(requests))
+            else:
+                return recorded
         # `Overloaded` says that nothing was recorded. After a lost answer that is not known.
         try:
             answers = self._keep(requests)

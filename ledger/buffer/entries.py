@@ -15,12 +15,12 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from ledger import exact_json
 from ledger.acceptance import TransferRequest, fingerprint
 from ledger.buffer.seal import Seal
 from ledger.clients import Client
 from ledger.errors import NewerFormat, NotAuthentic, Unavailable, Unreadable
 from ledger.ids import transfer_id
+from ledger.postgres import exact_json
 
 FORMAT: Final = 2
 _MAX_SCALE: Final = 18
@@ -189,6 +189,7 @@ def _buffered(document: dict[str, Any], client_id: UUID, content: bytes) -> Buff
         raise Unreadable
     if not 0 <= scale <= _MAX_SCALE:
         raise Unreadable
+    key.encode()  # the id is made of it; half a character is a ValueError here
     request = TransferRequest(
         # Without any right: the replay puts the client of the database in its place.
         client=Client(client_id, "", "client", None),

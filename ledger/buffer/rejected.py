@@ -17,7 +17,7 @@ from ledger.buffer.entries import Buffered
 from ledger.errors import LedgerError
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
-from ledger.postgres.schema import MinorUnits
+from ledger.postgres.columns import MinorUnits
 
 
 def record_rejections(

@@ -34,7 +34,7 @@ from ledger.errors import Forbidden, IdempotencyKeyReused, Invalid, Rejection
 from ledger.keys.revocations import KeyUse, keys_ended
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
-from ledger.postgres.database import try_lock
+from ledger.postgres.database import confirm, try_lock
 from ledger.states import FINISHED
 
 WHY_BUFFERED = "The database was away."
@@ -106,6 +106,9 @@ def replay(connection: Connection, requests: Sequence[Buffered]) -> tuple[Replay
     accepted = sum(answer.transfer.state not in FINISHED for _, answer in recorded)
     repeats = sum(isinstance(answer, Acceptance) and answer.replayed for answer in answers)
     rejected = len(answers) - accepted - repeats - len(reused)
+    if repeats:
+        # They leave the buffer when this commits, but what recorded them may be in doubt.
+        confirm(connection)
     rejected += len(refused)
     done = Replayed(accepted=accepted, refused=rejected, known=repeats, reused=len(reused))
     return done, unknown

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    case,
     delete,
     func,
     select,
@@ -37,6 +38,8 @@ from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 AsideReason = Literal["unsigned", "not_authentic", "unreadable", "unknown_client", "unrecordable"]
 REASONS: Final[tuple[AsideReason, ...]] = get_args(AsideReason)
 
+_MAX_BYTES: Final = 2**30
+"""Of the table: a stranger must not fill the database's disk."""
 _t = schema.set_aside_entries.c
 
 
@@ -58,7 +61,7 @@ def set_aside(
     """Keep entries for an operator. An entry that is kept already is not kept twice.
 
     entries: of each its bytes, or their beginning, the number of all its bytes, and the reason.
-    limit: how many entries may be kept in all.
+    limit: how many entries may be kept in all, unless the table has reached 1 GiB before.
     Returns: how many found no room and are lost.
     """
     if not entries:
@@ -138,6 +141,7 @@ _room = (
     bindparam("most", type_=BigInteger())
     - select(func.count()).select_from(schema.set_aside_entries).scalar_subquery()
 )
+_is_too_large = func.pg_total_relation_size("set_aside_entries") > _MAX_BYTES
 _KEEP = (
     insert(schema.set_aside_entries)
     .from_select(
@@ -145,7 +149,7 @@ _KEEP = (
         select(*(_given.c[name] for name in _COLUMNS))
         .where(_given.c.digest.not_in(select(_t.digest)))
         .order_by(_given.c.position)
-        .limit(func.greatest(_room, 0)),
+        .limit(case((_is_too_large, 0), else_=func.greatest(_room, 0))),
     )
     .on_conflict_do_nothing()
 )

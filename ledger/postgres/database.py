@@ -21,17 +21,20 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ledger import exact_json
 from ledger.errors import (
+    InDoubt,
     LedgerError,
     LockTimeout,
     Misconfigured,
     Poisoned,
+    Refused,
     StatementTimeout,
     Unavailable,
     Unreachable,
 )
+from ledger.postgres import exact_json
 from ledger.postgres.failover import Connector
+from ledger.postgres.session import CommitInDoubt
 
 STATEMENT_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 5.0
@@ -66,11 +69,16 @@ def build_engine(
                 "keepalives_interval": 2,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 20_000,
-                "options": _options(statement_timeout_s),
             },
+            settings=_settings(statement_timeout_s),
+            direct_settings=_KEEPALIVES,
         )
     except psycopg2.ProgrammingError as error:
         raise Misconfigured("DATABASE_URL is not a valid PostgreSQL URL.") from error
+    except ValueError:
+        raise Misconfigured(
+            "The options in DATABASE_URL must be settings, such as options=-c%20search_path=money."
+        ) from None
     pool: dict[str, object] = {"poolclass": NullPool}
     if pool_size:
         pool = {"poolclass": QueuePool, "pool_use_lifo": True, "pool_timeout": POOL_TIMEOUT_S}
@@ -86,22 +94,27 @@ def build_engine(
     )
 
 
-def _options(statement_timeout_s: float | None) -> str:
+def _settings(statement_timeout_s: float | None) -> dict[str, str]:
     bounds_s = {
         "statement_timeout": statement_timeout_s or 0,
         "lock_timeout": min(LOCK_TIMEOUT_S, statement_timeout_s or LOCK_TIMEOUT_S),
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_S,
     }
-    bounds = [f"-c {name}={round(bound_s * 1000)}" for name, bound_s in bounds_s.items()]
-    return " ".join([*bounds, *_KEEPALIVES, "-c timezone=UTC"])
+    return {
+        **{name: str(round(bound_s * 1000)) for name, bound_s in bounds_s.items()},
+        "default_transaction_isolation": "read committed",
+        "client_min_messages": "warning",  # what a commit says below that is no reason for doubt
+        "timezone": "UTC",
+    }
 
 
-# On the server: the locks of a client that has vanished are released within seconds.
-_KEEPALIVES = (
-    "-c tcp_keepalives_idle=5",
-    "-c tcp_keepalives_interval=2",
-    "-c tcp_keepalives_count=3",
-)
+# On the server: the locks of a client that has vanished are released within seconds. A pooler
+# does this for its own connections.
+_KEEPALIVES = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
 
 
 def probe(engine: Engine) -> None:
@@ -124,6 +137,25 @@ _COMMIT_SOMETHING = text(
     "SELECT pg_logical_emit_message(true, 'truepenny', 'probe')"
     " FROM (SELECT pg_advisory_xact_lock(:key)) AS locked"
 )
+
+
+def durability_settings_that_are_off(connection: Connection) -> list[str]:
+    """Return the settings, as in force in this session, without which a crash undoes commits."""
+    return list(connection.scalars(_OFF))
+
+
+_OFF = text("""
+    SELECT name FROM pg_settings WHERE setting = 'off' AND name IN ('fsync', 'full_page_writes')
+    OR setting IN ('off', 'local') AND name = 'synchronous_commit' ORDER BY name
+""")
+
+
+def confirm(connection: Connection) -> None:
+    """Commit something: once it is confirmed, so is all that was committed before it."""
+    connection.execute(_CONFIRM)
+
+
+_CONFIRM = text("SELECT pg_logical_emit_message(true, 'truepenny', 'confirm')")
 
 
 @contextmanager
@@ -184,7 +216,7 @@ def _translated() -> Iterator[None]:
         raise translate(error).with_traceback(error.__traceback__) from None
     except psycopg2.Error as error:
         # SQLAlchemy does not wrap the driver's errors while it sets up a connection.
-        raise _of_link(error.pgcode) from None
+        raise _of_connecting(error) from None
     except PoolTimeout as error:
         raise Unavailable("No database connection became free in time.") from error
 
@@ -199,13 +231,15 @@ _TIMEOUTS = {"55P03": LockTimeout, "57014": StatementTimeout}
 
 def translate(error: DBAPIError) -> LedgerError:
     """Return the ledger's error for an error of the driver, by its SQLSTATE."""
+    if isinstance(error.orig, CommitInDoubt):
+        return InDoubt(f"{InDoubt.__doc__} It says: {error.orig}")
     sqlstate = getattr(error.orig, "pgcode", None)
     if error.connection_invalidated:
         return _of_link(sqlstate)
     if sqlstate is None:  # from the driver, not the server: bad arguments, or a lost connection
         if isinstance(error, DataError | IntegrityError | ProgrammingError | NotSupportedError):
             return Poisoned("The database driver does not accept the data.")
-        return _of_link(sqlstate)
+        return _of_connecting(error.orig)
     translated = _of_sqlstate(sqlstate)
     # A note for the log: the place of the error, without any value of a row.
     diagnostics = getattr(error.orig, "diag", None)
@@ -214,6 +248,29 @@ def translate(error: DBAPIError) -> LedgerError:
         place.append(getattr(diagnostics, "message_primary", None))
     translated.add_note(" · ".join(str(part) for part in (sqlstate, *place) if part))
     return translated
+
+
+# Of a server and of PgBouncer, while connecting: psycopg2 gives no SQLSTATE there.
+_REFUSALS = (
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+    "permission denied for database",
+    "SSL was required",
+    "certificate verify failed",
+    "no such user",
+    "no such database",
+    "unsupported startup parameter",
+    "unrecognized configuration parameter",
+)
+
+
+def _of_connecting(error: BaseException | None) -> Unreachable:
+    said = " ".join(str(error).split()).rpartition("failed: ")[2]
+    if any(words in said for words in _REFUSALS):
+        return Refused(f"{Refused.__doc__} It says: {said}")
+    return _of_link(getattr(error, "pgcode", None))
 
 
 def _of_link(sqlstate: str | None) -> Unreachable:

@@ -15,14 +15,14 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, connection, parse_dsn, set_wait_callback
 
+from ledger.postgres.session import Session, SessionCursor, read_options, write_options
+
 CONNECT_TIMEOUT_S = 2.0
 """For each host. libpq's own `connect_timeout` has no effect when a wait callback is set."""
 
 
-class _Connection(connection):
-    """A connection that fails when an answer takes longer than `answer_timeout_s`."""
-
-    answer_timeout_s: float | None = CONNECT_TIMEOUT_S
+_UNSUPPORTED = "unsupported startup parameter"
+"""PgBouncer's words for what it does not pass on."""
 
 
 class Connector:
@@ -33,18 +33,29 @@ class Connector:
     """
 
     def __init__(
-        self, database_url: str, *, answer_timeout_s: float | None, parameters: Mapping[str, Any]
+        self,
+        database_url: str,
+        *,
+        answer_timeout_s: float | None,
+        parameters: Mapping[str, Any],
+        settings: Mapping[str, str],
+        direct_settings: Mapping[str, str],
     ) -> None:
         """Read the URL.
 
         parameters: for libpq, where the URL does not set them.
+        settings: of the server, for each session; the URL's `options` are kept beside them.
+        direct_settings: the same, for a connection that no pooler is in the way of.
         answer_timeout_s: how long a statement may take before the connection is given up;
         None for no limit.
-        Raises: psycopg2.ProgrammingError: when libpq cannot read the URL.
+        Raises: psycopg2.ProgrammingError: when libpq cannot read the URL. ValueError: when its
+        `options` are more than settings.
         """
         scheme, _, rest = database_url.partition("://")
         given = parse_dsn(f"{scheme.partition('+')[0]}://{rest}")  # the driver is SQLAlchemy's
         self._hosts = _hosts(given)
+        self._settings = {**read_options(given.pop("options", "")), **settings}
+        self._options = write_options({**self._settings, **direct_settings})
         self._parameters = {**parameters, **given}
         self._answer_timeout_s = answer_timeout_s
         self._last_good = 0
@@ -64,12 +75,31 @@ class Connector:
                 return opened
         raise last_error or psycopg2.OperationalError("no host is named")
 
-    def _open(self, host: Mapping[str, str]) -> connection:
-        opened: Any = psycopg2.connect(
-            **{**self._parameters, **host}, connection_factory=_Connection
-        )
+    def _open(self, host: Mapping[str, str]) -> Session:
+        try:
+            opened = self._connect(host, self._options)
+        except psycopg2.OperationalError as error:
+            if not self._options or _UNSUPPORTED not in str(error):
+                raise
+            opened = self._connect(host, "")  # a pooler, which takes the settings later
+            self._options = ""
         opened.answer_timeout_s = self._answer_timeout_s
+        return opened
+
+    def _connect(self, host: Mapping[str, str], options: str) -> Session:
+        opened: Any = psycopg2.connect(
+            **{**self._parameters, **host, "options": options},
+            connection_factory=_New,
+            cursor_factory=SessionCursor,
+        )
+        opened.begin_session(self._settings, has_settings=bool(options))
         return opened  # type: ignore[no-any-return]
+
+
+class _New(Session):
+    """A session that begins: each of its answers may take as long as a connection may."""
+
+    answer_timeout_s = CONNECT_TIMEOUT_S
 
 
 def _hosts(given: Mapping[str, str]) -> list[dict[str, str]]:

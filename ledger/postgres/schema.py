@@ -14,17 +14,16 @@ repeats the four columns that the steps need, so that they read no other table.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
     Date,
-    DateTime,
     Identity,
     Integer,
     LargeBinary,
-    MetaData,
     Numeric,
     SmallInteger,
     Table,
@@ -34,10 +33,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData()
+from ledger.postgres import scan_tables
+from ledger.postgres.columns import MinorUnits, TimestampColumn
 
-TimestampColumn = DateTime(timezone=True)
-MinorUnits = Numeric(38, 0)
+metadata = scan_tables.reconciliations.metadata
+"""All tables; those of the scans are in `ledger.postgres.scan_tables`."""
 
 assets = Table(
     "assets",
@@ -180,6 +180,8 @@ unfinished = Table(
     Column("moved_at", TimestampColumn, nullable=False, server_default=text("now()")),
     # The locked wallet because of which it was set aside, see `ledger.blocked`.
     Column("blocked_by", Uuid),
+    # The same for all transfers of a client: clients take turns, see `ledger.reserve`.
+    Column("turn", Uuid, nullable=False, server_default=text(f"'{UUID(int=0)}'")),
 )
 
 # Wallets that another session of the database keeps locked.
@@ -290,80 +292,4 @@ last_prices = Table(
     Column("symbol", Text, primary_key=True),
     Column("price", Numeric, nullable=False),
     Column("as_of", TimestampColumn, nullable=False),
-)
-
-# Tables of the consistency scan: its runs, their findings, the discrepancies that still stand,
-# and how far each wallet's postings were read. See `ledger.reconciliation.scan`.
-reconciliations = Table(
-    "reconciliations",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("trigger", Text, nullable=False),
-    Column("state", Text, nullable=False, server_default=text("'running'")),
-    Column("is_full", Boolean, nullable=False),
-    Column("phase", Text, nullable=False),
-    Column("cursor", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("chunks", Integer, nullable=False, server_default=text("0")),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("transfers_from", TimestampColumn),
-    Column(
-        "transfers_until", TimestampColumn, nullable=False, server_default=text("clock_timestamp()")
-    ),
-    Column("horizon", TimestampColumn, nullable=False),
-    Column("passes", Integer, nullable=False, server_default=text("1")),
-    Column("suspects", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("next_suspects", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("wallets_checked", BigInteger, nullable=False, server_default=text("0")),
-    Column("assets_checked", Integer, nullable=False, server_default=text("0")),
-    Column("transfers_checked", BigInteger, nullable=False, server_default=text("0")),
-    Column("findings_count", BigInteger, nullable=False, server_default=text("0")),
-    Column("standing_count", Integer, nullable=False, server_default=text("0")),
-    Column("started_at", TimestampColumn, nullable=False, server_default=text("clock_timestamp()")),
-    Column("finished_at", TimestampColumn),
-)
-
-reconciliation_findings = Table(
-    "reconciliation_findings",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("reconciliation_id", Uuid, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("wallet_id", Uuid),
-    Column("asset", Text),
-    Column("transfer_id", Uuid),
-    Column("detail", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("before", JSONB),
-    Column("after", JSONB),
-    Column("at", TimestampColumn, nullable=False, server_default=text("clock_timestamp()")),
-)
-
-standing_wrongs = Table(
-    "standing_wrongs",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("wallet_ids", ARRAY(Uuid), nullable=False),
-    Column("found_in", Uuid, nullable=False),
-    Column("last_found_in", Uuid, nullable=False),
-)
-
-read_positions = Table(
-    "read_positions",
-    metadata,
-    Column("wallet_id", Uuid, primary_key=True),
-    # The full run that read these postings; null when no full run did.
-    Column("full_run_id", Uuid),
-    Column("posted_at", TimestampColumn, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("balance", MinorUnits, nullable=False),
-    Column("stamped", MinorUnits, nullable=False),
-)
-
-# How many transfers had ended by a time. See `ledger.transfer_counts`.
-ended_counts = Table(
-    "ended_counts",
-    metadata,
-    Column("state", Text, primary_key=True),
-    Column("count", BigInteger, nullable=False, server_default=text("0")),
-    Column("up_to", TimestampColumn, nullable=False),
 )

@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Uuid, bindparam, insert, text, update
 
 from ledger.errors import Poisoned, Superseded
-from ledger.postgres import schema
+from ledger.postgres import scan_tables, schema
 from ledger.postgres.bulk_rows import array_literal
 from ledger.postgres.database import savepoint, transaction
 from ledger.reconciliation.wallet_check import WalletCheck
@@ -196,7 +196,7 @@ class Recorder:
         )
 
     def _write(self, connection: Connection, **values: Any) -> None:
-        table = schema.reconciliation_findings
+        table = scan_tables.reconciliation_findings
         values = {"wallet_id": None, "asset": None, "transfer_id": None, **values}
         # SQLAlchemy would write None as JSON's null, so None is left out.
         given = {name: value for name, value in values.items() if value is not None}

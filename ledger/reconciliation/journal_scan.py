@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, TextClause, Uuid, bindparam, text
 
 from ledger.movements import MOVEMENTS
-from ledger.postgres.schema import TimestampColumn
+from ledger.postgres.columns import TimestampColumn
 from ledger.reconciliation.findings import Discrepancy
 
 TRANSFERS_AT_ONCE: Final = 2_000

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from ledger.errors import NotFound
 from ledger.ids import new_id
-from ledger.postgres import schema
+from ledger.postgres import scan_tables
 from ledger.reconciliation.findings import Action, Finding
 
 Trigger = Literal["schedule", "operator"]
@@ -135,7 +135,7 @@ def list_runs(
 
 def findings_of(connection: Connection, run_id: UUID) -> list[Finding]:
     """Return the findings of a run, in the order of recording; at most SHOWN_FINDINGS."""
-    found = schema.reconciliation_findings
+    found = scan_tables.reconciliation_findings
     query = select(found).where(found.c.reconciliation_id == run_id)
     rows = connection.execute(query.order_by(found.c.id).limit(SHOWN_FINDINGS))
     return [
@@ -156,7 +156,7 @@ def findings_of(connection: Connection, run_id: UUID) -> list[Finding]:
 
 def count_findings(connection: Connection) -> dict[tuple[str, str], int]:
     """Return how many findings all runs together have recorded, per (kind, action)."""
-    found = schema.reconciliation_findings.c
+    found = scan_tables.reconciliation_findings.c
     query = select(found.kind, found.action, func.count()).group_by(found.kind, found.action)
     return {(row[0], row[1]): row[2] for row in connection.execute(query)}
 
@@ -167,7 +167,7 @@ def prune(connection: Connection) -> int:
     return connection.execute(_PRUNE, argument).rowcount
 
 
-_runs = schema.reconciliations
+_runs = scan_tables.reconciliations
 
 # The next run begins with the transfers at `horizon`: all older transfers had ended when this run
 # began. There is a minute of overlap, because a transfer becomes visible some time after its
@@ -192,7 +192,7 @@ _BEGIN = text("""
     ON CONFLICT DO NOTHING
 """).bindparams(
     bindparam("id", type_=Uuid()),
-    bindparam("trigger", type_=schema.reconciliations.c.trigger.type),
+    bindparam("trigger", type_=scan_tables.reconciliations.c.trigger.type),
     bindparam("full_every", type_=Interval()),
 )
 # A start in the future does not count: after a clock was set back, the scan must not wait for it.

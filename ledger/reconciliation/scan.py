@@ -26,7 +26,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from ledger.errors import Superseded
-from ledger.postgres import schema
+from ledger.postgres import scan_tables
 from ledger.postgres.database import autocommit, transaction, try_lock
 from ledger.reconciliation import journal_scan, runs, wallet_scan
 from ledger.reconciliation.discrepancies import (
@@ -219,7 +219,7 @@ _PHASES: Final[dict[Phase, Callable[[Reconciliation, Recorder], _Step]]] = {
     "assets": _assets,
 }
 
-_runs = schema.reconciliations
+_runs = scan_tables.reconciliations
 
 
 def _advance(
@@ -259,7 +259,7 @@ def _change(engine: Engine, run: Reconciliation, values: dict[str, Any]) -> Reco
 def _end(
     engine: Engine, run: Reconciliation, state: str, values: dict[str, Any]
 ) -> Reconciliation | None:
-    standing = schema.standing_wrongs
+    standing = scan_tables.standing_wrongs
     with transaction(engine) as connection:
         hold_run(connection, run.id, run.chunks)
         if run.is_full and state == "finished":

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Connection, TextClause, Uuid, bindparam, text
 
 from ledger.postgres.bulk_rows import Columns, rows_argument
-from ledger.postgres.schema import MinorUnits, TimestampColumn
+from ledger.postgres.columns import MinorUnits, TimestampColumn
 from ledger.reconciliation.wallet_check import Break, WalletCheck
 
 WALLETS_AT_ONCE: Final = 100

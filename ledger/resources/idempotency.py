@@ -23,10 +23,9 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
-from ledger import exact_json
 from ledger.errors import IdempotencyKeyReused
 from ledger.ids import new_id
-from ledger.postgres import schema
+from ledger.postgres import exact_json, schema
 
 Kind = Literal["wallet", "client"]
 """A kind of resource. The same key may be used once for each kind."""

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from ledger.buffer.missing import count_lost
 from ledger.buffer.set_aside import count_aside
-from ledger.errors import Unavailable
-from ledger.postgres.database import autocommit, probe
+from ledger.errors import Refused, Unavailable
+from ledger.postgres.database import autocommit, durability_settings_that_are_off, probe
 from monitoring.health.broker_probe import (
     BrokerReading,
     NotServing,
@@ -34,11 +34,23 @@ _PROGRAMS = {
 """The programs that must send heartbeats, and what it means if one does not."""
 
 
+REFUSES = "refuses the connection, because DATABASE_URL or the server is set up wrongly"
+
+
 def database_check(engine: Engine) -> Check:
     """Return the check that the database accepts writes. The engine limits the time it may take."""
 
     def check() -> Component:
-        probe(engine)
+        try:
+            probe(engine)
+            with autocommit(engine) as connection:
+                off = durability_settings_that_are_off(connection)
+        except Refused:
+            # Not what the server says: that may name the user and the address.
+            return Component("down", f"{REFUSES}; the log says why")
+        if off:
+            lost = "accepted transfers may be lost when its machine crashes"
+            return Component("degraded", f"answers, but {' and '.join(off)} is off: {lost}")
         return Component("ok", "answers")
 
     return check

@@ -81,15 +81,6 @@ class Health:
         components = with_shared_server(components)
         return Report(overall(components), components)
 
-    def store(self) -> str | None:
-        """Return the first of STORES that can store; None if none confirms it within the bound."""
-        began = time.monotonic()
-        flights = {name: self._checks[name].join() for name in STORES}
-        # Half the time for the first, so that enough is left for the second.
-        for name, share in ((STORES[0], 0.5), (STORES[1], 1.0), (STORES[0], 1.0)):
-            self._component(flights[name], began + share * self._bound_s - time.monotonic())
-        return next((name for name in STORES if self._component(flights[name], 0).can_store), None)
-
     def _component(self, flight: Flight[Component], timeout_s: float) -> Component:
         try:
             return flight.result(timeout_s)

@@ -183,6 +183,9 @@ def _for_each(command: str, engine: Engine, numbers: Sequence[str], seal: Seal) 
         except LedgerError as error:
             _say(f"{number}: {error}")
             failed = True
+        except ValueError as error:  # from the driver: a text with a zero byte
+            _say(f"{number}: the database does not accept it ({type(error).__name__})")
+            failed = True
     return int(failed)
 
 

@@ -25,6 +25,11 @@ class ThrowawayPostgres(Postgres):
         return (*super().command, "-c", "fsync=off")
 
 
+def durable(server: Postgres) -> Postgres:
+    """Return the same server as `make up` starts it: with writes that wait for the disk."""
+    return Postgres(**{each.name: getattr(server, each.name) for each in fields(server)})
+
+
 class ThrowawayServers(Servers):
     """The servers of a stack, of which PostgreSQL is the one that flushes more than a commit."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -86,6 +87,25 @@ def test_what_needs_the_database_says_so_at_once(installation: Installation) -> 
     # The other API process may notice a moment later that the database is back.
     eventually(lambda: installation.stranger.get(f"/v1/transfers/{id}").status_code == 404)
     installation.settles([id])
+
+
+def test_numbers_in_metadata_keep_their_digits_through_the_buffer(
+    installation: Installation,
+) -> None:
+    body = json.dumps(installation.body(metadata={"a": 0}))
+    headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": "application/json"}
+    sent = body.replace('{"a": 0}', '{"a":[1.10,0.1000000000000000000001]}')
+    with installation.outage():
+        buffered(installation, 1)  # from now on the breaker is open
+        answer = installation.client("POST", "/v1/transfers", data=sent, headers=headers)
+        assert (answer.status_code, answer.json()["state"]) == (202, "buffered")
+        where = answer.headers["Location"]
+        assert '"a":[1.10,0.1000000000000000000001]' in installation.client.get(where).text
+    installation.settles([answer.json()["id"]])
+    shown = json.loads(installation.client.get(where).text, parse_float=str)
+    assert shown["metadata"] == {"a": ["1.10", "0.1000000000000000000001"]}
+    again = installation.client("POST", "/v1/transfers", data=sent, headers=headers)
+    assert again.headers["Idempotent-Replayed"] == "true"
 
 
 def admin_of(installation: Installation) -> Caller:

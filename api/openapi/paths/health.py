@@ -33,16 +33,16 @@ HEALTH: Final = (
         method="get",
         path="/health/ready",
         tag="health",
-        summary="Show whether this process can take transfers",
+        summary="Show whether requests should be sent to this process",
         is_open=True,
         answers={
             200: Success(
-                description="It can: the database answers, or else the broker buffers them.",
+                description="They should, also while a server is away or the queues are full.",
                 schema=ReadyAnswer,
                 example=examples.READY,
             ),
             503: Success(
-                description="It cannot: neither answers, or the queues are full.",
+                description="They should not: it is stopping.",
                 schema=ReadyAnswer,
                 example=examples.NOT_READY,
                 headers=("Retry-After",),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import redis
 from celery import Celery
 
 from api.database import Database
@@ -19,9 +20,10 @@ from ledger.postgres.database import build_engine, probe, transaction
 from monitoring.health.database_breaker import DatabaseBreaker
 from settings import Settings
 from tasks.broker.kick import Kicker
+from tasks.buffer.client_shares import COUNTS, GRANTED
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal
 from testing.bank import Bank
-from testing.identity import IDENTITY
+from testing.identity import IDENTITY, KEY_PREFIX
 from testing.servers.brokers import Broker, RedisBroker
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
@@ -110,10 +112,13 @@ def test_a_full_buffer_says_that_nothing_was_recorded_only_where_that_is_known(
 
 @pytest.fixture
 def buffer(broker: Broker, cache_url: str) -> Iterator[IntakeBuffer]:
+    """Return a buffer in which a client that is alone has room for three requests."""
     broker.empty()
+    with redis.Redis.from_url(cache_url) as cache:
+        cache.delete(KEY_PREFIX + COUNTS, KEY_PREFIX + GRANTED)
     environment = {**IDENTITY, "DATABASE_URL": "postgresql://nowhere", "CACHE_URL": cache_url}
     settings = Settings.from_environment(
-        environment | {"BROKER_URL": broker.url, "INTAKE_BUFFER_LIMIT": "3"}
+        environment | {"BROKER_URL": broker.url, "INTAKE_BUFFER_LIMIT": "6"}
     )
     buffer = intake_buffer(settings)
     yield buffer
@@ -172,7 +177,7 @@ def test_where_it_cannot_queue_behind_the_older_ones_reserve_decides(
 ) -> None:
     a, b = bank.wallet(50), bank.wallet()
     older = [Buffered(bank.request(b, a, 1), datetime.now(UTC)) for _ in range(3)]
-    buffer.put(older)  # now it is full
+    buffer.put(older)  # now the client has no room left
     asked = [bank.request(a, b, 60), bank.request(a, b, 40)]
     assert submitted(bank, buffer, *asked) == ["accepted", "accepted"]
     group_commit = group_commit_of(bank, lambda: None)  # its broker is away

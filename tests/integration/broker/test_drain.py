@@ -125,16 +125,25 @@ def test_what_others_wrote_is_set_aside_and_holds_up_nothing(
         broker.forge(str(uuid4()), encode(buffered(theft, scope="admin"), seal))
     genuine = encode(buffered(theft), intake_seal(settings))
     forged = genuine.replace(str(loot.id).encode(), str(bank.wallet().id).encode())
-    for content in (forged, b"", b"[" * 10_000, b'{"format":3}', b"\xff\x00", genuine[:-1]):
+    half_a_character = unsigned(theft, scope="admin").replace(b'"key":"', b'"key":"\\ud800')
+    for content in (
+        half_a_character,
+        forged,
+        b"",
+        b"[" * 10_000,
+        b'{"format":3}',
+        b"\xff\x00",
+        genuine[:-1],
+    ):
         broker.forge(str(uuid4()), content)
     own = bank.request(source, loot, 2)
     buffer.put([buffered(own)])
     done = drain_into_ledger(buffer)
-    assert (done.accepted, done.set_aside) == (1, 11)
+    assert (done.accepted, done.set_aside) == (1, 12)
     bank.settle()
     assert bank.state(buffered(own).id) == "committed"
     assert (bank.look(source).balance, buffer.count()) == (998, 0)
-    assert aside(bank) == {"unsigned": 2, "not_authentic": 9}
+    assert aside(bank) == {"unsigned": 3, "not_authentic": 9}
     bank.audit()
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -17,7 +18,9 @@ from migrations.__main__ import _LOCK_KEY, upgrade
 from testing.bank import Bank
 from testing.concurrent_transactions import wait_until_blocked
 from testing.identity import IDENTITY
+from testing.servers.databases import owner_engine
 from testing.servers.shared import ROOT
+from testing.servers.throwaway import as_owner
 from tests.integration.keys.register import Register
 
 
@@ -67,6 +70,7 @@ def migration(database_url: str, admin_api_key: str) -> subprocess.Popen[bytes]:
         **os.environ,
         **IDENTITY,
         "DATABASE_URL": database_url,
+        "MIGRATIONS_DATABASE_URL": as_owner(database_url),
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
         "ADMIN_API_KEY": admin_api_key,
@@ -104,16 +108,11 @@ def test_a_generated_key_makes_an_admin_only_where_there_is_none(register: Regis
 
 def test_the_start_says_what_became_of_the_key(register: Register) -> None:
     said: list[str] = []
-    ours = IDENTITY["INSTALLATION_ID"]
-    for key in ("first", "second", "first"):
-        upgrade(register.engine, installation_id=ours, admin_api_key=key, say=said.append)
-    upgrade(
-        register.engine,
-        installation_id=ours,
-        admin_api_key="made",
-        first_admin_only=True,
-        say=said.append,
-    )
+    start = partial(upgrade, installation_id=IDENTITY["INSTALLATION_ID"], say=said.append)
+    with owner_engine(register.engine) as owner:
+        for key in ("first", "second", "first"):
+            start(owner, admin_api_key=key)
+        start(owner, admin_api_key="made", first_admin_only=True)
     expected = (AdminKey.MADE, AdminKey.REPLACED, AdminKey.ENDED, AdminKey.NOT_NEEDED)
     assert [line.partition("Z: ")[2] for line in said] == [each.value for each in expected]
     assert "there is an admin already" in said[-1]

@@ -18,6 +18,7 @@ from ledger.polling.recorded_order import READ_AT_MOST, START, Place, list_recor
 from ledger.postgres.database import autocommit, transaction
 from ledger.transfers import TransferFilter
 from testing.bank import Bank
+from testing.servers.databases import as_owner
 from testing.worker_processes import eventually
 
 EVERYTHING = TransferFilter()
@@ -143,12 +144,12 @@ def older(bank: Bank) -> list[UUID]:
     """Make transfers as they are in a database of the version before."""
     default = "ALTER TABLE transfers ALTER COLUMN recorded_order SET DEFAULT "
     query = "SELECT column_default FROM information_schema.columns WHERE column_name = "
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         usual = connection.scalar(text(query + "'recorded_order'"))
         connection.execute(text(default + "0"))
     for _ in range(5):
         bank.accept(*requests(bank, 2))
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         connection.execute(text(default + str(usual)))
         bound = "UPDATE recording_eras SET earlier_until = (SELECT max(created_at) FROM transfers)"
         connection.execute(text(bound))
@@ -170,12 +171,12 @@ def test_after_a_restore_a_place_goes_on_with_what_is_new(bank: Bank) -> None:
     before = bank.accept(*requests(bank, 3))
     poller = Poller(bank, bank.client)
     poller.sees(before)
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         assert not begin_era_if_needed(connection)
         connection.execute(text("UPDATE recording_eras SET system = 'the cluster of the dump'"))
     with pytest.raises(Misconfigured):
         poller.poll()
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         assert begin_era_if_needed(connection)
         assert not begin_era_if_needed(connection)
     after = bank.accept(*requests(bank, 2))
@@ -187,13 +188,13 @@ def test_after_a_restore_a_place_goes_on_with_what_is_new(bank: Bank) -> None:
 
 
 def test_on_another_timeline_alone_a_busy_table_is_left_to_the_next_start(bank: Bank) -> None:
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         connection.execute(text("UPDATE recording_eras SET timeline = '00000000'"))
     with transaction(bank.engine) as dumping:
         dumping.execute(text("LOCK TABLE transfers IN ACCESS SHARE MODE"))
-        with transaction(bank.engine) as connection:
+        with as_owner(bank.engine) as connection:
             assert not begin_era_if_needed(connection)
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         assert begin_era_if_needed(connection)
 
 

@@ -19,8 +19,8 @@ from api.http.strict_json import MAX_VALUES, parse_json
 from api.http.validation import MAX_ERRORS, check
 from api.schemas import fields
 from api.schemas.requests import NewBatch
-from ledger import exact_json
-from ledger.exact_json import Number
+from ledger.postgres import exact_json
+from ledger.postgres.exact_json import Number
 
 AT = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -24,8 +24,8 @@ from ledger.buffer.entries import (
 from ledger.buffer.seal import Seal
 from ledger.clients import Client
 from ledger.errors import NewerFormat, NotAuthentic, Unreadable
-from ledger.exact_json import Number
 from ledger.ids import transfer_id
+from ledger.postgres.exact_json import Number
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _NUMBERS = [Number(text) for text in ("1.10", "-0.0", "1e2", "0.1000000000000000000001")]
@@ -219,6 +219,7 @@ def test_an_entry_of_version_1_0_0_is_recognised_and_read_only_where_that_is_ask
     [
         {"format": 2},
         {"scale": 19},
+        {"key": "\ud800"},
         {"amount": "100"},
         {"amount": 1.5},
         {"client": []},

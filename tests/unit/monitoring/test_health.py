@@ -76,9 +76,7 @@ def test_a_component_without_a_thread_for_its_check_is_checked_again() -> None:
     health = Health({"database": lambda: OK, "broker": lambda: OK})
     with no_new_threads():
         assert health.report().status == "down"
-        assert health.store() is None
     assert health.report().status == "ok"
-    assert health.store() == "database"
 
 
 @pytest.mark.parametrize(
@@ -110,8 +108,6 @@ def test_a_broker_that_refuses_writes_cannot_buffer() -> None:
     away, full = Component("down", ""), Component("degraded", "is full", refuses=True)
     assert overall({"database": away, "broker": full}) == "down"
     assert overall({"database": OK, "broker": full}) == "degraded"
-    assert Health({"database": lambda: away, "broker": lambda: full}).store() is None
-    assert Health({"database": lambda: OK, "broker": lambda: full}).store() == "database"
 
 
 @pytest.mark.parametrize(
@@ -138,21 +134,3 @@ def test_a_shared_server_still_says_what_is_wrong_with_it_as_a_broker() -> None:
     shown = health.report().components["broker"]
     assert shown.detail == f"is full; {SHARED_BROKER}"
     assert shown.refuses
-
-
-def test_a_working_store_is_found_although_the_other_hangs() -> None:
-    release = threading.Event()
-
-    def hang() -> Component:
-        release.wait(30)
-        return OK
-
-    for checks, found in (
-        ({"database": lambda: OK, "broker": hang}, "database"),
-        ({"database": hang, "broker": lambda: OK}, "broker"),
-        ({"database": hang, "broker": hang}, None),
-    ):
-        begun = time.monotonic()
-        assert Health(checks, bound_s=0.2).store() == found
-        assert time.monotonic() - begun < 2
-    release.set()

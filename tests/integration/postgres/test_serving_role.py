@@ -92,7 +92,7 @@ def test_the_grants_can_be_printed_for_an_administrator() -> None:
     )
     lines = done.stdout.splitlines()
     assert all(line.endswith(' "my app";') for line in lines)
-    assert lines[0].startswith("REVOKE ALL ON alembic_version, assets, ")
+    assert lines[0].startswith("REVOKE ALL ON alembic_version, ")
     assert sum(line.startswith("GRANT ") for line in lines) == len(set(GRANTS.values()))
 
 

@@ -1,0 +1,1 @@
+"""Tests of roles and poolers, on a real PostgreSQL."""
