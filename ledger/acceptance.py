@@ -62,8 +62,7 @@ class TransferRequest:
     """In minor units of the asset, above zero."""
     reference: str | None = None
     metadata: dict[str, Any] | None = None
-    key_id: UUID | None = None
-    """The API key that it was sent with, if that is known."""
+    key_id: UUID | None = None  # of the API key that it was sent with, if that is known
 
 
 @dataclass(frozen=True, slots=True)
