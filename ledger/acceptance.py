@@ -324,8 +324,7 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         request.asset,
         request.amount_minor,
         request.reference,
-        # A rejection keeps none, so that a client without a penny cannot store it. The
-        # fingerprint covers it all the same: a repeat with other metadata is another request.
+        # Without money a client cannot store any. The fingerprint covers it all the same.
         exact_json.dumps(request.metadata if request.metadata and reason is None else {}),
         reason and reason.code,
         reason and reason.detail,
