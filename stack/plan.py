@@ -33,8 +33,8 @@ _SHARED: dict[str, Callable[[], str]] = {
     "INSTALLATION_ID": lambda: token_hex(8),
     "INTAKE_SECRET": lambda: token_hex(32),
 }
-"""Values that all processes on the same servers must share, wherever they run: with a server that
-is given, one made here would part this process from the others."""
+"""Values that all processes on the same servers must share, wherever they run: with a server
+that is given, one made here would part this process from the others."""
 _SECRETS: dict[str, Callable[[], str]] = {
     **_SHARED,
     "ADMIN_API_KEY": lambda: f"tp_{token_urlsafe(32)}",

@@ -24,7 +24,7 @@ from testing.bank import Bank
 from testing.http_client import Caller, serving
 from testing.identity import IDENTITY
 from testing.servers.brokers import Broker, RabbitBroker, RedisBroker
-from testing.servers.databases import copied_database
+from testing.servers.databases import as_owner, copied_database
 from testing.worker_processes import BEAT, MONEY, SCANS, Workers, eventually, workers_on
 
 pytestmark = pytest.mark.slow
@@ -73,8 +73,9 @@ def side(
         database_url = stack.enter_context(copied_database(template_url))
         engine = build_engine(database_url, application_name="test")
         stack.callback(engine.dispose)
-        with transaction(engine) as connection:  # the template has the name of ours
+        with as_owner(engine) as connection:  # the template has the name of ours
             connection.execute(text("UPDATE installation SET id = :id"), {"id": installation_id})
+        with transaction(engine) as connection:
             owner, key = create_client(connection, name="a", scope="client", rate_limit="none")
             _, admin_key = create_client(connection, name="b", scope="admin", rate_limit="none")
         bank = Bank(engine)

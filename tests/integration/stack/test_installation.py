@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from ledger.postgres.database import autocommit, transaction
+from ledger.postgres.database import autocommit
 from ledger.postgres.installation import record_installation, refuse_other_installation
 from runtime.commands import app_commands
 from settings import SettingsError
 from stack.servers.ports import free_port
 from testing.identity import IDENTITY
 from testing.programs import ROOT
+from testing.servers.databases import as_owner
+from testing.servers.throwaway import as_owner as as_owner_url
 
 OURS = IDENTITY["INSTALLATION_ID"]
 START_WITHIN_S = 60
@@ -31,9 +33,9 @@ PROGRAMS = {
 
 
 def test_the_first_migration_names_the_database_and_no_other_changes_that(engine: Engine) -> None:
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         record_installation(connection, OURS)  # again
-    with pytest.raises(SettingsError), transaction(engine) as connection:
+    with pytest.raises(SettingsError), as_owner(engine) as connection:
         record_installation(connection, "another")
     with autocommit(engine) as connection:
         assert connection.scalars(text("SELECT id FROM installation")).all() == [OURS]
@@ -42,10 +44,10 @@ def test_the_first_migration_names_the_database_and_no_other_changes_that(engine
 def test_a_database_without_the_record_refuses_nobody(
     engine: Engine, own_database_url: str
 ) -> None:
-    with autocommit(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("DELETE FROM installation"))
     refuse_other_installation(own_database_url, "another")
-    with autocommit(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("DROP TABLE installation"))  # as before the migration
     refuse_other_installation(own_database_url, "another")
 
@@ -63,6 +65,7 @@ def test_no_program_starts_on_the_database_of_another_installation(
         **IDENTITY,
         "INSTALLATION_ID": "another",
         "DATABASE_URL": own_database_url,
+        "MIGRATIONS_DATABASE_URL": as_owner_url(own_database_url),
         "BROKER_URL": broker_url,
         "CACHE_URL": cache_url,
         "DATA_DIR": str(tmp_path),
