@@ -62,8 +62,7 @@ class TransferRequest:
     """In minor units of the asset, above zero."""
     reference: str | None = None
     metadata: dict[str, Any] | None = None
-    key_id: UUID | None = None
-    """The API key that it was sent with, if that is known."""
+    key_id: UUID | None = None  # of the API key that it was sent with, if that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,8 +324,7 @@ def _row(candidate: _Candidate) -> tuple[Any, ...]:
         request.asset,
         request.amount_minor,
         request.reference,
-        # A rejection keeps none, so that a client without a penny cannot store it. The
-        # fingerprint covers it all the same: a repeat with other metadata is another request.
+        # Without money a client cannot store any. The fingerprint covers it all the same.
         exact_json.dumps(request.metadata if request.metadata and reason is None else {}),
         reason and reason.code,
         reason and reason.detail,

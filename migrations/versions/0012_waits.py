@@ -17,9 +17,9 @@ CREATE INDEX unfinished_by_destination ON unfinished (destination_id, seq);
 CREATE INDEX unfinished_ahead ON unfinished (source_id, seq) WHERE reserved_at IS NULL;
 CREATE INDEX unfinished_failed ON unfinished (source_id) WHERE failure_code IS NOT NULL;
 CREATE INDEX unfinished_waiting ON unfinished (waits_for, seq) WHERE waits_for IS NOT NULL;
-CREATE INDEX unfinished_claimable ON unfinished (seq)
-    WHERE batch_id IS NULL AND waits_for IS NULL;
 DROP INDEX unfinished_unclaimed;
+CREATE INDEX unfinished_unclaimed ON unfinished (seq)
+    WHERE batch_id IS NULL AND waits_for IS NULL;
 """
 
 
@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE unfinished DROP COLUMN waits_for")  # with the indexes that use it
     op.execute("CREATE INDEX unfinished_unclaimed ON unfinished (seq) WHERE batch_id IS NULL")
-    op.execute("ALTER TABLE unfinished DROP COLUMN waits_for")
     for index in ("unfinished_by_destination", "unfinished_ahead", "unfinished_failed"):
         op.execute(f"DROP INDEX {index}")

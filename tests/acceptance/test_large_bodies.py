@@ -52,7 +52,7 @@ def test_many_large_bodies_at_once_stay_within_the_memory_and_delay_nobody(
 ) -> None:
     port, process = server
     valid = full_batch(wallet_pair)
-    bodies = [body for body in REFUSED for _ in range(AT_ONCE * 2)] + [valid] * 6
+    bodies = [body for body in REFUSED for _ in range(AT_ONCE)] + [valid] * 3
     peak = 0
     is_over = threading.Event()
 
