@@ -161,7 +161,9 @@ def test_everything_works_through_tls(
     buffered = Buffered(bank.request(source, destination, 100), datetime.now(UTC))
     with closing(intake_buffer(verified.settings())) as buffer:
         buffer.put([buffered])
-        assert buffer.find(buffered.id) == buffered
+        found = buffer.find(buffered.id)
+        assert found is not None
+        assert found.id == buffered.id
     with (
         workers_on(
             module_database_url, verified.broker_url, verified.cache_url, tmp_path
