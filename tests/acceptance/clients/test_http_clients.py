@@ -19,6 +19,9 @@ pytestmark = pytest.mark.acceptance
 CREATED = ["id", "name", "scope", "rate_limit", "item_limit", "status", "api_key"]
 SHOWN = ["id", "name", "scope", "rate_limit", "item_limit", "status", "created_at"]
 
+UNKNOWN = uuid.UUID(int=1)
+"""The id of no client."""
+
 
 def make(admin: Caller, **body: object) -> dict[str, str]:
     answer = admin.post("/v1/clients", {"name": "shop", "rate_limit": "none", **body})
@@ -61,10 +64,10 @@ def test_clients_are_listed_page_by_page(admin: Caller) -> None:
     [
         ("GET", "/v1/clients"),
         ("GET", "/v1/clients/{own}"),
-        ("GET", f"/v1/clients/{uuid.uuid4()}"),
+        ("GET", f"/v1/clients/{UNKNOWN}"),
         ("POST", "/v1/clients/{own}/disable"),
         ("POST", "/v1/clients/{own}/enable"),
-        ("POST", f"/v1/clients/{uuid.uuid4()}/disable"),
+        ("POST", f"/v1/clients/{UNKNOWN}/disable"),
     ],
 )
 def test_only_an_admin_sees_and_changes_clients(client: Caller, method: str, path: str) -> None:

@@ -30,6 +30,7 @@ from ledger.funds.door import Undecided
 from ledger.ids import new_id, transfer_id
 from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
 from ledger.postgres.database import autocommit, transaction
+from ledger.postgres.exact_json import Number
 from testing.bank import Bank
 from testing.concurrent_transactions import second_waits_for_first
 from testing.servers.databases import as_owner
@@ -357,7 +358,7 @@ def test_a_request_is_stored_unchanged(bank: Bank) -> None:
             "null": None,
             "nested": [{"\\": "\u2028"}],
             "big": 10**40,
-            "x": 1.5,
+            "x": Number("1.50"),
         },
     )
     [answer] = bank.answers(request)
