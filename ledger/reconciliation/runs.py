@@ -31,7 +31,7 @@ from ledger.reconciliation.findings import Action, Finding
 
 Trigger = Literal["schedule", "operator"]
 RunState = Literal["running", "finished", "failed"]
-Phase = Literal["outcomes", "unfinished", "transfers", "wallets", "assets"]
+RunPhase = Literal["outcomes", "unfinished", "transfers", "wallets", "assets"]
 
 FULL_EVERY_S: Final = 86_400.0
 """A scheduled run reads only what is new. Once a day, and when an operator begins it, a run reads
@@ -59,7 +59,7 @@ class Reconciliation:
     standing_count: int
     """The number of discrepancies from earlier runs that still stood at the end of this one."""
     is_full: bool
-    phase: Phase
+    phase: RunPhase
     cursor: dict[str, Any]
     chunks: int
     """Grows with each finished piece of work: a worker with an older number is too late."""

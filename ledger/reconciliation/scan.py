@@ -36,7 +36,7 @@ from ledger.reconciliation.discrepancies import (
 )
 from ledger.reconciliation.findings import MAX_FINDINGS, Finding, Recorder, hold_run, not_rebuilt
 from ledger.reconciliation.journal_scan import StateTable
-from ledger.reconciliation.runs import Phase, Reconciliation
+from ledger.reconciliation.runs import RunPhase, Reconciliation
 from ledger.reconciliation.wallet_check import WalletCheck
 
 MAX_ATTEMPTS: Final = 20
@@ -49,9 +49,9 @@ MAX_PASSES: Final = 3
 _LOCK_KEY: Final = 0x7265_636F_6E63_696C
 """A number of our own: the letters "reconcil"."""
 
-FIRST_PHASE_OF_ALL: Final[Phase] = "outcomes"
+FIRST_PHASE_OF_ALL: Final[RunPhase] = "outcomes"
 """Ended transfers never change, so a run that is not full begins one phase later."""
-_NEXT_PHASE: Final[dict[Phase, Phase]] = {
+_NEXT_PHASE: Final[dict[RunPhase, RunPhase]] = {
     "outcomes": "unfinished",
     "unfinished": "transfers",
     "transfers": "wallets",
@@ -211,7 +211,7 @@ def _smaller(run: Reconciliation) -> int:
     return max(run.attempts - 1, 0)
 
 
-_PHASES: Final[dict[Phase, Callable[[Reconciliation, Recorder], _Step]]] = {
+_PHASES: Final[dict[RunPhase, Callable[[Reconciliation, Recorder], _Step]]] = {
     "outcomes": _orphans,
     "unfinished": _orphans,
     "transfers": _transfers,
