@@ -36,7 +36,7 @@ from ledger.reconciliation.discrepancies import (
 )
 from ledger.reconciliation.findings import MAX_FINDINGS, Finding, Recorder, hold_run, not_rebuilt
 from ledger.reconciliation.journal_scan import StateTable
-from ledger.reconciliation.runs import RunPhase, Reconciliation
+from ledger.reconciliation.runs import Reconciliation, RunPhase
 from ledger.reconciliation.wallet_check import WalletCheck
 
 MAX_ATTEMPTS: Final = 20
