@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import selectors
 import socket
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from api.gunicorn_connection import Phase
 from api.gunicorn_worker import BoundedThreadWorker
@@ -22,7 +23,8 @@ def worker() -> Iterator[BoundedThreadWorker]:
     """A worker that listens, without its threads; the test turns its loop."""
     config = Config()
     config.set("worker_connections", LIMIT)
-    worker = BoundedThreadWorker(1, 0, [], None, 30, config, logging.getLogger("test"))
+    without: Any = None  # the application, which only threads call
+    worker = BoundedThreadWorker(1, 0, [], without, 30, config, Logger(config))
     worker._quiet, worker._stalling, worker._large = {}, {}, deque()
     worker._held_bytes = worker._given_up = worker._large_served = 0
     worker._swept_at_s = float("-inf")
