@@ -312,11 +312,11 @@ WITH short AS (
                 AND unfinished.reserved_at IS NULL
                 AND unfinished.failure_code IS NULL
                 AND unfinished.seq < anon_1.last
-            LIMIT 100
+            LIMIT 20000
         ) AS anon_3
     ) AS anon_2 ON true
     WHERE wallets.kind != 'external'
-        AND (anon_1.total + anon_2.total > (wallets.balance - wallets.reserved) - wallets.incoming OR anon_2.count >= 100)
+        AND (anon_1.total + anon_2.total > (wallets.balance - wallets.reserved) - wallets.incoming OR anon_2.count >= 20000)
 )
 SELECT
     unfinished.transfer_id, unfinished.source_id, unfinished.seq, unfinished.amount,
@@ -350,8 +350,8 @@ WHERE unfinished.batch_id = :batch::UUID
     )
 ORDER BY unfinished.seq;
 
--- ledger/funds/waits.py: lock
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+-- ledger/funds/waits.py: try_lock
+SELECT pg_try_advisory_xact_lock(:key) AS pg_try_advisory_xact_lock_1;
 
 -- ledger/funds/on_the_way.py: read_lines
 SELECT
@@ -588,8 +588,8 @@ BEGIN;
 
 -- ledger/reserve.py: set_unmet_apart (shown in "Reserve")
 
--- ledger/funds/waits.py: lock
-SELECT pg_advisory_xact_lock(:key) AS pg_advisory_xact_lock_1;
+-- ledger/funds/waits.py: try_lock
+SELECT pg_try_advisory_xact_lock(:key) AS pg_try_advisory_xact_lock_1;
 
 -- ledger/funds/on_the_way.py: read_lines (shown in "Reserve")
 

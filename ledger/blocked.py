@@ -57,6 +57,8 @@ def mark(
     connection.execute(_WAIT, {"wait": f"{PROBE_WAIT_S * 1000:.0f}ms"})
     touched = connection.scalars(_touched(part, roles), {"batch": batch_id}).all()
     suspects = _locked_among(connection, touched)
+    # A wallet that many steps use in turn may be locked at each look, but by another one.
+    holders = _holders(connection, suspects)
     deadline_s = time.monotonic() + PROBES_WAIT_S
     free = set()
     for wallet_id in suspects:
@@ -64,7 +66,9 @@ def mark(
             break
         if _comes_free(connection, wallet_id):
             free.add(wallet_id)
-    blocked = sorted(set(_locked_among(connection, suspects)) - free)
+    now = _holders(connection, suspects)
+    still = set(_locked_among(connection, suspects)) - free
+    blocked = sorted(id for id in still if holders[id] == now[id])
     if blocked:
         connection.execute(_MARK, {"ids": array_literal(blocked)})
     return blocked
@@ -92,6 +96,12 @@ def release(connection: Connection) -> list[UUID]:
     return list(connection.scalars(_RELEASE))
 
 
+def _holders(connection: Connection, wallet_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the transaction that has locked each wallet last."""
+    rows = connection.execute(_HOLDERS, {"ids": array_literal(wallet_ids)})
+    return {row.id: row.holder for row in rows}
+
+
 def _locked_among(connection: Connection, wallet_ids: Collection[UUID]) -> list[UUID]:
     """Return the wallets that are locked at this moment, in the given order."""
     with undone(connection):
@@ -113,6 +123,9 @@ _FREE = text("""
     SELECT id FROM wallets WHERE id = ANY (CAST(:ids AS uuid[]))
     FOR NO KEY UPDATE SKIP LOCKED
 """).columns(id=Uuid())
+_HOLDERS = text(
+    "SELECT id, xmax::text AS holder FROM wallets WHERE id = ANY (CAST(:ids AS uuid[]))"
+).columns(id=Uuid())
 _LOCK = text("SELECT FROM wallets WHERE id = :id FOR NO KEY UPDATE").bindparams(
     bindparam("id", type_=Uuid())
 )

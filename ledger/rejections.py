@@ -62,6 +62,8 @@ class Unmet:
     """(transfer id, reason): nothing that was accepted earlier can change it."""
     waiting: list[tuple[UUID, UUID]]
     """(transfer id, the earlier transfer for whose end it waits)."""
+    unjudged: int = 0
+    """So many were put back for a later reserve, which decides about them."""
 
 
 def find_unmet(claims: Iterable[FundsClaim], lines: Mapping[UUID, Line]) -> Unmet:

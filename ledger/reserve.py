@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
     ColumnElement,
     CompoundSelect,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Update,
     Uuid,
     bindparam,
+    cast,
     exists,
     func,
     or_,
@@ -25,9 +27,9 @@ from sqlalchemy import (
 )
 
 from ledger.funds import waits
-from ledger.funds.on_the_way import READ_LIMIT, count_ahead, read_lines
+from ledger.funds.on_the_way import AHEAD_LIMIT, count_ahead, read_lines
 from ledger.postgres import schema
-from ledger.postgres.bulk_rows import Columns, rows_argument, rows_parameter
+from ledger.postgres.bulk_rows import Columns, array_literal, rows_argument, rows_parameter
 from ledger.rejections import FundsClaim, Terms, Unmet, find_unmet
 
 CLAIM_LIMIT = 1_000
@@ -72,8 +74,11 @@ def set_unmet_apart(connection: Connection, batch_id: UUID, *, worker: str) -> U
     transfer leave the batch. So no money moves for either.
     """
     rows = connection.execute(_CONTESTED, {"batch": batch_id}).all()
-    if rows:
-        waits.lock(connection)
+    if rows and not waits.try_lock(connection):
+        # Another reserve holds it for long. Those that need no judgement do not wait for it.
+        ids = [row.transfer_id for row in rows]
+        connection.execute(_PUT_BACK_UNJUDGED, {"ids": array_literal(ids)})
+        return Unmet([], [], unjudged=len(ids))
     lines = read_lines(connection, {row.source_id for row in rows if row.is_short})
     unmet = find_unmet(
         (
@@ -208,7 +213,7 @@ def _build_contested() -> Select[Any]:
         .join(schema.wallets, wallet.id == asked.c.source_id)
         .join(ahead, true())
         .where(wallet.kind != "external")
-        .where(or_(asked.c.total + ahead.c.total > available, ahead.c.count >= READ_LIMIT))
+        .where(or_(asked.c.total + ahead.c.total > available, ahead.c.count >= AHEAD_LIMIT))
         .cte("short")
     )
     is_short = _u.source_id.in_(select(short.c.source_id))
@@ -238,6 +243,12 @@ def _build_contested() -> Select[Any]:
 
 
 _CONTESTED = _build_contested()
+
+_PUT_BACK_UNJUDGED = (
+    update(schema.unfinished)
+    .where(_u.transfer_id == func.any(cast(bindparam("ids", type_=Text()), ARRAY(Uuid))))
+    .values(state="accepted", reserved_at=None, batch_id=None)
+)
 
 _FAILURE: Columns = {"transfer_id": Uuid(), "failure_code": Text(), "failure_detail": Text()}
 _given = rows_parameter("given", _FAILURE)

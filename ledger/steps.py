@@ -139,10 +139,10 @@ def _reserve(
     if unmet.rejected:
         part = MovementPart(("accepted",), failed=True)
         released = batches.finish(connection, batch_id, part, locked.now)
-    moved = found - len(unmet.rejected) - len(unmet.waiting)
+    moved = found - len(unmet.rejected) - len(unmet.waiting) - unmet.unjudged
     if moved:
         move(connection, "reserve", batch_id, reserved, locked.now)
-    more = found == CLAIM_LIMIT or released.count > 0
+    more = found == CLAIM_LIMIT or released.count > 0 or unmet.unjudged > 0
     return Progress(moved, left=moved > 0, more=more, awaited=tuple(released.rest))
 
 

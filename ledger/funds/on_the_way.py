@@ -35,6 +35,8 @@ from ledger.postgres.bulk_rows import array_literal
 
 READ_LIMIT = 100
 """The most transfers that are read of each kind for a wallet; the next judgement reads on."""
+AHEAD_LIMIT = 20_000
+"""The most transfers ahead that are added up, to see whether a wallet can pay for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,11 @@ def count_ahead(asked: Subquery) -> FromClause:
     """Build how many transfers, and for how much, are ahead of those `asked` for.
 
     asked: a row for each source, with `source_id` and the `last` of their places. At most
-    READ_LIMIT are counted for each.
+    AHEAD_LIMIT are counted for each.
     """
     ahead = select(_u.amount).where(_ahead(asked.c.source_id), _u.seq < asked.c.last)
     # Correlated by hand: SQLAlchemy would look through one level only, and count for all sources.
-    found = ahead.limit(READ_LIMIT).correlate(asked).lateral()
+    found = ahead.limit(AHEAD_LIMIT).correlate(asked).lateral()
     total = func.coalesce(func.sum(found.c.amount), 0).label("total")
     return select(func.count().label("count"), total).select_from(found).lateral()
 

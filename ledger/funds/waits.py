@@ -2,12 +2,13 @@
 
 Guarantees that nobody waits in a circle: a transfer waits only for one with a lower `seq`. The
 statement that ends transfers also releases those that wait for them. It sees them all: it holds
-the lock of the wallet under which they were put back or, when it rejects, the lock of `lock`. What
+the lock of the wallet under which they were put back or, when it rejects, that of `try_lock`. What
 it must leave is released after its commit (`release_rest`), or by the recovery scan.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,13 +51,18 @@ class Released:
     """Ended transfers for which others still wait: those were locked, or too many at once."""
 
 
-def lock(connection: Connection) -> None:
-    """Wait for other reserves that reject transfers or put them back, until this one commits.
+def try_lock(connection: Connection) -> bool:
+    """Keep other reserves from rejecting transfers or putting them back, until this one commits.
 
     Otherwise one could put a transfer back for another that is just being rejected, unseen. It is
     the last lock that a reserve takes, so nobody waits for a wallet while holding it.
+    Returns: False when another reserve has it, and does not end within a moment.
     """
-    connection.execute(_LOCK, {"key": _LOCK_KEY})
+    for _ in range(_TRIES):
+        if connection.scalar(_TRY_LOCK, {"key": _LOCK_KEY}):
+            return True
+        time.sleep(_TRY_AGAIN_AFTER_S)
+    return False
 
 
 def put_back(connection: Connection, waits: Iterable[tuple[UUID, UUID]], *, worker: str) -> None:
@@ -99,7 +105,10 @@ def _detail(waits_for: UUID) -> str:
 
 _LOCK_KEY = 0x7472_7565_7761_6974
 """A number of our own: the letters "truewait"."""
-_LOCK = select(func.pg_advisory_xact_lock(bindparam("key")))
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("key")))
+_TRIES = 10
+_TRY_AGAIN_AFTER_S = 0.03
+"""The tries together take as long as a few reserves: one that rejects holds the lock shortly."""
 _u = schema.unfinished.c
 _WAIT: Columns = {"transfer_id": Uuid(), "waits_for": Uuid(), "detail": Text()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -19,6 +20,7 @@ from ledger.states import STEPS, StepName
 from ledger.wallets import Wallet
 from testing.bank import Bank
 from testing.batch_driver import BatchDriver
+from testing.concurrent_transactions import TIMEOUT_S
 from testing.wallet_lock import RowLock, locked
 
 STEP_NAMES: tuple[StepName, ...] = tuple(step for step, _, _ in STEPS)
@@ -194,3 +196,27 @@ def test_accepting_and_replaying_wait_for_no_wallet(bank: Bank) -> None:
         ids = bank.accept(requests[1])
     bank.settle()
     assert bank.states(ids) == {"committed"}
+
+
+def test_a_wallet_that_many_steps_use_in_turn_is_not_blocked(bank: Bank) -> None:
+    source, destination = bank.wallet(100), bank.wallet()
+    batch = bank.reach("reserved", bank.request(source, destination, 1))
+    in_turn = text("SELECT FROM wallets WHERE id = :id FOR NO KEY UPDATE")
+    is_over = threading.Event()
+
+    def use() -> None:
+        while not is_over.is_set():
+            with transaction(bank.engine) as connection:
+                connection.execute(in_turn, {"id": source.id})
+                time.sleep(0.07)
+
+    with ThreadPoolExecutor(11) as threads:
+        users = [threads.submit(use) for _ in range(11)]
+        try:
+            time.sleep(1)  # all of them queue for it now
+            with transaction(bank.engine) as connection:
+                assert steps.find_blocked(connection, "deduct", batch) == []
+        finally:
+            is_over.set()
+        for each in users:
+            each.result(TIMEOUT_S)

@@ -19,7 +19,7 @@ from ledger.funds.waits import NOTED_WAITS, RELEASED_AT_ONCE
 from ledger.ids import new_id
 from ledger.postgres.database import autocommit, transaction
 from ledger.recovery import is_waiting, redrive_stuck
-from ledger.reserve import claim
+from ledger.reserve import CLAIM_LIMIT, claim, take
 from ledger.states import STEPS
 from ledger.steps import Progress
 from testing.bank import Bank
@@ -319,3 +319,30 @@ def test_with_several_workers_each_is_refused_only_where_the_order_of_acceptance
             assert balances[request.source_id] < request.amount_minor, "earlier ones left enough"
     assert refused > 10
     bank.audit()
+
+
+def test_with_enough_for_all_nobody_waits_however_many_are_ahead(bank: Bank) -> None:
+    rich, destination = bank.wallet(10_000), bank.wallet()
+    bank.accept(*(bank.request(rich, destination, 1) for _ in range(CLAIM_LIMIT + 10)))
+    with transaction(bank.engine) as slower:
+        # It has claimed the first ones, and is not at the lock of the wallet yet.
+        assert take(slower, new_id()) == CLAIM_LIMIT
+        assert bank.step("reserve", new_id()).moved == 10
+
+
+def test_a_reserve_that_does_not_end_holds_up_only_what_lacks_funds(bank: Bank) -> None:
+    short, rich, destination = bank.wallet(5), bank.wallet(100), bank.wallet()
+    [contested, innocent] = bank.accept(
+        bank.request(short, destination, 1), bank.request(rich, destination, 1)
+    )
+    with transaction(bank.engine) as connection:
+        connection.execute(text("UPDATE wallets SET reserved = 5 WHERE id = :id"), {"id": short.id})
+    with transaction(bank.engine) as frozen:
+        assert waits.try_lock(frozen)
+        progress = bank.step("reserve", new_id())
+        assert (progress.moved, progress.more) == (1, True)
+        assert (bank.state(contested), bank.state(innocent)) == ("accepted", "reserved")
+    with transaction(bank.engine) as connection:
+        connection.execute(text("UPDATE wallets SET reserved = 0 WHERE id = :id"), {"id": short.id})
+    bank.settle()
+    assert bank.state(contested) == "committed"
