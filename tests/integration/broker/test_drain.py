@@ -418,6 +418,17 @@ def test_what_waits_was_set_aside_or_is_drained_is_not_lost(
     assert counted_lost(bank) == 0
 
 
+def test_a_loss_is_noticed_after_the_secret_was_changed(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer, settings: Settings
+) -> None:
+    own = buffered(bank.request(bank.wallet(100), bank.wallet(), 1))
+    buffer.put([own])
+    broker.empty()
+    buffer.count()
+    secrets = ("another-secret-0123456789abcdefghij", *settings.intake_secrets)
+    assert losses(buffer, replace(settings, intake_secrets=secrets)) == [own.id]
+
+
 def test_a_forged_note_is_no_loss(
     bank: Bank, buffer: IntakeBuffer, settings: Settings, cache_url: str
 ) -> None:
