@@ -59,6 +59,8 @@ class BoundedThreadWorker(ThreadWorker):
     ending_limit_bytes = 16 * 1024 * 1024
     """How long, and how much, a client may go on sending after its last answer. A connection
     that is closed while its client sends is reset, and the answer on its way is lost."""
+    sweep_every_s = 0.5
+    """How often connections are looked at, whether their time is over."""
     memory_limit_bytes = 64 * 1024 * 1024
     """How much memory unfinished requests, bodies and unread answers may take together."""
     large_body_bytes = 64 * 1024
@@ -73,6 +75,7 @@ class BoundedThreadWorker(ThreadWorker):
         self._stalling: dict[Connection, None] = {}
         self._held_bytes = 0
         self._given_up = 0
+        self._swept_at_s = float("-inf")
         self._large: deque[Connection] = deque()  # those that wait for others to be answered
         self._large_served = 0
         self._limits_s = {
@@ -110,6 +113,8 @@ class BoundedThreadWorker(ThreadWorker):
 
     def _on_ready(self, conn: Connection, _sock: socket.socket) -> None:
         """Read from a connection or write to it, and do what is next."""
+        if not conn.events:  # it was closed for the sake of another in the same turn of the loop
+            return
         is_over = False
         try:
             if conn.phase is Phase.UNSENT:
@@ -261,6 +266,8 @@ class BoundedThreadWorker(ThreadWorker):
             self._give_up(next(iter(self._stalling)))
 
     def _close(self, conn: Connection) -> None:
+        if conn.sock.fileno() < 0:
+            return
         self._leave(conn)
         self._watch(conn, 0)
         conn.sock.close()
@@ -268,11 +275,15 @@ class BoundedThreadWorker(ThreadWorker):
         self._count(conn)
 
     def murder_pending(self) -> None:
-        """End connections whose time is over. gunicorn calls this every second."""
+        """End connections whose time is over. gunicorn calls this after each turn of the loop."""
+        now_s = time.monotonic()
+        # To look at all connections each time would make every request slower, the more there are.
+        if now_s - self._swept_at_s < self.sweep_every_s and self.alive:
+            return
+        self._swept_at_s = now_s
         if self._given_up:
             log.warning("connections_given_up", connections=self._given_up)
             self._given_up = 0
-        now_s = time.monotonic()
         for conn in (*self._quiet, *self._stalling):
             is_idle = conn.phase in (Phase.NEW, Phase.IDLE)
             if conn.deadline_s > now_s and (self.alive or not is_idle):

@@ -108,13 +108,13 @@ class CacheCounters:
 
     def take(self, key: str, window_s: int, *, items: int, limit: int) -> Taken:
         """Count the items if all of them are within the limit, else none."""
-        answer = self._take(keys=[_COUNTER + key], args=[window_s * 1000, items, limit])
+        answer = self._take(keys=[self._counter + key], args=[window_s * 1000, items, limit])
         count, left_ms, fits = cast(list[int], answer)
         return Taken(Window(count, max(0, left_ms) / 1000), fits=bool(fits))
 
     def give_back(self, key: str, items: int) -> None:
         """Count so many items less."""
-        self._give_back(keys=[_COUNTER + key], args=[items])
+        self._give_back(keys=[self._counter + key], args=[items])
 
     def look(self, key: str) -> Window:
         """Return the window without counting."""

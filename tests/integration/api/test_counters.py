@@ -168,6 +168,19 @@ def test_items_are_taken_all_or_none_and_given_back_within_their_window(
     assert len(client.keys()) == 1
 
 
+def test_every_counter_is_named_after_the_installation(
+    new_counters: NewCounters, client: redis.Redis
+) -> None:
+    counters = new_counters()
+    counters.hit("writes", 60)
+    counters.take("items", 60, items=2, limit=5)
+    counters.give_back("items", 1)
+    assert counters.look("items").count == 1
+    names = [bytes(key).decode() for key in client.scan_iter()]
+    assert len(names) == 2
+    assert all(name.startswith(KEY_PREFIX) for name in names)
+
+
 def test_a_counter_of_items_without_an_end_gets_one(
     new_counters: NewCounters, client: redis.Redis
 ) -> None:

@@ -1,0 +1,84 @@
+"""Worker connections: the loop of the API's gunicorn worker counts them right, and looks seldom."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from api.gunicorn_connection import Phase
+from api.gunicorn_worker import BoundedThreadWorker
+
+LIMIT = 3
+
+
+@pytest.fixture
+def worker() -> Iterator[BoundedThreadWorker]:
+    """A worker that listens, without its threads; the test turns its loop."""
+    config = Config()
+    config.set("worker_connections", LIMIT)
+    without: Any = None  # the application, which only threads call
+    worker = BoundedThreadWorker(1, 0, [], without, 30, config, Logger(config))
+    worker._quiet, worker._stalling, worker._large = {}, {}, deque()
+    worker._held_bytes = worker._given_up = worker._large_served = 0
+    worker._swept_at_s = float("-inf")
+    worker._limits_s = dict.fromkeys(Phase, 30.0)
+    worker.poller = selectors.DefaultSelector()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        worker.poller.register(listener, selectors.EVENT_READ, worker.accept)
+        yield worker
+        for connection in list(worker._quiet):
+            worker._close(connection)
+        worker.poller.close()
+        worker.tmp.close()
+
+
+def is_open(worker: BoundedThreadWorker) -> int:
+    return len(worker.poller.get_map()) - 1
+
+
+def address_of(worker: BoundedThreadWorker) -> tuple[str, int]:
+    [listener] = [key.fileobj for key in worker.poller.get_map().values()]
+    assert isinstance(listener, socket.socket)
+    address: tuple[str, int] = listener.getsockname()
+    return address
+
+
+def test_connections_are_not_looked_at_after_each_turn_of_the_loop(
+    worker: BoundedThreadWorker,
+) -> None:
+    worker._limits_s = dict.fromkeys(Phase, 0.0)
+    address = address_of(worker)
+    worker.murder_pending()
+    with socket.create_connection(address):
+        worker.wait_for_and_dispatch_events(1.0)
+        worker.murder_pending()
+        assert is_open(worker) == 1
+        worker._swept_at_s -= worker.sweep_every_s
+        worker.murder_pending()
+        assert is_open(worker) == 0
+
+
+def test_a_connection_that_is_closed_in_the_turn_in_which_it_sends_is_counted_once(
+    worker: BoundedThreadWorker,
+) -> None:
+    address = address_of(worker)
+    clients = [socket.create_connection(address) for _ in range(LIMIT - 1)]
+    for _ in clients:
+        worker.wait_for_and_dispatch_events(1.0)
+    for _ in range(20):
+        oldest = next(iter(worker._quiet)).sock.getpeername()
+        [victim] = [each for each in clients if each.getsockname() == oldest]
+        clients.append(socket.create_connection(address))
+        victim.send(b"\r\n")
+        worker.wait_for_and_dispatch_events(1.0)
+        assert worker.nr_conns == is_open(worker) < LIMIT
+    for client in clients:
+        client.close()
