@@ -57,7 +57,7 @@ class Values:
             # Neither the value nor the reason is shown: the fault may be in the password.
             raise SettingsError(
                 f"{name} cannot be read: its host, port or path is malformed, or its password "
-                "contains a character that must be escaped, such as @ as %40"
+                "contains a character that must be escaped, such as @ as %40 and ; as %3B"
             )
         return value
 

@@ -7,6 +7,7 @@ another refuses, or that would replace a time-out of ours.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from settings.errors import SettingsError
 
 _ENCRYPTED: Final = ("rediss", "amqps")
+_BEGINNING: Final = re.compile(r"[a-z]+://", re.ASCII | re.IGNORECASE)
 _VERIFY: Final = "ssl_cert_reqs"
 _VERIFY_VALUES: Final = {
     "required": "required",
@@ -33,7 +35,11 @@ def with_tls_options(name: str, url: str) -> str:
     Raises: SettingsError: when an option cannot be used. It shows nothing of the URL.
     """
     urls = url.split(";")
-    schemes = {urlsplit(each).scheme for each in urls if "://" in each}
+    if not all(map(_BEGINNING.match, urls)):
+        raise SettingsError(
+            f"{name} has a ; that no further URL follows: in a password it must be escaped as %3B"
+        )
+    schemes = {urlsplit(each).scheme for each in urls}
     if len(schemes) > 1:
         raise SettingsError(f"{name} must have the same scheme in all its URLs")
     return ";".join(_complete(name, each) for each in urls)

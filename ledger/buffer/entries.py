@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -203,4 +203,8 @@ def _buffered(document: dict[str, Any], client_id: UUID, content: bytes) -> Buff
         metadata=document["metadata"],
         key_id=None if document.get("api_key") is None else UUID(document["api_key"]),
     )
-    return Buffered(request, datetime.fromisoformat(document["at"]), content)
+    at = datetime.fromisoformat(document["at"])
+    try:
+        return Buffered(request, at.astimezone(UTC), content)
+    except OverflowError as error:  # before year 1, or after 9999, in UTC
+        raise Unreadable from error

@@ -106,9 +106,11 @@ class ClientShares:
             return refused
 
     def give_back(self, removed: Mapping[UUID, int]) -> None:
-        """Count requests that left the queue no more."""
+        """Count requests no more that left the queue, or may not have come there."""
         arguments = [part for id, count in removed.items() for part in (str(id), count)]
-        self._run(self._give_back, arguments)
+        if self._run(self._give_back, arguments) is None:
+            with self._lock:
+                self._own -= Counter(removed)
 
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""

@@ -94,8 +94,13 @@ class IntakeQueue:
         refused = self._without_room(new.values())
         kept = [each for each in new.values() if each.request.client.id not in refused]
         contents = [encode(known.get(each.id, each), self._seal) for each in kept]
-        with self._publishing.in_use():
-            self._publishing.retried_once(lambda link: _publish(link, self._queue, contents))
+        try:
+            with self._publishing.in_use():
+                self._publishing.retried_once(lambda link: _publish(link, self._queue, contents))
+        except Unavailable:
+            # Some may be in the queue. They are not counted, or each repeat would count them again.
+            self._shares.give_back(Counter(each.request.client.id for each in kept))
+            raise
         self._receipts.write([each for each in kept if each.id not in known])
         answers = [self._answer(each, new, known, refused) for each in requests]
         self._put_log.append_new(answers)

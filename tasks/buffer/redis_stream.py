@@ -82,16 +82,21 @@ if repeated then redis.call('HSET', KEYS[2], repeated[1], repeated[2]) end
 return kept
 """
 
-# KEYS: stream, hash, counts. ARGV: name, id and client of each entry.
+# The content goes only as it was read: `_REPLACE` may have put a genuine one in its place since.
+# KEYS: stream, hash, counts. ARGV: of each entry its name, id, client, content (or its beginning)
+# and size.
 _REMOVE = """
-for i = 1, #ARGV, 3 do
+for i = 1, #ARGV, 5 do
     local client = ARGV[i + 2]
     if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 and client ~= '' then
         if redis.call('HINCRBY', KEYS[3], client, -1) <= 0 then
             redis.call('HDEL', KEYS[3], client)
         end
     end
-    redis.call('HDEL', KEYS[2], ARGV[i + 1])
+    local content, read = redis.call('HGET', KEYS[2], ARGV[i + 1]), ARGV[i + 3]
+    if content and #content == tonumber(ARGV[i + 4]) and content:sub(1, #read) == read then
+        redis.call('HDEL', KEYS[2], ARGV[i + 1])
+    end
 end
 """
 
@@ -245,9 +250,17 @@ class IntakeStream:
     def remove(self, entries: Sequence[Waiting]) -> None:
         """Remove entries from the buffer."""
         if entries:
-            tickets = [cast(tuple[bytes, bytes, bytes], each.ticket) for each in entries]
+            arguments = [
+                part
+                for each in entries
+                for part in (
+                    *cast(tuple[bytes, bytes, bytes], each.ticket),
+                    each.content,
+                    each.size_bytes,
+                )
+            ]
             with _translated():
-                self._remove(keys=self._keys, args=[part for ticket in tickets for part in ticket])
+                self._remove(keys=self._keys, args=arguments)
 
     def release(self) -> None:
         """Do nothing: reading took nothing out."""

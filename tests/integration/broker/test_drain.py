@@ -290,6 +290,19 @@ def test_the_place_for_what_is_set_aside_is_bounded(bank: Bank) -> None:
     assert aside(bank) == {"not_authentic": 4}
 
 
+def test_a_forged_time_does_not_end_the_replay_of_all_that_is_unsigned(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer
+) -> None:
+    forged, left_behind = (bank.request(bank.wallet(100), bank.wallet(), 1) for _ in range(2))
+    content = json.loads(unsigned(forged, scope="client")) | {"at": "9999-12-31T23:59:59-23:00"}
+    broker.forge(str(uuid4()), json.dumps(content, separators=(",", ":")).encode())
+    broker.forge(str(uuid4()), unsigned(left_behind, scope="client"))
+    drain_into_ledger(buffer)
+    assert commands.main(["replay", "unsigned"]) == 1
+    assert bank.state(buffered(left_behind).id) == "accepted"
+    assert aside(bank) == {"unsigned": 1}
+
+
 def test_an_operator_lists_replays_and_discards(
     bank: Bank, broker: Broker, buffer: IntakeBuffer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -403,6 +416,17 @@ def test_what_waits_was_set_aside_or_is_drained_is_not_lost(
     drain_into_ledger(buffer)
     assert losses(buffer, settings) == []
     assert counted_lost(bank) == 0
+
+
+def test_a_loss_is_noticed_after_the_secret_was_changed(
+    bank: Bank, broker: Broker, buffer: IntakeBuffer, settings: Settings
+) -> None:
+    own = buffered(bank.request(bank.wallet(100), bank.wallet(), 1))
+    buffer.put([own])
+    broker.empty()
+    buffer.count()
+    secrets = ("another-secret-0123456789abcdefghij", *settings.intake_secrets)
+    assert losses(buffer, replace(settings, intake_secrets=secrets)) == [own.id]
 
 
 def test_a_forged_note_is_no_loss(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -11,7 +12,7 @@ import pytest
 import redis
 
 from ledger.acceptance import TransferRequest
-from ledger.buffer.entries import Buffered, IntakeBuffer, Kept, decode, encode
+from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, IntakeBuffer, Kept, decode, encode
 from ledger.buffer.seal import Seal, seal_of
 from ledger.clients import Client
 from settings import Settings
@@ -26,6 +27,10 @@ VICTIM = Client(uuid4(), "", "client", None)
 @pytest.fixture
 def settings(broker: Broker, cache_url: str) -> Settings:
     broker.empty()
+    return settings_with(broker, cache_url)
+
+
+def settings_with(broker: Broker, cache_url: str) -> Settings:
     urls = {"DATABASE_URL": "postgresql://no", "BROKER_URL": broker.url, "CACHE_URL": cache_url}
     return Settings.from_environment({**IDENTITY, **urls})
 
@@ -105,3 +110,24 @@ def test_a_genuine_note_is_believed(
     [kept] = buffer.put([theft(own)])
     assert isinstance(kept, Kept)
     assert (kept.buffered, kept.is_new) == (own, False)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_forgery_that_is_replaced_while_it_is_drained_takes_nothing_along(
+    redis_broker: RedisBroker, cache_url: str, *, is_large: bool
+) -> None:
+    redis_broker.empty()
+    settings, own = settings_with(redis_broker, cache_url), request()
+    forged = bytes(MAX_ENTRY_BYTES + 1) if is_large else b"\xff"
+    with closing(intake_buffer(settings)) as buffer:
+        redis_broker.forge(str(own.id), forged)
+        read = buffer.first(10)
+        buffer.put([own])
+        buffer.remove(read)
+        [entry] = buffer.first(10)
+        assert decode(entry.content, intake_seal(settings)) == own
+        buffer.remove([entry])
+        assert buffer.find(own.id) is None
+        redis_broker.forge(str(own.id), forged)
+        buffer.remove(buffer.first(10))
+        assert redis_broker.client.hlen(KEY_PREFIX + redis_stream.REQUESTS) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +22,7 @@ from settings import Settings
 from tasks.buffer.client_shares import COUNTS, GRANTED
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal
 from testing.identity import IDENTITY, KEY_PREFIX
-from testing.servers.brokers import Broker
+from testing.servers.brokers import Broker, RabbitBroker
 from testing.worker_processes import eventually
 
 ALICE = Client(uuid4(), "", "client", None)
@@ -268,6 +269,28 @@ def test_without_the_cache_one_client_still_leaves_room(settings: Settings) -> N
     assert refusals(buffer, requests(1)) == 1
     assert refusals(buffer, requests(5, client=bob)) == 0
     buffer.close()
+
+
+@pytest.mark.parametrize("is_cache_away", [False, True])
+def test_a_put_that_fails_uses_up_nothing_of_its_clients_share(
+    rabbit_broker: RabbitBroker, cache_url: str, *, is_cache_away: bool
+) -> None:
+    environment = IDENTITY | {
+        "INSTALLATION_ID": f"small-{uuid4()}"[:40],
+        "DATABASE_URL": "postgresql://nowhere",
+        "BROKER_URL": rabbit_broker.url,
+        "CACHE_URL": "redis://127.0.0.1:1/0" if is_cache_away else cache_url,
+    }
+    settings = replace(Settings.from_environment(environment), api_processes=1)
+    with closing(intake_buffer(replace(settings, intake_buffer_limit=1))) as small:
+        small.count()  # makes the queue, for two messages
+    with closing(intake_buffer(replace(settings, intake_buffer_limit=200))) as buffer:
+        kept(buffer, requests(5))  # more than fit: RabbitMQ refuses the next ones
+        eventually(lambda: buffer.count() == 5)
+        sent = requests(60)
+        for _ in range(3):  # the answer Overloaded would be returned, not raised
+            with pytest.raises(Unavailable, match="refused a part"):
+                buffer.put(sent)
 
 
 def test_it_survives_the_death_of_its_broker(buffer: IntakeBuffer, broker: Broker) -> None:

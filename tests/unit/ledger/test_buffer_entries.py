@@ -225,6 +225,8 @@ def test_an_entry_of_version_1_0_0_is_recognised_and_read_only_where_that_is_ask
         {"client": []},
         {"key": 7},
         {"at": "x"},
+        {"at": "9999-12-31T23:59:59-23:00"},
+        {"at": "0001-01-01T00:00:00+23:00"},
     ],
 )
 def test_an_unsigned_entry_that_is_no_request_is_unreadable(changed: dict[str, Any]) -> None:

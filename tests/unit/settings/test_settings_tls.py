@@ -79,6 +79,10 @@ def test_both_libraries_read_the_same(given: str, verify: ssl.VerifyMode, tmp_pa
         ("redis://:hush@h:6379/0?ssl_cert_reqs=required", "has options for TLS, which need"),
         ("redis://:hush@h:6379/0?max_connections=1", "can have the options ssl_cert_reqs,"),
         (f"{REDIS};redis://:hush@two:6379/0", "must have the same scheme in all"),
+        ("rediss://:12;hush@cache.example:6379/0", "has a ; that no further URL follows"),
+        ("redis://:12;hush@cache.example:6379/0", "has a ; that no further URL follows"),
+        ("rediss://:pa;hush@cache.example:6379/0", "cannot be read: .*; as %3B$"),
+        (f"{REDIS};", "has a ; that no further URL follows"),
     ],
 )
 def test_what_cannot_have_one_meaning_is_refused_and_not_quoted(
