@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis
 from sqlalchemy import Engine, text
 
 from ledger.clients import create_client
@@ -16,6 +17,7 @@ from ledger.postgres.database import autocommit, build_engine, transaction
 from ledger.wallets import Wallet
 from testing.bank import Bank
 from testing.http_client import Caller, serving
+from testing.identity import KEY_PREFIX
 from tests.acceptance.http.limited_api import LimitedApi, limited_api
 
 Unchanged = Callable[[], AbstractContextManager[None]]
@@ -39,6 +41,14 @@ def api_port(
         CACHE_URL=cache_url,
     ) as port:
         yield port
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_buffered(request: pytest.FixtureRequest) -> None:
+    """Empty the buffer: no worker does it here, and requests without funds queue behind it."""
+    if "api_port" in request.fixturenames:
+        with redis.Redis.from_url(request.getfixturevalue("broker_url")) as broker:
+            broker.delete(f"{KEY_PREFIX}intake", f"{KEY_PREFIX}intake:requests")
 
 
 @pytest.fixture(scope="package")

@@ -21,6 +21,7 @@ from testing.servers.breakable import breakable
 from testing.servers.brokers import RedisBroker
 from testing.servers.own_servers import own_servers
 from testing.servers.shared import migrate
+from testing.servers.throwaway import durable
 from tests.ui.api_process import ApiProcess
 from tests.ui.ops_page import OpsPage
 from tests.ui.wallet_page import WalletPage
@@ -49,7 +50,7 @@ def ui_installation(
     """A database that tests can kill, workers, and an API that stays up."""
     folder = tmp_path_factory.mktemp("ui")
     redis_broker.empty()
-    postgres = own_servers(servers_folder).postgres()
+    postgres = durable(own_servers(servers_folder).postgres())  # or it would be degraded
     with breakable(postgres, servers_folder / "ui-postgres.log") as database:
         migrate(postgres.url)
         with running_installation(

@@ -55,6 +55,7 @@ def settings(
     for name, value in {**IDENTITY, **urls}.items():
         monkeypatch.setenv(name, value)
     forget_engine()
+    pools.reset()  # the broker may have been killed since they connected
     entry_seal.cache_clear()
     settings = Settings.from_environment()
     make_celery(settings)
