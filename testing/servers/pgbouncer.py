@@ -44,8 +44,11 @@ class PgBouncer:
     behind: URL
     port: int
     options: str = ""
-    name: str = "pgbouncer"
     stop_signal: signal.Signals = signal.SIGINT
+
+    @property
+    def name(self) -> str:
+        return f"pgbouncer-{self.port}"
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -57,7 +60,7 @@ class PgBouncer:
 
     def prepare(self) -> None:
         """Write the configuration, and the user whom it lets in."""
-        users = f"pgbouncer-{self.port}.users"
+        users = f"{self.name}.users"
         known = f'"{self.behind.username}" "{self.behind.password}"\n'
         self.home.write_configuration(users, known)
         text = _CONFIGURATION.format(
@@ -74,7 +77,7 @@ class PgBouncer:
 
     @property
     def _configuration(self) -> str:
-        return f"pgbouncer-{self.port}.ini"
+        return f"{self.name}.ini"
 
 
 @contextmanager
@@ -82,7 +85,6 @@ def pooled(
     database_url: str, servers: Servers, folder: Path, *, options: str = ""
 ) -> Iterator[str]:
     """Run a PgBouncer before the database. Yields: the URL that leads through it."""
-    port = free_port()
-    pooler = PgBouncer(servers.home, make_url(database_url), port, options, f"pgbouncer-{port}")
-    with running(pooler, log=folder / f"pgbouncer-{port}.log"):
+    pooler = PgBouncer(servers.home, make_url(database_url), free_port(), options)
+    with running(pooler, log=folder / f"{pooler.name}.log"):
         yield pooler.url

@@ -35,6 +35,14 @@ FILTERS = [
 OLDEST = "2020-01-31T12:00:00Z"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def second_key(client: Caller, admin: Caller) -> None:
+    """Make the client's list of keys two long, once for all tests: no client has many keys."""
+    owner = client.get("/v1/me").json()["client"]["id"]
+    made = admin.post(f"/v1/clients/{owner}/keys", {})
+    assert made.status_code == 201, made.text
+
+
 @pytest.fixture
 def pair(
     client: Caller, admin: Caller, wallet_pair: WalletPair, api_bank: Bank, api_engine: Engine
@@ -54,7 +62,8 @@ def pair(
 
 
 def read(caller: Caller, path: str, pair: WalletPair, **query: Any) -> requests.Response:
-    return caller.get(f"{path.format(wallet_id=pair.source.id)}?{urlencode(query)}")
+    filled = path.format(wallet_id=pair.source.id, client_id=pair.source.owner_id)
+    return caller.get(f"{filled}?{urlencode(query)}")
 
 
 def next_cursor(caller: Caller, path: str, pair: WalletPair, **query: Any) -> str:
@@ -83,6 +92,8 @@ def test_the_lists_and_their_filters_are_found() -> None:
         "/v1/transfers",
         "/v1/wallets",
         "/v1/wallets/{wallet_id}/postings",
+        "/v1/clients",
+        "/v1/clients/{client_id}/keys",
         "/v1/reconciliations",
     }
     assert ("/v1/transfers", "created_after") in FILTERS

@@ -160,12 +160,13 @@ def test_only_an_admin_changes_what_a_wallet_may_do(
 
 
 def test_a_client_gets_a_key_that_works(admin: Caller) -> None:
-    answer = admin.post(
-        "/v1/clients", {"name": "shop", "scope": "client", "rate_limit": "1000/minute"}
-    )
+    limits = {"rate_limit": "1000/minute", "item_limit": "500/minute"}
+    given = {"name": "shop", "scope": "client", **limits}
+    answer = admin.post("/v1/clients", given)
     made = answer.json()
     assert answer.status_code == 201
-    assert list(made) == ["id", "name", "scope", "api_key"]
+    assert list(made) == ["id", *given, "status", "api_key"]
+    assert made == given | {"status": "active", "id": made["id"], "api_key": made["api_key"]}
     shop = Caller(admin.port, made["api_key"])
     assert shop.post("/v1/wallets", {"asset": "USD"}).json()["owner"] == made["id"]
 
