@@ -24,7 +24,7 @@ from ledger.states import STEPS
 from ledger.steps import Progress
 from testing.bank import Bank
 from testing.batch_driver import BatchDriver, release_all
-from testing.concurrent_transactions import both_at_once, second_waits_for_first
+from testing.concurrent_transactions import both_at_once
 
 
 def settle_step_by_step(bank: Bank, batch: UUID, *steps: str) -> None:
@@ -178,8 +178,13 @@ def test_a_wait_that_begins_while_the_other_transfer_is_being_rejected_ends_as_w
     [short] = bank.accept(bank.request(a, b, 60))
     with transaction(bank.engine) as connection:
         wallets.freeze(connection, e.id)
-    _, progress = second_waits_for_first(bank.engine, reserving(new_id()), reserving(one))
-    assert (bank.state(brings), progress.more) == ("rejected", True)
+    # While the wait is being written, nobody rejects the other: it is left to a later reserve.
+    _, progress = both_at_once(bank.engine, reserving(new_id()), reserving(one))
+    assert progress == Progress(more=True)
+    assert bank.timeline(brings) == ["accepted"]
+    assert bank.timeline(short) == ["accepted", "waiting"]
+    assert bank.step("reserve", new_id()).more, "it rejects the other, and ends the wait"
+    assert (bank.state(brings), bank.state(short)) == ("rejected", "accepted")
     bank.settle()
     assert bank.state(short) == "rejected"
     bank.audit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from uuid import UUID
@@ -245,23 +246,70 @@ def test_random_batches_among_few_wallets_end_as_a_model_in_python_says(
     rng = random.Random(seed)  # noqa: S311 - a test, not a secret
     held = [bank.wallet(rng.randrange(0, 400)) for _ in range(5)]
     expected = {wallet.id: wallet.balance for wallet in held}
+    waited = 0
     for _ in range(3):
         pairs = [rng.sample(held, 2) for _ in range(60)]
-        asked = [(one, two, rng.randrange(1, 120)) for one, two in pairs]
+        asked = [(one.id, two.id, rng.randrange(1, 120)) for one, two in pairs]
         made = bank.accept(*(bank.request(*terms) for terms in asked))
-        batch = new_id()
-        for step, _, _ in STEPS:
-            bank.step(step, batch)
-        available = dict(expected)
-        for id, (one, two, amount) in zip(made, asked, strict=True):
-            fits = available[one.id] >= amount
-            assert bank.state(id) == ("committed" if fits else "rejected")
-            if fits:
-                available[one.id] -= amount
-                expected[one.id] -= amount
-                expected[two.id] += amount
+        bank.settle()
+        committed, waiting = settled_in_order(expected, asked)
+        for number, id in enumerate(made):
+            assert bank.state(id) == ("committed" if number in committed else "rejected")
+            assert ("waiting" in bank.timeline(id)) is (number in waiting)
+        waited += len(waiting & committed)
+    assert waited
     assert {wallet.id: bank.look(wallet).balance for wallet in held} == expected
     bank.audit()
+
+
+def settled_in_order(
+    balances: dict[UUID, int], asked: list[tuple[UUID, UUID, int]]
+) -> tuple[set[int], set[int]]:
+    """Settle transfers in batches, in order of acceptance, and change the balances.
+
+    Returns: the numbers of those that are committed, and of those that had to wait.
+    """
+    unfinished: list[int] = []
+    for number, (source, _, amount) in enumerate(asked):
+        if amount <= balances[source] or any(asked[each][1] == source for each in unfinished):
+            unfinished.append(number)
+    committed: set[int] = set()
+    waits_for: dict[int, int] = {}
+    waited: set[int] = set()
+    while unfinished:
+        left, owed, paid, refused = dict(balances), dict.fromkeys(balances, 0), set(), set()
+        for number in unfinished:
+            source, _, amount = asked[number]
+            lacking = amount + owed[source] - left[source]
+            brings = [n for n in unfinished if n < number and asked[n][1] == source]
+            if waits_for.get(number) in unfinished:
+                owed[source] += amount
+            elif lacking <= 0:
+                left[source] -= amount
+                paid.add(number)
+            elif brings:
+                owed[source] += amount
+                amounts = [asked[n][2] for n in brings]
+                waits_for[number] = brings[first_enough(amounts, lacking)]
+                waited.add(number)
+            else:
+                refused.add(number)
+        pay(balances, [asked[number] for number in paid])
+        committed |= paid
+        unfinished = [n for n in unfinished if n not in paid | refused]
+    return committed, waited
+
+
+def pay(balances: dict[UUID, int], paid: list[tuple[UUID, UUID, int]]) -> None:
+    for source, destination, amount in paid:
+        balances[source] -= amount
+        balances[destination] += amount
+
+
+def first_enough(amounts: list[int], lacking: int) -> int:
+    """Return the first place up to which the amounts add up to what is lacking, else the last."""
+    sums = itertools.accumulate(amounts)
+    return next((i for i, total in enumerate(sums) if total >= lacking), len(amounts) - 1)
 
 
 @pytest.mark.parametrize("status", ["frozen", "closed"])
@@ -364,11 +412,18 @@ def test_money_cannot_be_spent_before_it_is_committed(bank: Bank) -> None:
     a, b, c = bank.wallet(100), bank.wallet(), bank.wallet()
     batch = bank.reach("credited", bank.request(a, b, 100))
     [early] = bank.accept(bank.request(b, c, 1))
-    assert bank.state(early) == "rejected"
-    bank.step("commit", batch)
-    [later] = bank.accept(bank.request(b, c, 100))
     bank.settle()
-    assert bank.state(later) == "committed"
+    assert bank.timeline(early) == ["accepted", "waiting"]
+    assert (_three(bank.look(b)), _three(bank.look(c))) == ((100, 0, 100), (0, 0, 0))
+    bank.step("commit", batch)
+    [later, too_much] = bank.accept(bank.request(b, c, 99), bank.request(b, c, 1))
+    bank.settle()
+    assert [bank.state(id) for id in (early, later, too_much)] == [
+        "committed",
+        "committed",
+        "rejected",
+    ]
+    assert (_three(bank.look(b)), _three(bank.look(c))) == ((0, 0, 0), (100, 0, 0))
     bank.audit()
 
 

@@ -410,7 +410,8 @@ def test_a_list_of_transfers_is_filtered_by_state_wallet_and_time(bank: Bank) ->
     states |= dict.fromkeys(open_transfers(bank) - set(states), "deducted")
     bank.reach("reserved", bank.request(a, b, 1))
     states |= dict.fromkeys(open_transfers(bank) - set(states), "reserved")
-    [refused] = bank.accept(bank.request(b, c, 10**6))
+    # Nothing is on its way to this source, so it is refused at once.
+    [refused] = bank.accept(bank.request(a, c, 10**6))
     [waiting] = bank.accept(bank.request(a, c, 1))
     states |= {refused: "rejected", waiting: "accepted"}
     every: tuple[State, ...] = (*UNFINISHED, "rejected", "rolled_back")
