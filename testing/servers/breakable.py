@@ -85,6 +85,11 @@ class Breakable:
             for process in born:
                 _send(process, signal.SIGSTOP)
             frozen += born
+        # The signal takes a moment to stop every thread, and a busy server may answer meanwhile.
+        deadline = time.monotonic() + _END_WITHIN_S
+        while not all(map(_is_stopped, frozen)):
+            assert time.monotonic() < deadline, f"{self._server.name} does not stop: {frozen}"
+            time.sleep(0.01)
         return frozen
 
     def _tree(self) -> list[psutil.Process]:
@@ -113,6 +118,16 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
     except psutil.NoSuchProcess:
         return
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    """Return whether all threads of the process have stopped, or it has ended."""
+    try:
+        tasks = Path(f"/proc/{process.pid}/task").glob("*/stat")
+        states = {task.read_text().rpartition(")")[2].split()[0] for task in tasks}
+    except OSError:
+        return True
+    return states <= {"T", "Z", "X"}
 
 
 def _is_gone(process: psutil.Process) -> bool:
