@@ -145,7 +145,9 @@ class Run:
 
     def watched(self) -> None:
         """Wait until Prometheus can read the metrics of every part."""
-        ask = ("promtool", "query", "instant", "http://127.0.0.1:9090", "sum(up == 1)")
+        # A container that was killed leaves its last value for five minutes.
+        read_now = "sum((up == 1) and (time() - timestamp(up) < 60))"
+        ask = ("promtool", "query", "instant", "http://127.0.0.1:9090", read_now)
         targets = 4  # the API, both workers, and itself
         until(
             lambda: f"=> {targets} @" in self.project.execute("prometheus", *ask),
