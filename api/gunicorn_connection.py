@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NoReturn
@@ -78,11 +79,9 @@ class Connection:
     def send(self) -> None:
         """Send as much of the answer as the client takes. Raises: OSError: when it is gone."""
         unsent = self.endpoint.sock.unsent
-        try:
+        with suppress(BlockingIOError):  # it takes no more now; the loop sends the rest
             while unsent:
                 del unsent[: self.sock.send(unsent)]
-        except BlockingIOError:
-            pass
 
     def answer_raw(self, problem: Problem, *, request_id: str) -> None:
         """Replace the answer by a problem, after which the connection ends."""

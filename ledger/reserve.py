@@ -71,7 +71,8 @@ def set_unmet_apart(connection: Connection, batch_id: UUID, *, worker: str) -> U
 
     The source wallets must be locked. `take` has marked all of them as reserved. Those that are
     rejected are set back to `accepted` and get their failure code; those that wait for an earlier
-    transfer leave the batch. So no money moves for either.
+    transfer leave the batch. So no money moves for either. While another reserve decides about
+    such transfers, and does not end, these leave the batch unjudged, for a later reserve.
     """
     rows = connection.execute(_CONTESTED, {"batch": batch_id}).all()
     if rows and not waits.try_lock(connection):
