@@ -15,8 +15,7 @@ ASSETS: Final = (
         path="/v1/assets",
         tag="assets",
         summary="Make an asset (admin)",
-        description="A kind of money, for good: it can be neither changed nor deleted. All "
-        "processes take transfers in it a second later at the latest.",
+        description="A kind of money, for good: it can be neither changed nor deleted.",
         body=NewAsset,
         example=examples.NEW_ASSET,
         answers={
