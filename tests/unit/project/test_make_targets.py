@@ -30,10 +30,12 @@ def script(path: Path, body: str) -> None:
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make in a folder, where programs in `bin` come before those of the machine."""
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    # As from a shell: not as part of the `make` that runs the tests.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ("make", *arguments),
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env={**own, "PATH": path},
         capture_output=True,
         text=True,
         timeout=30,
