@@ -161,7 +161,7 @@ def celery() -> Iterator[Celery]:
 def test_the_ids_of_a_task_are_on_its_lines_and_gone_when_it_has_ended(
     celery: Celery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @celery.task(name="money.test")
+    @celery.task(name="money.test", shared=False)
     def move(_batch_id: str, end: str) -> None:
         log.warning("it_happened")
         if end == "failure":
@@ -183,7 +183,7 @@ def test_the_ids_of_a_task_are_on_its_lines_and_gone_when_it_has_ended(
 def test_a_task_whose_end_was_not_signalled_leaves_nothing_to_the_next(
     celery: Celery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @celery.task(name="scans.test")
+    @celery.task(name="scans.test", shared=False)
     def scan() -> None:
         log.warning("it_happened")
 
