@@ -59,6 +59,9 @@ STORES = ("database", "broker")
 NOT_NEEDED = ("prices",)
 """Components that nothing depends on yet: without them, the whole is as well as before."""
 
+NO_SERVERS = ("workers", "books")
+"""Components that are read from a server: while that is silent they are unknown, not down."""
+
 
 class Health:
     """Runs all checks side by side and sums them up."""
@@ -75,17 +78,20 @@ class Health:
         deadline = time.monotonic() + self._bound_s
         flights = {name: check.join() for name, check in self._checks.items()}
         components = {
-            name: self._component(flight, deadline - time.monotonic())
+            name: self._component(name, flight, deadline - time.monotonic())
             for name, flight in flights.items()
         }
         components = with_shared_server(components)
         return Report(overall(components), components)
 
-    def _component(self, flight: Flight[Component], timeout_s: float) -> Component:
+    def _component(self, name: str, flight: Flight[Component], timeout_s: float) -> Component:
         try:
             return flight.result(timeout_s)
         except TimeoutError:
-            return Component("down", f"no answer within {self._bound_s:g} s")
+            silence = f"no answer within {self._bound_s:g} s"
+            if name in NO_SERVERS:
+                return Component("degraded", f"unknown: {silence}")
+            return Component("down", silence)
         except NoThread:
             return Component("down", "not checked: this process cannot start a thread")
 

@@ -398,8 +398,10 @@ def test_a_key_is_shown_to_the_client_that_sent_it_and_finds_the_transfer(
     assert sent["idempotency_key"] == client.get(path).json()["idempotency_key"] == key
     assert stranger.get(path).json()["idempotency_key"] is None
     assert admin.get(path).json()["idempotency_key"] is None
+    # In the order of recording it appears when all transactions that began before it have ended.
     for order in ("", "&order=recorded"):
         query = f"/v1/transfers?idempotency_key={key}{order}"
+        eventually(lambda query=query: client.get(query).json()["data"])  # type: ignore[misc]
         [found] = client.get(query).json()["data"]
         assert (found["id"], found["idempotency_key"]) == (sent["id"], key)
         assert stranger.get(query).json()["data"] == admin.get(query).json()["data"] == []

@@ -39,6 +39,20 @@ def test_a_check_that_hangs_is_down_within_the_bound_and_is_not_started_twice() 
     eventually(lambda: health.report().status == "ok")
 
 
+def test_what_is_read_from_a_server_is_unknown_while_that_is_silent() -> None:
+    release = threading.Event()
+
+    def hang() -> Component:
+        release.wait(30)
+        return OK
+
+    health = Health({"database": lambda: OK, "broker": lambda: OK, "workers": hang}, bound_s=0.2)
+    report = health.report()
+    assert (report.status, report.components["workers"].status) == ("degraded", "degraded")
+    assert report.components["workers"].detail == "unknown: no answer within 0.2 s"
+    release.set()
+
+
 def test_a_check_that_fails_is_down_without_internal_details(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
