@@ -70,18 +70,20 @@ class AssetScales:
             kept = self._outage_cache.recall(_NAME)
             if kept is None or asset not in json.loads(kept):
                 raise
-            self._scales = json.loads(kept)
+            self._scales.update(json.loads(kept))
 
     def _load_all(self) -> None:
         asked_at_s = self._clock()
         try:
-            self._scales = self._load()
+            loaded = self._load()
         except Unavailable as error:
             self._failure = error
             raise
         else:
             self._failure = None
-            self._outage_cache.remember(_NAME, json.dumps(self._scales))
+            # Added, not replaced: a load that began before may end after one that found more.
+            self._scales.update(loaded)
+            self._outage_cache.remember(_NAME, json.dumps(loaded))
         finally:
             self._asked_at_s = asked_at_s
 

@@ -40,6 +40,25 @@ def test_an_asset_made_while_another_request_was_loading_is_found() -> None:
     assert scales.for_request()("CHF") == 3
 
 
+def test_an_older_load_that_ends_later_forgets_nothing() -> None:
+    clock = ManualClock()
+    begun: list[str] = []
+
+    def load() -> dict[str, int]:
+        if begun:
+            return {"USD": 2, "CHF": 3}
+        begun.append("older")
+        clock.now_s += 1
+        assert scales.for_request()("CHF") == 3  # another thread, which loads meanwhile
+        return {"USD": 2}
+
+    scales = AssetScales(load, NOTHING_KNOWN, clock=clock)
+    scales.prepare()
+    of_the_next = scales.for_request()
+    begun.clear()  # the next load would be the older one again
+    assert of_the_next("CHF") == 3
+
+
 def test_a_database_that_fails_is_not_asked_for_each_item_of_a_batch() -> None:
     asked = []
 
