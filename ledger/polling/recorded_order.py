@@ -16,7 +16,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
 
 from ledger.clients import Client
 from ledger.errors import Misconfigured
@@ -68,11 +79,13 @@ def list_recorded(
     the page is not full, or empty.
     """
     end = _end_of_list(connection)
+    # One transfer is found by its key at once, however many rows were recorded before it.
+    wanted = true() if narrow.id is None else _t.id == narrow.id
     if after.is_before_eras and end.earlier_until is not None:
         rows = _Rows(
             _t.created_at,
             (_EPOCH + after.order * _MICROSECOND, after.id),
-            and_(_t.recorded_order == 0, _t.created_at <= end.earlier_until),
+            and_(wanted, _t.recorded_order == 0, _t.created_at <= end.earlier_until),
             read_at_most,
         )
     else:
@@ -80,7 +93,7 @@ def list_recorded(
         rows = _Rows(
             _t.recorded_order,
             (after.order, after.id),
-            and_(_t.recorded_order > 0, _t.recorded_order < end.order),
+            and_(wanted, _t.recorded_order > 0, _t.recorded_order < end.order),
             read_at_most,
         )
     page = connection.execute(rows.matching(caller, narrow).limit(limit)).all()
@@ -115,8 +128,6 @@ class _Rows:
             self._after_place(*_SEEN, self.key.label("key")).limit(self.read_at_most).subquery().c
         )
         query = select(read.id, read.key).where(or_(*touching(caller, narrow, read)))
-        if narrow.id is not None:
-            query = query.where(read.id == narrow.id)
         if narrow.created_after is not None:
             query = query.where(read.created_at > narrow.created_after)
         if narrow.created_before is not None:

@@ -127,6 +127,15 @@ def test_a_client_sees_what_touches_its_wallets_and_an_admin_everything(bank: Ba
     Poller(bank, bank.client, narrow=newer).sees(shared)
 
 
+def test_one_transfer_is_found_at_once_behind_any_number_of_others(bank: Bank) -> None:
+    bank.accept(*requests(bank, 35, bank.new_client()))
+    [wanted] = bank.accept(*requests(bank, 1))
+    Poller(bank, bank.client).sees([wanted])  # no other transaction is open any more
+    poller = Poller(bank, bank.client, narrow=TransferFilter(id=wanted), read_at_most=10)
+    assert poller.poll() == [wanted]
+    assert poller.poll() == []
+
+
 def test_one_request_reads_a_bounded_number_of_rows_and_goes_on_after_them(bank: Bank) -> None:
     bank.accept(*requests(bank, 35, bank.new_client()))
     mine = bank.accept(*requests(bank, 2))
