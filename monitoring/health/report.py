@@ -59,8 +59,8 @@ STORES = ("database", "broker")
 NOT_NEEDED = ("prices",)
 """Components that nothing depends on yet: without them, the whole is as well as before."""
 
-NO_SERVERS = ("workers", "books")
-"""Components that are read from a server: while that is silent they are unknown, not down."""
+READ_FROM_SERVERS = ("workers", "books")
+"""Components that are no servers: while those they are read from are silent, they are unknown."""
 
 
 class Health:
@@ -88,12 +88,12 @@ class Health:
         try:
             return flight.result(timeout_s)
         except TimeoutError:
-            silence = f"no answer within {self._bound_s:g} s"
-            if name in NO_SERVERS:
-                return Component("degraded", f"unknown: {silence}")
-            return Component("down", silence)
+            why = f"no answer within {self._bound_s:g} s"
         except NoThread:
-            return Component("down", "not checked: this process cannot start a thread")
+            why = "not checked: this process cannot start a thread"
+        if name in READ_FROM_SERVERS:
+            return Component("degraded", f"unknown: {why}")
+        return Component("down", why)
 
 
 def with_shared_server(components: Mapping[str, Component]) -> dict[str, Component]:
