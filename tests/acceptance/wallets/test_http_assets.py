@@ -77,12 +77,12 @@ def test_the_same_asset_again_is_200_and_another_scale_409(
 
 def test_of_many_at_once_one_makes_it(admin: Caller, api_bank: Bank) -> None:
     code = new_code()
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(
-            pool.map(
-                lambda scale: admin.post("/v1/assets", {"code": code, "scale": scale}), [5] * 8
-            )
-        )
+    callers, body = (
+        [Caller(admin.port, admin.api_key) for _ in range(8)],
+        {"code": code, "scale": 5},
+    )
+    with ThreadPoolExecutor(len(callers)) as pool:
+        answers = list(pool.map(lambda caller: caller.post("/v1/assets", body), callers))
     assert sorted(each.status_code for each in answers) == [200] * 7 + [201]
     assert transits(api_bank, code) == 1
 
