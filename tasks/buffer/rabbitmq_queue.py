@@ -133,16 +133,16 @@ class IntakeQueue:
         """Return the request with this id, or None if there is no receipt of it."""
         return self._receipts.find([id]).get(id)
 
-    def first(self, limit: int) -> list[Waiting]:
+    def first(self, limit: int, *, after: Waiting | None = None) -> list[Waiting]:
         """Return the oldest entries; this process holds them until they are removed or released.
 
         While another process holds some, there are none for this one: they come before the rest.
         """
-        if self._held or limit != self._inbox.limit:
+        if after is None and (self._held or limit != self._inbox.limit):
             self.release()
         with self._consuming.in_use():
             messages = self._consuming.retried_once(lambda link: self._take(link, limit))
-        self._held = {message.delivery_tag for message in messages}
+        self._held |= {message.delivery_tag for message in messages}
         return [
             Waiting(each.delivery_tag, _beginning(each.body), len(each.body)) for each in messages
         ]
@@ -192,7 +192,8 @@ class IntakeQueue:
             if not self._is_alone(link):
                 return []
             self._inbox = _Inbox(link.channel, limit)
-            link.channel.basic_qos(0, limit, a_global=False)
+            # Of a queue that is only looked through, all that is behind comes without an answer.
+            link.channel.basic_qos(0, limit if self._is_made else 0, a_global=False)
             tag = link.channel.basic_consume(self._queue, callback=self._inbox.add)
             self._inbox.consumer_tag = tag
         self._inbox.is_last = False
