@@ -3,8 +3,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up psql test unit fast check lint fix coverage durations bench screenshots steps-sql \
-	image containers kustomize audit sbom venv deps version clean
+.PHONY: help up psql test unit fast check lint fix coverage durations bench bench-outage \
+	screenshots steps-sql image containers kustomize audit sbom venv deps version clean
 
 # All tests run in parallel lanes. Tests chosen with ARGS run in one process, with one set of servers.
 PYTEST := .venv/bin/python -m pytest
@@ -16,7 +16,7 @@ COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-versi
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## run everything on this machine; Ctrl-C stops it, the next run has its data again
 	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements.txt && exec .venv/bin/python -m stack
@@ -54,7 +54,10 @@ coverage: venv ## run the tests, and list lines that were never run (ARGS="tests
 durations: venv ## run the tests, and record their durations to balance the lanes
 	@exec $(PYTEST) $(REPORTS) --record-durations $(IN_LANES)
 
-bench: venv ## measure what an outage of the database costs (ARGS="--broker rabbitmq")
+bench: venv ## measure speed and memory of a whole `make up` (ARGS="--only singles,idle --seconds 15")
+	@exec .venv/bin/python -m bench $(ARGS)
+
+bench-outage: venv ## measure what an outage of the database costs (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
 
 steps-sql: venv ## write docs/steps.sql: the SQL of the steps, as PostgreSQL gets it
