@@ -1305,16 +1305,26 @@ COMMIT;
 
 BEGIN;
 
--- ledger/funds/waits.py: find_ended
-SELECT DISTINCT unfinished.waits_for
-FROM unfinished
-WHERE unfinished.waits_for IS NOT NULL
-    AND NOT (EXISTS (
-        SELECT *
-        FROM unfinished AS awaited
-        WHERE awaited.transfer_id = unfinished.waits_for
-    ))
-LIMIT 1000;
+-- ledger/funds/waits.py: release_ended
+WITH left_over AS (
+    SELECT waiting.transfer_id AS transfer_id
+    FROM unfinished AS waiting
+    WHERE waiting.waits_for IS NOT NULL
+        AND NOT (EXISTS (
+            SELECT *
+            FROM unfinished AS awaited
+            WHERE awaited.transfer_id = waiting.waits_for
+        ))
+    ORDER BY waiting.seq
+    LIMIT 1000
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE unfinished
+SET waits_for=NULL::UUID, moved_at=statement_timestamp()
+WHERE unfinished.transfer_id IN (
+    SELECT left_over.transfer_id
+    FROM left_over
+);
 
 -- ledger/recovery.py: is_waiting
 SELECT EXISTS (
@@ -1382,6 +1392,9 @@ COMMIT;
 ------------------------------------------------------------------------------------------------
 
 BEGIN;
+
+-- ledger/funds/waits.py: release_rest
+SELECT set_config('lock_timeout', '500ms', true) AS set_config_1;
 
 -- ledger/funds/waits.py: release_rest
 WITH found AS (

@@ -30,6 +30,9 @@ from tasks.step_metrics import measured
 
 log = get_logger(__name__)
 
+RELEASE_ROUNDS = 20
+"""The most transactions in which one task ends waits, `waits.RELEASED_AT_ONCE` in each."""
+
 
 @shared_task(bind=True, name="money.reserve", max_retries=MAX_RETRIES)
 def reserve(self: Task[..., None], batch_id: str) -> None:
@@ -95,14 +98,23 @@ def task_for_batch(task: Task[..., None], batch_id: UUID) -> Signature[Any]:
     return task.signature(args=(str(batch_id),), options=shown, immutable=True)
 
 
-def release(ended_ids: Sequence[UUID]) -> int:
-    """Release all transfers that wait for one of these, which have ended. Returns: how many."""
+def _release(ended_ids: Sequence[UUID]) -> int:
+    """Release the transfers that wait for one of these, which have ended. Returns: how many.
+
+    The step is committed, so its chain goes on whatever happens here: what is left, the next
+    recovery scan releases, within STUCK_AFTER_S / 5.
+    """
     count = 0
-    while ended_ids:
-        with transaction(engine()) as connection:
-            released = waits.release_rest(connection, ended_ids)
-        count += released.count
-        ended_ids = released.rest
+    for _ in range(RELEASE_ROUNDS if ended_ids else 0):
+        try:
+            with transaction(engine()) as connection:
+                released = waits.release_rest(connection, ended_ids)
+        except Unavailable as error:
+            log.warning("waits_not_released", error=str(error))
+            break
+        count, ended_ids = count + released.count, released.rest
+        if not ended_ids:
+            break
     return count
 
 
@@ -135,7 +147,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
         raise Ignore from error  # the parts of the batch go on in chains of their own
     if progress.set_aside:
         log.warning("set_aside", step=step, transfers=progress.set_aside)
-    if release(progress.awaited) or progress.more:
+    if _release(progress.awaited) or progress.more:
         kick()
     if progress.failed:
         task_for_batch(rollback, batch_id).apply_async()

@@ -63,6 +63,8 @@ WORKS_FOR_S: Final = 10.0
 """After this the next drain continues. With one chunk more, it is below the time limit of tasks,
 and below the time that the lock of `replaying.try_replay_lock` may be idle."""
 
+UNNAMED_CHUNKS: Final = 20
+"""So many chunks of strangers' entries do not hide ours, in the buffer of version 1.0.0."""
 _looked_for_unnamed = Cooldown(60.0)
 _SHOWN_LOSSES: Final = 50
 _looked_lately = Cooldown(15.0)
@@ -107,23 +109,36 @@ def set_aside_unnamed(buffer: IntakeBuffer) -> int:
     """Set aside what version 1.0.0 buffered for clients of this database. Returns: how many.
 
     That version did not name its buffer after an installation. Entries for other clients may be
-    somebody else's, and stay.
+    somebody else's, and stay. It looks through the first UNNAMED_CHUNKS.
     Raises: Unavailable: when the database is away, or the broker has no such buffer.
     """
+    count, last = 0, None
     try:
-        found = [entry for entry in buffer.first(CHUNK) if is_unsigned(entry.content)]
-        client_ids: dict[object, UUID] = {}
-        for entry in found:
-            with suppress(Unreadable):
-                client_ids[entry.ticket] = decode_unverified(entry.content).request.client.id
-        with transaction(engine()) as connection:
-            known = find_clients(connection, set(client_ids.values()))
-        ours = [entry for entry in found if client_ids.get(entry.ticket) in known]
-        _set_aside([(entry.content, entry.size_bytes, "unsigned") for entry in ours])
-        buffer.remove(ours)
-        return len(ours)
+        for _ in range(UNNAMED_CHUNKS):
+            entries = buffer.first(CHUNK, after=last)
+            if not entries:
+                break
+            ours, last = _ours_among(entries), entries[-1]
+            _set_aside([(entry.content, entry.size_bytes, "unsigned") for entry in ours])
+            buffer.remove(ours)
+            count += len(ours)
     finally:
         buffer.release()
+    return count
+
+
+def _ours_among(entries: Sequence[Waiting]) -> list[Waiting]:
+    """Return the entries of version 1.0.0 that name a client of this database."""
+    client_ids: dict[object, UUID] = {}
+    for entry in entries:
+        if is_unsigned(entry.content):
+            with suppress(Unreadable):
+                client_ids[entry.ticket] = decode_unverified(entry.content).request.client.id
+    if not client_ids:
+        return []
+    with transaction(engine()) as connection:
+        known = find_clients(connection, set(client_ids.values()))
+    return [entry for entry in entries if client_ids.get(entry.ticket) in known]
 
 
 def drain_into_ledger(buffer: IntakeBuffer) -> Replayed:

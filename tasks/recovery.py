@@ -17,7 +17,7 @@ from monitoring.sentry import tracing
 from settings import Settings
 from tasks.broker import queues
 from tasks.broker.kick import kick_unless_one_waits
-from tasks.chain import chain_from, release, rollback, task_for_batch
+from tasks.chain import RELEASE_ROUNDS, chain_from, rollback, task_for_batch
 from tasks.engine import engine
 from tasks.run_log import JobRun, recorded_run
 
@@ -54,10 +54,10 @@ def _scan(task: Task[..., None], run: JobRun) -> None:
             False,
             f"skipped: {MAX_WAITING_BATCHES} batches or more wait for workers",
         )
+    released = _release_ended()
     with transaction(engine()) as connection:
-        ended_ids = waits.find_ended(connection)
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
-    if release(ended_ids) or waiting:
+    if released or waiting:
         kick_unless_one_waits(task.app)
 
 
@@ -84,3 +84,15 @@ def _redrive(stuck_after_s: float, *, worker: str) -> int:
             else:
                 chain_from(redrive.state, redrive.batch_id).apply_async()
     return sum(redrive.count for redrive in redrives)
+
+
+def _release_ended() -> int:
+    """Release what still waits for a transfer that has ended. Returns: how many transfers."""
+    count = 0
+    for _ in range(RELEASE_ROUNDS):
+        with transaction(engine()) as connection:
+            released = waits.release_ended(connection)
+        count += released
+        if released < waits.RELEASED_AT_ONCE:
+            break
+    return count

@@ -21,7 +21,7 @@ MAX_RETRIES = 20
 
 
 def release_all(engine: Engine, ended_ids: Sequence[UUID]) -> int:
-    """Do as tasks/chain.py: release. Returns: how many transfers were released."""
+    """Do as tasks/chain.py: _release. Returns: how many transfers were released."""
     count = 0
     while ended_ids:
         with transaction(engine) as connection:

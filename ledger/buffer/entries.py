@@ -84,9 +84,10 @@ class IntakeBuffer(Protocol):
     def find(self, id: UUID) -> Buffered | None:
         """Return the request with this id. Raises: Unavailable: when the broker is away."""
 
-    def first(self, limit: int) -> list[Waiting]:
+    def first(self, limit: int, *, after: Waiting | None = None) -> list[Waiting]:
         """Return the entries that have waited longest, in the order in which they came.
 
+        after: the last entry of the call before; goes on behind it.
         Raises: Unavailable: when the broker is away.
         """
 
@@ -183,11 +184,22 @@ def decode_unverified(content: bytes) -> Buffered:
         raise Unreadable from error
 
 
+_FIELD_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "key": (str,),
+    "scale": (int,),
+    "amount": (int,),
+    "asset": (str,),
+    "reference": (str, type(None)),
+    "metadata": (dict, type(None)),
+}
+"""The others are read from texts, which fails for anything else."""
+
+
 def _buffered(document: dict[str, Any], client_id: UUID, content: bytes) -> Buffered:
-    key, scale, amount_minor = document["key"], document["scale"], document["amount"]
-    if not (type(key) is str and type(scale) is int and type(amount_minor) is int):
+    if not all(type(document[name]) in types for name, types in _FIELD_TYPES.items()):
         raise Unreadable
-    if not 0 <= scale <= _MAX_SCALE:
+    key, scale, amount_minor = document["key"], document["scale"], document["amount"]
+    if not 0 <= scale <= _MAX_SCALE or amount_minor <= 0:
         raise Unreadable
     key.encode()  # the id is made of it; half a character is a ValueError here
     request = TransferRequest(

@@ -3,7 +3,8 @@
 Guarantees that nobody waits in a circle: a transfer waits only for one with a lower `seq`. The
 statement that ends transfers also releases those that wait for them. It sees them all: it holds
 the lock of the wallet under which they were put back or, when it rejects, that of `try_lock`. What
-it must leave is released after its commit (`release_rest`), or by the recovery scan.
+it must leave is released after its commit (`release_rest`), or by the recovery scan
+(`release_ended`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    true,
     union,
     update,
 )
@@ -87,15 +89,21 @@ def release(ended: CTE) -> Select[Any]:
 def release_rest(connection: Connection, ended_ids: Iterable[UUID]) -> Released:
     """Release more transfers that wait for one of these, which have ended.
 
-    Waits for locks, so its transaction must hold none. Harmless to repeat.
+    Waits for locks, but only for a moment, so its transaction must hold none. Harmless to repeat.
+    Raises: LockTimeout: when one of the transfers is locked for longer.
     """
+    connection.execute(_WAIT_FOR_A_MOMENT)
     argument = {"ended": array_literal(ended_ids)}
     return Released(*connection.execute(_RELEASE_REST, argument).one())
 
 
-def find_ended(connection: Connection) -> list[UUID]:
-    """Return transfers that have ended and for which others still wait, since a process died."""
-    return list(connection.scalars(_FIND_ENDED))
+def release_ended(connection: Connection) -> int:
+    """Release transfers that wait for one that has ended, and that nobody has released.
+
+    That was left undone: a process died, or a row was locked. Leaves those that are locked now.
+    Returns: how many, RELEASED_AT_ONCE at most.
+    """
+    return connection.execute(_RELEASE_ENDED).rowcount
 
 
 def _detail(waits_for: UUID) -> str:
@@ -182,11 +190,23 @@ def _release(ended: Select[Any], *, skip_locked: bool) -> Select[Any]:
 
 
 _RELEASE_REST = _release(_ENDED, skip_locked=False)
+_WAIT_FOR_A_MOMENT = select(func.set_config("lock_timeout", "500ms", true()))
 
 _awaited = schema.unfinished.alias("awaited")
-_FIND_ENDED = (
-    select(_u.waits_for)
-    .where(_u.waits_for.is_not(None), ~exists().where(_awaited.c.transfer_id == _u.waits_for))
-    .distinct()
+_waiting = schema.unfinished.alias("waiting")
+_left = (
+    select(_waiting.c.transfer_id)
+    .where(
+        _waiting.c.waits_for.is_not(None),
+        ~exists().where(_awaited.c.transfer_id == _waiting.c.waits_for),
+    )
+    .order_by(_waiting.c.seq)
     .limit(RELEASED_AT_ONCE)
+    .with_for_update(skip_locked=True)
+    .cte("left_over")
+)
+_RELEASE_ENDED = (
+    update(schema.unfinished)
+    .where(_u.transfer_id.in_(select(_left.c.transfer_id)))
+    .values(waits_for=None, moved_at=func.statement_timestamp())
 )

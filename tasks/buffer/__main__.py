@@ -183,7 +183,8 @@ def _for_each(command: str, engine: Engine, numbers: Sequence[str], seal: Seal) 
         except LedgerError as error:
             _say(f"{number}: {error}")
             failed = True
-        except ValueError as error:  # from the driver: a text with a zero byte
+        except (ValueError, TypeError, RecursionError) as error:  # a text with a zero byte, or
+            # anything else that somebody has thought of: the other entries are not concerned.
             _say(f"{number}: the database does not accept it ({type(error).__name__})")
             failed = True
     return int(failed)

@@ -7,29 +7,25 @@ not involved: the messages are requests, not tasks.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
-import kombu
 from amqp import Message
-from amqp.exceptions import AMQPError, NotFound
+from amqp.exceptions import NotFound
 
 from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
-from monitoring.health import amqp_tls
 from tasks.buffer.client_shares import ClientShares
 from tasks.buffer.put_log import PutLog
+from tasks.buffer.rabbitmq_link import TIMEOUT_S, Link
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
-_TIMEOUT_S: Final = 1.5
-"""For connecting, and for each answer. Half of what a request may wait, since it is tried twice."""
 _NO_MORE_AFTER_S: Final = 0.1
 """A consumer that gets nothing for so long has got all there is."""
 _CHUNK_BYTES: Final = 16 * 1024 * 1024
@@ -37,9 +33,12 @@ _CHUNK_BYTES: Final = 16 * 1024 * 1024
 _HEAD_BYTES: Final = 1024
 """So much is kept of a message that is too large to be ours."""
 _PERSISTENT: Final = 2
-_CONSUMING_HEARTBEAT_S: Final = 60
-"""After this RabbitMQ notices that a machine is gone, and returns its messages to the queue.
-The consuming link is open only during a drain, which sends more often than that."""
+_CONSUMING_HEARTBEAT_S: Final = 20
+"""Within twice this RabbitMQ notices that a machine is gone, and returns its messages to the queue;
+until then nobody drains. A drain sends more often, unless a commit takes so long: then its link
+ends, and the drain is repeated."""
+_LOOKS_FOR_OTHERS: Final = 10
+_LOOKS_AGAIN_AFTER_S: Final = 0.05
 _MANY_DELIVERIES: Final = 2**31 - 1
 """Effectively unlimited: the drain isolates a request that fails, RabbitMQ must not drop it."""
 
@@ -72,10 +71,11 @@ class IntakeQueue:
         self._seal = seal
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.
-        self._publishing = _Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
-        self._consuming = _Link(
+        self._publishing = Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
+        self._consuming = Link(
             broker_url, self._declare, confirms=False, heartbeat_s=_CONSUMING_HEARTBEAT_S
         )
+        self._inbox = _Inbox()
         self._held: set[int] = set()
         """Delivery tags of the messages that `first` returned and that are not removed yet."""
 
@@ -108,7 +108,8 @@ class IntakeQueue:
 
     def _without_room(self, requests: Collection[Buffered]) -> set[UUID]:
         """Return the clients that have no room for these requests."""
-        waiting = self.count()
+        with self._publishing.in_use():
+            waiting, _ = self._publishing.retried_once(lambda link: _look(link, self._queue))
         counts = Counter(each.request.client.id for each in requests)
         return self._shares.refused(counts, waiting=waiting)
 
@@ -132,13 +133,16 @@ class IntakeQueue:
         """Return the request with this id, or None if there is no receipt of it."""
         return self._receipts.find([id]).get(id)
 
-    def first(self, limit: int) -> list[Waiting]:
-        """Return the oldest entries; this process holds them until they are removed or released."""
-        if self._held:
+    def first(self, limit: int, *, after: Waiting | None = None) -> list[Waiting]:
+        """Return the oldest entries; this process holds them until they are removed or released.
+
+        While another process holds some, there are none for this one: they come before the rest.
+        """
+        if after is None and (self._held or limit != self._inbox.limit):
             self.release()
         with self._consuming.in_use():
-            messages = self._consuming.retried_once(lambda link: _take(link, self._queue, limit))
-        self._held = {message.delivery_tag for message in messages}
+            messages = self._consuming.retried_once(lambda link: self._take(link, limit))
+        self._held |= {message.delivery_tag for message in messages}
         return [
             Waiting(each.delivery_tag, _beginning(each.body), len(each.body)) for each in messages
         ]
@@ -157,13 +161,18 @@ class IntakeQueue:
 
     def release(self) -> None:
         """Return the held messages to the queue, by closing the link that holds them."""
+        if self._inbox.is_last and not self._held and self._inbox.is_open_on(self._consuming):
+            # So that the queue knows at once. Else the answer would come behind many messages.
+            with suppress(Unavailable), self._consuming.in_use():
+                self._consuming.channel.basic_cancel(self._inbox.consumer_tag)
         self._consuming.close()
         self._held = set()
 
     def count(self) -> int:
-        """Return how many requests wait."""
+        """Return how many requests wait; if there are only some that another process holds, 1."""
         with self._publishing.in_use():
-            return int(self._publishing.retried_once(lambda link: _count(link, self._queue)))
+            waiting, holders = self._publishing.retried_once(lambda link: _look(link, self._queue))
+        return int(waiting or holders - self._inbox.is_open_on(self._consuming))
 
     def close(self) -> None:
         """Close the connections; held messages return to the queue."""
@@ -173,6 +182,35 @@ class IntakeQueue:
         self._receipts.close()
         self._shares.close()
         self._put_log.close()
+
+    def _take(self, link: Link, limit: int) -> list[Any]:
+        """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them.
+
+        It stops early at _CHUNK_BYTES: a stranger may have written large messages.
+        """
+        if not self._inbox.is_open_on(link):
+            if not self._is_alone(link):
+                return []
+            self._inbox = _Inbox(link.channel, limit)
+            # Of a queue that is only looked through, all that is behind comes without an answer.
+            link.channel.basic_qos(0, limit if self._is_made else 0, a_global=False)
+            tag = link.channel.basic_consume(self._queue, callback=self._inbox.add)
+            self._inbox.consumer_tag = tag
+        self._inbox.is_last = False
+        try:
+            while len(self._inbox.messages) < limit and self._inbox.size_bytes < _CHUNK_BYTES:
+                link.drain(_NO_MORE_AFTER_S)
+        except TimeoutError:  # the queue is empty
+            self._inbox.is_last = True
+        return self._inbox.take()
+
+    def _is_alone(self, link: Link) -> bool:
+        """Return whether no other process holds messages. One that has just ended may seem to."""
+        for _ in range(_LOOKS_FOR_OTHERS):
+            if not _look(link, self._queue)[1]:
+                return True
+            time.sleep(_LOOKS_AGAIN_AFTER_S)
+        return False
 
     def _acknowledge(self, entry: Waiting) -> None:
         # On a new link the tag would name another message, and the old one is back in the queue.
@@ -190,71 +228,6 @@ class IntakeQueue:
         _declare_quorum(connection, self._queue, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
 
 
-class _Link:
-    """One connection with one channel, opened when needed and again after it broke."""
-
-    def __init__(
-        self, url: str, declare: Callable[[Any], None], *, confirms: bool, heartbeat_s: int
-    ) -> None:
-        amqp_tls.install()
-        self._url = url
-        self._heartbeat_s = heartbeat_s
-        self._declare = declare
-        self._confirms = confirms
-        self._lock = threading.Lock()
-        self._connection: Any = None
-        self.channel: Any = None
-        self.published = 0
-        """How many messages were published on the open channel."""
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Lock the link. A broker error closes it and is raised as Unavailable."""
-        if not self._lock.acquire(timeout=2 * _TIMEOUT_S):
-            raise Unavailable("The broker is slow: other requests already wait for it.")
-        try:
-            yield
-        except (AMQPError, OSError) as error:
-            self.close()
-            raise Unavailable("The broker is away.") from error
-        finally:
-            self._lock.release()
-
-    def retried_once(self, action: Callable[[_Link], Any]) -> Any:
-        """Run `action` on the open link, and once more on a new one if the open one is broken."""
-        if self.is_open():
-            with suppress(AMQPError, OSError):
-                return action(self)
-            self.close()
-        self._open()
-        return action(self)
-
-    def is_open(self) -> bool:
-        return self.channel is not None
-
-    def close(self) -> None:
-        connection, self._connection, self.channel = self._connection, None, None
-        if connection is not None:
-            connection.collect()  # an orderly close would wait for an answer
-
-    def drain(self, timeout_s: float) -> None:
-        """Wait for the broker's next event. Raises: TimeoutError: when none comes."""
-        self._connection.drain_events(timeout=timeout_s)
-
-    def _open(self) -> None:
-        client = kombu.Connection(
-            self._url, connect_timeout=_TIMEOUT_S, heartbeat=self._heartbeat_s
-        )
-        self._connection = client.transport.establish_connection()
-        self._connection.sock.settimeout(_TIMEOUT_S)
-        self._declare(self._connection)
-        self.channel = self._connection.channel()
-        self.channel.auto_decode = False  # a body stays bytes, whatever encoding it claims
-        if self._confirms:
-            self.channel.confirm_select()
-        self.published = 0
-
-
 def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> None:
     """Declare the queue if it is missing. An existing one keeps the bounds it was made with."""
     try:
@@ -269,11 +242,13 @@ def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> No
         )
 
 
-def _count(link: _Link, queue: str) -> int:
-    return int(link.channel.queue_declare(queue, passive=True).message_count)
+def _look(link: Link, queue: str) -> tuple[int, int]:
+    """Return how many messages wait, and how many consumers may hold some."""
+    declared = link.channel.queue_declare(queue, passive=True)
+    return int(declared.message_count), int(declared.consumer_count)
 
 
-def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
+def _publish(link: Link, queue: str, contents: Sequence[bytes]) -> None:
     """Publish to a queue and wait until each message is confirmed.
 
     Raises: Unavailable: when the queue refuses one. TimeoutError: when a confirm is missing.
@@ -285,7 +260,7 @@ def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
             link.channel.basic_publish(message, routing_key=queue)
             link.published += 1
             confirms.open.add(link.published)
-        deadline_s = time.monotonic() + _TIMEOUT_S * (1 + len(contents) / 1000)
+        deadline_s = time.monotonic() + TIMEOUT_S * (1 + len(contents) / 1000)
         while confirms.open:
             link.drain(max(deadline_s - time.monotonic(), 0.001))
     if confirms.refused:  # not Overloaded, which would mean that nothing was kept
@@ -324,26 +299,31 @@ def _beginning(body: bytes) -> bytes:
     return body if len(body) <= MAX_ENTRY_BYTES else body[:_HEAD_BYTES]
 
 
-def _take(link: _Link, queue: str, limit: int) -> list[Any]:
-    """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them.
+class _Inbox:
+    """The messages that the broker has pushed to a consumer, and that are not taken yet.
 
-    It stops early at _CHUNK_BYTES: a stranger may have written large messages. The rest goes back
-    to the queue when the link is closed, before the next call.
+    The consumer stays as long as its link, so the queue shows that messages may be held: it forgets
+    the consumer of a link that is gone when it takes the messages of that link back.
     """
-    messages: list[Any] = []
-    size_bytes = 0
 
-    def keep(message: Any) -> None:
-        nonlocal size_bytes
+    def __init__(self, channel: Any = None, limit: int = 0) -> None:
+        """channel: of the consumer. limit: how many messages it holds at most."""
+        self._channel = channel
+        self.limit = limit
+        self.consumer_tag = ""
+        self.is_last = False
+        """Whether the queue had no more than what was taken last."""
+        self.messages: list[Any] = []
+        self.size_bytes = 0
+
+    def is_open_on(self, link: Link) -> bool:
+        return self._channel is not None and self._channel is link.channel
+
+    def add(self, message: Any) -> None:
         message.body = message.body or b""
-        size_bytes += len(message.body)
-        messages.append(message)
+        self.messages.append(message)
+        self.size_bytes += len(message.body)
 
-    link.channel.basic_qos(0, limit, a_global=False)
-    consumer = link.channel.basic_consume(queue, callback=keep)
-    with suppress(TimeoutError):  # the queue is empty
-        while len(messages) < limit and size_bytes < _CHUNK_BYTES:
-            link.drain(_NO_MORE_AFTER_S)
-    # Waiting for the answer would read everything that the broker has already pushed.
-    link.channel.basic_cancel(consumer, nowait=size_bytes >= _CHUNK_BYTES)
-    return messages
+    def take(self) -> list[Any]:
+        taken, self.messages, self.size_bytes = self.messages, [], 0
+        return taken

@@ -112,9 +112,10 @@ end
 
 # Anybody who can write to the broker may have written an entry of any size without a content.
 # KEYS: stream, hash. ARGV: how many entries and how many bytes to return, the size of an entry
-# that may be ours. Returns: of each its name, id, client, content (or its beginning) and size.
+# that may be ours, where to begin. Returns: of each its name, id, client, content (or its
+# beginning) and size.
 _FIRST = """
-local found, bytes, from = {}, 0, '-'
+local found, bytes, from = {}, 0, ARGV[4]
 while #found < tonumber(ARGV[1]) and bytes < tonumber(ARGV[2]) do
     local page = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 20)
     for _, entry in ipairs(page) do
@@ -239,10 +240,12 @@ class IntakeStream:
             return None  # somebody else wrote it
         return kept if kept is not None and kept.id == id else None
 
-    def first(self, limit: int) -> list[Waiting]:
+    def first(self, limit: int, *, after: Waiting | None = None) -> list[Waiting]:
         """Return the oldest entries, in order."""
+        begin = b"-" if after is None else b"(" + cast(tuple[bytes, bytes, bytes], after.ticket)[0]
+        arguments: list[int | bytes] = [limit, _CHUNK_BYTES, MAX_ENTRY_BYTES, begin]
         with _translated():
-            found: Any = self._first(keys=self._keys, args=[limit, _CHUNK_BYTES, MAX_ENTRY_BYTES])
+            found: Any = self._first(keys=self._keys, args=arguments)
         return [
             Waiting((name, id, client), content, size) for name, id, client, content, size in found
         ]

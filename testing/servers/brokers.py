@@ -59,10 +59,12 @@ class Broker(Protocol):
     def make_room(self) -> None:
         """Free what `fill` took."""
 
-    def forge(self, entry_id: str, content: bytes, *, is_named: bool = True) -> None:
+    def forge(
+        self, entry_id: str, content: bytes, *, is_named: bool = True, times: int = 1
+    ) -> None:
         """Write an entry into the intake buffer, as a stranger with access to the broker can.
 
-        is_named: into ours, not that of version 1.0.0.
+        is_named: into ours, not that of version 1.0.0. times: so many entries, with other ids.
         """
 
     def delete_unnamed(self) -> None:
@@ -116,10 +118,16 @@ class RedisBroker:
         # Valkey frees a large value in the background, and counts it as used until then.
         eventually(lambda: self.client.info("memory")["lazyfree_pending_objects"] == 0)
 
-    def forge(self, entry_id: str, content: bytes, *, is_named: bool = True) -> None:
+    def forge(
+        self, entry_id: str, content: bytes, *, is_named: bool = True, times: int = 1
+    ) -> None:
         prefix = KEY_PREFIX if is_named else "truepenny:"
-        self.client.hset(prefix + redis_stream.REQUESTS, entry_id, content)
-        self.client.xadd(prefix + redis_stream.STREAM, {"id": entry_id})
+        with self.client.pipeline() as pipeline:
+            for number in range(times):
+                id = f"{entry_id}-{number}" if number else entry_id
+                pipeline.hset(prefix + redis_stream.REQUESTS, id, content)
+                pipeline.xadd(prefix + redis_stream.STREAM, {"id": id})
+            pipeline.execute()
 
     def delete_unnamed(self) -> None:
         self.client.delete("truepenny:intake", "truepenny:intake:requests")
@@ -177,6 +185,7 @@ class RabbitBroker:
         content: bytes,
         *,
         is_named: bool = True,
+        times: int = 1,
     ) -> None:
         message = amqp.Message(content, delivery_mode=2)
         name = (QUEUE_PREFIX if is_named else "") + rabbitmq_queue.QUEUE
@@ -184,6 +193,8 @@ class RabbitBroker:
         def publish(channel: amqp.Channel) -> int:
             if not is_named:
                 channel.queue_declare(name, durable=True, auto_delete=False)
+            for _ in range(times - 1):
+                channel.basic_publish(message, routing_key=name)
             channel.basic_publish_confirm(message, routing_key=name)
             return 0
 

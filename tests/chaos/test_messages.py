@@ -174,3 +174,31 @@ def test_a_step_that_runs_into_its_time_limit_is_tried_again_not_rolled_back(
         chain.deduct.si(str(batch)).apply_async(soft_time_limit=1)
         eventually(lambda: "Soft time limit" in worker.log.read_text())
     scenario.settles([id])
+
+
+def test_a_wait_that_cannot_be_ended_now_stops_no_other_transfer(scenario: Scenario) -> None:
+    """Its row is locked, for longer than a step and the release after it would wait."""
+    scenario.no_worker()
+    bank = scenario.bank
+    source, middle, last = bank.wallet(), bank.wallet(), bank.wallet()
+    funded = _fund(scenario, source, 100)
+    scenario.workers.ready(MONEY)
+    scenario.settles(funded)
+    scenario.no_worker()
+    [brings] = bank.accept(bank.request(source, middle, 100))
+    [short] = bank.accept(bank.request(middle, last, 60))
+    with transaction(scenario.engine) as connection:
+        wallets.freeze(connection, source.id)  # so reserve rejects what brings the money
+        waits_for = text("UPDATE unfinished SET waits_for = :first WHERE transfer_id = :id")
+        connection.execute(waits_for, {"first": brings, "id": short})
+    healthy = scenario.accept(5)
+    with scenario.engine.connect() as connection:
+        locked = text("SELECT FROM unfinished WHERE transfer_id = :id FOR UPDATE")
+        connection.execute(locked, {"id": short})
+        worker = scenario.worker()
+        chain.kick()
+        scenario.settles(healthy)
+        assert not any("redriven" in bank.timeline(id) for id in healthy)
+        assert bank.state(brings) == "rejected"
+        assert '"event": "waits_not_released"' in worker.log.read_text()
+    scenario.settles([short], "rejected")

@@ -29,6 +29,7 @@ from tasks.buffer import rabbitmq_queue
 from tasks.buffer.intake_buffer import intake_buffer, intake_seal, put_log, unnamed_buffer
 from tasks.buffer.put_log import LOG, READ
 from tasks.drain import (
+    CHUNK,
     drain_into_ledger,
     entry_seal,
     note_losses,
@@ -307,6 +308,50 @@ def test_a_forged_time_does_not_end_the_replay_of_all_that_is_unsigned(
     assert commands.main(["replay", "unsigned"]) == 1
     assert bank.state(buffered(left_behind).id) == "accepted"
     assert aside(bank) == {"unsigned": 1}
+
+
+WRONG_FIELDS: tuple[dict[str, object], ...] = (
+    {"asset": 5},
+    {"asset": ["USD"]},
+    {"asset": {"USD": 2}},
+    {"asset": "U\0D"},
+    {"reference": 5},
+    {"reference": {"a": 1}},
+    {"metadata": "a"},
+    {"metadata": [1]},
+    {"metadata": {"a": "\0"}},
+    {"amount": 10**60},
+    {"amount": -1},
+)
+
+
+@pytest.mark.usefixtures("settings")
+def test_forged_fields_do_not_end_the_replay_of_all_that_is_unsigned(bank: Bank) -> None:
+    right = bank.request(bank.wallet(100), bank.wallet(), 1)
+    forged = (bank.request(bank.wallet(100), bank.wallet(), 1) for _ in WRONG_FIELDS)
+    contents = [
+        json.loads(unsigned(request, scope="client")) | wrong
+        for request, wrong in zip(forged, WRONG_FIELDS, strict=True)
+    ]
+    entries = [*(json.dumps(each).encode() for each in contents), unsigned(right, scope="client")]
+    with transaction(bank.engine) as connection:
+        set_aside(connection, [(each, len(each), "unsigned") for each in entries], limit=100)
+    assert commands.main(["list"]) == 0
+    assert commands.main(["replay", "unsigned"]) == 1
+    assert bank.state(buffered(right).id) == "accepted"
+    assert aside(bank) == {"unsigned": len(WRONG_FIELDS)}
+
+
+def test_what_version_1_0_0_buffered_is_found_behind_many_entries_of_strangers(
+    bank: Bank, broker: Broker, settings: Settings
+) -> None:
+    ours = unsigned(bank.request(bank.wallet(100), bank.wallet(), 5), scope="client")
+    with closing(unnamed_buffer(settings)) as old:
+        broker.forge("stranger", b"a stranger's", is_named=False, times=2 * CHUNK + 1)
+        broker.forge(str(uuid4()), ours, is_named=False)
+        assert set_aside_unnamed(old) == 1
+        assert aside(bank) == {"unsigned": 1}
+        assert old.count() == 2 * CHUNK + 1
 
 
 def test_an_operator_lists_replays_and_discards(

@@ -334,3 +334,18 @@ def test_many_threads_share_one_buffer(buffer: IntakeBuffer) -> None:
     for thread in threads:
         thread.join()
     assert {each.id for each in drained(buffer)} == {each.id for [each] in sent}
+
+
+def test_what_a_reader_holds_waits_and_goes_to_no_other_reader(
+    buffer: IntakeBuffer, another: IntakeBuffer
+) -> None:
+    buffer.put(requests(3))
+    assert len(another.first(3)) == 3
+    assert buffer.count(), "a reader that dies now has left them to the next one"
+    [*taken] = buffer.first(3)
+    buffer.put(requests(1))
+    is_shared = len(taken) == 3  # on Redis reading takes nothing out
+    assert len(buffer.first(10)) == (4 if is_shared else 0), "the order would be lost"
+    another.close()
+    assert len(drained(buffer)) == 4
+    assert buffer.count() == 0

@@ -198,7 +198,7 @@ def test_a_transfer_that_waits_is_not_stuck_and_asks_for_no_reserve(bank: Bank) 
     assert bank.step("reserve", new_id()) == Progress(), "it is not claimed again and again"
     with transaction(bank.engine) as connection:
         assert not is_waiting(connection, waiting_s=0)
-        assert not waits.find_ended(connection)
+        assert not waits.release_ended(connection)
         [redrive] = redrive_stuck(connection, stuck_after_s=0, worker="scan")
     assert (redrive.state, redrive.count) == ("credited", 1)
     assert batch != redrive.batch_id
@@ -216,12 +216,30 @@ def test_the_scan_releases_what_waits_for_one_that_has_ended(bank: Bank) -> None
         pass
     settle_step_by_step(bank, batch)
     with transaction(bank.engine) as connection:
-        [ended_id] = waits.find_ended(connection)
-    assert release_all(bank.engine, [ended_id]) == 5
+        assert waits.release_ended(connection) == 5
     bank.settle()
     assert bank.state(made[0]) == "committed"
     assert bank.states(made[1:]) == {"rejected"}
     bank.audit()
+
+
+def test_the_scan_waits_for_no_row_that_another_transaction_has_locked(bank: Bank) -> None:
+    e, a, b = bank.wallet(100), bank.wallet(), bank.wallet()
+    batch = bank.reach("credited", bank.request(e, a, 100))
+    made = bank.accept(bank.request(a, b, 60), bank.request(a, b, 30))
+    bank.step("reserve", new_id())
+    with bank.engine.connect() as connection:
+        locked = text("SELECT FROM unfinished WHERE transfer_id = ANY (:ids) FOR UPDATE")
+        connection.execute(locked, {"ids": made})
+        settle_step_by_step(bank, batch, "commit")
+        connection.rollback()
+        connection.execute(locked, {"ids": made[:1]})
+        with transaction(bank.engine) as scan:
+            assert waits.release_ended(scan) == 1
+    with transaction(bank.engine) as scan:
+        assert waits.release_ended(scan) == 1
+    bank.settle()
+    assert bank.states(made) == {"committed"}
 
 
 def test_a_row_that_another_transaction_has_locked_is_released_after_the_commit(bank: Bank) -> None:

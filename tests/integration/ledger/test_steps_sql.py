@@ -150,7 +150,7 @@ def record_the_rest(recorder: Recorder, bank: Bank) -> None:
         "Asks if a reserve is overdue, and gives transfers that stopped moving a new batch.",
     ):
         with transaction(bank.engine) as connection:
-            waits.find_ended(connection)
+            waits.release_ended(connection)
             recovery.is_waiting(connection, waiting_s=0)
         with transaction(bank.engine) as connection:
             recovery.redrive_stuck(connection, stuck_after_s=0, worker="test")
