@@ -107,6 +107,8 @@ class _Store:
             return None
         try:
             answer = command()
+        except redis.exceptions.ResponseError as error:
+            answer = str(error).encode()  # something else has the name; it has no genuine mark
         except redis.RedisError as error:
             self._cooldown.start()
             log.debug("database_timeline_not_remembered", error=type(error).__name__)
