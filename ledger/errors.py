@@ -137,7 +137,7 @@ class Replaced(Unreachable):
 
 
 class Unaccepted(Refused):
-    """The database was restored or upgraded: see `python -m migrations --accept-server`."""
+    """The database was restored or upgraded: `python -m migrations --accept-server` accepts it."""
 
 
 class InDoubt(Unavailable):
