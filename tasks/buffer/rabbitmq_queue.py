@@ -7,29 +7,25 @@ not involved: the messages are requests, not tasks.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
-import kombu
 from amqp import Message
-from amqp.exceptions import AMQPError, NotFound
+from amqp.exceptions import NotFound
 
 from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
-from monitoring.health import amqp_tls
+from tasks.buffer.amqp_link import TIMEOUT_S, AmqpLink
 from tasks.buffer.client_shares import ClientShares
 from tasks.buffer.put_log import PutLog
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
-_TIMEOUT_S: Final = 1.5
-"""For connecting, and for each answer. Half of what a request may wait, since it is tried twice."""
 _NO_MORE_AFTER_S: Final = 0.1
 """A consumer that gets nothing for so long has got all there is."""
 _CHUNK_BYTES: Final = 16 * 1024 * 1024
@@ -72,8 +68,8 @@ class IntakeQueue:
         self._seal = seal
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.
-        self._publishing = _Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
-        self._consuming = _Link(
+        self._publishing = AmqpLink(broker_url, self._declare, confirms=True, heartbeat_s=0)
+        self._consuming = AmqpLink(
             broker_url, self._declare, confirms=False, heartbeat_s=_CONSUMING_HEARTBEAT_S
         )
         self._held: set[int] = set()
@@ -190,71 +186,6 @@ class IntakeQueue:
         _declare_quorum(connection, self._queue, bounded | {"x-delivery-limit": _MANY_DELIVERIES})
 
 
-class _Link:
-    """One connection with one channel, opened when needed and again after it broke."""
-
-    def __init__(
-        self, url: str, declare: Callable[[Any], None], *, confirms: bool, heartbeat_s: int
-    ) -> None:
-        amqp_tls.install()
-        self._url = url
-        self._heartbeat_s = heartbeat_s
-        self._declare = declare
-        self._confirms = confirms
-        self._lock = threading.Lock()
-        self._connection: Any = None
-        self.channel: Any = None
-        self.published = 0
-        """How many messages were published on the open channel."""
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Lock the link. A broker error closes it and is raised as Unavailable."""
-        if not self._lock.acquire(timeout=2 * _TIMEOUT_S):
-            raise Unavailable("The broker is slow: other requests already wait for it.")
-        try:
-            yield
-        except (AMQPError, OSError) as error:
-            self.close()
-            raise Unavailable("The broker is away.") from error
-        finally:
-            self._lock.release()
-
-    def retried_once(self, action: Callable[[_Link], Any]) -> Any:
-        """Run `action` on the open link, and once more on a new one if the open one is broken."""
-        if self.is_open():
-            with suppress(AMQPError, OSError):
-                return action(self)
-            self.close()
-        self._open()
-        return action(self)
-
-    def is_open(self) -> bool:
-        return self.channel is not None
-
-    def close(self) -> None:
-        connection, self._connection, self.channel = self._connection, None, None
-        if connection is not None:
-            connection.collect()  # an orderly close would wait for an answer
-
-    def drain(self, timeout_s: float) -> None:
-        """Wait for the broker's next event. Raises: TimeoutError: when none comes."""
-        self._connection.drain_events(timeout=timeout_s)
-
-    def _open(self) -> None:
-        client = kombu.Connection(
-            self._url, connect_timeout=_TIMEOUT_S, heartbeat=self._heartbeat_s
-        )
-        self._connection = client.transport.establish_connection()
-        self._connection.sock.settimeout(_TIMEOUT_S)
-        self._declare(self._connection)
-        self.channel = self._connection.channel()
-        self.channel.auto_decode = False  # a body stays bytes, whatever encoding it claims
-        if self._confirms:
-            self.channel.confirm_select()
-        self.published = 0
-
-
 def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> None:
     """Declare the queue if it is missing. An existing one keeps the bounds it was made with."""
     try:
@@ -269,11 +200,11 @@ def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> No
         )
 
 
-def _count(link: _Link, queue: str) -> int:
+def _count(link: AmqpLink, queue: str) -> int:
     return int(link.channel.queue_declare(queue, passive=True).message_count)
 
 
-def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
+def _publish(link: AmqpLink, queue: str, contents: Sequence[bytes]) -> None:
     """Publish to a queue and wait until each message is confirmed.
 
     Raises: Unavailable: when the queue refuses one. TimeoutError: when a confirm is missing.
@@ -285,7 +216,7 @@ def _publish(link: _Link, queue: str, contents: Sequence[bytes]) -> None:
             link.channel.basic_publish(message, routing_key=queue)
             link.published += 1
             confirms.open.add(link.published)
-        deadline_s = time.monotonic() + _TIMEOUT_S * (1 + len(contents) / 1000)
+        deadline_s = time.monotonic() + TIMEOUT_S * (1 + len(contents) / 1000)
         while confirms.open:
             link.drain(max(deadline_s - time.monotonic(), 0.001))
     if confirms.refused:  # not Overloaded, which would mean that nothing was kept
@@ -324,7 +255,7 @@ def _beginning(body: bytes) -> bytes:
     return body if len(body) <= MAX_ENTRY_BYTES else body[:_HEAD_BYTES]
 
 
-def _take(link: _Link, queue: str, limit: int) -> list[Any]:
+def _take(link: AmqpLink, queue: str, limit: int) -> list[Any]:
     """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them.
 
     It stops early at _CHUNK_BYTES: a stranger may have written large messages. The rest goes back

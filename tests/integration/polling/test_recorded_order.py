@@ -18,7 +18,7 @@ from ledger.polling.recorded_order import READ_AT_MOST, START, Place, list_recor
 from ledger.postgres.database import autocommit, transaction
 from ledger.transfers import TransferFilter
 from testing.bank import Bank
-from testing.servers.databases import as_owner
+from testing.servers.databases import as_owner, owner_engine
 from testing.worker_processes import eventually
 
 EVERYTHING = TransferFilter()
@@ -212,9 +212,9 @@ def test_a_server_cannot_be_accepted_more_often_than_there_are_eras(bank: Bank) 
 
 
 def test_a_server_is_not_accepted_while_a_table_is_locked_for_long(bank: Bank) -> None:
-    with transaction(bank.engine) as dumping:
+    with transaction(bank.engine) as dumping, owner_engine(bank.engine) as owner:
         dumping.execute(text("LOCK TABLE transfers IN ACCESS SHARE MODE"))
-        with as_owner(bank.engine) as connection, pytest.raises(Unavailable):
+        with pytest.raises(Unavailable), transaction(owner) as connection:
             begin_era_if_accepted(connection, is_accepted=True)
 
 

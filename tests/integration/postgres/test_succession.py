@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -80,10 +81,12 @@ def remembering(cache_url: str) -> TimelineMemory:
     return TimelineMemory([cache_url], key_prefix="truepenny:test:", seal=SEAL)
 
 
-def process_on(url: str, name: str, engines: list[Engine], **options: int) -> tuple[str, Engine]:
+def process_on(
+    url: str, name: str, engines: list[Engine], *, pool_size: int = 20
+) -> tuple[str, Engine]:
     """Return the URL and the engine of a process of its own."""
     own = f"{url}{'&' if '?' in url else '?'}fallback_application_name={name}"
-    engines.append(build_engine(own, application_name="test", **options))
+    engines.append(build_engine(own, application_name="test", pool_size=pool_size))
     return own, engines[-1]
 
 
@@ -185,8 +188,7 @@ def test_a_forged_memory_has_no_server_refused_and_is_replaced(
     own, engine = process_on(split.new.url, "is-lied-to", engines)
     probe(engine, compare=memory.compare)
     cache = redis.Redis.from_url(cache_url)
-    [name] = cache.keys("*timeline*")
-    genuine = cache.get(name)
+    name, genuine = kept_in(cache)
     forger = Seal(["another-secret-0123456789abcdef-0"], installation_id="test", purpose="test")
     value = f"{newest(own).accepted_at_us} {newest(own).timeline + 1}".encode()
     mark = forger.mark(name + b"\0" + value).encode()
@@ -212,8 +214,7 @@ def test_an_older_memory_that_somebody_restores_lets_no_old_primary_in(
     now = newest(own)
     before.learn(Primary(now.system, now.timeline - 1, now.accepted_at_us))
     memory.compare(before)
-    [name] = cache.keys("*timeline*")
-    older = cache.get(name)
+    name, older = kept_in(cache)
     probe(engine, compare=memory.compare)
     newer = cache.get(name)
     assert newer != older
@@ -239,6 +240,14 @@ def test_a_process_and_the_children_it_forked_know_the_same() -> None:
     assert holds_in_child(learn)
     assert succession.has_replaced(old)
     assert holds_in_child(lambda: succession.has_replaced(old))
+
+
+def kept_in(cache: redis.Redis) -> tuple[bytes, bytes]:
+    """Return the name and the content of what is remembered."""
+    names: Any = cache.keys("*timeline*")
+    [name] = names
+    content: Any = cache.get(name)
+    return name, content
 
 
 def newest(url: str) -> Primary:
