@@ -33,6 +33,8 @@ from testing.worker_processes import eventually
 from workers.celery_app import make_celery
 
 WITHIN_S = 5.0
+_OLD_ENOUGH_S = 2.0
+"""A quorum queue that is younger when its only node is killed may come back dead, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,6 @@ def nodes(both: Nodes) -> Iterator[Nodes]:
     for node in (both.first, both.second):
         node.empty()
     yield both
-    both.first.process.thaw()
 
 
 @pytest.fixture
@@ -103,6 +104,7 @@ def test_the_buffer_keeps_and_gives_out_requests_on_the_second_node(
 ) -> None:
     assert is_kept(buffer, requests[0])
     assert nodes.waiting(QUEUE) == (3, 0)
+    time.sleep(_OLD_ENOUGH_S)
     nodes.first.process.kill()
     assert is_kept(buffer, requests[1])
     assert nodes.second.waiting(QUEUE) == 3
@@ -115,7 +117,7 @@ def test_the_buffer_keeps_and_gives_out_requests_on_the_second_node(
     assert buffer.count() == 0
     # What is on the first node is still there when it is back.
     nodes.first.process.start()
-    assert nodes.waiting(QUEUE) == (3, 0)
+    eventually(lambda: nodes.waiting(QUEUE) == (3, 0))
 
 
 def test_a_first_node_that_stands_still_costs_the_buffer_a_bounded_time(
