@@ -69,12 +69,12 @@ def both(brokers_place: Home, servers_folder: Path, cache_url: str) -> Iterator[
 
 
 @pytest.fixture
-def nodes(both: Nodes) -> Iterator[Nodes]:
+def nodes(both: Nodes) -> Nodes:
     if not both.first.process.runs:
         both.first.process.start()
     for node in (both.first, both.second):
         node.empty()
-    yield both
+    return both
 
 
 @pytest.fixture
