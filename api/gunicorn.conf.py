@@ -72,7 +72,7 @@ def on_starting(server: Arbiter) -> None:
         sys.exit(f"The API cannot start: {reason}.")
     try:
         refuse_other_installation(_settings.database_url, _settings.installation_id)
-        check_database(_settings.database_url)
+        check_database(_settings)
     except (SettingsError, Misconfigured, Refused) as error:
         sys.exit(f"api: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)

@@ -39,6 +39,7 @@ from monitoring.health.broker_probe import BrokerGauge
 from monitoring.health.checks import all_checks
 from monitoring.health.database_breaker import PROBE_TIMEOUT_S, DatabaseBreaker
 from monitoring.health.report import Health
+from monitoring.health.timeline_memory import timeline_memory
 from monitoring.metrics.catalogue import folder_of
 from prices.health_check import prices_check
 from prices.lookup import PriceLookup, build_price_lookup
@@ -182,9 +183,13 @@ def _database(settings: Settings) -> Database:
         pool_size=0,
         statement_timeout_s=PROBE_TIMEOUT_S,
     )
+    memory = timeline_memory(settings)
     # The idle connections of this pool may be all that the server allows. A probe could then
     # connect only after they were closed, so the breaker closes them when it opens.
-    return Database(pool, DatabaseBreaker(lambda: probe(probing), when_away=pool.dispose))
+    breaker = DatabaseBreaker(
+        lambda: probe(probing, compare=memory.compare), when_away=pool.dispose
+    )
+    return Database(pool, breaker)
 
 
 def _prices(settings: Settings) -> PriceLookup:

@@ -132,6 +132,14 @@ class Refused(Unreachable):
     """The database refuses the connection: DATABASE_URL or the server is set up wrongly."""
 
 
+class Replaced(Unreachable):
+    """A failover has replaced the server that answers: what is written there would be lost."""
+
+
+class Unaccepted(Refused):
+    """The database was restored or upgraded: `python -m migrations --accept-server` accepts it."""
+
+
 class InDoubt(Unavailable):
     """The database has committed, but has not confirmed that no failover can undo it."""
 

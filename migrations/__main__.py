@@ -6,8 +6,10 @@ and makes ADMIN_API_KEY the key of the first admin, in place of the one before. 
 and safe to run in several places at once: a lock in the database makes them take turns. A schema
 from a newer version is left as it is.
 
-`--grants ROLE` only prints the grants, for an administrator who runs them by hand. `--wait`
-changes nothing: it ends when another process has migrated, see `schema_version`.
+`--accept-server` tells all processes that a server of another cluster, or one that was replaced,
+is the right one from now on. `--grants ROLE` only prints the grants, for an administrator who runs
+them by hand. `--wait` changes nothing: it ends when another process has migrated, see
+`schema_version`.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from datetime import UTC, datetime
 from alembic import command
 from sqlalchemy import Engine, text
 
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import LedgerError, Unaccepted, Unavailable
 from ledger.keys.bootstrap import set_admin_key
-from ledger.polling.eras import begin_era_if_needed
+from ledger.polling.eras import begin_era_if_accepted
 from ledger.postgres.database import build_engine, transaction
 from ledger.postgres.installation import record_installation, refuse_other_installation
 from migrations.grants import grant, serving_role, statements
@@ -49,15 +51,18 @@ def upgrade(
     admin_api_key: str | None,
     first_admin_only: bool = False,
     application_role: str | None = None,
+    accepts_server: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> SchemaVersion:
     """Upgrade to the newest schema and set the first admin's key. Harmless when done already.
 
     application_role: the role that serves, if it is another than the engine's.
+    accepts_server: take the server for the right one, although the database was copied to it.
     first_admin_only: make the admin only if there is none yet, as for a key that was generated.
     say: is given what has become of the key.
     Returns: the version of the schema afterwards, which is never BEHIND.
     Raises: SettingsError: when the database belongs to another installation; nothing is changed.
+    Unaccepted: when it was copied to this server, and an operator has yet to accept that; likewise.
     """
     config = alembic_config()
     with transaction(engine) as connection:
@@ -72,7 +77,7 @@ def upgrade(
             if application_role is not None:
                 grant(connection, application_role)
         record_installation(connection, installation_id)
-        begin_era_if_needed(connection)
+        begin_era_if_accepted(connection, is_accepted=accepts_server)
         if admin_api_key:
             key = set_admin_key(connection, admin_api_key, is_generated=first_admin_only)
     if admin_api_key:  # said once it is committed
@@ -96,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pool_size=1,
             # A look at the schema is quick unless the server hangs; a migration may take long.
             statement_timeout_s=_LOOK_TIMEOUT_S if options.wait else None,
+            accepts_any_server=options.accept_server,
         )
         if options.wait:
             wait_until_migrated(engine, say=_say)
@@ -110,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         first_admin_only=options.first_admin_only,
                         say=_say,
                         application_role=role,
+                        accepts_server=options.accept_server,
                     ),
                     patience_s=options.patience,
                 ).value
@@ -126,8 +133,8 @@ def _retry_while_away(migrate: Callable[[], SchemaVersion], *, patience_s: float
     while True:
         try:
             return migrate()
-        except Unavailable:
-            if time.monotonic() + _TRY_EVERY_S > give_up_at_s:
+        except Unavailable as error:
+            if isinstance(error, Unaccepted) or time.monotonic() + _TRY_EVERY_S > give_up_at_s:
                 raise
             time.sleep(_TRY_EVERY_S)
 
@@ -152,6 +159,12 @@ def _parser() -> argparse.ArgumentParser:
         "--first-admin-only",
         action="store_true",
         help="make the admin of ADMIN_API_KEY only if the database has no admin yet",
+    )
+    parser.add_argument(
+        "--accept-server",
+        action="store_true",
+        help="take this server for the right one, after a restore, an upgrade of PostgreSQL or a "
+        "return to a server that was replaced; no other one may take writes any more",
     )
     parser.add_argument(
         "--grants",

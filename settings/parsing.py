@@ -45,7 +45,13 @@ class Values:
     def postgres_url(self, name: str, or_else: str | None = None) -> str:
         """Return the URL of this setting or, if it is not given, that of another."""
         given = name if or_else is None or self.optional(name) else or_else
-        return self.url(given, schemes=("postgresql", "postgres"))
+        url = self.url(given, schemes=("postgresql", "postgres"))
+        if ";" in url:
+            raise SettingsError(
+                f"{given} has a ;: in a password it must be escaped as %3B, and several hosts are "
+                "separated by commas"
+            )
+        return url
 
     def url(self, name: str, *, schemes: tuple[str, ...]) -> str:
         value = self.optional(name)

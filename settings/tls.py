@@ -42,6 +42,11 @@ def with_tls_options(name: str, url: str) -> str:
     schemes = {urlsplit(each).scheme for each in urls}
     if len(schemes) > 1:
         raise SettingsError(f"{name} must have the same scheme in all its URLs")
+    if len(urls) > 1 and not schemes <= {"amqp", "amqps"}:
+        raise SettingsError(
+            f"{name} can name several servers only if they are the nodes of a RabbitMQ: of a Redis "
+            "give the one address that leads to its primary"
+        )
     return ";".join(_complete(name, each) for each in urls)
 
 

@@ -139,20 +139,30 @@ class Installation:
 
 @contextmanager
 def running_installation(
-    database: Breakable, database_url: str, broker: Broker, cache_url: str, folder: Path
+    database: Breakable,
+    database_url: str,
+    broker: Broker,
+    cache_url: str,
+    folder: Path,
+    *,
+    broker_url: str | None = None,
 ) -> Iterator[Installation]:
-    """Start everything on a database that is running and migrated."""
+    """Start everything on a database that is running and migrated.
+
+    broker_url: where it is another one than the broker's own.
+    """
+    broker_url = broker_url or broker.url
     own = {
         **IDENTITY,
         "DATABASE_URL": database_url,
-        "BROKER_URL": broker.url,
+        "BROKER_URL": broker_url,
         "CACHE_URL": cache_url,
         "STUCK_AFTER_S": "1",
         "DATA_DIR": str(folder),
     }
     engine = build_engine(database_url, application_name="test")
     with (
-        workers_on(database_url, broker.url, cache_url, folder) as workers,
+        workers_on(database_url, broker_url, cache_url, folder) as workers,
         serving(log=folder / "api.log", **own) as port,
     ):
         workers.start(BEAT)

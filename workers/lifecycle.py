@@ -70,7 +70,7 @@ def _check_database(sender: str, **_: object) -> None:
     settings = Settings.from_environment()
     try:
         refuse_other_installation(settings.database_url, settings.installation_id)
-        check_database(settings.database_url)
+        check_database(settings)
     except (SettingsError, Misconfigured, Refused) as error:
         raise SystemExit(f"{sender.partition('@')[0]}: {error}") from None
 

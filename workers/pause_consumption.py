@@ -13,6 +13,7 @@ from celery import bootsteps
 
 from ledger.postgres.database import build_engine, probe
 from monitoring.health.database_breaker import PROBE_TIMEOUT_S, DatabaseBreaker
+from monitoring.health.timeline_memory import timeline_memory
 from monitoring.logs import get_logger
 from settings import Settings
 from tasks.broker import queues
@@ -30,15 +31,16 @@ class PauseWithoutDatabase(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        url = Settings.from_environment().database_url
+        settings = Settings.from_environment()
+        memory = timeline_memory(settings)
         # No pool: every forked child would inherit its connections.
         engine = build_engine(
-            url,
+            settings.database_url,
             application_name="truepenny-probe",
             pool_size=0,
             statement_timeout_s=PROBE_TIMEOUT_S,
         )
-        self._breaker = DatabaseBreaker(lambda: probe(engine))
+        self._breaker = DatabaseBreaker(lambda: probe(engine, compare=memory.compare))
         self._paused: set[str] = set()
         self._timer: Any = None
 

@@ -1,25 +1,34 @@
 """Recording eras: keep the order of recording when the database's transaction ids start again.
 
 `transfers.recorded_order` is the era and the id of the transaction that wrote the row, in one
-number. Within one PostgreSQL cluster transaction ids only grow. A dump that is restored, or a
-backup of an earlier time, goes on with ids that were used before: then a new era begins, whose
-numbers are all larger. So a place in the order keeps its meaning, also after a restore.
+number. Within one timeline of a PostgreSQL cluster transaction ids only grow. A standby that is
+promoted goes on with ids that were used before, if the primary has lost commits; so each timeline
+is an era of its own, which the column's default reads from the server. A dump that is restored
+into another cluster begins an era by command. The numbers of an era are larger than all before.
+So a place in the order keeps its meaning, also after a failover or a restore.
 
 Guarantees that all rows of an era are committed before the first of the next is written.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
-from ledger.errors import Unavailable
+from ledger.errors import Misconfigured, Unaccepted
 from ledger.postgres import schema
-from ledger.postgres.database import savepoint
 
 ERA_BITS: Final = 52
 """A transaction id has fewer: at 100,000 a second they last for 1,400 years."""
+_LAST_ERA: Final = (1 << 63 - ERA_BITS) - 1
+_ROOM_FOR_FAILOVERS: Final = 16
+"""Eras to leave out where an operator accepts a server: another one may have been promoted since
+its data was copied, so pollers may have seen later eras than it knows of."""
+
+TIMELINE: Final = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
+"""The server's timeline as a number. It shows a promotion at once."""
 
 _HISTORY: Final = text(
     "SELECT system_identifier::text AS system,"
@@ -27,39 +36,50 @@ _HISTORY: Final = text(
 )
 
 
-def begin_era_if_needed(connection: Connection) -> bool:
-    """Begin an era if this is not the cluster, or not the timeline, in which the last one began.
+def begin_era_if_accepted(connection: Connection, *, is_accepted: bool) -> bool:
+    """Begin an era where an operator accepts the server; else check that it needs no accepting.
 
-    A failover begins one too, which does no harm. Call it under the lock of the migrations.
-    Returns: whether one began. A second call changes nothing.
-    Raises: Unavailable: when transfers are being written for so long that it cannot begin, and
-    the cluster is another one. On another timeline alone it is left to the next call.
+    Call it under the lock of the migrations. Returns: whether one began.
+    Raises: Unaccepted: when the server is not that of the last era, and nobody accepts it.
+    Unavailable: when transfers are being written for so long that the era cannot begin.
+    Misconfigured: when there are no eras left.
     """
     now: Any = connection.execute(_HISTORY).one()
     table = schema.recording_eras
     last = connection.execute(select(table).order_by(table.c.era.desc()).limit(1)).one()
-    if (last.system, last.timeline) == (now.system, now.timeline):
-        return False
-    try:
-        with savepoint(connection):
-            _begin(connection, last.era + 1, now)
-    except Unavailable:
-        if last.system != now.system:
-            raise
-        return False
-    return True
+    if is_accepted:
+        _begin(connection, last, now)
+    elif last.system != now.system or last.timeline > now.timeline:
+        raise Unaccepted
+    return is_accepted
 
 
-def _begin(connection: Connection, era: int, now: Any) -> None:
+def _begin(connection: Connection, last: Any, now: Any) -> None:
     # The lock waits for every transaction that has written a transfer, and holds up the next,
     # also behind a dump that takes hours: so not for long.
     connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+    connection.execute(text("LOCK TABLE transfers IN ACCESS EXCLUSIVE MODE"))
+    newest = connection.scalar(text("SELECT max(recorded_order) FROM transfers")) or 0
+    era = max(last.era, newest >> ERA_BITS) + _ROOM_FOR_FAILOVERS
+    if era > _LAST_ERA:
+        raise Misconfigured("No more eras can begin: a server was accepted too often.")
     connection.execute(
         text(
-            "ALTER TABLE transfers ALTER COLUMN recorded_order SET DEFAULT"
-            f" ({era:d}::bigint << {ERA_BITS}) + pg_current_xact_id()::text::bigint"
+            "ALTER TABLE transfers ALTER COLUMN recorded_order"
+            f" SET DEFAULT {recorded_order(era=era, timeline=int(now.timeline, 16))}"
         )
     )
     connection.execute(
-        insert(schema.recording_eras).values(era=era, system=now.system, timeline=now.timeline)
+        insert(schema.recording_eras).values(
+            era=era,
+            system=now.system,
+            timeline=now.timeline,
+            # Later than the last, whatever the clocks say: what was accepted last counts.
+            began_at=func.greatest(func.now(), last.began_at + timedelta(microseconds=1)),
+        )
     )
+
+
+def recorded_order(*, era: int, timeline: int) -> str:
+    """Return the column's default, by the era that a timeline has."""
+    return f"(({TIMELINE} + ({era - timeline})) << {ERA_BITS}) + pg_current_xact_id()::text::bigint"

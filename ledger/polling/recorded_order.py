@@ -30,8 +30,8 @@ from sqlalchemy import (
 )
 
 from ledger.clients import Client
-from ledger.errors import Misconfigured
-from ledger.polling.eras import ERA_BITS
+from ledger.errors import Unaccepted
+from ledger.polling.eras import ERA_BITS, TIMELINE
 from ledger.postgres import schema
 from ledger.transfers import Transfer, TransferFilter, find_transfers, touching
 
@@ -179,18 +179,20 @@ class _End:
 
 
 # `xmin`: the lowest number of a transaction that had not ended when the statement began.
+# Each timeline since the newest recorded era has one more.
 _END: Final = text(
-    "SELECT newest.era, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin,"
-    " (SELECT min(earlier_until) FROM recording_eras) AS earlier_until,"
-    " newest.system = (SELECT system_identifier::text FROM pg_control_system()) AS is_here"
-    " FROM recording_eras AS newest ORDER BY newest.era DESC LIMIT 1"
+    f"""
+    SELECT newest.era + {TIMELINE} - ('x' || newest.timeline)::bit(32)::bigint AS era,
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin,
+        (SELECT min(earlier_until) FROM recording_eras) AS earlier_until,
+        newest.system = (SELECT system_identifier::text FROM pg_control_system()) AS is_here
+    FROM recording_eras AS newest ORDER BY newest.era DESC LIMIT 1
+    """  # noqa: S608 - of a constant
 )
 
 
 def _end_of_list(connection: Connection) -> _End:
     row = connection.execute(_END).one()
     if not row.is_here:
-        raise Misconfigured(
-            "The database was restored or upgraded since the migrations last ran: run them again."
-        )
+        raise Unaccepted
     return _End((row.era << ERA_BITS) + row.xmin, row.earlier_until)

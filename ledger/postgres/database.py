@@ -7,14 +7,16 @@ Misconfigured (an operator must act before anything works).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import psycopg2
-from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, text
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
+    DisconnectionError,
     IntegrityError,
     NotSupportedError,
     ProgrammingError,
@@ -34,7 +36,8 @@ from ledger.errors import (
 )
 from ledger.postgres import exact_json
 from ledger.postgres.failover import Connector
-from ledger.postgres.session import CommitInDoubt
+from ledger.postgres.session import LOOK, CommitInDoubt, Look, Session
+from ledger.postgres.succession import Succession
 
 STATEMENT_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 5.0
@@ -50,6 +53,7 @@ def build_engine(
     application_name: str,
     pool_size: int = 20,
     statement_timeout_s: float | None = STATEMENT_TIMEOUT_S,
+    accepts_any_server: bool = False,
 ) -> Engine:
     """Build an engine. It connects on first use, so build it after the fork.
 
@@ -57,6 +61,7 @@ def build_engine(
     pool_size: the most connections this process will ever hold; 0 for a new one at each use.
     statement_timeout_s: the most that a statement, and the wait for its answer, may take;
     None for no limit, as migrations need it.
+    accepts_any_server: use also a server that an operator has yet to accept.
     Raises: Misconfigured: when the URL cannot be read.
     """
     try:
@@ -72,6 +77,7 @@ def build_engine(
             },
             settings=_settings(statement_timeout_s),
             direct_settings=_KEEPALIVES,
+            accepts_any_server=accepts_any_server,
         )
     except psycopg2.ProgrammingError as error:
         raise Misconfigured("DATABASE_URL is not a valid PostgreSQL URL.") from error
@@ -83,7 +89,7 @@ def build_engine(
     if pool_size:
         pool = {"poolclass": QueuePool, "pool_use_lifo": True, "pool_timeout": POOL_TIMEOUT_S}
         pool |= {"pool_size": pool_size, "max_overflow": 0}
-    return create_engine(
+    engine = create_engine(
         "postgresql+psycopg2://",
         creator=connector,
         # Amounts and metadata are in the parameters, and errors are logged.
@@ -92,6 +98,15 @@ def build_engine(
         json_deserializer=exact_json.loads,
         **pool,
     )
+    event.listen(engine, "checkout", _drop_if_replaced)
+    return engine
+
+
+def _drop_if_replaced(session: Session, *_: object) -> None:
+    """Have the pool replace a connection to a server that a failover has replaced."""
+    primary = session.primary
+    if primary is not None and session.opened_by.succession.has_replaced(primary):
+        raise DisconnectionError
 
 
 def _settings(statement_timeout_s: float | None) -> dict[str, str]:
@@ -117,16 +132,33 @@ _KEEPALIVES = {
 }
 
 
-def probe(engine: Engine) -> None:
-    """Check that the database answers, and that a commit succeeds.
+def probe(engine: Engine, *, compare: Callable[[Succession], None] | None = None) -> None:
+    """Check that the database answers, that a commit succeeds, and that no failover replaced it.
 
     A primary whose synchronous standby is gone answers every query but confirms no commit.
-    Raises: Unavailable: when either fails.
+    After a failure another host is tried first, if the URL has several.
+    compare: called to learn what other processes know; then one of the other hosts is asked too.
+    Raises: Unavailable: when the check fails.
     """
     with autocommit(engine) as connection:
-        if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
-            raise Unreachable("The database takes no writes: it is a standby, or read-only.")
-        connection.execute(_COMMIT_SOMETHING, {"key": _PROBE_KEY})
+        session = session_of(connection)
+        servers = session.opened_by
+        try:
+            look = Look(*connection.execute(text(LOOK)).one()[2:])
+            servers.judge(session, look)
+            connection.execute(_COMMIT_SOMETHING, {"key": _PROBE_KEY})
+            if compare is not None:
+                servers.ask_another(session)
+                compare(servers.succession)
+                servers.judge(session, look)
+        except Exception:
+            servers.leave(session)
+            raise
+
+
+def session_of(connection: Connection) -> Session:
+    """Return the driver's connection, which knows the server."""
+    return cast(Session, connection.connection.driver_connection)
 
 
 _PROBE_KEY = 0x7472_7565_7072_6F62
@@ -256,7 +288,7 @@ _REFUSALS = (
     "no pg_hba.conf entry",
     "does not exist",
     "is not permitted to log in",
-    "permission denied for database",
+    "permission denied for",
     "SSL was required",
     "certificate verify failed",
     "no such user",

@@ -2,7 +2,8 @@
 
 Guarantees that a server which stops answering (frozen, or cut off from the network) costs a
 bounded time: the server's own time-outs do not run while it is frozen, so this side has a
-deadline as well. The first host that accepts the session is used; one that hangs is skipped.
+deadline as well. And that no session begins on a server that another one has replaced, as far as
+that is known here (`ledger.postgres.succession`).
 """
 
 from __future__ import annotations
@@ -10,26 +11,31 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final, cast
 
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, connection, parse_dsn, set_wait_callback
+from psycopg2.extensions import POLL_OK, POLL_READ, parse_dsn, set_wait_callback
 
-from ledger.postgres.session import Session, SessionCursor, read_options, write_options
+from ledger.errors import LedgerError, Replaced, Unaccepted, Unreachable
+from ledger.postgres.session import Look, Session, SessionCursor, read_options, write_options
+from ledger.postgres.succession import Primary, succession_of
 
 CONNECT_TIMEOUT_S = 2.0
 """For each host. libpq's own `connect_timeout` has no effect when a wait callback is set."""
 
-
+_SLOW_S: Final = 0.5
+_ASK_SLOW_EVERY_S: Final = 10.0
 _UNSUPPORTED = "unsupported startup parameter"
 """PgBouncer's words for what it does not pass on."""
+_SAID_FIRST: Final[Mapping[type, int]] = {Unaccepted: 0, Replaced: 1, Unreachable: 2}
 
 
 class Connector:
     """Opens connections to the server of a libpq URL, which may name several hosts.
 
-    They are tried one by one, starting with the one that was used last: after a failover, the
-    new primary is tried first.
+    They are tried one by one, starting with the newest primary. The first one that takes the
+    session is used; of several, it must take writes.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class Connector:
         parameters: Mapping[str, Any],
         settings: Mapping[str, str],
         direct_settings: Mapping[str, str],
+        accepts_any_server: bool = False,
     ) -> None:
         """Read the URL.
 
@@ -48,6 +55,7 @@ class Connector:
         direct_settings: the same, for a connection that no pooler is in the way of.
         answer_timeout_s: how long a statement may take before the connection is given up;
         None for no limit.
+        accepts_any_server: connect also where an operator has yet to accept the server.
         Raises: psycopg2.ProgrammingError: when libpq cannot read the URL. ValueError: when its
         `options` are more than settings.
         """
@@ -58,42 +66,112 @@ class Connector:
         self._options = write_options({**self._settings, **direct_settings})
         self._parameters = {**parameters, **given}
         self._answer_timeout_s = answer_timeout_s
-        self._last_good = 0
+        self._accepts_any_server = accepts_any_server
+        self._ask_at_s = [0.0] * len(self._hosts)
+        self.succession = succession_of(database_url)
 
-    def __call__(self) -> connection:
-        """Connect. Raises: psycopg2.OperationalError: when no host takes the session."""
+    def __call__(self) -> Session:
+        """Connect.
+
+        Raises: psycopg2.OperationalError, Unreachable: when no host can be used.
+        """
         set_wait_callback(_wait)
-        last_error: psycopg2.OperationalError | None = None
+        if not self.succession.is_surveyed:
+            self.succession.note_survey()
+            self._survey()
+        errors: list[psycopg2.OperationalError | LedgerError] = []
+        first = self.succession.host
         for offset in range(len(self._hosts)):
-            index = (self._last_good + offset) % len(self._hosts)
+            index = (first + offset) % len(self._hosts)
             try:
-                opened = self._open(self._hosts[index])
-            except psycopg2.OperationalError as error:
-                last_error = error
+                opened = self._open(index)
+            except (psycopg2.OperationalError, LedgerError) as error:
+                errors.append(error)
             else:
-                self._last_good = index
+                self.succession.prefer(index)
                 return opened
-        raise last_error or psycopg2.OperationalError("no host is named")
+        # What an operator must know comes before that another host does not answer.
+        raise min(errors, key=lambda error: _SAID_FIRST.get(type(error), len(_SAID_FIRST)))
 
-    def _open(self, host: Mapping[str, str]) -> Session:
+    def leave(self, session: Session) -> None:
+        """Try another host first from now on, because this one's server has failed a probe."""
+        if self.succession.host == session.host:
+            self.succession.prefer((session.host + 1) % len(self._hosts))
+
+    def judge(self, session: Session, look: Look) -> None:
+        """Learn from what a server says of itself.
+
+        Raises: Replaced: when another server has replaced it. Unaccepted: when an operator has to
+        accept it first. Unreachable: when it takes no writes.
+        """
+        if look.is_read_only or look.timeline is None:
+            raise Unreachable("The database takes no writes: it is a standby, or read-only.")
+        session.primary = self._identify(session, look.system, look.timeline)
+        self.succession.require_newest(session.primary)
+        self.succession.learn(session.primary, host=session.host)
+
+    def ask_another(self, session: Session) -> None:
+        """Ask one of the other hosts, each in turn, whether it has a newer primary.
+
+        A host that keeps us waiting is asked more rarely.
+        """
+        now_s = time.monotonic()
+        others = [index for index in range(len(self._hosts)) if index != session.host]
+        due = [index for index in others if self._ask_at_s[index] <= now_s]
+        if due:
+            index = min(due, key=self._ask_at_s.__getitem__)
+            self._ask(index)
+            now_s, begun_s = time.monotonic(), now_s
+            is_slow = now_s - begun_s > _SLOW_S
+            self._ask_at_s[index] = now_s + (_ASK_SLOW_EVERY_S if is_slow else 0)
+
+    def _survey(self) -> None:
+        """Ask all hosts, before the first connection: the old primary may come first in the URL."""
+        if len(self._hosts) > 1:
+            for index in range(len(self._hosts)):
+                self._ask(index)
+
+    def _ask(self, index: int) -> None:
+        with suppress(psycopg2.OperationalError, LedgerError):
+            self._open(index).close()
+
+    def _identify(self, session: Session, system: int, timeline: int) -> Primary:
+        known = self.succession.newest
+        if known is not None and (known.system, known.timeline) == (system, timeline):
+            return known
+        accepted = session.accepted_server()
+        if accepted is None:
+            return Primary(system, timeline)
+        its_system, its_timeline, accepted_at_us = accepted
+        is_ours = its_system == str(system) and its_timeline <= timeline
+        if not (is_ours or self._accepts_any_server):
+            raise Unaccepted
+        return Primary(system, timeline, accepted_at_us)
+
+    def _open(self, index: int) -> Session:
         try:
-            opened = self._connect(host, self._options)
+            opened = self._connect(index, self._options)
         except psycopg2.OperationalError as error:
             if not self._options or _UNSUPPORTED not in str(error):
                 raise
-            opened = self._connect(host, "")  # a pooler, which takes the settings later
+            opened = self._connect(index, "")  # a pooler, which takes the settings later
             self._options = ""
         opened.answer_timeout_s = self._answer_timeout_s
         return opened
 
-    def _connect(self, host: Mapping[str, str], options: str) -> Session:
+    def _connect(self, index: int, options: str) -> Session:
         opened: Any = psycopg2.connect(
-            **{**self._parameters, **host, "options": options},
+            **{**self._parameters, **self._hosts[index], "options": options},
             connection_factory=_New,
             cursor_factory=SessionCursor,
         )
-        opened.begin_session(self._settings, has_settings=bool(options))
-        return opened  # type: ignore[no-any-return]
+        opened.host, opened.opened_by = index, self
+        try:
+            self.judge(opened, opened.begin_session(self._settings, has_settings=bool(options)))
+        except BaseException:
+            opened.close()
+            raise
+        return cast(Session, opened)
 
 
 class _New(Session):

@@ -135,12 +135,16 @@ transfers = Table(
     Column("group_id", Uuid),
     Column("created_at", TimestampColumn, nullable=False, server_default=text("now()")),
     # The era and the transaction that wrote it, see `ledger.polling.recorded_order`; 0 in rows
-    # that are older than this column. Each era has a default of its own; this is the first's.
+    # that are older than this column. The era follows the server's timeline; an operator who
+    # accepts a server gives the column another distance between the two.
     Column(
         "recorded_order",
         BigInteger,
         nullable=False,
-        server_default=text("(1::bigint << 52) + pg_current_xact_id()::text::bigint"),
+        server_default=text(
+            "((('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint + 0)"
+            " << 52) + pg_current_xact_id()::text::bigint"
+        ),
     ),
 )
 

@@ -10,18 +10,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import psycopg2
+from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 from psycopg2.extensions import STATUS_READY, connection, cursor
+
+from ledger.postgres.succession import Primary
+
+if TYPE_CHECKING:
+    from ledger.postgres.failover import Connector
 
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|[^\s\\%])*)(?:\s+|$)", re.ASCII)
 _NOT_DURABLE = ("off", "local")
-_LOOK = "SELECT pg_backend_pid(), current_setting('synchronous_commit')"
+LOOK = """
+SELECT pg_backend_pid(), current_setting('synchronous_commit'),
+    current_setting('transaction_read_only') = 'on', system_identifier,
+    CASE WHEN NOT pg_is_in_recovery() THEN
+        ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint END
+FROM pg_control_system()
+"""
+"""What is asked of a server first. A promotion shows in the name of the file that is written, but
+in the control file only after the next checkpoint. A server in recovery has no such name."""
+_ACCEPTED = """
+SELECT system, ('x' || timeline)::bit(32)::bigint, (extract(epoch FROM began_at) * 1000000)::bigint
+FROM recording_eras ORDER BY era DESC LIMIT 1
+"""
 
 
 class CommitInDoubt(psycopg2.OperationalError):
     """The server warned that a commit is perhaps not where it must be, on a standby for example."""
+
+
+class Look(NamedTuple):
+    """What a server says of itself.
+
+    system: the cluster. timeline: of its history; None while it takes no writes but a primary's.
+    """
+
+    is_read_only: bool
+    system: int
+    timeline: int | None
 
 
 class Session(connection):
@@ -30,17 +59,22 @@ class Session(connection):
     answer_timeout_s: float | None = None
     prelude: str = ""
     """What is sent with the first statement of each transaction."""
+    host: int = 0
+    """The server's position in the URL."""
+    opened_by: Connector
+    primary: Primary | None = None
+    """Which primary it is; None if it takes no writes, or if nobody asked."""
 
-    def begin_session(self, settings: Mapping[str, str], *, has_settings: bool) -> None:
+    def begin_session(self, settings: Mapping[str, str], *, has_settings: bool) -> Look:
         """Look at what answered: give a pooler the settings, and the server a durable commit.
 
         has_settings: whether a server has got the settings already, if it is not behind a pooler.
-        Raises: psycopg2.Error: when that fails.
+        Returns: what answered. Raises: psycopg2.Error: when that fails.
         """
         self.autocommit = True
         with self.cursor() as looking:
-            looking.execute(_LOOK)
-            backend_pid, commit = looking.fetchone() or (0, "on")
+            looking.execute(LOOK)
+            backend_pid, commit, *answer = looking.fetchone() or (0, "on", True, 0, None)
             durable = {"synchronous_commit": "on"} if commit in _NOT_DURABLE else {}
             # A pooler invents the process id that it names when a session begins.
             if backend_pid != self.get_backend_pid() or not has_settings:
@@ -48,6 +82,24 @@ class Session(connection):
             elif durable:
                 looking.execute("SET synchronous_commit = on")
         self.autocommit = False
+        return Look(*answer)
+
+    def accepted_server(self) -> tuple[str, int, int] | None:
+        """Return which server the database itself says it belongs to.
+
+        That is the cluster, the timeline at that time, and when it was accepted, in microseconds;
+        None before the migrations have run.
+        """
+        was_autocommit, self.autocommit = self.autocommit, True
+        try:
+            with self.cursor() as asking:
+                asking.execute(_ACCEPTED)
+                return cast("tuple[str, int, int] | None", asking.fetchone())
+        except (UndefinedTable, InsufficientPrivilege):
+            return None
+        finally:
+            if not self.closed:
+                self.autocommit = was_autocommit
 
     def commit(self) -> None:
         """Commit. Raises: CommitInDoubt: when the server warns: it has committed here only."""

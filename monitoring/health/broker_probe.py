@@ -17,6 +17,7 @@ import redis
 from kombu import Connection as BrokerConnection
 
 from monitoring.health import amqp_tls
+from monitoring.health.amqp_hosts import AmqpHosts
 from monitoring.health.redis_info import (
     MEMORY,
     ServerFinding,
@@ -178,7 +179,7 @@ class RabbitProbe:
 
     def __init__(self, url: str) -> None:
         amqp_tls.install()
-        self._hosts = url.split(";")
+        self._hosts = AmqpHosts(url)
         self._channel: Any = None
         self._has_alarm = False
         self._is_confirmed = False
@@ -209,7 +210,7 @@ class RabbitProbe:
 
     def _ask(self) -> None:
         if self._channel is None:
-            self._channel = self._open()
+            self._channel = self._hosts.connect(self._connect, TIMEOUT_S)
         connection = self._channel.connection
         if self._has_alarm:
             connection.heartbeat_tick()  # raises when the broker's own are missing
@@ -223,15 +224,8 @@ class RabbitProbe:
         while not (self._is_confirmed or self._has_alarm):
             connection.drain_events(timeout=max(give_up_at_s - time.monotonic(), 0.001))
 
-    def _open(self) -> Any:
-        """Connect to the first host that answers, with publisher confirms."""
-        for host in self._hosts[:-1]:
-            with suppress(OSError, amqp.AMQPError):  # the next host may answer
-                return self._connect(host)
-        return self._connect(self._hosts[-1])
-
-    def _connect(self, host: str) -> Any:
-        timeout_s = TIMEOUT_S / len(self._hosts)
+    def _connect(self, host: str, timeout_s: float) -> Any:
+        """Connect to a host, with publisher confirms. Returns: the channel."""
         options = {
             "read_timeout": timeout_s,
             "write_timeout": timeout_s,

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from ledger.buffer.missing import count_lost
 from ledger.buffer.set_aside import count_aside
-from ledger.errors import Refused, Unavailable
+from ledger.errors import Refused, Replaced, Unaccepted, Unavailable
 from ledger.postgres.database import autocommit, durability_settings_that_are_off, probe
 from monitoring.health.broker_probe import (
     BrokerReading,
@@ -45,6 +45,10 @@ def database_check(engine: Engine) -> Check:
             probe(engine)
             with autocommit(engine) as connection:
                 off = durability_settings_that_are_off(connection)
+        except (Replaced, Unaccepted) as error:
+            return Component(
+                "down", f"answers, but is not used: {error.detail[0].lower()}{error.detail[1:]}"
+            )
         except Refused:
             # Not what the server says: that may name the user and the address.
             return Component("down", f"{REFUSES}; the log says why")

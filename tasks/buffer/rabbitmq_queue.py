@@ -20,9 +20,9 @@ from amqp.exceptions import NotFound
 from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
+from tasks.buffer.amqp_link import TIMEOUT_S, AmqpLink
 from tasks.buffer.client_shares import ClientShares
 from tasks.buffer.put_log import PutLog
-from tasks.buffer.rabbitmq_link import TIMEOUT_S, Link
 from tasks.buffer.receipts import Receipts
 
 QUEUE: Final = "intake"
@@ -71,8 +71,8 @@ class IntakeQueue:
         self._seal = seal
         self._receipts = receipts
         # No heartbeats: nothing would send them while the link is idle.
-        self._publishing = Link(broker_url, self._declare, confirms=True, heartbeat_s=0)
-        self._consuming = Link(
+        self._publishing = AmqpLink(broker_url, self._declare, confirms=True, heartbeat_s=0)
+        self._consuming = AmqpLink(
             broker_url, self._declare, confirms=False, heartbeat_s=_CONSUMING_HEARTBEAT_S
         )
         self._inbox = _Inbox()
@@ -183,7 +183,7 @@ class IntakeQueue:
         self._shares.close()
         self._put_log.close()
 
-    def _take(self, link: Link, limit: int) -> list[Any]:
+    def _take(self, link: AmqpLink, limit: int) -> list[Any]:
         """Return up to `limit` messages, unacknowledged, as fast as the broker pushes them.
 
         It stops early at _CHUNK_BYTES: a stranger may have written large messages.
@@ -204,7 +204,7 @@ class IntakeQueue:
             self._inbox.is_last = True
         return self._inbox.take()
 
-    def _is_alone(self, link: Link) -> bool:
+    def _is_alone(self, link: AmqpLink) -> bool:
         """Return whether no other process holds messages. One that has just ended may seem to."""
         for _ in range(_LOOKS_FOR_OTHERS):
             if not _look(link, self._queue)[1]:
@@ -242,13 +242,13 @@ def _declare_quorum(connection: Any, name: str, arguments: dict[str, Any]) -> No
         )
 
 
-def _look(link: Link, queue: str) -> tuple[int, int]:
+def _look(link: AmqpLink, queue: str) -> tuple[int, int]:
     """Return how many messages wait, and how many consumers may hold some."""
     declared = link.channel.queue_declare(queue, passive=True)
     return int(declared.message_count), int(declared.consumer_count)
 
 
-def _publish(link: Link, queue: str, contents: Sequence[bytes]) -> None:
+def _publish(link: AmqpLink, queue: str, contents: Sequence[bytes]) -> None:
     """Publish to a queue and wait until each message is confirmed.
 
     Raises: Unavailable: when the queue refuses one. TimeoutError: when a confirm is missing.
@@ -316,7 +316,7 @@ class _Inbox:
         self.messages: list[Any] = []
         self.size_bytes = 0
 
-    def is_open_on(self, link: Link) -> bool:
+    def is_open_on(self, link: AmqpLink) -> bool:
         return self._channel is not None and self._channel is link.channel
 
     def add(self, message: Any) -> None:

@@ -262,7 +262,8 @@ def own_redis(place: Home, log: Path) -> Iterator[RedisBroker]:
 
 
 @contextmanager
-def own_rabbitmq(place: Home, log: Path) -> Iterator[RabbitBroker]:
-    server = RabbitMQ(place, free_port(), free_port(), free_port(), secrets.token_urlsafe())
+def own_rabbitmq(place: Home, log: Path, *, name: str = "rabbitmq") -> Iterator[RabbitBroker]:
+    ports = (free_port(), free_port(), free_port())
+    server = RabbitMQ(place, *ports, secrets.token_urlsafe(), name)
     with breakable(server, log) as process:
         yield RabbitBroker(server, process)

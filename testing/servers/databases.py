@@ -97,7 +97,7 @@ def owner_engine(engine: Engine) -> Iterator[Engine]:
     with engine.connect() as connection:
         info = connection.connection.dbapi_connection.info  # type: ignore[union-attr]
     url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
-    owner = build_engine(as_owner_url(url), application_name="test owner")
+    owner = build_engine(as_owner_url(url), application_name="test owner", accepts_any_server=True)
     yield owner
     owner.dispose()
 

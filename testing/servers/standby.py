@@ -65,7 +65,7 @@ def standby_of(primary: Postgres) -> Standby:
         password=primary.password,
         owner_password=primary.owner_password,
         superuser_password=primary.superuser_password,
-        name="standby",
+        name=f"{primary.name}-standby",
         primary=primary,
     )
 
@@ -86,9 +86,10 @@ def read_write_url(primary: Postgres, standby: Standby) -> str:
     return f"{head}@{hosts}/{name}?target_session_attrs=read-write"
 
 
-def run(server: Postgres, statement: str) -> object:
+def run(server: Postgres, statement: str, *, database: str = "postgres") -> object:
     """Run a statement as the superuser. Returns: the first value, if there is one."""
-    with closing(psycopg2.connect(server.superuser_url, connect_timeout=3)) as connection:
+    url = server.superuser_url
+    with closing(psycopg2.connect(url, dbname=database, connect_timeout=3)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)

@@ -44,6 +44,8 @@ DISPOSITIONS = {
     "Overloaded": Disposition.RETRY,
     "Poisoned": Disposition.REJECT,
     "Refused": Disposition.RETRY,
+    "Replaced": Disposition.RETRY,
+    "Unaccepted": Disposition.RETRY,
     "Rejection": Disposition.REJECT,
     "RolledBack": Disposition.REJECT,
     "SameWallet": Disposition.REJECT,

@@ -138,6 +138,14 @@ def test_a_url_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("name", ["DATABASE_URL", "MIGRATIONS_DATABASE_URL"])
+def test_several_hosts_of_the_database_are_not_several_urls(name: str) -> None:
+    url = "postgresql://user:hush@one/truepenny;postgresql://user:hush@two/truepenny"
+    with pytest.raises(SettingsError, match=f"^{name} has a ;: .* separated by commas$") as caught:
+        read(**{name: url})
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -79,6 +79,8 @@ def test_both_libraries_read_the_same(given: str, verify: ssl.VerifyMode, tmp_pa
         ("redis://:hush@h:6379/0?ssl_cert_reqs=required", "has options for TLS, which need"),
         ("redis://:hush@h:6379/0?max_connections=1", "can have the options ssl_cert_reqs,"),
         (f"{REDIS};redis://:hush@two:6379/0", "must have the same scheme in all"),
+        (f"{REDIS};{REDIS}", "can name several servers only if they are the nodes of a RabbitMQ"),
+        ("redis://one:6379/0;redis://:hush@two:6379/0", "can name several servers only if"),
         ("rediss://:12;hush@cache.example:6379/0", "has a ; that no further URL follows"),
         ("redis://:12;hush@cache.example:6379/0", "has a ; that no further URL follows"),
         ("rediss://:pa;hush@cache.example:6379/0", "cannot be read: .*; as %3B$"),

@@ -1,6 +1,6 @@
-"""One AMQP connection with one channel, opened when needed and again after it broke.
+"""AMQP link: one connection with one channel to a RabbitMQ, for the intake buffer.
 
-Guarantees that each wait for the broker is bounded, and that its errors come out as Unavailable.
+Guarantees that every wait ends, and that a broken link is opened again on a node that answers.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from amqp.exceptions import AMQPError
 
 from ledger.errors import Unavailable
 from monitoring.health import amqp_tls
+from monitoring.health.amqp_hosts import AmqpHosts
 
 TIMEOUT_S: Final = 1.5
 """For connecting, and for each answer. Half of what a request may wait, since it is tried twice."""
 
 
-class Link:
+class AmqpLink:
     """One connection with one channel, opened when needed and again after it broke."""
 
     def __init__(
         self, url: str, declare: Callable[[Any], None], *, confirms: bool, heartbeat_s: int
     ) -> None:
         amqp_tls.install()
-        self._url = url
+        self._hosts = AmqpHosts(url)
         self._heartbeat_s = heartbeat_s
         self._declare = declare
         self._confirms = confirms
@@ -50,7 +51,7 @@ class Link:
         finally:
             self._lock.release()
 
-    def retried_once(self, action: Callable[[Link], Any]) -> Any:
+    def retried_once(self, action: Callable[[AmqpLink], Any]) -> Any:
         """Run `action` on the open link, and once more on a new one if the open one is broken."""
         if self.is_open():
             with suppress(AMQPError, OSError):
@@ -72,12 +73,19 @@ class Link:
         self._connection.drain_events(timeout=timeout_s)
 
     def _open(self) -> None:
-        client = kombu.Connection(self._url, connect_timeout=TIMEOUT_S, heartbeat=self._heartbeat_s)
+        self._hosts.connect(self._open_on, TIMEOUT_S)
+
+    def _open_on(self, host: str, timeout_s: float) -> None:
+        client = kombu.Connection(host, connect_timeout=timeout_s, heartbeat=self._heartbeat_s)
         self._connection = client.transport.establish_connection()
-        self._connection.sock.settimeout(TIMEOUT_S)
-        self._declare(self._connection)
-        self.channel = self._connection.channel()
-        self.channel.auto_decode = False  # a body stays bytes, whatever encoding it claims
-        if self._confirms:
-            self.channel.confirm_select()
+        try:
+            self._connection.sock.settimeout(TIMEOUT_S)
+            self._declare(self._connection)
+            self.channel = self._connection.channel()
+            self.channel.auto_decode = False  # a body stays bytes, whatever encoding it claims
+            if self._confirms:
+                self.channel.confirm_select()
+        except BaseException:
+            self.close()
+            raise
         self.published = 0
