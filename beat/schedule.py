@@ -18,8 +18,8 @@ SCANS_PER_STUCK_TIME = 5
 MIN_SCAN_INTERVAL_S = 0.2
 
 DRAIN_EVERY_S = 1.0
-RECONCILE_TICK_S = 5.0
-"""How often a run of the consistency scan continues, a few seconds at a time. RECONCILE_EVERY_S
+RECONCILE_TICK_S = 2.0
+"""How often a run of the consistency scan continues, less than that at a time. RECONCILE_EVERY_S
 says when a new run begins."""
 COUNT_EVERY_S = 30.0
 PRICES_EVERY_S = 2.0

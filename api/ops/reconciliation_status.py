@@ -19,10 +19,12 @@ ACTIONS: Final = ("rebuilt", "frozen", "alarmed")
 class ReconciliationStatus:
     """The last run of the consistency scan, and all findings of all runs.
 
+    progress: of the last run, from 0 to 1; 1 when it has ended.
     findings: how many, by kind and by action.
     """
 
     note: JobNote
+    progress: float
     findings: Mapping[tuple[str, str], int]
 
 
@@ -35,7 +37,8 @@ def read_reconciliation_status(connection: Connection) -> ReconciliationStatus |
     age_s = (now - (run.finished_at or run.started_at)).total_seconds()
     ok = run.state != "failed" and not run.findings_count and not run.standing_count
     note = JobNote(ok=ok, result=_result(run), age_s=max(age_s, 0.0))
-    return ReconciliationStatus(note, runs.count_findings(connection))
+    progress = run.progress if run.state == "running" else 1.0
+    return ReconciliationStatus(note, progress, runs.count_findings(connection))
 
 
 def _result(run: Reconciliation) -> str:
@@ -43,6 +46,6 @@ def _result(run: Reconciliation) -> str:
     found = f"{run.findings_count} new discrepancies, {run.standing_count} from earlier runs remain"
     if run.state == "failed":
         return f"failed: {checked}, {found}"
-    so_far = "under way: " if run.state == "running" else ""
+    so_far = f"under way, {run.progress:.0%} done: " if run.state == "running" else ""
     is_right = not run.findings_count and not run.standing_count
     return f"{so_far}{checked}, {'no discrepancy' if is_right else found}"

@@ -34,6 +34,7 @@ def snapshot_families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _health(snapshot.health)
     if snapshot.database is not None:
         yield from _transfers(snapshot.database.counts)
+        yield from _progress(snapshot.database.reconciliation)
         yield from _findings(snapshot.database.reconciliation)
         yield from _exceptions(snapshot.database)
     if snapshot.broker is not None:
@@ -170,6 +171,16 @@ def _scans(snapshot: Snapshot) -> Iterator[Metric]:
         ["scan"],
         (([name], note.age_s) for name, note in notes.items() if note is not None),
     )
+
+
+def _progress(status: ReconciliationStatus | None) -> Iterator[Metric]:
+    if status is not None:
+        yield _gauge(
+            "truepenny_reconciliation_progress",
+            "The part of the last run of the consistency scan that is done, an estimate.",
+            [],
+            [([], status.progress)],
+        )
 
 
 def _findings(status: ReconciliationStatus | None) -> Iterator[Metric]:

@@ -45,6 +45,16 @@ class ReconciliationAnswer(TypedDict):
     state: RunState
     started_at: TimeText
     finished_at: TimeText | None
+    progress: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="The part that is done, an estimate. It begins again at 0 when the run has "
+            "to read everything once more. 1: finished.",
+        ),
+    ]
+    transfers_checked: int
     wallets_checked: int
     assets_checked: int
     findings_count: Annotated[int, Field(description="Discrepancies that are new in this run.")]
@@ -61,6 +71,8 @@ def reconciliation_answer(run: Reconciliation) -> ReconciliationAnswer:
         "state": run.state,
         "started_at": time_text(run.started_at),
         "finished_at": None if run.finished_at is None else time_text(run.finished_at),
+        "progress": round(run.progress, 3),
+        "transfers_checked": run.transfers_checked,
         "wallets_checked": run.wallets_checked,
         "assets_checked": run.assets_checked,
         "findings_count": run.findings_count,

@@ -46,6 +46,9 @@ reconciliations = Table(
     Column("standing_count", Integer, nullable=False, server_default=text("0")),
     Column("started_at", TimestampColumn, nullable=False, server_default=text("clock_timestamp()")),
     Column("finished_at", TimestampColumn),
+    Column("transfers_total", BigInteger, nullable=False, server_default=text("0")),
+    Column("rows_read", BigInteger, nullable=False, server_default=text("0")),
+    Column("rows_total", BigInteger, nullable=False, server_default=text("0")),
 )
 
 reconciliation_findings = Table(

@@ -6,20 +6,14 @@ from collections.abc import Iterator
 
 from ledger.money import format_amount
 from ledger.reconciliation.findings import Discrepancy
+from ledger.reconciliation.orphan_scan import posting_orphaned
 from ledger.reconciliation.wallet_check import WalletCheck
 
 
 def posting_discrepancies(check: WalletCheck) -> Iterator[Discrepancy]:
     """Yield the discrepancies of the postings that this check has read."""
     for transfer_id, leg in check.orphans:
-        yield Discrepancy(
-            kind="posting_orphaned",
-            wallet_id=check.wallet_id,
-            transfer_id=transfer_id,
-            leg=leg,
-            wallet_ids=(check.wallet_id,),
-            detail=f"There is a posting ({leg}), but no such transfer.",
-        )
+        yield posting_orphaned(check.wallet_id, transfer_id, leg)
     for broken in check.breaks:
         after, expected = (
             format_amount(amount_minor, scale=check.scale)

@@ -102,6 +102,8 @@ class Recorder:
         self, discrepancies: Sequence[Discrepancy], *, recheck: Recheck = _always
     ) -> None:
         """Record many: one statement for all that are known, and none beyond MAX_FINDINGS."""
+        if not discrepancies:
+            return
         with self._recording() as connection:
             keys = array_literal([each.key for each in discrepancies])
             known = set(connection.scalars(_SEE_ALL_AGAIN, self._and(keys=keys)))

@@ -6,92 +6,57 @@ that it compares, so it sees all the changes of a step or none. No lock is taken
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, Uuid, bindparam, text
 
 from ledger.movements import MOVEMENTS
+from ledger.postgres.bulk_rows import array_literal
 from ledger.postgres.columns import TimestampColumn
 from ledger.reconciliation.findings import Discrepancy
 
-TRANSFERS_AT_ONCE: Final = 2_000
-STATES_AT_ONCE: Final = 10_000
+TRANSFERS_AT_ONCE: Final = 10_000
 
-StateTable = Literal["unfinished", "outcomes"]
 JournalPosition = tuple[datetime, UUID]
 """(created_at, id) of a transfer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """The transfers after one position, up to another, in order of creation."""
+class TransferChecks:
+    """The result of checking the transfers after one position, in order of creation."""
 
     count: int
     last: JournalPosition | None
-    """None: there are no more."""
+    """The position of the last of them; None: there are no more."""
+    discrepancies: Sequence[Discrepancy] = ()
 
 
-def next_transfers(
+def check_next_transfers(
     connection: Connection, after: JournalPosition | None, *, until: datetime, smaller: int = 0
-) -> Range:
-    """Find the next transfers to check: a limited number, created no later than `until`.
+) -> TransferChecks:
+    """Check a limited number of transfers, created no later than `until`.
 
+    One statement sorts out those that have ended as almost all do, and whose rows all fit. The
+    others are checked one by one.
     smaller: how often to halve the usual number.
     """
-    argument = {**_after(after), "until": until, "most": max(1, TRANSFERS_AT_ONCE >> smaller)}
-    row = connection.execute(_RANGE, argument).one()
-    return Range(row.found, None if row.id is None else (row.created_at, row.id))
-
-
-def check_transfers(
-    connection: Connection, after: JournalPosition | None, last: JournalPosition
-) -> list[Discrepancy]:
-    """Return the discrepancies of the transfers after `after`, up to `last`."""
-    argument = {**_after(after), "last_at": last[0], "last_id": last[1]}
-    return [_discrepancy(row) for row in connection.execute(_IN_RANGE, argument)]
+    position = {"after_at": after and after[0], "after_id": after[1] if after else UUID(int=0)}
+    most = max(1, TRANSFERS_AT_ONCE >> smaller)
+    row = connection.execute(_NEXT, {**position, "until": until, "most": most}).one()
+    if row.id is None:
+        return TransferChecks(0, None)
+    rows = connection.execute(_THESE, {"ids": array_literal(row.others)}) if row.others else ()
+    return TransferChecks(row.found, (row.created_at, row.id), list(map(_discrepancy, rows)))
 
 
 def still_stands(connection: Connection, discrepancy: Discrepancy) -> bool:
     """Check the transfer again. Returns: whether it still has the same discrepancy."""
     rows = connection.execute(_BY_ID, {"id": discrepancy.transfer_id})
     return any(_discrepancy(row).key == discrepancy.key for row in rows)
-
-
-def find_orphans(
-    connection: Connection,
-    table: StateTable,
-    after: UUID | None,
-    *,
-    smaller: int = 0,
-) -> tuple[UUID | None, list[Discrepancy]]:
-    """Find states of transfers that do not exist.
-
-    Returns: the last transfer id that was checked, None when there are no more; the orphans.
-    """
-    argument = {"after": after or _NO_ID, "most": max(1, STATES_AT_ONCE >> smaller)}
-    rows = connection.execute(_ORPHANS[table], argument).all()
-    found = [
-        Discrepancy(
-            kind="state_orphaned",
-            transfer_id=row.id,
-            leg=table,
-            wallet_ids=tuple(map(UUID, row.wallet_ids)),
-            detail=f"There is a row in {table}, but no such transfer.",
-        )
-        for row in rows
-        if row.is_orphan
-    ]
-    return (rows[-1].id if rows else None), found
-
-
-_NO_ID = UUID(int=0)
-
-
-def _after(position: JournalPosition | None) -> dict[str, object]:
-    return {"after_at": position and position[0], "after_id": position[1] if position else _NO_ID}
 
 
 def _discrepancy(row: Any) -> Discrepancy:
@@ -202,43 +167,47 @@ def _check(which: str, *types: Any) -> TextClause:
     return text(statement).bindparams(*types).columns(id=Uuid())  # type: ignore[return-value]
 
 
-_BEHIND = (
-    "(CAST(:after_at AS timestamptz) IS NULL"
-    " OR (transfers.created_at, transfers.id) > (:after_at, :after_id))"
-)
-_AFTER = (bindparam("after_at", type_=TimestampColumn), bindparam("after_id", type_=Uuid()))
-_LAST = (bindparam("last_at", type_=TimestampColumn), bindparam("last_id", type_=Uuid()))
-_IN_RANGE = _check(
-    f"{_BEHIND} AND (transfers.created_at, transfers.id) <= (:last_at, :last_id)"
-    " AND transfers.created_at <= :last_at",
-    *_AFTER,
-    *_LAST,
-)
 _BY_ID = _check("transfers.id = :id", bindparam("id", type_=Uuid()))
-_RANGE = (
+_THESE = _check("transfers.id = ANY (CAST(:ids AS uuid[]))")
+
+# The limit tells the planner how few transfers are looked up.
+_NEXT = (
     text(f"""
-    WITH next AS (
-        SELECT created_at, id FROM transfers WHERE {_BEHIND} AND created_at <= :until
+    WITH next AS MATERIALIZED (
+        SELECT id, source_id, destination_id, asset, amount, created_at FROM transfers
+        WHERE (CAST(:after_at AS timestamptz) IS NULL
+               OR created_at >= :after_at AND (created_at, id) > (:after_at, :after_id))
+          AND created_at <= :until
         ORDER BY created_at, id LIMIT :most
+    ), said AS (
+        SELECT next.*, transit.id AS transit_id FROM next
+        LEFT JOIN wallets AS transit ON transit.asset = next.asset AND transit.kind = 'transit'
     ), last AS (SELECT created_at, id FROM next ORDER BY created_at DESC, id DESC LIMIT 1)
-    SELECT (SELECT count(*) FROM next) AS found, last.created_at, last.id
+    SELECT (SELECT count(*) FROM next) AS found, last.created_at, last.id,
+           (SELECT array_agg(CAST(said.id AS text)) FROM said
+            LEFT JOIN wallets AS source ON source.id = said.source_id
+            LEFT JOIN wallets AS destination ON destination.id = said.destination_id
+            LEFT JOIN unfinished ON unfinished.transfer_id = said.id
+            LEFT JOIN outcomes ON outcomes.transfer_id = said.id
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS legs, bool_and(amount = said.amount AND {_sides()}) AS fit,
+                       max(seq) FILTER (WHERE leg = 'deduct')
+                           < max(seq) FILTER (WHERE leg = 'credit') AS in_order
+                FROM postings AS posting WHERE posting.transfer_id = said.id
+            ) AS posted
+            WHERE NOT coalesce(
+                unfinished.transfer_id IS NULL
+                AND source.asset = said.asset AND destination.asset = said.asset
+                AND CASE outcomes.state
+                    WHEN 'committed' THEN legs = 2 AND fit AND in_order
+                    WHEN 'rejected' THEN legs = 0
+                    ELSE false END, false)) AS others
     FROM (SELECT) AS one LEFT JOIN last ON true
 """)  # noqa: S608 - built from constants
-    .bindparams(*_AFTER, bindparam("until", type_=TimestampColumn))
+    .bindparams(
+        bindparam("after_at", type_=TimestampColumn),
+        bindparam("after_id", type_=Uuid()),
+        bindparam("until", type_=TimestampColumn),
+    )
     .columns(id=Uuid(), created_at=TimestampColumn)
 )
-
-
-def _orphans_of(table: str, wallet_ids: str) -> TextClause:
-    query = f"""
-        SELECT transfer_id AS id, CAST({wallet_ids} AS text[]) AS wallet_ids,
-               (SELECT true FROM transfers WHERE transfers.id = transfer_id) IS NULL AS is_orphan
-        FROM {table} WHERE transfer_id > :after ORDER BY transfer_id LIMIT :most
-    """  # noqa: S608 - built from constants
-    return text(query).bindparams(bindparam("after", type_=Uuid())).columns(id=Uuid())  # type: ignore[return-value]
-
-
-_ORPHANS: dict[StateTable, TextClause] = {
-    "unfinished": _orphans_of("unfinished", "ARRAY[source_id, transit_id, destination_id]"),
-    "outcomes": _orphans_of("outcomes", "ARRAY[]::uuid[]"),
-}

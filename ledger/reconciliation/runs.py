@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Integer,
     Interval,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     text,
     tuple_,
@@ -31,7 +33,7 @@ from ledger.reconciliation.findings import Action, Finding
 
 Trigger = Literal["schedule", "operator"]
 RunState = Literal["running", "finished", "failed"]
-RunPhase = Literal["outcomes", "unfinished", "transfers", "wallets", "assets"]
+RunPhase = Literal["outcomes", "postings", "unfinished", "transfers", "wallets", "assets"]
 
 FULL_EVERY_S: Final = 86_400.0
 """A scheduled run reads only what is new. Once a day, and when an operator begins it, a run reads
@@ -75,6 +77,18 @@ class Reconciliation:
     """Wallets that did not follow from the journal before this pass, with their deviation."""
     next_suspects: dict[str, str]
     """The same, found in this pass."""
+    transfers_total: int
+    """The number of all transfers when it began."""
+    rows_read: int
+    rows_total: int
+    """An estimate of the rows to read in this pass, see ROWS_OF_ALL."""
+
+    @property
+    def progress(self) -> float:
+        """Return the part of the present pass that is done, from 0 to 1: an estimate."""
+        if self.state == "finished":
+            return 1.0
+        return min(self.rows_read / self.rows_total, 0.99) if self.rows_total else 0.0
 
 
 def begin(connection: Connection, trigger: Trigger) -> tuple[Reconciliation, bool]:
@@ -169,17 +183,30 @@ def prune(connection: Connection) -> int:
 
 _runs = scan_tables.reconciliations
 
+_ALL_WALLETS = (
+    "(SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'wallets'::regclass)"
+)
+ROWS_OF_ALL: Final[ColumnElement[Any]] = literal_column(f"7 * transfers_total + {_ALL_WALLETS}")
+"""What a full pass reads: each transfer in three phases, its two postings for two wallets each, and
+the wallets. The pieces count the same."""
+
 # The next run begins with the transfers at `horizon`: all older transfers had ended when this run
 # began. There is a minute of overlap, because a transfer becomes visible some time after its
 # `created_at`; and `horizon` is at most a day old, so that a transfer which never ends does not
 # make every run a full one.
-_BEGIN = text("""
-    INSERT INTO reconciliations (id, trigger, is_full, phase, transfers_from, horizon)
+_BEGIN = text(f"""
+    INSERT INTO reconciliations (id, trigger, is_full, phase, transfers_from, horizon,
+                                 transfers_total, rows_total)
     SELECT :id, :trigger, full_one, CASE WHEN full_one THEN 'outcomes' ELSE 'unfinished' END,
            CASE WHEN full_one THEN NULL ELSE last.horizon END,
-           greatest(least(now(), oldest.created_at) - interval '1 minute', now() - interval '1 day')
-    FROM (SELECT) AS one
-    LEFT JOIN (SELECT horizon FROM reconciliations WHERE state = 'finished'
+           greatest(least(now(), oldest.created_at) - interval '1 minute',
+                    now() - interval '1 day'),
+           counted.total,
+           CASE WHEN full_one THEN 7 * counted.total
+                ELSE 5 * greatest(counted.total - last.transfers_total, 0) END + {_ALL_WALLETS}
+    FROM (SELECT (SELECT sum(count) FROM ended_counts) + (SELECT count(*) FROM unfinished) AS total)
+        AS counted
+    LEFT JOIN (SELECT horizon, transfers_total FROM reconciliations WHERE state = 'finished'
                ORDER BY started_at DESC, id DESC LIMIT 1) AS last ON true
     LEFT JOIN transfers AS oldest
         ON oldest.id = (SELECT transfer_id FROM unfinished ORDER BY seq LIMIT 1)
@@ -190,7 +217,7 @@ _BEGIN = text("""
         AND NOT coalesce((SELECT is_full AND state = 'failed' FROM reconciliations
                           ORDER BY started_at DESC, id DESC LIMIT 1), false)) AS full_one) AS depth
     ON CONFLICT DO NOTHING
-""").bindparams(
+""").bindparams(  # noqa: S608 - built from constants
     bindparam("id", type_=Uuid()),
     bindparam("trigger", type_=scan_tables.reconciliations.c.trigger.type),
     bindparam("full_every", type_=Interval()),

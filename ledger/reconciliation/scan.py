@@ -15,7 +15,6 @@ wallet reads everything, again if necessary.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,15 +28,17 @@ from ledger.errors import Superseded
 from ledger.postgres import scan_tables
 from ledger.postgres.database import autocommit, transaction, try_lock
 from ledger.reconciliation import journal_scan, runs, wallet_scan
+from ledger.reconciliation.budget import Budget
 from ledger.reconciliation.discrepancies import (
     asset_discrepancy,
     hold_discrepancies,
     posting_discrepancies,
 )
 from ledger.reconciliation.findings import MAX_FINDINGS, Finding, Recorder, hold_run, not_rebuilt
-from ledger.reconciliation.journal_scan import StateTable
+from ledger.reconciliation.orphan_scan import OrphanTable, find_orphans
 from ledger.reconciliation.runs import Reconciliation, RunPhase
 from ledger.reconciliation.wallet_check import WalletCheck
+from ledger.reconciliation.wallet_scan import USUAL_WALLETS
 
 MAX_ATTEMPTS: Final = 20
 """After so many attempts without a finished piece, each smaller than the last, a run is given up,
@@ -50,9 +51,10 @@ _LOCK_KEY: Final = 0x7265_636F_6E63_696C
 """A number of our own: the letters "reconcil"."""
 
 FIRST_PHASE_OF_ALL: Final[RunPhase] = "outcomes"
-"""Ended transfers never change, so a run that is not full begins one phase later."""
+"""Ended transfers never change, so a run that is not full begins with `unfinished`."""
 _NEXT_PHASE: Final[dict[RunPhase, RunPhase]] = {
-    "outcomes": "unfinished",
+    "outcomes": "postings",
+    "postings": "unfinished",
     "unfinished": "transfers",
     "transfers": "wallets",
     "wallets": "assets",
@@ -60,11 +62,17 @@ _NEXT_PHASE: Final[dict[RunPhase, RunPhase]] = {
 
 
 def work(
-    engine: Engine, *, every_s: float, works_for_s: float, found: list[Finding]
+    engine: Engine,
+    *,
+    every_s: float,
+    works_for_s: float,
+    yields_after_s: float | None = None,
+    found: list[Finding],
 ) -> Reconciliation | None:
     """Continue the run that is under way, or begin one if the last is `every_s` old.
 
-    works_for_s: begin no new piece of work after so many seconds.
+    works_for_s: begin no new piece of work after so many seconds; after `yields_after_s` if others
+    write to the database meanwhile.
     found: gets each finding after its commit, also if this function raises later.
     Returns: the run as it is now; None when there was nothing to do, or another worker did it.
     Harmless beside another call, and wherever it is interrupted.
@@ -72,13 +80,13 @@ def work(
     """
     # Two at once would do all work twice. Correctness does not depend on it: see `hold_run`.
     with try_lock(engine, _LOCK_KEY) as is_alone:
-        return _work_alone(engine, every_s, works_for_s, found) if is_alone else None
+        budget = Budget(works_for_s, works_for_s if yields_after_s is None else yields_after_s)
+        return _work_alone(engine, every_s, budget, found) if is_alone else None
 
 
 def _work_alone(
-    engine: Engine, every_s: float, works_for_s: float, found: list[Finding]
+    engine: Engine, every_s: float, budget: Budget, found: list[Finding]
 ) -> Reconciliation | None:
-    deadline_s = time.monotonic() + works_for_s
     with transaction(engine) as connection:
         run = runs.current(connection)
         if run is None:
@@ -94,9 +102,9 @@ def _work_alone(
         now = _change(engine, run, {"attempts": _runs.c.attempts + 1})
         while now and now.state == "running":
             recorder = Recorder(engine, now.id, now.chunks, now.is_full, found)
-            step = _PHASES[now.phase](now, recorder)
+            step = _PHASES[now.phase](now, recorder, budget)
             now = _advance(engine, now, step, recorder.unrecorded)
-            if time.monotonic() >= deadline_s:  # asked last: at least one piece is done
+            if budget.is_spent():  # asked last: at least one piece is done
                 break
     except Superseded:
         return None
@@ -115,48 +123,57 @@ class _Step:
     suspects: dict[str, str] = field(default_factory=dict)
     """Wallets to be rebuilt after everything has been read once more."""
     must_read_all: bool = False
+    rows: int = 0
+    """The rows that were read, as `runs` counts them for the progress."""
 
 
-def _orphans(run: Reconciliation, recorder: Recorder) -> _Step:
-    table: StateTable = "outcomes" if run.phase == "outcomes" else "unfinished"
+def _orphans(run: Reconciliation, recorder: Recorder, budget: Budget) -> _Step:
+    table = _ORPHANS_OF[run.phase]
     after = run.cursor.get("after")
-    with autocommit(recorder.engine) as connection:
-        last, orphans = journal_scan.find_orphans(
-            connection, table, after and UUID(after), smaller=_smaller(run)
-        )
-    recorder.record_all(orphans)
-    return _Step(None if last is None else {"after": str(last)})
+    with budget.reading(recorder.engine) as connection:
+        search = find_orphans(connection, table, after and UUID(after), smaller=_smaller(run))
+    recorder.record_all(search.orphans)
+    rows = search.transfers if run.is_full and table != "unfinished" else 0
+    return _Step(None if search.last is None else {"after": str(search.last)}, rows=rows)
 
 
-def _transfers(run: Reconciliation, recorder: Recorder) -> _Step:
-    after = _position(run)
-    with autocommit(recorder.engine) as connection:
-        found = journal_scan.next_transfers(
-            connection, after, until=run.transfers_until, smaller=_smaller(run)
+_ORPHANS_OF: Final[dict[RunPhase, OrphanTable]] = {
+    "outcomes": "outcomes",
+    "postings": "postings",
+    "unfinished": "unfinished",
+}
+
+
+def _transfers(run: Reconciliation, recorder: Recorder, budget: Budget) -> _Step:
+    with budget.reading(recorder.engine) as connection:
+        checks = journal_scan.check_next_transfers(
+            connection, _position(run), until=run.transfers_until, smaller=_smaller(run)
         )
-        if found.last is None:
-            return _Step(None)
-        discrepancies = journal_scan.check_transfers(connection, after, found.last)
-    recorder.record_all(discrepancies, recheck=journal_scan.still_stands)
-    at, id = found.last
-    return _Step({"at": at.isoformat(), "id": str(id)}, transfers=found.count)
+    if checks.last is None:
+        return _Step(None)
+    recorder.record_all(checks.discrepancies, recheck=journal_scan.still_stands)
+    at, id = checks.last
+    cursor = {"at": at.isoformat(), "id": str(id)}
+    return _Step(cursor, transfers=checks.count, rows=checks.count)
 
 
 def _position(run: Reconciliation) -> journal_scan.JournalPosition | None:
-    if run.cursor:
+    if "at" in run.cursor:
         return datetime.fromisoformat(run.cursor["at"]), UUID(run.cursor["id"])
     return None if run.transfers_from is None else (run.transfers_from, UUID(int=0))
 
 
-def _wallets(run: Reconciliation, recorder: Recorder) -> _Step:
+def _wallets(run: Reconciliation, recorder: Recorder, budget: Budget) -> _Step:
     after = run.cursor.get("after")
-    with autocommit(recorder.engine) as connection:
+    wallets = run.cursor.get("wallets", USUAL_WALLETS)
+    with budget.reading(recorder.engine) as connection:
         checks = wallet_scan.check_next_wallets(
             connection,
             after and UUID(after),
-            alone=run.cursor.get("alone", False),
+            wallets=wallets,
             run_id=run.id,
             is_full=run.is_full,
+            with_orphans=not run.cursor.get(_SEARCHED),
             smaller=_smaller(run),
         )
     recorder.record_all([each for check in checks for each in posting_discrepancies(check)])
@@ -169,10 +186,18 @@ def _wallets(run: Reconciliation, recorder: Recorder) -> _Step:
     suspects = _rebuild(run, complete, recorder)
     if not checks:
         return _Step(None)
-    last = str(complete[-1].wallet_id) if complete else after
-    cursor = {"after": last, "alone": not complete}
-    must_read_all = bool(suspects) and not run.is_full
-    return _Step(cursor, wallets=len(complete), suspects=suspects, must_read_all=must_read_all)
+    # A wallet with many postings is read alone in the end; many with few are read together.
+    if len(complete) == len(checks):
+        wallets = min(wallets * 10, wallet_scan.MOST_WALLETS)
+    elif not complete:
+        wallets = max(wallets // 10, 1)
+    return _Step(
+        {"after": str(complete[-1].wallet_id) if complete else after, "wallets": wallets},
+        wallets=len(complete),
+        suspects=suspects,
+        must_read_all=bool(suspects) and not run.is_full,
+        rows=len(complete) + sum(check.lines for check in checks),
+    )
 
 
 def _rebuild(run: Reconciliation, checks: list[WalletCheck], recorder: Recorder) -> dict[str, str]:
@@ -194,7 +219,7 @@ def _rebuild(run: Reconciliation, checks: list[WalletCheck], recorder: Recorder)
     return suspects
 
 
-def _assets(run: Reconciliation, recorder: Recorder) -> _Step:
+def _assets(run: Reconciliation, recorder: Recorder, _budget: Budget) -> _Step:
     with autocommit(recorder.engine) as connection:
         count, wrong_assets = wallet_scan.assets_not_zero(connection)
     discrepancies = [asset_discrepancy(*each) for each in wrong_assets]
@@ -211,8 +236,9 @@ def _smaller(run: Reconciliation) -> int:
     return max(run.attempts - 1, 0)
 
 
-_PHASES: Final[dict[RunPhase, Callable[[Reconciliation, Recorder], _Step]]] = {
+_PHASES: Final[dict[RunPhase, Callable[[Reconciliation, Recorder, Budget], _Step]]] = {
     "outcomes": _orphans,
+    "postings": _orphans,
     "unfinished": _orphans,
     "transfers": _transfers,
     "wallets": _wallets,
@@ -220,6 +246,10 @@ _PHASES: Final[dict[RunPhase, Callable[[Reconciliation, Recorder], _Step]]] = {
 }
 
 _runs = scan_tables.reconciliations
+
+_SEARCHED: Final = "postings_searched"
+"""Stands in the cursor from the phase `postings` on. A version without that phase drops it, so that
+the wallets are then read with a look for the transfer of each posting."""
 
 
 def _advance(
@@ -234,7 +264,10 @@ def _advance(
         "transfers_checked": _runs.c.transfers_checked + step.transfers,
         "assets_checked": _runs.c.assets_checked + step.assets,
         "findings_count": _runs.c.findings_count + unrecorded,
+        "rows_read": _runs.c.rows_read + step.rows,
     }
+    is_searched = run.cursor.get(_SEARCHED) or run.phase == "postings"
+    kept = {_SEARCHED: True} if is_searched else {}
     if step.must_read_all:
         again = {"wallets_checked": 0, "transfers_checked": 0, "assets_checked": 0}
         values |= again | {"is_full": True, "phase": FIRST_PHASE_OF_ALL, "cursor": {}}
@@ -242,10 +275,11 @@ def _advance(
         # Discrepancies beyond MAX_FINDINGS will be found, and counted, again.
         values["findings_count"] = func.least(_runs.c.findings_count, MAX_FINDINGS)
         values |= {"suspects": suspects, "next_suspects": {}, "passes": _runs.c.passes + 1}
+        values |= {"rows_read": 0, "rows_total": runs.ROWS_OF_ALL}
     elif step.cursor is not None:
-        values["cursor"] = step.cursor
+        values["cursor"] = kept | step.cursor if run.phase != "postings" else step.cursor
     elif run.phase in _NEXT_PHASE:
-        values |= {"phase": _NEXT_PHASE[run.phase], "cursor": {}}
+        values |= {"phase": _NEXT_PHASE[run.phase], "cursor": kept}
     else:
         return _end(engine, run, "finished", values)
     return _change(engine, run, values)

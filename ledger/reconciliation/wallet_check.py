@@ -33,6 +33,8 @@ class WalletCheck:
     asset: str
     scale: int
     kind: str
+    lines: int
+    """The number of postings that were read now."""
     is_complete: bool
     """Whether all its postings have been read; before that, the values below are not final."""
     balance: int

@@ -17,34 +17,39 @@ from ledger.postgres.bulk_rows import Columns, rows_argument
 from ledger.postgres.columns import MinorUnits, TimestampColumn
 from ledger.reconciliation.wallet_check import Break, WalletCheck
 
-WALLETS_AT_ONCE: Final = 100
-POSTINGS_OF_EACH: Final = 500
-POSTINGS_OF_ONE: Final = 20_000
-"""Used for a wallet that has more than POSTINGS_OF_EACH to read: it is then read alone."""
+POSTINGS_AT_ONCE: Final = 50_000
+"""The most that are read for a piece, in equal shares for its wallets. The fewer postings the
+wallets have, the more of them make a piece."""
+POSTINGS_UNDER_LOCK: Final = 20_000
+MOST_WALLETS: Final = 1_000
+USUAL_WALLETS: Final = 100
 
 
 def check_next_wallets(
     connection: Connection,
     after: UUID | None,
     *,
-    alone: bool,
+    wallets: int,
     run_id: UUID,
     is_full: bool,
+    with_orphans: bool,
     smaller: int = 0,
 ) -> list[WalletCheck]:
     """Check the wallets that follow `after` in id order, and read their next postings.
 
-    alone: check only the first of them, and read many postings.
+    wallets: the number of wallets.
+    with_orphans: look for the transfer of each posting.
     smaller: how often to halve the usual amount of work.
     """
     return _check(
         connection,
         _NEXT,
         after=after or _BEFORE_ALL,
-        wallets=1 if alone else max(1, WALLETS_AT_ONCE >> smaller),
-        postings=max(1, (POSTINGS_OF_ONE if alone else POSTINGS_OF_EACH) >> smaller),
+        wallets=max(1, wallets >> smaller),
+        postings=max(1, (POSTINGS_AT_ONCE // wallets) >> smaller),
         run_id=run_id,
         is_full=is_full,
+        with_orphans=with_orphans,
     )
 
 
@@ -56,9 +61,10 @@ def check_wallet(
         connection,
         _ONE,
         wallet=wallet_id,
-        postings=POSTINGS_OF_ONE,
+        postings=POSTINGS_UNDER_LOCK,
         run_id=run_id,
         is_full=is_full,
+        with_orphans=False,
     )
     return checks[0] if checks else None
 
@@ -99,6 +105,7 @@ def _check(connection: Connection, statement: TextClause, **argument: object) ->
             asset=row.asset,
             scale=row.scale,
             kind=row.kind,
+            lines=row.lines,
             is_complete=row.lines != argument["postings"],
             balance=int(row.balance),
             booked=int(row.booked),
@@ -138,42 +145,6 @@ WITH chunk AS MATERIALIZED (
     LEFT JOIN read_positions AS known ON known.wallet_id = wallet.id
     LEFT JOIN read_positions AS read
         ON read.wallet_id = wallet.id AND (NOT :is_full OR read.full_run_id = :run_id)
-), lines AS (
-    SELECT chunk.id AS wallet_id, chunk.read_seq, chunk.read_balance,
-           chunk.read_stamped, chunk.known_seq, chunk.known_balance, line.*
-    FROM chunk CROSS JOIN LATERAL (
-        SELECT * FROM (
-            (SELECT created_at, seq, transfer_id, leg, -amount AS change,
-                    debit_balance_after AS after
-             FROM postings WHERE debit_wallet_id = chunk.id
-                             AND (created_at, seq) > (chunk.read_at, chunk.read_seq)
-             ORDER BY created_at, seq LIMIT :postings)
-            UNION ALL
-            (SELECT created_at, seq, transfer_id, leg, amount, credit_balance_after
-             FROM postings WHERE credit_wallet_id = chunk.id
-                             AND (created_at, seq) > (chunk.read_at, chunk.read_seq)
-             ORDER BY created_at, seq LIMIT :postings)
-        ) AS sides ORDER BY created_at, seq LIMIT :postings
-    ) AS line
-), placed AS (
-    SELECT *, coalesce(lag(after) OVER in_order, read_stamped) + change AS expected,
-           read_balance + sum(change) OVER (in_order ROWS UNBOUNDED PRECEDING) AS total,
-           coalesce(lag(seq) OVER in_order, read_seq) AS seq_before,
-           lead(seq) OVER in_order IS NULL AS is_last,
-           -- Not EXISTS, for which all transfers may be read into a table of hashes.
-           (SELECT true FROM transfers WHERE id = transfer_id) IS NULL AS is_orphan
-    FROM lines WINDOW in_order AS (PARTITION BY wallet_id ORDER BY created_at, seq)
-), read AS (
-    SELECT wallet_id, count(*) AS lines,
-           max(total) FILTER (WHERE is_last) AS booked,
-           max(after) FILTER (WHERE is_last) AS stamped,
-           max(created_at) FILTER (WHERE is_last) AS last_posted_at,
-           max(seq) FILTER (WHERE is_last) AS last_seq,
-           jsonb_agg(jsonb_build_array(transfer_id, leg, after::text, expected::text))
-               FILTER (WHERE after NOT IN (expected, total) OR seq <= seq_before) AS breaks,
-           jsonb_agg(jsonb_build_array(transfer_id, leg)) FILTER (WHERE is_orphan) AS orphans,
-           bool_or(seq = known_seq AND total <> known_balance) AS has_another_sum
-    FROM placed GROUP BY wallet_id
 ), held AS (
     SELECT source_id AS wallet_id, sum(amount) AS amount FROM unfinished
     WHERE state = 'reserved' AND source_id IN (SELECT id FROM chunk) GROUP BY source_id
@@ -186,7 +157,7 @@ WITH chunk AS MATERIALIZED (
 )
 SELECT chunk.id, chunk.asset, chunk.scale, chunk.kind, chunk.posted_at,
        chunk.balance, chunk.reserved, chunk.incoming,
-       coalesce(read.lines, 0) AS lines, coalesce(read.booked, chunk.read_balance) AS booked,
+       read.lines, coalesce(read.booked, chunk.read_balance) AS booked,
        coalesce(read.stamped, chunk.read_stamped) AS stamped,
        coalesce(read.last_posted_at, nullif(chunk.read_at, '-infinity')) AS last_posted_at,
        read.last_seq, read.breaks, read.orphans, chunk.created_at,
@@ -200,7 +171,41 @@ SELECT chunk.id, chunk.asset, chunk.scale, chunk.kind, chunk.posted_at,
        coalesce(held.amount, 0) AS held, coalesce(coming.amount, 0) AS coming,
        coalesce(between_wallets.amount, 0) AS between
 FROM chunk
-LEFT JOIN read ON read.wallet_id = chunk.id
+-- Each wallet's postings come from the indexes in their order, so nothing is sorted.
+CROSS JOIN LATERAL (
+    SELECT count(*) AS lines,
+           max(total) FILTER (WHERE is_last) AS booked,
+           max(after) FILTER (WHERE is_last) AS stamped,
+           max(created_at) FILTER (WHERE is_last) AS last_posted_at,
+           max(seq) FILTER (WHERE is_last) AS last_seq,
+           jsonb_agg(jsonb_build_array(transfer_id, leg, after::text, expected::text))
+               FILTER (WHERE after NOT IN (expected, total) OR seq <= seq_before) AS breaks,
+           jsonb_agg(jsonb_build_array(transfer_id, leg)) FILTER (WHERE is_orphan) AS orphans,
+           bool_or(seq = chunk.known_seq AND total <> chunk.known_balance) AS has_another_sum
+    FROM (
+        SELECT line.*,
+               coalesce(lag(after) OVER in_order, chunk.read_stamped) + change AS expected,
+               chunk.read_balance + sum(change) OVER in_order AS total,
+               coalesce(lag(seq) OVER in_order, chunk.read_seq) AS seq_before,
+               lead(seq) OVER in_order IS NULL AS is_last,
+               -- Not EXISTS, for which all transfers may be read into a table of hashes.
+               :with_orphans
+               AND (SELECT true FROM transfers WHERE id = transfer_id) IS NULL AS is_orphan
+        FROM (
+            (SELECT created_at, seq, transfer_id, leg, -amount AS change,
+                    debit_balance_after AS after
+             FROM postings WHERE debit_wallet_id = chunk.id
+                             AND (created_at, seq) > (chunk.read_at, chunk.read_seq)
+             ORDER BY created_at, seq LIMIT :postings)
+            UNION ALL
+            (SELECT created_at, seq, transfer_id, leg, amount, credit_balance_after
+             FROM postings WHERE credit_wallet_id = chunk.id
+                             AND (created_at, seq) > (chunk.read_at, chunk.read_seq)
+             ORDER BY created_at, seq LIMIT :postings)
+            ORDER BY created_at, seq LIMIT :postings
+        ) AS line WINDOW in_order AS (ORDER BY created_at, seq ROWS UNBOUNDED PRECEDING)
+    ) AS placed
+) AS read
 LEFT JOIN held ON held.wallet_id = chunk.id
 LEFT JOIN coming ON coming.wallet_id = chunk.id
 LEFT JOIN between_wallets ON between_wallets.wallet_id = chunk.id

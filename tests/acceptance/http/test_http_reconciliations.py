@@ -23,6 +23,8 @@ FIELDS = [
     "state",
     "started_at",
     "finished_at",
+    "progress",
+    "transfers_checked",
     "wallets_checked",
     "assets_checked",
     "findings_count",
@@ -65,6 +67,7 @@ def test_a_run_is_begun_with_202_and_its_address(admin: Caller) -> None:
     assert list(run) == FIELDS
     assert (run["trigger"], run["state"], run["finished_at"]) == ("operator", "running", None)
     assert (run["wallets_checked"], run["findings_count"]) == (0, 0)
+    assert (run["progress"], run["transfers_checked"]) == (0, 0)
     assert re.fullmatch(TIME, run["started_at"])
     assert admin.get(answer.headers["Location"]).json() == {**run, "findings": []}
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, text
 
 from ledger.ids import new_id
-from ledger.postgres.database import transaction
+from ledger.postgres.database import autocommit, transaction
 from ledger.reconciliation import journal_scan, wallet_scan
+from ledger.reconciliation.budget import Budget
 from ledger.reconciliation.journal_scan import JournalPosition
+from ledger.reconciliation.orphan_scan import TRANSFERS_AT_ONCE, OrphanTable, find_orphans
 from testing.bank import Bank
 from testing.servers.databases import as_owner
 
@@ -63,34 +67,78 @@ def large(shared_bank: Bank) -> Bank:
 def test_checking_transfers_reads_only_these_and_their_rows(large: Bank) -> None:
     after: JournalPosition | None = None
     for _ in range(3):
-        with transaction(large.engine) as connection:
-            until = datetime.now(UTC)
-            found = journal_scan.next_transfers(connection, after, until=until)
-            assert found.last is not None
+        with reading(large) as connection:
             before = rows_read(connection)
-            assert journal_scan.check_transfers(connection, after, found.last) == []
+            found = journal_scan.check_next_transfers(
+                connection, after, until=datetime.now(UTC), smaller=3
+            )
+            assert (found.last is not None, found.discrepancies) == (True, [])
             # The transfer, its outcome, three wallets and two postings.
             assert rows_read(connection) - before <= 10 * found.count
         after = found.last
 
 
 def test_checking_wallets_reads_only_these_and_their_postings(large: Bank) -> None:
-    with transaction(large.engine) as connection:
+    for with_orphans in (False, True):
+        with reading(large) as connection:
+            before = rows_read(connection)
+            checks = wallet_scan.check_next_wallets(
+                connection,
+                None,
+                wallets=100,
+                run_id=new_id(),
+                is_full=True,
+                with_orphans=with_orphans,
+            )
+            assert not any(check.is_projection_wrong for check in checks if check.is_complete)
+            # Each posting and its transfer; of the transit wallet only the requested number.
+            assert sum(check.lines for check in checks) >= len(checks) * TRANSFERS // WALLETS
+            read = rows_read(connection) - before
+            assert read <= 3 * sum(check.lines for check in checks) + 10 * len(checks)
+
+
+def test_the_postings_of_a_wallet_with_very_many_are_read_a_share_at_a_time(large: Bank) -> None:
+    with autocommit(large.engine) as connection:
+        query = "SELECT id::text FROM wallets WHERE kind = 'transit' AND asset = 'USD'"
+        transit = UUID(connection.execute(text(query)).scalar_one())
+    with reading(large) as connection:
         before = rows_read(connection)
-        looks = wallet_scan.check_next_wallets(
-            connection, None, alone=False, run_id=new_id(), is_full=True
+        [check] = wallet_scan.check_next_wallets(
+            connection,
+            UUID(int=transit.int - 1),
+            wallets=1,
+            run_id=new_id(),
+            is_full=True,
+            with_orphans=False,
+            smaller=6,
         )
-        assert not any(look.is_projection_wrong for look in looks if look.is_complete)
-        # Each posting and its transfer; of the transit wallet only the requested number.
-        postings = len(looks) * TRANSFERS // WALLETS + 4 * wallet_scan.POSTINGS_OF_EACH
-        assert rows_read(connection) - before <= 4 * postings
+        assert (check.wallet_id, check.lines) == (transit, wallet_scan.POSTINGS_AT_ONCE >> 6)
+        assert rows_read(connection) - before <= 2 * check.lines + 10
 
 
-def test_looking_for_orphans_reads_each_state_and_its_transfer(large: Bank) -> None:
-    with transaction(large.engine) as connection:
+@pytest.mark.parametrize("table", ["outcomes", "postings", "unfinished"])
+def test_looking_for_orphans_reads_each_row_and_its_transfer(
+    large: Bank, table: OrphanTable
+) -> None:
+    with reading(large) as connection:
         before = rows_read(connection)
-        assert journal_scan.find_orphans(connection, "outcomes", None, smaller=3)[1] == []
-        assert rows_read(connection) - before <= 3 * (journal_scan.STATES_AT_ONCE >> 3)
+        search = find_orphans(connection, table, None, smaller=4)
+        assert (search.orphans, search.transfers > 0) == ([], table != "unfinished")
+        assert rows_read(connection) - before <= 5 * (TRANSFERS_AT_ONCE >> 4)
+
+
+def test_a_piece_waits_for_no_lock_and_takes_none_that_a_writer_needs(large: Bank) -> None:
+    with transaction(large.engine) as writer:
+        writer.execute(text("UPDATE wallets SET name = 'x'"))
+        with reading(large) as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            wallet_scan.check_next_wallets(
+                connection, None, wallets=10, run_id=new_id(), is_full=True, with_orphans=True
+            )
+
+
+def reading(bank: Bank) -> AbstractContextManager[Connection]:
+    return Budget(60, 60).reading(bank.engine)
 
 
 def rows_read(connection: Connection) -> int:

@@ -22,8 +22,9 @@ from ledger.ids import new_id
 from ledger.postgres.database import transaction, try_lock
 from ledger.reconciliation import runs
 from ledger.reconciliation import scan as scan_module
+from ledger.reconciliation.budget import Budget
 from ledger.reconciliation.findings import MAX_FINDINGS, Finding
-from ledger.reconciliation.wallet_scan import POSTINGS_OF_EACH
+from ledger.reconciliation.wallet_scan import POSTINGS_AT_ONCE, USUAL_WALLETS
 from ledger.steps import run_step
 from testing.bank import Bank
 from testing.batch_driver import BatchDriver
@@ -134,7 +135,7 @@ def test_a_wallet_is_rebuilt_only_after_the_step_that_holds_it(
 
 
 def test_wallets_with_many_postings_are_read_in_pieces(ledger: CorruptibleLedger) -> None:
-    bank, many = ledger.bank, POSTINGS_OF_EACH + 100
+    bank, many = ledger.bank, POSTINGS_AT_ONCE // USUAL_WALLETS + 100
     left, right = bank.wallet(many), bank.wallet()
     ids = bank.accept(*(bank.request(left, right, 1) for _ in range(many)))
     bank.settle()
@@ -225,7 +226,7 @@ def test_two_at_once_do_nothing_twice(ledger: CorruptibleLedger) -> None:
     def work() -> None:
         start.wait()
         for _ in range(20):
-            scan_module._work_alone(ledger.bank.engine, 3600.0, 60.0, found)
+            scan_module._work_alone(ledger.bank.engine, 3600.0, Budget(60.0, 60.0), found)
 
     with ThreadPoolExecutor(3) as threads:
         for each in [threads.submit(work) for _ in range(3)]:

@@ -171,7 +171,7 @@ def test_the_overview_shows_live_workers_and_late_scans() -> None:
 
 def test_reconciliation_is_a_scan_like_the_others_with_counted_findings() -> None:
     note = JobNote(ok=False, result="1 balance was wrong", age_s=7)
-    books = ReconciliationStatus(note, {("balance", "rebuilt"): 1})
+    books = ReconciliationStatus(note, 0.25, {("balance", "rebuilt"): 1})
     found = seen(database=lambda: DatabasePart(DATABASE.counts, books))
     document: Any = overview_answer(found, flower_url=None)
     *_, scan = document["scans"]
@@ -184,6 +184,7 @@ def test_reconciliation_is_a_scan_like_the_others_with_counted_findings() -> Non
     labels = 'action="rebuilt",kind="balance"'
     assert f"truepenny_reconciliation_findings_total{{{labels}}} 1.0" in printed
     assert 'truepenny_scan_age_seconds{scan="reconciliation"} 7.0' in printed
+    assert "truepenny_reconciliation_progress 0.25" in printed
 
 
 def test_a_reconciliation_that_never_ran_is_a_failing_scan() -> None:

@@ -102,12 +102,16 @@ function Run({ run, isShown, onShow }) {
         <${TimeAgo} at=${run.started_at} />
         <span class="row-says" title=${absoluteTime(started)}>${run.trigger === "operator" ? "by an operator" : "by the schedule"}</span>
       </th>
-      <td><${StatusMark} tone=${tone}>${word}</></td>
+      <td><${StatusMark} tone=${tone}>${run.state === "running" ? `${word}, ${percent(run)}` : word}</></td>
       <td class="number">${formatCount(run.wallets_checked)}</td>
       <td class="number muted cell-took">${took_s === null ? "–" : duration(took_s)}</td>
       <td class="number"><${FoundCount} run=${run} isShown=${isShown} onShow=${onShow} /></td>
     </tr>
   `;
+}
+
+function percent(run) {
+  return `${Math.floor((run.progress ?? 0) * 100)} %`;
 }
 
 function FoundCount({ run, isShown, onShow }) {

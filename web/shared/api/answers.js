@@ -109,6 +109,7 @@ const RUN_MEMBERS = {
   state: oneOf("running", "finished", "failed"),
   started_at: time,
   finished_at: nullable(time),
+  progress: optional(number), // the version before did not send it
   wallets_checked: number,
   assets_checked: number,
   findings_count: number,
