@@ -24,32 +24,34 @@ from ledger.postgres.database import transaction
 from ledger.states import State, StepName, steps_from
 from ledger.steps import Rollback
 from monitoring.logs import get_logger
+from tasks import in_place
 from tasks.engine import engine
+from tasks.in_place import Link
 from tasks.retry import MAX_RETRIES, delay_s
 from tasks.step_metrics import measured
 
 log = get_logger(__name__)
 
 
-@shared_task(bind=True, name="money.reserve", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.reserve", max_retries=MAX_RETRIES)
 def reserve(self: Task[..., None], batch_id: str) -> None:
     """Claim accepted transfers into this batch, and hold their money in the sources."""
     _run(self, "reserve", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.deduct", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.deduct", max_retries=MAX_RETRIES)
 def deduct(self: Task[..., None], batch_id: str) -> None:
     """Move the batch's money from the sources into transit."""
     _run(self, "deduct", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.credit", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.credit", max_retries=MAX_RETRIES)
 def credit(self: Task[..., None], batch_id: str) -> None:
     """Move the batch's money from transit into the destinations, not yet available there."""
     _run(self, "credit", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.commit", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.commit", max_retries=MAX_RETRIES)
 def commit(self: Task[..., None], batch_id: str) -> None:
     """Make the batch's money available in the destinations."""
     _run(self, "commit", UUID(batch_id))
@@ -141,6 +143,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
         task_for_batch(rollback, batch_id).apply_async()
     if not progress.left:
         raise Ignore  # the links that follow have nothing to do
+    in_place.go_on()
 
 
 def _is_halved(error: Exception, step: StepName | Rollback, batch_id: UUID) -> bool:
