@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, text
@@ -32,7 +33,7 @@ from ledger.errors import (
     Unavailable,
     Unreachable,
 )
-from ledger.postgres import exact_json
+from ledger.postgres import dialect, exact_json
 from ledger.postgres.failover import Connector
 from ledger.postgres.session import CommitInDoubt
 
@@ -84,12 +85,13 @@ def build_engine(
         pool = {"poolclass": QueuePool, "pool_use_lifo": True, "pool_timeout": POOL_TIMEOUT_S}
         pool |= {"pool_size": pool_size, "max_overflow": 0}
     return create_engine(
-        "postgresql+psycopg2://",
+        f"{dialect.NAME}://",
         creator=connector,
         # Amounts and metadata are in the parameters, and errors are logged.
         hide_parameters=True,
         json_serializer=exact_json.dumps,
         json_deserializer=exact_json.loads,
+        use_native_hstore=False,  # it asks for the type's number at each connection
         **pool,
     )
 
@@ -173,8 +175,10 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
     """Connect for the block; each statement is its own transaction. Mostly for reads."""
-    with _translated(), engine.connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+    with _translated(), engine.connect() as connection, connection.begin():
+        session: Any = connection.connection.dbapi_connection
+        session.begins = False  # SQLAlchemy's own way sets a level at each use, and resets it
+        yield connection
 
 
 @contextmanager
