@@ -1,9 +1,9 @@
 """The chain: reserve → deduct → credit → commit over one batch, and rollback beside it.
 
 The message of a link names its batch and nothing else. Each link runs one ledger step in one
-transaction, and Celery publishes the next link after that. A failure between the two (a killed
-worker, a broker that is away) leaves transfers that do not move; the recovery scan re-drives
-them (`tasks.recovery`).
+transaction, and after that the next link is run by the same process (`tasks.in_place`) or
+published. A failure between the two (a killed worker, a broker that is away) leaves transfers that
+do not move; the recovery scan re-drives them (`tasks.recovery`).
 """
 
 from __future__ import annotations

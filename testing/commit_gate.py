@@ -30,7 +30,7 @@ _WATCHED = {
 
 @dataclass
 class CommitGate:
-    """Closed until `open`: until then, whoever asks for its lock waits."""
+    """Closed until `open`: until then, all who ask for its lock wait."""
 
     connection: Connection
     watcher: Connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import pytest
 from ledger.states import STEPS, StepName
 from tasks import chain
 from tasks.broker import queues
-from tasks.in_place import LINK_S
 from testing.commit_gate import CommitGate, batch_taken_after, gate_before_commit_of
 from testing.worker_processes import MONEY, CeleryProcess, eventually
 from tests.chaos.scenario import TOO_SHORT_FOR_LINKS_IN_PLACE_S, Scenario, stopped
@@ -161,16 +159,3 @@ def test_killed_before_it_acknowledges_a_run_of_links_nothing_is_doubled(
         worker.celery.process.kill()
     worker.celery.kill_group()
     a_new_worker_settles(scenario, worker.transfer_ids)
-
-
-def test_a_link_that_has_not_enough_time_left_goes_through_the_broker(scenario: Scenario) -> None:
-    with (
-        stopped_before_commit_of(scenario, "deduct", time_limit_s=LINK_S + 1) as worker,
-        scenario.broker.process.frozen(),
-    ):
-        time.sleep(1)
-        worker.gate.open()
-        eventually(lambda: scenario.all_in(worker.transfer_ids, "deducted"))
-        time.sleep(0.5)  # in place the next step would be done by now
-        assert scenario.all_in(worker.transfer_ids, "deducted")
-    scenario.settles(worker.transfer_ids)
