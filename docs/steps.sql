@@ -116,10 +116,11 @@ FROM "new";
 
 -- ledger/transfers.py: find_transfers
 SELECT
-    transfers.id, transfers.fingerprint, transfers.source_id,
-    transfers.destination_id, transfers.asset, transfers.amount, transfers.capture,
-    transfers.expires_at, transfers.reference, transfers.metadata,
-    transfers.refund_of, transfers.group_id, transfers.created_at, assets.scale,
+    transfers.id, transfers.client_id, transfers.idempotency_key,
+    transfers.fingerprint, transfers.source_id, transfers.destination_id,
+    transfers.asset, transfers.amount, transfers.capture, transfers.expires_at,
+    transfers.reference, transfers.metadata, transfers.refund_of, transfers.group_id,
+    transfers.created_at, assets.scale,
     coalesce(outcomes.state, unfinished.state) AS state, outcomes.failure_code,
     outcomes.failure_detail,
     coalesce(outcomes.finished_at, unfinished.moved_at) AS updated_at,
