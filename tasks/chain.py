@@ -1,9 +1,9 @@
 """The chain: reserve → deduct → credit → commit over one batch, and rollback beside it.
 
 The message of a link names its batch and nothing else. Each link runs one ledger step in one
-transaction, and Celery publishes the next link after that. A failure between the two (a killed
-worker, a broker that is away) leaves transfers that do not move; the recovery scan re-drives
-them (`tasks.recovery`).
+transaction, and after that the next link is run by the same process (`tasks.in_place`) or
+published. A failure between the two (a killed worker, a broker that is away) leaves transfers that
+do not move; the recovery scan re-drives them (`tasks.recovery`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from ledger.postgres.database import transaction
 from ledger.states import State, StepName, steps_from
 from ledger.steps import Rollback
 from monitoring.logs import get_logger
+from tasks import in_place
 from tasks.engine import engine
+from tasks.in_place import Link
 from tasks.retry import MAX_RETRIES, delay_s
 from tasks.step_metrics import measured
 
@@ -34,25 +36,25 @@ RELEASE_ROUNDS = 20
 """The most transactions in which one task ends waits, `waits.RELEASED_AT_ONCE` in each."""
 
 
-@shared_task(bind=True, name="money.reserve", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.reserve", max_retries=MAX_RETRIES)
 def reserve(self: Task[..., None], batch_id: str) -> None:
     """Claim accepted transfers into this batch, and hold their money in the sources."""
     _run(self, "reserve", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.deduct", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.deduct", max_retries=MAX_RETRIES)
 def deduct(self: Task[..., None], batch_id: str) -> None:
     """Move the batch's money from the sources into transit."""
     _run(self, "deduct", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.credit", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.credit", max_retries=MAX_RETRIES)
 def credit(self: Task[..., None], batch_id: str) -> None:
     """Move the batch's money from transit into the destinations, not yet available there."""
     _run(self, "credit", UUID(batch_id))
 
 
-@shared_task(bind=True, name="money.commit", max_retries=MAX_RETRIES)
+@shared_task(bind=True, base=Link, name="money.commit", max_retries=MAX_RETRIES)
 def commit(self: Task[..., None], batch_id: str) -> None:
     """Make the batch's money available in the destinations."""
     _run(self, "commit", UUID(batch_id))
@@ -153,6 +155,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
         task_for_batch(rollback, batch_id).apply_async()
     if not progress.left:
         raise Ignore  # the links that follow have nothing to do
+    in_place.go_on()
 
 
 def _is_halved(error: Exception, step: StepName | Rollback, batch_id: UUID) -> bool:

@@ -6,9 +6,11 @@ at an exact point, without any change to its code, and the test can kill it ther
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 
 from sqlalchemy import Connection, Engine, text
 
@@ -28,18 +30,20 @@ _WATCHED = {
 
 @dataclass
 class CommitGate:
-    """Closed until `open`: until then, every commit of the watched step waits."""
+    """Closed until `open`: until then, all who ask for its lock wait."""
 
     connection: Connection
     watcher: Connection
+    key: int = _KEY
 
     def waiting(self) -> list[int]:
         """Return the ids of the server processes that wait at the gate."""
         query = text(
-            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = :key AND NOT granted"
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND CAST(classid AS bigint) << 32 | CAST(objid AS bigint) = :key"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-        return list(self.watcher.scalars(query, {"key": _KEY}))
+        return list(self.watcher.scalars(query, {"key": self.key}))
 
     def cut_off(self) -> None:
         """End the transactions that wait, as the server does when their client is gone."""
@@ -75,3 +79,34 @@ def gate_before_commit_of(engine: Engine, step: str) -> Iterator[CommitGate]:
         finally:
             gate.open()
             connection.execute(text(f"DROP TRIGGER test_gate ON {table}"))
+
+
+@contextmanager
+def batch_taken_after(engine: Engine, session: int) -> Iterator[CommitGate]:
+    """Take the lock of the batch that a step at the gate has locked, as soon as the step commits.
+
+    session: the id of the step's server process. The next link of the batch waits for the lock,
+    before it has read or changed anything.
+    """
+    held = text(
+        "SELECT CAST(classid AS bigint) << 32 | CAST(objid AS bigint) FROM pg_locks"
+        " WHERE pid = :pid AND locktype = 'advisory' AND granted"
+    )
+    with (
+        owner_engine(engine) as owner,
+        owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        owner.connect().execution_options(isolation_level="AUTOCOMMIT") as watcher,
+    ):
+        key = watcher.scalar(held, {"pid": session})
+        gate = CommitGate(connection, watcher, key)
+        asking = Thread(
+            target=connection.execute, args=(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        )
+        asking.start()
+        while not gate.waiting():
+            time.sleep(0.02)
+        try:
+            yield gate
+        finally:
+            asking.join()
+            gate.open()

@@ -15,6 +15,7 @@ from monitoring.heartbeats.emitter import HeartbeatEmitter
 from monitoring.logs import configure
 from monitoring.metrics import catalogue, port
 from settings import Settings, SettingsError
+from tasks import in_place
 from tasks.engine import forget_engine
 from workers import sentry_hooks, task_logging
 from workers.consumer_watchdog import ConsumerWatchdog
@@ -33,7 +34,7 @@ def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
     signals.celeryd_init.connect(_start_metrics)
     signals.celeryd_after_setup.connect(_check_database)
-    signals.worker_process_init.connect(_after_fork)
+    signals.worker_process_init.connect(lambda **_: _after_fork(app), weak=False)
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
     task_logging.install()
@@ -90,8 +91,9 @@ def _note_ending(sender: str, **_: object) -> None:
     heartbeat_files.note_ending(folder, sender.partition("@")[0])
 
 
-def _after_fork(**_: object) -> None:
+def _after_fork(app: Celery) -> None:
     forget_engine()
+    in_place.install(app)
 
 
 def _set_up_logging(**_: object) -> None:

@@ -34,7 +34,7 @@ from ledger.errors import (
     Unavailable,
     Unreachable,
 )
-from ledger.postgres import exact_json
+from ledger.postgres import dialect, exact_json
 from ledger.postgres.failover import Connector
 from ledger.postgres.session import LOOK, CommitInDoubt, Look, Session
 from ledger.postgres.succession import Succession
@@ -90,12 +90,13 @@ def build_engine(
         pool = {"poolclass": QueuePool, "pool_use_lifo": True, "pool_timeout": POOL_TIMEOUT_S}
         pool |= {"pool_size": pool_size, "max_overflow": 0}
     engine = create_engine(
-        "postgresql+psycopg2://",
+        f"{dialect.NAME}://",
         creator=connector,
         # Amounts and metadata are in the parameters, and errors are logged.
         hide_parameters=True,
         json_serializer=exact_json.dumps,
         json_deserializer=exact_json.loads,
+        use_native_hstore=False,  # it asks for the type's number at each connection
         **pool,
     )
     event.listen(engine, "checkout", _drop_if_replaced)
@@ -205,8 +206,10 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
     """Connect for the block; each statement is its own transaction. Mostly for reads."""
-    with _translated(), engine.connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+    with _translated(), engine.connect() as connection, connection.begin():
+        # SQLAlchemy's own way sets an isolation level at each use, and resets it.
+        session_of(connection).begins = False
+        yield connection
 
 
 @contextmanager

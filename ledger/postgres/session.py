@@ -2,8 +2,8 @@
 
 Guarantees that the bounds of a session are in force in each of its transactions. A server takes
 them when the session begins. A pooler in transaction mode (PgBouncer) gives each transaction to
-another session of the server, so there they are sent with the transaction's first statement, which
-costs no round trip.
+another session of the server, so there they are sent with the transaction's first statement, and
+so is every BEGIN: neither costs a round trip.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import psycopg2
 from psycopg2.errors import InsufficientPrivilege, UndefinedTable
-from psycopg2.extensions import STATUS_READY, connection, cursor
+from psycopg2.extensions import (
+    ISOLATION_LEVEL_AUTOCOMMIT,
+    ISOLATION_LEVEL_READ_COMMITTED,
+    ISOLATION_LEVEL_REPEATABLE_READ,
+    ISOLATION_LEVEL_SERIALIZABLE,
+    TRANSACTION_STATUS_IDLE,
+    connection,
+    cursor,
+)
 
 from ledger.postgres.succession import Primary
 
@@ -54,7 +62,10 @@ class Look(NamedTuple):
 
 
 class Session(connection):
-    """A connection that knows how long to wait for an answer, and how to begin a transaction."""
+    """A connection that knows how long to wait for an answer, and begins its transactions itself.
+
+    For psycopg2 it is always in autocommit.
+    """
 
     answer_timeout_s: float | None = None
     prelude: str = ""
@@ -64,6 +75,9 @@ class Session(connection):
     opened_by: Connector
     primary: Primary | None = None
     """Which primary it is; None if it takes no writes, or if nobody asked."""
+    begins: bool = False
+    """Whether the next statement begins a transaction."""
+    _level: str | None = "READ COMMITTED"
 
     def begin_session(self, settings: Mapping[str, str], *, has_settings: bool) -> Look:
         """Look at what answered: give a pooler the settings, and the server a durable commit.
@@ -81,31 +95,63 @@ class Session(connection):
                 self.prelude = _prelude({**settings, **durable})
             elif durable:
                 looking.execute("SET synchronous_commit = on")
-        self.autocommit = False
         return Look(*answer)
 
     def accepted_server(self) -> tuple[str, int, int] | None:
-        """Return which server the database itself says it belongs to.
+        """Return which server the database itself says it belongs to. No transaction is under way.
 
         That is the cluster, the timeline at that time, and when it was accepted, in microseconds;
         None before the migrations have run.
         """
-        was_autocommit, self.autocommit = self.autocommit, True
         try:
             with self.cursor() as asking:
                 asking.execute(_ACCEPTED)
                 return cast("tuple[str, int, int] | None", asking.fetchone())
         except (UndefinedTable, InsufficientPrivilege):
             return None
-        finally:
-            if not self.closed:
-                self.autocommit = was_autocommit
+
+    def set_isolation_level(self, level: int | None) -> None:
+        """Note the level of the transactions to come; at that of autocommit none is begun."""
+        self._level = _LEVELS[level]
+
+    def begin(self) -> None:
+        """Begin a transaction with the next statement."""
+        self.begins = self._level is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transaction is under way on the server."""
+        return self.get_transaction_status() == TRANSACTION_STATUS_IDLE
 
     def commit(self) -> None:
-        """Commit. Raises: CommitInDoubt: when the server warns: it has committed here only."""
-        self.notices.clear()
-        super().commit()
-        self.require_confirmed()
+        """Commit what has begun, if anything.
+
+        Raises: CommitInDoubt: when the server warns: it has committed here only.
+        psycopg2.OperationalError: when it has rolled back, since a statement had failed.
+        """
+        self.begins = False
+        if self.is_idle:
+            return
+        with self.cursor() as ending:
+            ending.execute("COMMIT")
+            if ending.statusmessage != "COMMIT":
+                raise psycopg2.OperationalError("the transaction was rolled back")
+
+    def rollback(self) -> None:
+        """Roll back what has begun, if anything."""
+        self.begins = False
+        if not self.is_idle:
+            with self.cursor() as ending:
+                ending.execute("ROLLBACK")
+
+    def take_opening(self) -> str:
+        """Return what the next statement needs before it, on its way to the server."""
+        if self.begins:
+            self.begins = False
+            return f"BEGIN ISOLATION LEVEL {self._level}; {self.prelude}"
+        if self.prelude and self.is_idle:
+            return _READ_COMMITTED + self.prelude
+        return ""
 
     def require_confirmed(self) -> None:
         # A commit has nothing else to warn of, and the text of the warning may be translated.
@@ -114,32 +160,36 @@ class Session(connection):
 
 
 class SessionCursor(cursor):
-    """A cursor that begins transactions, and looks at those that are a single statement."""
+    """A cursor that begins transactions, and looks at what each commit says."""
 
     connection: Session
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
-        self.connection.notices.clear()
-        super().execute(self._with_prelude(query), vars)
-        if self.connection.autocommit:
-            self.connection.require_confirmed()
+        session = self.connection
+        session.notices.clear()
+        opening = session.take_opening()
+        if opening:
+            query = opening.encode() + query if isinstance(query, bytes) else opening + query
+        super().execute(query, vars)
+        if session.is_idle:
+            session.require_confirmed()
 
     def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
-        self.connection.notices.clear()
-        super().executemany(self._with_prelude(query), vars_list)
-        if self.connection.autocommit:
-            self.connection.require_confirmed()
-
-    def _with_prelude(self, query: Any) -> Any:
         session = self.connection
-        if not session.prelude or session.status != STATUS_READY:
-            return query
-        # A transaction with an isolation level of its own has begun with it.
-        given = not session.autocommit and session.isolation_level is not None
-        prelude = session.prelude if given else _READ_COMMITTED + session.prelude
-        return prelude.encode() + query if isinstance(query, bytes) else prelude + query
+        if session.begins:
+            self.execute("SELECT")  # it begins the transaction, which each of these would do
+        session.notices.clear()
+        super().executemany(session.take_opening() + query, vars_list)
+        if session.is_idle:
+            session.require_confirmed()
 
 
+_LEVELS: dict[int | None, str | None] = {
+    ISOLATION_LEVEL_AUTOCOMMIT: None,
+    ISOLATION_LEVEL_READ_COMMITTED: "READ COMMITTED",
+    ISOLATION_LEVEL_REPEATABLE_READ: "REPEATABLE READ",
+    ISOLATION_LEVEL_SERIALIZABLE: "SERIALIZABLE",
+}
 _READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
 
 

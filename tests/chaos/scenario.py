@@ -7,17 +7,22 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from celery import Celery
 from sqlalchemy import Engine
 
+from ledger.ids import new_id
 from tasks import chain
+from tasks.in_place import LINK_S
 from testing.bank import Bank
 from testing.servers.brokers import Broker
 from testing.worker_processes import MONEY, CeleryProcess, Workers, eventually
 
 SETTLE_WITHIN_S = 30.0
+TOO_SHORT_FOR_LINKS_IN_PLACE_S = LINK_S - 10
+"""A time limit with which each link goes through the broker."""
 
 
 @dataclass
@@ -40,10 +45,18 @@ class Scenario:
             if each.is_money_alive:
                 each.kill_group()
 
-    def submit(self, count: int = 5, amount_minor: int = 100) -> list[UUID]:
-        """Accept transfers into a new wallet and kick, as the API does."""
+    def submit(
+        self, count: int = 5, amount_minor: int = 100, *, time_limit_s: float | None = None
+    ) -> list[UUID]:
+        """Accept transfers into a new wallet and kick, as the API does.
+
+        time_limit_s: the soft limit of each link; below LINK_S each goes through the broker.
+        """
         ids = self.accept(count, amount_minor)
-        chain.kick()
+        links: Any = chain.chain_from("accepted", new_id())
+        for link in links.tasks:
+            link.set(soft_time_limit=time_limit_s)
+        links.apply_async()
         return ids
 
     def accept(self, count: int = 5, amount_minor: int = 100) -> list[UUID]:

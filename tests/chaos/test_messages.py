@@ -16,7 +16,7 @@ from tasks.broker import queues
 from testing.commit_gate import gate_before_commit_of
 from testing.servers.databases import owner_engine
 from testing.worker_processes import MONEY, eventually
-from tests.chaos.scenario import Scenario, stopped
+from tests.chaos.scenario import TOO_SHORT_FOR_LINKS_IN_PLACE_S, Scenario, stopped
 
 
 def test_every_message_delivered_three_times_moves_money_once(scenario: Scenario) -> None:
@@ -52,7 +52,7 @@ def test_a_lost_kick_is_replaced_by_a_scan(scenario: Scenario) -> None:
 def test_a_lost_link_is_found_by_the_recovery_scan(scenario: Scenario) -> None:
     worker = scenario.worker()
     with gate_before_commit_of(scenario.engine, "deduct") as gate:
-        ids = scenario.submit()
+        ids = scenario.submit(time_limit_s=TOO_SHORT_FOR_LINKS_IN_PLACE_S)
         eventually(gate.waiting)
         with stopped(worker.pid):
             gate.open()

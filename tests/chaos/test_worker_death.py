@@ -12,9 +12,9 @@ import pytest
 from ledger.states import STEPS, StepName
 from tasks import chain
 from tasks.broker import queues
-from testing.commit_gate import CommitGate, gate_before_commit_of
+from testing.commit_gate import CommitGate, batch_taken_after, gate_before_commit_of
 from testing.worker_processes import MONEY, CeleryProcess, eventually
-from tests.chaos.scenario import Scenario, stopped
+from tests.chaos.scenario import TOO_SHORT_FOR_LINKS_IN_PLACE_S, Scenario, stopped
 
 STEP_NAMES = [step for step, _, _ in STEPS]
 REACHED = {step: end for step, _, end in STEPS}
@@ -32,11 +32,13 @@ class StoppedWorker:
 
 
 @contextmanager
-def stopped_before_commit_of(scenario: Scenario, step: StepName) -> Iterator[StoppedWorker]:
+def stopped_before_commit_of(
+    scenario: Scenario, step: StepName, *, time_limit_s: float | None = None
+) -> Iterator[StoppedWorker]:
     """Submit transfers and stop a worker at the gate; the block kills it."""
     celery = scenario.worker()
     with gate_before_commit_of(scenario.engine, step) as gate:
-        ids = scenario.submit()
+        ids = scenario.submit(time_limit_s=time_limit_s)
         eventually(gate.waiting)
         yield StoppedWorker(celery, gate, ids)
 
@@ -93,7 +95,9 @@ def test_killed_between_commit_and_publish_the_chain_goes_on(
     scenario: Scenario, step: StepName
 ) -> None:
     with (
-        stopped_before_commit_of(scenario, step) as worker,
+        stopped_before_commit_of(
+            scenario, step, time_limit_s=TOO_SHORT_FOR_LINKS_IN_PLACE_S
+        ) as worker,
         scenario.broker.process.frozen(),  # so that nothing can be published after the commit
     ):
         worker.gate.open()
@@ -106,7 +110,9 @@ def test_killed_between_commit_and_publish_the_chain_goes_on(
 def test_killed_between_publish_and_acknowledge_the_step_is_not_doubled(
     scenario: Scenario, step: StepName
 ) -> None:
-    with stopped_before_commit_of(scenario, step) as worker:
+    with stopped_before_commit_of(
+        scenario, step, time_limit_s=TOO_SHORT_FOR_LINKS_IN_PLACE_S
+    ) as worker:
         # Children publish and their parent acknowledges: with the parent stopped, only the
         # publish happens.
         with stopped(worker.celery.pid):
@@ -117,4 +123,39 @@ def test_killed_between_publish_and_acknowledge_the_step_is_not_doubled(
             eventually(scenario.broker.unacknowledged)
             worker.celery.process.kill()
         worker.celery.kill_group()
+    a_new_worker_settles(scenario, worker.transfer_ids)
+
+
+@pytest.mark.parametrize("step", STEP_NAMES[:-1])
+def test_killed_between_two_links_in_one_process_the_chain_goes_on(
+    scenario: Scenario, step: StepName
+) -> None:
+    with (
+        stopped_before_commit_of(scenario, step) as worker,
+        scenario.broker.process.frozen(),  # so that no message can bring the next link
+    ):
+        [session] = worker.gate.waiting()
+        with batch_taken_after(scenario.engine, session) as taken:
+            worker.gate.open()
+            eventually(lambda: taken.waiting() == [session])
+            assert scenario.all_in(worker.transfer_ids, REACHED[step])
+            worker.celery.kill_group()
+            taken.cut_off()
+    a_new_worker_settles(scenario, worker.transfer_ids)
+    assert all("redriven" in scenario.bank.timeline(id) for id in worker.transfer_ids)
+
+
+def test_killed_before_it_acknowledges_a_run_of_links_nothing_is_doubled(
+    scenario: Scenario,
+) -> None:
+    with (
+        stopped_before_commit_of(scenario, "reserve") as worker,
+        stopped(worker.celery.pid),  # the children run the links, their parent acknowledges
+    ):
+        worker.gate.open()
+        eventually(lambda: scenario.all_in(worker.transfer_ids, "committed"))
+        assert scenario.broker.waiting(queues.ADVANCE) == 0
+        eventually(scenario.broker.unacknowledged)
+        worker.celery.process.kill()
+    worker.celery.kill_group()
     a_new_worker_settles(scenario, worker.transfer_ids)

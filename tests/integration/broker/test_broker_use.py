@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
 from sqlalchemy import Engine
 
+from ledger.ids import new_id
 from settings import Settings
 from tasks import chain
 from tasks.broker import queues
+from tasks.in_place import LINK_S
 from testing.bank import Bank
 from testing.commit_gate import gate_before_commit_of
 from testing.servers.brokers import Broker
@@ -50,6 +53,29 @@ def test_a_step_that_was_cut_off_is_retried_without_a_scan(
         gate.open()
         eventually(lambda: bank.state(id) == "committed")
     assert "retried" in bank.timeline(id)
+    bank.audit()
+
+
+@pytest.mark.usefixtures("app")
+def test_a_link_that_has_not_enough_time_left_goes_through_the_broker(
+    workers: Workers, bank: Bank, engine: Engine, broker: Broker
+) -> None:
+    workers.ready(MONEY)
+    source, destination = bank.wallet(1_000), bank.wallet()
+    links: Any = chain.chain_from("accepted", new_id())
+    for link in links.tasks:
+        link.set(soft_time_limit=LINK_S + 1)
+    with gate_before_commit_of(engine, "deduct") as gate:
+        [id] = bank.accept(bank.request(source, destination, 400))
+        links.apply_async()
+        eventually(gate.waiting)
+        time.sleep(1)
+        with broker.process.frozen():
+            gate.open()
+            eventually(lambda: bank.state(id) == "deducted")
+            time.sleep(0.5)  # in place the next step would be done by now
+            assert bank.state(id) == "deducted"
+    eventually(lambda: bank.state(id) == "committed")
     bank.audit()
 
 

@@ -23,6 +23,7 @@ from ledger.buffer.entries import Buffered
 from ledger.funds import waits
 from ledger.ids import new_id
 from ledger.postgres.database import transaction
+from ledger.postgres.session import Session
 from testing.bank import Bank
 from testing.servers.shared import ROOT
 from tests.integration.ledger.sql_text import in_lines, with_names
@@ -51,7 +52,6 @@ class Recorder:
         self._step = name
         self.document += f"\n\n{RULE}\n-- {name}\n-- {what_it_does}\n{RULE}\n"
         listeners = (
-            ("begin", self._begin),
             ("commit", self._commit),
             ("before_cursor_execute", self._statement),
         )
@@ -61,23 +61,21 @@ class Recorder:
         for name_of_event, listener in listeners:
             event.remove(self._engine, name_of_event, listener)
 
-    def _begin(self, connection: Connection) -> None:
-        if _is_transaction(connection):
-            self.document += "\nBEGIN;\n"
-
     def _commit(self, connection: Connection) -> None:
-        if _is_transaction(connection):
+        if not _session(connection).is_idle:
             self.document += "\nCOMMIT;\n"
 
     def _statement(
         self,
-        _connection: Connection,
+        connection: Connection,
         _cursor: Any,
         statement: str,
         parameters: Any,
         _context: Any,
         _many: bool,
     ) -> None:
+        if _session(connection).begins:
+            self.document += "\nBEGIN;\n"
         sender = next(
             frame
             for frame in reversed(traceback.extract_stack())
@@ -94,8 +92,10 @@ class Recorder:
             self.document += f' (shown in "{shown_in}")\n'
 
 
-def _is_transaction(connection: Connection) -> bool:
-    return connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
+def _session(connection: Connection) -> Session:
+    session = connection.connection.driver_connection
+    assert isinstance(session, Session)
+    return session
 
 
 def record_the_steps(recorder: Recorder, bank: Bank) -> None:

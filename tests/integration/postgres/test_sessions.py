@@ -1,0 +1,114 @@
+"""Sessions: transactions begin with their first statement, and end as they are told to."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from ledger.errors import Poisoned, Unavailable
+from ledger.postgres.database import autocommit, build_engine, savepoint, transaction
+
+WRITE = text("INSERT INTO blocked_wallets (wallet_id) VALUES (:id)")
+COUNT = text("SELECT count(*) FROM blocked_wallets")
+QUERY = text("SELECT current_query()")
+NUMBER = text("SELECT pg_current_xact_id()::text")
+ID, OTHER = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
+
+
+def count(engine: Engine) -> int:
+    with autocommit(engine) as connection:
+        return int(connection.execute(COUNT).scalar_one())
+
+
+def statuses(connection: Connection) -> tuple[bool, bool]:
+    """Return whether the next statement begins a transaction, and whether none is under way."""
+    session = connection.connection.driver_connection
+    return session.begins, session.is_idle  # type: ignore[union-attr]
+
+
+def test_a_transaction_begins_with_its_first_statement(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        assert statuses(connection) == (True, True)
+        first, second = (str(connection.execute(QUERY).scalar_one()) for _ in range(2))
+        assert statuses(connection) == (False, False)
+    assert first == f"BEGIN ISOLATION LEVEL READ COMMITTED; {QUERY.text}"
+    assert second == QUERY.text
+
+
+def test_a_transaction_without_a_statement_sends_nothing(engine: Engine) -> None:
+    with transaction(engine):
+        pass
+    with transaction(engine) as connection:  # the connection of before, with no BEGIN left over
+        assert str(connection.execute(QUERY).scalar_one()).startswith("BEGIN")
+    with autocommit(engine) as connection:
+        assert connection.execute(QUERY).scalar_one() == QUERY.text
+
+
+def test_a_transaction_is_whole_or_undone(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(WRITE, {"id": ID})
+        assert count(engine) == 0
+    assert count(engine) == 1
+    with pytest.raises(RuntimeError), transaction(engine) as connection:  # noqa: PT012
+        connection.execute(WRITE, {"id": OTHER})
+        raise RuntimeError
+    assert count(engine) == 1
+
+
+def test_a_transaction_whose_failure_was_overlooked_does_not_pass_for_committed(
+    engine: Engine,
+) -> None:
+    with pytest.raises(Unavailable), transaction(engine) as connection:  # noqa: PT012
+        connection.execute(WRITE, {"id": ID})
+        with pytest.raises(Exception, match="duplicate key"):
+            connection.execute(WRITE, {"id": ID})
+    assert count(engine) == 0
+
+
+def test_a_part_is_undone_alone(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        with pytest.raises(Poisoned), savepoint(connection):
+            connection.execute(text("SELECT 1 / 0"))
+        connection.execute(WRITE, {"id": ID})
+    assert count(engine) == 1
+
+
+def test_each_statement_is_a_transaction_of_its_own_in_autocommit(engine: Engine) -> None:
+    with autocommit(engine) as connection:
+        numbers = {connection.execute(NUMBER).scalar_one() for _ in range(3)}
+        connection.execute(WRITE, {"id": ID})
+        assert count(engine) == 1
+        with pytest.raises(Exception, match="division by zero"):
+            connection.execute(text("SELECT 1 / 0"))
+        assert connection.execute(COUNT).scalar_one() == 1
+        assert statuses(connection) == (False, True)
+    assert len(numbers) == 3
+    with transaction(engine) as connection:
+        assert len({connection.execute(NUMBER).scalar_one() for _ in range(3)}) == 1
+
+
+def test_many_rows_are_written_in_the_transaction(engine: Engine) -> None:
+    with pytest.raises(RuntimeError), transaction(engine) as connection:  # noqa: PT012
+        connection.execute(WRITE, [{"id": ID}, {"id": OTHER}])
+        assert count(engine) == 0
+        raise RuntimeError
+    with transaction(engine) as connection:
+        connection.execute(WRITE, [{"id": ID}, {"id": OTHER}])
+    assert count(engine) == 2
+
+
+def test_an_isolation_level_that_is_asked_for_is_kept_and_ends_with_its_use(
+    own_database_url: str,
+) -> None:
+    engine = build_engine(own_database_url, application_name="test", pool_size=1)
+    shown = text("SHOW transaction_isolation")
+    for level in ("REPEATABLE READ", "SERIALIZABLE"):
+        with engine.connect().execution_options(isolation_level=level) as connection:
+            assert str(connection.execute(shown).scalar_one()) == level.lower()
+        with transaction(engine) as connection:
+            assert connection.execute(shown).scalar_one() == "read committed"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        assert connection.execute(NUMBER).scalar_one() != connection.execute(NUMBER).scalar_one()
+    with transaction(engine) as connection:
+        assert connection.execute(NUMBER).scalar_one() == connection.execute(NUMBER).scalar_one()
+    engine.dispose()
