@@ -19,8 +19,8 @@ from celery.utils.nodenames import default_nodename, host_format
 from workers.app import app
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until a signal ends the process. Returns: the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int | str | None:
+    """Run until a signal ends the process. Returns: the exit code, or why it could not start."""
     parser = argparse.ArgumentParser(prog="python -m workers", description="Run a worker, or beat.")
     programs = parser.add_subparsers(dest="program", required=True)
     programs.add_parser("beat", help="send the tasks of the schedule")
@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         without_mingle=True,
     )
     started.start()
-    return int(started.exitcode or 0)
+    # Celery keeps the argument of SystemExit, which may be a line for the person at the terminal.
+    code: int | str | None = started.exitcode
+    return code
 
 
 if __name__ == "__main__":
