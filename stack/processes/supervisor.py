@@ -112,7 +112,7 @@ class Supervisor:
     ) -> None:
         """Take the configuration, and the directory from which the manager's code is loaded."""
         self._command = launch_command(
-            (sys.executable, "-m", "stack.processes.manager", str(configuration_file))
+            (sys.executable, "-m", "stack.processes.forking_supervisord", str(configuration_file))
         )
         self._directory = directory
         self._environment = environment

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from stack.processes.manager import SHARED
+from stack.processes.forking_supervisord import SHARED
 from testing.programs import ROOT
 from tests.unit.runtime.test_entrypoint import URLS
 

@@ -1,6 +1,6 @@
 """Process manager of `make up`: supervisor, whose application programs are forks of itself.
 
-    python -m stack.processes.manager CONFIGURATION
+    python -m stack.processes.forking_supervisord CONFIGURATION
 
 A program that loads its modules itself takes 45 to 75 MB for them, and most of the modules are the
 same in all programs. Here they are loaded once, before the first fork, and all programs share that

@@ -48,7 +48,9 @@ class Managed:
         file = folder / "run" / "supervisord.conf"
         file.write_text(text)
         self.process = psutil.Popen(
-            launch_command((sys.executable, "-m", "stack.processes.manager", str(file))),
+            launch_command(
+                (sys.executable, "-m", "stack.processes.forking_supervisord", str(file))
+            ),
             cwd=ROOT,
             env={**os.environ, **IDENTITY, **URLS, "DATA_DIR": str(folder), "OWN": "value"},
             stdin=subprocess.DEVNULL,
