@@ -1,9 +1,9 @@
 """Hints: tell other processes, over a channel of a Redis, that it is worth looking now.
 
 A hint carries nothing, and it may be lost, doubled, late or forged: a process that gets one reads
-the truth elsewhere, and also looks without one at times. Guarantees that neither sending nor listening
-ever raises, that a server which is away or hangs delays a sender only for a moment, and that no
-flood of hints takes up a listener.
+the truth elsewhere, and also looks without one at times. Guarantees that neither sending nor
+listening ever raises, that a server which is away or hangs delays a sender only for a moment, and
+that no flood of hints takes up a listener.
 """
 
 from __future__ import annotations
