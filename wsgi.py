@@ -1,11 +1,12 @@
 """Composition root of the HTTP API, which gunicorn serves as `wsgi:app`.
 
-Nothing connects here: each process of the server imports this module after its fork, and
-opens its connections with its first request.
+Nothing connects here and no thread starts: gunicorn imports this module once, and then forks the
+processes that serve requests. Each opens its connections with its first request.
 """
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 from api.app import create_app
@@ -22,7 +23,6 @@ from workers import sentry_hooks
 from workers.celery_app import make_celery
 
 _settings = Settings.from_environment()
-_is_watched = sentry_hooks.start_sentry(_settings, program="api")
 _celery = make_celery(_settings)
 
 app = create_app(
@@ -36,5 +36,7 @@ app = create_app(
     ),
     proxy_hops=_settings.proxy_hops,
 )
-if _is_watched:
+if _settings.sentry_dsn is not None:
+    start_sentry = partial(sentry_hooks.start_sentry, _settings, program="api")
+    os.register_at_fork(after_in_child=start_sentry)
     app.wsgi_app = TracedRequests(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way

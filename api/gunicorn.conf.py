@@ -1,6 +1,7 @@
 # ruff: noqa: N999 - gunicorn's usual name for this file; it is not imported as a module
 """Settings of gunicorn: `gunicorn -c api/gunicorn.conf.py wsgi:app`."""
 
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ bind = f"{_host}:{_settings.port}"
 # transfer to end.
 worker_class = BoundedThreadWorker
 workers = _settings.api_processes
+preload_app = True  # they share its memory; it connects to nothing before the fork
 threads = SLOTS + 8  # when all slots for waiting are taken, these keep answering
 worker_connections = 1000
 backlog = 1024
@@ -76,3 +78,12 @@ def on_starting(server: Arbiter) -> None:
     except (SettingsError, Misconfigured, Refused) as error:
         sys.exit(f"api: {error}")
     catalogue.begin("api", _settings.data_dir, catalogue.OF_THE_API)
+
+
+def when_ready(_server: Arbiter) -> None:
+    """Keep the garbage collector of each process away from memory that all of them share.
+
+    It writes into every object that it looks at, and each process would get a copy of its own.
+    """
+    gc.collect()
+    gc.freeze()

@@ -40,12 +40,16 @@ from monitoring.health.checks import all_checks
 from monitoring.health.database_breaker import PROBE_TIMEOUT_S, DatabaseBreaker
 from monitoring.health.report import Health
 from monitoring.health.timeline_memory import timeline_memory
+from monitoring.logs import get_logger
 from monitoring.metrics.catalogue import folder_of
 from prices.health_check import prices_check
 from prices.lookup import PriceLookup, build_price_lookup
+from resilience.hints import HintListener
 from settings import Settings
 
 EXTENSION = "truepenny"
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def build_services(
         keys=_key_ring(database, scales, outage_cache, failed_auth_limit),
         scales=scales,
         submission=_submission(database, GroupCommit(database, buffer, kick), item_limit),
-        settlement_waiter=SettlementWaiter(partial(_find_settled, database), slots=SLOTS),
+        settlement_waiter=_settlement_waiter(settings, database),
         prices=prices,
         health=health,
         snapshots=snapshots,
@@ -162,6 +166,16 @@ def _counters(settings: Settings) -> Counters:
     memory = MemoryCounters(processes=settings.api_processes)
     shared = CacheCounters(settings.cache_url, key_prefix=settings.key_prefix)
     return Counters(shared, memory)
+
+
+def _settlement_waiter(settings: Settings, database: Database) -> SettlementWaiter:
+    return SettlementWaiter(
+        partial(_find_settled, database),
+        slots=SLOTS,
+        listen=lambda heard: HintListener(
+            settings.cache_url, settings.ended_channel, heard, log=log
+        ),
+    )
 
 
 def _find_settled(database: Database, transfer_ids: list[UUID]) -> dict[UUID, Transfer]:

@@ -16,22 +16,20 @@ MIGRATIONS = (sys.executable, "-m", "migrations")
 
 def app_commands() -> dict[str, tuple[str, ...]]:
     """Return the command line of each part of the application, by the part's name."""
-    celery = (sys.executable, "-m", "celery", "--app", "workers.app")
+    workers = (sys.executable, "-m", "workers")
     return {
         "api": (
             *(sys.executable, "-m", "gunicorn"),
             *("--config", "api/gunicorn.conf.py", "wsgi:app"),
         ),
         "money": (
-            *(*celery, "worker", "--hostname", "money@%h"),
+            *(*workers, "worker", "--hostname", "money@%h"),
             *("--queues", f"{queues.ADVANCE},{queues.RESERVE}", "--concurrency", "2"),
-            *("--without-gossip", "--without-mingle"),
         ),
         "scans": (
-            *(*celery, "worker", "--hostname", "scans@%h"),
+            *(*workers, "worker", "--hostname", "scans@%h"),
             *("--queues", f"{queues.SCANS},{queues.WATCH}", "--concurrency", "2"),
-            *("--without-gossip", "--without-mingle"),
         ),
-        "beat": (*(*celery, "beat"),),
+        "beat": (*workers, "beat"),
         "flower": (sys.executable, "-m", "workers.flower.front"),
     }

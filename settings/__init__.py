@@ -87,6 +87,11 @@ class Settings:
         return f"truepenny:{self.installation_id}:"
 
     @property
+    def ended_channel(self) -> str:
+        """The channel of the cache on which workers say that transfers have ended."""
+        return f"{self.key_prefix}ended"
+
+    @property
     def queue_prefix(self) -> str:
         """The beginning of every queue and exchange of ours on RabbitMQ."""
         return f"truepenny.{self.installation_id}."

@@ -23,6 +23,7 @@ import fcntl
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -32,8 +33,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
-    """Apply the options in an order that matters, and become the program."""
-    options = _options()
+    """Apply the options, and become the program."""
+    options = read_options()
+    prepare(options)
+    os.execvp(options.program[0], options.program)  # noqa: S606 - becoming the program is the task
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Apply the options in an order that matters."""
     # Set now for the waits below, and again later, since a change of user resets it.
     die_with_parent(signal.SIGTERM)
     if options.after is not None:
@@ -45,7 +52,6 @@ def main() -> NoReturn:
     if options.user is not None:
         drop_privileges(options.user)
     die_with_parent(signal.Signals[options.orphaned])
-    os.execvp(options.program[0], options.program)  # noqa: S606 - becoming the program is the task
 
 
 def wait_for(file: Path) -> None:
@@ -99,7 +105,8 @@ def die_with_parent(orphaned: signal.Signals) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
-def _options() -> argparse.Namespace:
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the options, by default those of this process."""
     parser = argparse.ArgumentParser(description="Become a program that dies with its parent.")
     parser.add_argument("--orphaned", default="SIGTERM")
     parser.add_argument("--user", type=int)
@@ -107,7 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pace", type=Path)
     parser.add_argument("--alone", type=Path)
     parser.add_argument("program", nargs="+")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def supervised(plan: Plan, lock: Lock) -> Iterator[Supervisor]:
     file.write_text(
         configuration(servers=plan.server_programs, app=plan.app_programs, directory=ROOT)
     )
-    supervisor = Supervisor(file, folder=folders.data, environment=plan.environment, lock=lock)
+    supervisor = Supervisor(file, directory=ROOT, environment=plan.environment, lock=lock)
     supervisor.start()
     try:
         yield supervisor

@@ -1,4 +1,4 @@
-"""Measures the steps: seconds, and transfers moved."""
+"""Measures the steps: seconds, and transfers moved; and tells the API when transfers have ended."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Final
 
 from monitoring.metrics.catalogue import STEP_SECONDS, STEP_TRANSFERS
+from resilience.hints import HintSender
+from settings import Settings
+
+_ENDING: Final = frozenset({"commit", "rollback"})
+"""The steps that end transfers."""
 
 
 @dataclass(slots=True)
@@ -29,3 +36,12 @@ def measured(step: str) -> Iterator[Measure]:
         STEP_SECONDS.labels(step, outcome).observe(time.perf_counter() - began_s)
         if outcome == "moved":
             STEP_TRANSFERS.labels(step).observe(measure.moved)
+    # After the commit: the API looks at once, for requests that wait (`Prefer: wait`).
+    if step in _ENDING and measure.moved:
+        _ended().send()
+
+
+@cache
+def _ended() -> HintSender:
+    settings = Settings.from_environment()
+    return HintSender(settings.cache_url, settings.ended_channel)

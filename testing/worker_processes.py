@@ -39,7 +39,7 @@ def eventually(
 
 @dataclass
 class CeleryProcess:
-    """One `celery -A workers.app …` with its children, in a process group of its own."""
+    """One `python -m workers …` with its children, in a process group of its own."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -86,8 +86,7 @@ class Workers:
 
     def start(self, arguments: tuple[str, ...]) -> CeleryProcess:
         log = self.folder / f"celery-{len(self.started)}.log"
-        quiet = () if arguments == BEAT else ("--without-gossip", "--without-mingle")
-        celery = (sys.executable, "-m", "celery", "-A", "workers.app", *arguments, *quiet)
+        celery = (sys.executable, "-m", "workers", *arguments)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 launch_command(celery),

@@ -3,6 +3,7 @@
 Workers run the tasks of `tasks/`, which move transfers through `ledger/`: a money worker reads
 the queues of kicks and batches, a scans worker those that beat fills (`beat.schedule`).
 
+- __main__: the program of a worker, and of beat.
 - app: the application that `celery --app workers.app` loads; celery_app builds it.
 - lifecycle: hooks at the start of a process: heartbeats, metrics, logs, and the parts below.
 - consumer: reconnects to the broker; queue_repair replaces dead queues of RabbitMQ.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -34,6 +35,7 @@ def install(app: Celery) -> None:
     """Attach the hooks to the application's workers."""
     signals.celeryd_init.connect(_start_metrics)
     signals.celeryd_after_setup.connect(_check_database)
+    signals.worker_before_create_process.connect(_before_fork)
     signals.worker_process_init.connect(lambda **_: _after_fork(app), weak=False)
     signals.worker_shutting_down.connect(_note_ending)
     signals.setup_logging.connect(_set_up_logging)
@@ -89,6 +91,15 @@ def _note_ending(sender: str, **_: object) -> None:
     """Record that the worker ends: its heartbeats stop before its last task does."""
     folder = heartbeat_files.folder(Settings.from_environment().data_dir)
     heartbeat_files.note_ending(folder, sender.partition("@")[0])
+
+
+def _before_fork(**_: object) -> None:
+    """Keep the garbage collector of the child away from memory that it shares with its parent.
+
+    It writes into every object that it looks at, and the child would get a copy of its own.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _after_fork(app: Celery) -> None:

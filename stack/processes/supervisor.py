@@ -1,4 +1,4 @@
-"""The process manager: supervisor, configured so that it restarts programs without limit.
+"""Supervision of all programs: supervisor, configured so that it restarts programs without limit.
 
 A program counts as started at once (`startsecs=0`), so supervisor never reaches its state FATAL,
 in which it would no longer restart a program; `stack.launcher` paces the restarts. The
@@ -103,12 +103,18 @@ class Supervisor:
     """
 
     def __init__(
-        self, configuration_file: Path, *, folder: Path, environment: Mapping[str, str], lock: Lock
+        self,
+        configuration_file: Path,
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        lock: Lock,
     ) -> None:
+        """Take the configuration, and the directory from which the manager's code is loaded."""
         self._command = launch_command(
-            (sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration_file))
+            (sys.executable, "-m", "stack.processes.forking_supervisord", str(configuration_file))
         )
-        self._folder = folder
+        self._directory = directory
         self._environment = environment
         self._lock = lock
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,7 +123,7 @@ class Supervisor:
         """Start supervisor, which starts the programs of its configuration."""
         self._process = subprocess.Popen(
             self._command,
-            cwd=self._folder,
+            cwd=self._directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=dict(self._environment),

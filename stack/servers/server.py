@@ -14,7 +14,7 @@ from typing import Protocol
 from stack.errors import StackError
 from stack.servers.home import Home
 
-_LAUNCHER = Path(__file__).parent.with_name("launcher.py")
+LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).parent.with_name("launcher.py")))
 _STOP_WITHIN_S = 30.0
 
 
@@ -54,8 +54,7 @@ def launch_command(
     program: tuple[str, ...], *options: str, orphaned: signal.Signals = signal.SIGTERM
 ) -> tuple[str, ...]:
     """Return a command that ends with its parent; for the options see `stack.launcher`."""
-    launcher = (sys.executable, "-I", "-S", str(_LAUNCHER), "--orphaned", orphaned.name)
-    return (*launcher, *options, "--", *program)
+    return (*LAUNCHER, "--orphaned", orphaned.name, *options, "--", *program)
 
 
 def server_command(server: Server, *options: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ READ_EVERY_S = 1.0
 
 
 class BackpressureGauge:
-    """Reads one broker for one process. Make it after the fork: its connection is its own."""
+    """Reads one broker for one process. May be made before a fork, but not used."""
 
     def __init__(self, probe: BrokerProbe) -> None:
         self._probe = probe

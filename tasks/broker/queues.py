@@ -8,9 +8,10 @@ Money has queues apart from scans, and batches under way have one apart from new
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from celery import Celery
+if TYPE_CHECKING:  # `make up` reads the names, and has no other use for Celery
+    from celery import Celery
 
 ADVANCE: Final = "money.advance"
 """Batches under way. Workers read this queue first (see `workers.celery_app`): a batch that has

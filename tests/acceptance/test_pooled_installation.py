@@ -74,7 +74,7 @@ def test_api_workers_and_scans_work_behind_a_pooler(
     "command",
     [
         ("-m", "gunicorn", "-c", "api/gunicorn.conf.py", "wsgi:app"),
-        ("-m", "celery", "--app", "workers.app", "worker", "--hostname", "money@x"),
+        ("-m", "workers", "worker", "--hostname", "money@x", "--queues", "money.reserve"),
         ("-m", "migrations"),
     ],
 )

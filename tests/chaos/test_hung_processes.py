@@ -124,7 +124,7 @@ def test_a_worker_whose_event_loop_is_blocked_stops_beating(sides: list[Side]) -
     side = sides[0]
     name, queue = "blocked", queues.WATCH  # which is consumed without a database
     worker = ("worker", "-Q", queue, "-c", "1", "-n", f"{name}@%h")
-    command = [sys.executable, "-m", "celery", "-A", "workers.app", *worker]
+    command = [sys.executable, "-m", "workers", *worker]
     process = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -114,6 +114,16 @@ def test_no_secret_is_in_a_command_line_or_a_file_for_all(stack: StackProcess) -
     assert readable == []
 
 
+def test_the_application_takes_less_than_400_mb(stack: StackProcess) -> None:
+    """Programs share what they load: each page counts once, however many use it."""
+    mb = dict.fromkeys(("api", "money", "scans", "beat", "flower"), 0.0)
+    for name in mb:
+        program = psutil.Process(stack.pid_of(name))
+        for process in (program, *program.children(recursive=True)):
+            mb[name] += process.memory_full_info().pss / 2**20
+    assert sum(mb.values()) < 400, mb
+
+
 @pytest.mark.parametrize("program", [*PROGRAMS, "supervisord"])
 def test_what_is_killed_comes_back(stack: StackProcess, program: str) -> None:
     if program == "supervisord":

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import redis
 
 from api.rate_limits.counters import CacheCounters, Counters, MemoryCounters, Window
-from stack.servers.home import find_home
-from stack.servers.kept_values import KeptValues
-from stack.servers.own import Servers
 from testing.identity import KEY_PREFIX
-from testing.servers.breakable import Breakable, breakable
+from testing.servers.breakable import Breakable
 from testing.thread_limit import no_new_threads
 from testing.worker_processes import eventually
 
 NewCounters = Callable[[], Counters]
-
-
-@pytest.fixture(scope="module")
-def cache() -> Iterator[Breakable]:
-    folder = Path(tempfile.mkdtemp(prefix="truepenny-tests-"))
-    folder.chmod(0o711)  # the servers' account must be able to enter
-    server = Servers(find_home(folder, say=print), KeptValues(folder / "secrets")).cache()
-    with breakable(server, folder / "cache.log") as running:
-        yield running
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)

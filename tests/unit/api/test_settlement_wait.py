@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
+
+import pytest
 
 from api.transfers.settlement_wait import SettlementWaiter
 from ledger.errors import Unavailable
@@ -127,3 +129,133 @@ def test_the_waiter_keeps_working_after_callers_that_left_at_once() -> None:
     transfer = committed(uuid4())
     ledger.ended[transfer.id] = transfer
     assert waiter.wait(transfer.id, timeout_s=5).transfer == transfer
+
+
+class Hints:
+    """Hints as workers send them, without a cache."""
+
+    def __init__(self) -> None:
+        self.send: Callable[[], None] = lambda: None
+        self.started = 0
+
+    def listen(self, heard: Callable[[], None]) -> Hints:
+        self.send = heard
+        return self
+
+    def start(self) -> None:
+        self.started += 1
+
+
+def hinted_waiter(ledger: FakeLedger) -> tuple[SettlementWaiter, Hints]:
+    """Return one whose hints have proved useful."""
+    hints = Hints()
+    waiter = SettlementWaiter(ledger, slots=4, listen=hints.listen)
+    for _ in range(20):
+        wait_for_end(waiter, ledger, hints.send)
+        ledger.asked.clear()
+        waiter.wait(uuid4(), timeout_s=0.3)
+        if len(ledger.asked) < 6:
+            return waiter, hints
+    pytest.fail("hints do not make the queries rare")
+
+
+def wait_for_end(
+    waiter: SettlementWaiter, ledger: FakeLedger, end: Callable[[], None], *, after_s: float = 0.1
+) -> float:
+    """Wait for a transfer that ends meanwhile. Returns: how long after its end the wait was."""
+    transfer = committed(uuid4())
+    ended_at_s: list[float] = []
+
+    def ends() -> None:
+        ledger.ended[transfer.id] = transfer
+        ended_at_s.append(time.monotonic())
+        end()
+
+    timer = threading.Timer(after_s, ends)
+    timer.start()
+    assert waiter.wait(transfer.id, timeout_s=10).transfer == transfer
+    woken_at_s = time.monotonic()
+    timer.join()
+    return woken_at_s - ended_at_s[0]
+
+
+def test_a_hint_wakes_a_waiter_long_before_the_next_query_would() -> None:
+    ledger = FakeLedger()
+    waiter, hints = hinted_waiter(ledger)
+    delays_s = [wait_for_end(waiter, ledger, hints.send, after_s=0.06) for _ in range(5)]
+    assert min(delays_s) < 0.02  # without it 0.05 to 0.2
+    assert hints.started
+
+
+def test_an_end_without_a_hint_is_found_and_then_the_database_is_asked_often() -> None:
+    ledger = FakeLedger()
+    waiter, hints = hinted_waiter(ledger)
+    assert wait_for_end(waiter, ledger, lambda: None) < 1
+    ledger.asked.clear()
+    waiter.wait(uuid4(), timeout_s=0.5)
+    assert len(ledger.asked) > 10
+    hinted_again = [wait_for_end(waiter, ledger, hints.send) for _ in range(3)]
+    assert min(hinted_again) < 0.05
+
+
+def test_hints_that_say_nothing_true_end_no_wait_and_cost_few_queries() -> None:
+    ledger = FakeLedger()
+    waiter, hints = hinted_waiter(ledger)
+    ledger.asked.clear()
+    stop = threading.Event()
+
+    def flood() -> None:
+        while not stop.wait(0.0001):
+            hints.send()
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    begun_s = time.monotonic()
+    waited = waiter.wait(uuid4(), timeout_s=0.5)
+    took_s = time.monotonic() - begun_s
+    stop.set()
+    flooding.join()
+    assert waited.transfer is None
+    assert len(ledger.asked) <= took_s / 0.005 + 1
+
+
+def test_a_hint_that_comes_during_a_query_is_followed_by_another_one() -> None:
+    """What ends after the query has read is not seen by it."""
+    ledger = FakeLedger()
+    waiter, hints = hinted_waiter(ledger)
+    transfer = committed(uuid4())
+    timer = threading.Timer(0.06, hints.send)
+
+    def find(transfer_ids: list[UUID]) -> Mapping[UUID, Transfer]:
+        found = ledger(transfer_ids)
+        if timer.finished.is_set() and transfer.id not in ledger.ended:
+            ledger.ended[transfer.id] = transfer
+            ended_at_s.append(time.monotonic())
+            hints.send()
+        return found
+
+    ended_at_s: list[float] = []
+    waiter._find_settled = find
+    timer.start()
+    assert waiter.wait(transfer.id, timeout_s=10).transfer == transfer
+    assert time.monotonic() - ended_at_s[0] < 0.1  # without another query 0.2
+
+
+def test_hints_without_a_waiter_cost_no_query() -> None:
+    ledger, hints = FakeLedger(), Hints()
+    SettlementWaiter(ledger, slots=1, listen=hints.listen)
+    for _ in range(100):
+        hints.send()
+    assert ledger.asked == []
+
+
+def test_an_error_of_the_database_does_not_undo_an_end_that_was_found() -> None:
+    ledger, hints = FakeLedger(), Hints()
+    waiter = SettlementWaiter(ledger, slots=2, listen=hints.listen)
+    delays_s = []
+    for _ in range(3):
+        delays_s.append(wait_for_end(waiter, ledger, hints.send))
+        ledger.broken = True
+        waiter.wait(uuid4(), timeout_s=0.02)
+        ledger.broken = False
+    assert max(delays_s) < 1
