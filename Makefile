@@ -54,8 +54,10 @@ coverage: venv ## run the tests, and list lines that were never run (ARGS="tests
 durations: venv ## run the tests, and record their durations to balance the lanes
 	@exec $(PYTEST) $(REPORTS) --record-durations $(IN_LANES)
 
-bench: venv ## measure speed and memory of a whole `make up` (ARGS="--only singles,idle --seconds 15")
-	@exec .venv/bin/python -m bench $(ARGS)
+bench: ## measure speed, memory and size of a whole `make up` (ARGS="--help" for the choices)
+	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements-bench.txt
+	@mkdir -p .reports
+	@exec .venv/bin/python -m bench $(or $(ARGS),--json .reports/bench.json --chart .reports/bench.svg)
 
 bench-outage: venv ## measure what an outage of the database costs (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
@@ -93,6 +95,7 @@ deps: venv ## compile pyproject.toml into hashed requirements (ARGS="--upgrade" 
 	$(COMPILE) $(ARGS) pyproject.toml --group stack -o requirements.txt
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements-app.txt --constraints requirements.txt
 	$(COMPILE) $(ARGS) --group fast -o requirements-fast.txt
+	$(COMPILE) $(ARGS) pyproject.toml --group bench -o requirements-bench.txt --constraints requirements.txt
 	$(COMPILE) $(ARGS) pyproject.toml --group dev -o requirements-dev.txt --constraints requirements.txt
 
 VERSION = $$(sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
