@@ -34,6 +34,7 @@ COMPILED = {
     "requirements-fast.txt": ("fast",),
     "requirements-bench.txt": ("project", "bench"),
     "requirements-dev.txt": ("project", "dev"),
+    "requirements-audit.txt": ("audit",),
 }
 
 
