@@ -26,9 +26,8 @@ def draw(run: Run, file: Path) -> None:
     if run.reference_tps:
         rates.axhline(run.reference_tps, color="black", linestyle=":", label="pgbench TPC-B")
     _bars(latencies, idle, [each.load.p50_ms for each in idle], "idle POST to committed, p50, ms")
-    for axes in (rates, latencies):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False)
+    handles, labels = rates.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"Truepenny {run.commit} on {run.machine}")
     figure.savefig(file, format="svg", metadata={"Date": None})
 

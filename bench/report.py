@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.run import Run
 from bench.scenarios import Measurement
-from bench.target.processes import ProcessUse, is_application
+from bench.target.processes import MANAGER, ProcessUse, is_application
 
 _SHOWN_BYTES = 1.0
 """Of a table or index, per transfer: what is smaller does not grow with transfers."""
@@ -15,8 +15,8 @@ _SHOWN_BYTES = 1.0
 def text_of(run: Run) -> str:
     """Return all tables."""
     head = f"Truepenny {run.commit} on {run.machine}, durable commits"
-    tables = (speed_table(run), cpu_table(run), memory_table(run), disk_table(run))
-    return "\n\n".join((head, *tables))
+    tables = (speed_table, parts_table, cpu_table, memory_table, disk_table)
+    return "\n\n".join((head, *(table(run) for table in tables)))
 
 
 def speed_table(run: Run) -> str:
@@ -63,6 +63,16 @@ def _unexpected(measurement: Measurement) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
+def parts_table(run: Run) -> str:
+    """Return the mean time of each part of a transfer's way, in milliseconds."""
+    parts = {part: None for each in run.measurements for part in each.parts}
+    rows: list[tuple[str, ...]] = [("ms, mean", *parts)]
+    for each in run.measurements:
+        times = [each.parts.get(part) for part in parts]
+        rows.append((each.title, *("-" if one is None else f"{one.mean_ms:.2f}" for one in times)))
+    return aligned(rows)
+
+
 def cpu_table(run: Run) -> str:
     """Return the CPU seconds per 1,000 settled transfers, by program."""
     names = {program_of(name): None for each in run.measurements for name in each.cpu_s}
@@ -91,6 +101,11 @@ def memory_table(run: Run) -> str:
         rows.append((name, *("-" if use is None else _mb(use.pss_bytes) for use in uses)))
     totals = (_mb(application_pss(uses)) for uses in (run.at_rest, run.afterwards))
     rows.append(("application, all", *totals))
+    managed = (
+        _mb(application_pss(uses) + uses[MANAGER].pss_bytes)
+        for uses in (run.at_rest, run.afterwards)
+    )
+    rows.append(("… with make up itself", *managed))
     return aligned(rows)
 
 

@@ -9,6 +9,7 @@ from bench.load.measured import run_load
 from bench.load.plan import LoadPlan, LoadResult
 from bench.target.accounts import WALLETS, Accounts
 from bench.target.books import Books, Settled
+from bench.target.parts import PartTime, parts_between, read_parts
 from bench.target.processes import LOAD, process_uses
 from bench.target.running_stack import RunningStack
 
@@ -59,6 +60,7 @@ class Measurement:
     load: LoadResult
     settled: Settled
     cpu_s: dict[str, float]
+    parts: dict[str, PartTime]
 
     @property
     def accepted_per_s(self) -> float:
@@ -95,7 +97,7 @@ def measure(
         wait_s=scenario.wait_s,
         every_s=scenario.every_s,
     )
-    before, begin = process_uses(stack), books.now()
+    before, parts, begin = process_uses(stack), read_parts(stack), books.now()
     load = run_load(plan, generator=generator)
     books.wait_until_settled()
     after = process_uses(stack)
@@ -105,4 +107,5 @@ def measure(
     }
     cpu_s[LOAD] = load.cpu_s
     settled = books.settled_since(begin)
-    return Measurement(scenario.name, scenario.title, history, load, settled, cpu_s)
+    times = parts_between(parts, read_parts(stack), transfers=settled.committed)
+    return Measurement(scenario.name, scenario.title, history, load, settled, cpu_s, times)

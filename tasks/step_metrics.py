@@ -1,4 +1,4 @@
-"""Measures the steps: seconds, and transfers moved."""
+"""Measures the steps: seconds, those spent waiting for PostgreSQL, and transfers moved."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from monitoring.metrics.catalogue import STEP_SECONDS, STEP_TRANSFERS
+from ledger.postgres.session import server_wait
+from monitoring.metrics.catalogue import PART_SECONDS, STEP_SECONDS, STEP_TRANSFERS
 
 
 @dataclass(slots=True)
 class Measure:
-    """The number of transfers that a step moved, filled in by the step."""
+    """The number of transfers that a step moved, and how long its claim took; filled in by it."""
 
     moved: int = 0
+    claim_s: float = 0.0
 
 
 @contextmanager
 def measured(step: str) -> Iterator[Measure]:
     """Measure the step that runs in the block, including a commit inside it."""
-    began_s = time.perf_counter()
+    began_s, waited_s = time.perf_counter(), server_wait.total_s
     measure, outcome = Measure(), "failed"
     try:
         yield measure
@@ -29,3 +31,6 @@ def measured(step: str) -> Iterator[Measure]:
         STEP_SECONDS.labels(step, outcome).observe(time.perf_counter() - began_s)
         if outcome == "moved":
             STEP_TRANSFERS.labels(step).observe(measure.moved)
+            PART_SECONDS.labels(f"{step}_sql").observe(server_wait.total_s - waited_s)
+        if measure.claim_s:
+            PART_SECONDS.labels("claim").observe(measure.claim_s)

@@ -9,6 +9,8 @@ costs no round trip.
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +24,15 @@ _LOOK = "SELECT pg_backend_pid(), current_setting('synchronous_commit')"
 
 class CommitInDoubt(psycopg2.OperationalError):
     """The server warned that a commit is perhaps not where it must be, on a standby for example."""
+
+
+class ServerWait(threading.local):
+    """The time that this thread has waited for the server's answers, in seconds, so far."""
+
+    total_s = 0.0
+
+
+server_wait = ServerWait()
 
 
 class Session(connection):
@@ -52,7 +63,9 @@ class Session(connection):
     def commit(self) -> None:
         """Commit. Raises: CommitInDoubt: when the server warns: it has committed here only."""
         self.notices.clear()
+        began_s = time.perf_counter()
         super().commit()
+        server_wait.total_s += time.perf_counter() - began_s
         self.require_confirmed()
 
     def require_confirmed(self) -> None:
@@ -68,7 +81,9 @@ class SessionCursor(cursor):
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         self.connection.notices.clear()
+        began_s = time.perf_counter()
         super().execute(self._with_prelude(query), vars)
+        server_wait.total_s += time.perf_counter() - began_s
         if self.connection.autocommit:
             self.connection.require_confirmed()
 
