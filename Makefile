@@ -54,8 +54,10 @@ coverage: venv ## run the tests, and list lines that were never run (ARGS="tests
 durations: venv ## run the tests, and record their durations to balance the lanes
 	@exec $(PYTEST) $(REPORTS) --record-durations $(IN_LANES)
 
-bench: venv ## measure speed and memory of a whole `make up` (ARGS="--only singles,idle --seconds 15")
-	@exec .venv/bin/python -m bench $(ARGS)
+bench: ## measure speed, memory and size of a whole `make up` (ARGS="--help" for the choices)
+	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements-bench.txt
+	@mkdir -p .reports
+	@exec .venv/bin/python -m bench $(or $(ARGS),--json .reports/bench.json --chart .reports/bench.svg)
 
 bench-outage: venv ## measure what an outage of the database costs (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
@@ -89,7 +91,8 @@ kustomize: .tools/kustomize-$(KUSTOMIZE) ## build kustomize in .tools, for the t
 
 # Tools of their own, apart from what runs and what tests. Nothing is installed or built to look.
 AUDIT := .tools/audit
-REQUIREMENTS := requirements.txt requirements-app.txt requirements-fast.txt requirements-dev.txt requirements-audit.txt
+REQUIREMENTS := requirements.txt requirements-app.txt requirements-fast.txt requirements-dev.txt requirements-audit.txt \
+	requirements-bench.txt
 
 audit: $(AUDIT)/installed ## look up every pinned package in the advisory database of PyPI
 	@mkdir -p .reports && rm -f .reports/audit.txt
@@ -124,6 +127,8 @@ deps: venv ## compile pyproject.toml into hashed requirements (ARGS="--upgrade" 
 	$(COMPILE) $(ARGS) --group fast -o requirements-fast.txt
 	$(COMPILE) $(ARGS) pyproject.toml --group dev -o requirements-dev.txt --constraints requirements.txt
 	$(COMPILE) $(ARGS) --group audit -o requirements-audit.txt --constraints requirements-dev.txt
+	$(COMPILE) $(ARGS) pyproject.toml --group bench -o requirements-bench.txt \
+		--constraints requirements-dev.txt --constraints requirements-audit.txt
 
 VERSION = $$(sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 

@@ -8,73 +8,74 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from pathlib import Path
 
+from bench.comparison import compare
 from bench.load.measured import OWN, best_generator
-from bench.report import Run
-from bench.scenarios import SCENARIOS, LoadScenario, Measurement, measure
-from bench.target.accounts import make_accounts
-from bench.target.processes import process_uses
-from bench.target.running_stack import running_stack, server_version
-from bench.target.settled import open_books
+from bench.report import text_of
+from bench.run import PARTS, Choice, run_on
+from bench.target.code import checkout, commit
 
 ROOT = Path(__file__).parents[1]
-_WARM_UP_S = 3.0
-_REST_S = 5.0
+_HISTORIES = "0,1000000"
+_LARGE_HISTORY = ",10000000"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and write the files that were asked for."""
     options = _options()
-    run = measure_checkout(options)
-    print(run.as_text())
+    choice = Choice(frozenset(options.only), options.seconds, options.transfers, options.generator)
+    code = checkout(options.checkout)
+    if options.against is not None:
+        with commit(options.checkout, options.against) as before:
+            comparison = compare(before, code, choice, rounds=options.rounds)
+        print(comparison.as_text())
+        document = [run.as_json() for run in (*comparison.before, *comparison.after)]
+    else:
+        run = run_on(code, choice)
+        print(text_of(run))
+        document = [run.as_json()]
+        if options.chart is not None:
+            from bench.chart import draw  # its library is needed for the chart alone
+
+            draw(run, options.chart)
     if options.json is not None:
-        options.json.write_text(json.dumps(run.as_json(), indent=1) + "\n")
-
-
-def measure_checkout(options: argparse.Namespace) -> Run:
-    """Start the stack of the checkout and measure the chosen scenarios one after the other."""
-    chosen = [each for each in SCENARIOS if each.name in options.only]
-    with running_stack(options.checkout) as stack, open_books(stack.owner_url) as books:
-        accounts = make_accounts(stack)
-        books.wait_until_settled()
-        time.sleep(_REST_S)
-        begin, at_rest = books.now(), process_uses(stack)
-
-        def measured(scenario: LoadScenario, seconds: float) -> Measurement:
-            return measure(
-                stack, books, accounts, scenario, seconds=seconds, generator=options.generator
-            )
-
-        measured(SCENARIOS[0], _WARM_UP_S)
-        measurements = [measured(each, options.seconds) for each in chosen]
-        time.sleep(_REST_S)
-        return Run(
-            commit=stack.commit,
-            machine=f"{os.cpu_count()} cores, PostgreSQL {server_version(stack)}",
-            measurements=measurements,
-            at_rest=at_rest,
-            afterwards=process_uses(stack),
-            transfers=books.settled_since(begin).committed,
-        )
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _options() -> argparse.Namespace:
-    names = [each.name for each in SCENARIOS]
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", type=_parts, help=f"of {', '.join(PARTS)}; by default all")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of load, per scenario (15)")
     parser.add_argument(
-        "--only", default=",".join(names), help="scenarios, with commas: %(default)s"
+        "--transfers",
+        type=_histories,
+        help="how many the database has, with commas: 0 and 1,000,000 by default, with FULL=1 also"
+        " 10,000,000; 0 with --only",
     )
-    parser.add_argument("--seconds", type=float, default=15.0, help="of load, per scenario")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="the code to measure")
+    parser.add_argument("--against", help="a commit to measure in turn with the checkout")
+    parser.add_argument("--rounds", type=int, default=5, help="with --against (5)")
     parser.add_argument("--generator", choices=("wrk", OWN), default=best_generator())
-    parser.add_argument("--json", type=Path, help="a file for the results")
+    parser.add_argument("--json", type=Path, help="a file for all results")
+    parser.add_argument("--chart", type=Path, help="a file for the chart (SVG)")
     options = parser.parse_args()
-    options.only = options.only.split(",")
-    if unknown := set(options.only) - set(names):
-        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    if options.transfers is None:
+        full = _HISTORIES + _LARGE_HISTORY if os.environ.get("FULL") == "1" else _HISTORIES
+        options.transfers = _histories("0" if options.only else full)
+    options.only = options.only or PARTS
     return options
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := set(names) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
+    return names
+
+
+def _histories(text: str) -> tuple[int, ...]:
+    return tuple(sorted({int(number) for number in text.split(",")}))
 
 
 if __name__ == "__main__":

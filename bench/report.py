@@ -1,86 +1,58 @@
-"""Report of the benchmark: the measurements as text tables and as JSON."""
+"""Report of the benchmark: the results of a run as text tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
+from bench.run import Run
 from bench.scenarios import Measurement
-from bench.target.processes import ProcessUse, is_application
+from bench.target.processes import MANAGER, ProcessUse, is_application
+
+_SHOWN_BYTES = 1.0
+"""Of a table or index, per transfer: what is smaller does not grow with transfers."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """Everything that one run has measured."""
+def text_of(run: Run) -> str:
+    """Return all tables."""
+    head = f"Truepenny {run.commit} on {run.machine}, durable commits"
+    tables = (speed_table, parts_table, cpu_table, memory_table, disk_table)
+    return "\n\n".join((head, *(table(run) for table in tables)))
 
-    commit: str
-    machine: str
-    measurements: Sequence[Measurement]
-    at_rest: Mapping[str, ProcessUse]
-    afterwards: Mapping[str, ProcessUse]
-    transfers: int
-    """Settled between `at_rest` and `afterwards`."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it as values that JSON knows."""
-        rows = [
-            {
-                **asdict(each),
-                "accepted_per_s": each.accepted_per_s,
-                "settled_per_s": each.settled_per_s,
-            }
-            for each in self.measurements
-        ]
-        return {**asdict(self), "measurements": rows}
+def speed_table(run: Run) -> str:
+    """Return the table of rates and latencies, with pgbench before and after as the reference."""
+    titles = ("accepted/s", "settled/s", "÷ pgbench", "answer p50", "p99", "settle p50", "p99")
+    rows: list[tuple[str, ...]] = []
+    shown = None
+    for each in run.measurements:
+        if each.history != shown:
+            shown = each.history
+            rows.append((f"{shown:,} transfers in the database", *titles, "load by"))
+        rows.append(_speed(each, run.reference_tps))
+    notes = ["Milliseconds. Settle: from recorded to ended, by the database's clock."]
+    if run.pgbench_tps:
+        tps = " and ".join(f"{each:,.0f}" for each in run.pgbench_tps)
+        notes.append(f"pgbench, TPC-B, scale 10, 20 clients, prepared: {tps} transactions/s.")
+    else:
+        notes.append("pgbench was not run, or is not on this machine.")
+    if run.full_scan is not None:
+        scan = run.full_scan
+        rate = f"{scan.transfers / scan.seconds:,.0f}/s"
+        notes.append(f"Full scan: {scan.transfers:,} transfers in {scan.seconds:.1f} s, {rate}.")
+    return "\n".join((aligned(rows), *notes))
 
-    def as_text(self) -> str:
-        """Return all of it as tables for a terminal."""
-        parts = [f"Truepenny {self.commit} on {self.machine}", self._speed(), self._cpu()]
-        return "\n\n".join((*parts, self._memory()))
 
-    def _speed(self) -> str:
-        head = ("", "accepted/s", "settled/s", "answer p50", "p99", "settle p50", "p99", "load by")
-        rows = [
-            (
-                each.title,
-                f"{each.accepted_per_s:,.0f}",
-                f"{each.settled_per_s:,.0f}",
-                *(f"{value:,.1f}" for value in (each.load.p50_ms, each.load.p99_ms)),
-                *(f"{value:,.1f}" for value in (each.settled.p50_ms, each.settled.p99_ms)),
-                each.load.generator + _unexpected(each),
-            )
-            for each in self.measurements
-        ]
-        note = "Milliseconds. Settle: from recorded to ended, by the database's clock."
-        return f"{aligned([head, *rows])}\n{note}"
-
-    def _cpu(self) -> str:
-        programs = list(
-            dict.fromkeys(_program(name) for each in self.measurements for name in each.cpu_s)
-        )
-        rows = []
-        for each in self.measurements:
-            of_programs = dict.fromkeys(programs, 0.0)
-            for name in each.cpu_s:
-                of_programs[_program(name)] += each.cpu_per_1000_s(name)
-            total = sum(
-                value for name, value in of_programs.items() if name in _applications(programs)
-            )
-            rows.append(
-                (each.title, f"{total:.2f}", *(f"{value:.2f}" for value in of_programs.values()))
-            )
-        return aligned([("CPU s per 1,000", "application", *programs), *rows])
-
-    def _memory(self) -> str:
-        rows: list[tuple[str, ...]] = [
-            (name, _megabytes(self.at_rest.get(name)), _megabytes(self.afterwards.get(name)))
-            for name in {**self.at_rest, **self.afterwards}
-        ]
-        totals = [_total(uses) for uses in (self.at_rest, self.afterwards)]
-        rows.append(("application, all", *(f"{total / 1e6:,.1f}" for total in totals)))
-        after = f"after {self.transfers:,}"
-        return aligned([("PSS, MB", "at rest", after), *rows])
+def _speed(measurement: Measurement, reference_tps: float | None) -> tuple[str, ...]:
+    load, settled = measurement.load, measurement.settled
+    ratio = f"{measurement.settled_per_s / reference_tps:.2f}" if reference_tps else "-"
+    return (
+        measurement.title,
+        f"{measurement.accepted_per_s:,.0f}",
+        f"{measurement.settled_per_s:,.0f}",
+        ratio,
+        *(f"{ms:,.1f}" for ms in (load.p50_ms, load.p99_ms, settled.p50_ms, settled.p99_ms)),
+        load.generator + _unexpected(measurement),
+    )
 
 
 def _unexpected(measurement: Measurement) -> str:
@@ -91,20 +63,75 @@ def _unexpected(measurement: Measurement) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def _program(name: str) -> str:
-    return name.rstrip("0123456789").strip()
+def parts_table(run: Run) -> str:
+    """Return the mean time of each part of a transfer's way, in milliseconds."""
+    parts = {part: None for each in run.measurements for part in each.parts}
+    rows: list[tuple[str, ...]] = [("ms, mean", *parts)]
+    for each in run.measurements:
+        times = [each.parts.get(part) for part in parts]
+        rows.append((each.title, *("-" if one is None else f"{one.mean_ms:.2f}" for one in times)))
+    return aligned(rows)
 
 
-def _applications(programs: Sequence[str]) -> set[str]:
-    return {name for name in programs if is_application(name) and name != "load generator"}
+def cpu_table(run: Run) -> str:
+    """Return the CPU seconds per 1,000 settled transfers, by program."""
+    names = {program_of(name): None for each in run.measurements for name in each.cpu_s}
+    rows: list[tuple[str, ...]] = [("CPU s per 1,000", "application", *names)]
+    for each in run.measurements:
+        total = f"{application_cpu_s(each):.2f}"
+        by_program = dict.fromkeys(names, 0.0)
+        for name in each.cpu_s:
+            by_program[program_of(name)] += each.cpu_per_1000_s(name)
+        rows.append((each.title, total, *(f"{value:.2f}" for value in by_program.values())))
+    return aligned(rows)
 
 
-def _total(uses: Mapping[str, ProcessUse]) -> int:
+def application_cpu_s(measurement: Measurement) -> float:
+    """Return the CPU seconds of all application processes per 1,000 settled transfers."""
+    return sum(
+        measurement.cpu_per_1000_s(name) for name in measurement.cpu_s if is_application(name)
+    )
+
+
+def memory_table(run: Run) -> str:
+    """Return the memory of each process, at rest and at the end."""
+    rows: list[tuple[str, ...]] = [("PSS, MB", "at rest", f"after {run.transfers:,} transfers")]
+    for name in {**run.at_rest, **run.afterwards}:
+        uses = (run.at_rest.get(name), run.afterwards.get(name))
+        rows.append((name, *("-" if use is None else _mb(use.pss_bytes) for use in uses)))
+    totals = (_mb(application_pss(uses)) for uses in (run.at_rest, run.afterwards))
+    rows.append(("application, all", *totals))
+    managed = (
+        _mb(application_pss(uses) + uses[MANAGER].pss_bytes)
+        for uses in (run.at_rest, run.afterwards)
+    )
+    rows.append(("… with make up itself", *managed))
+    return aligned(rows)
+
+
+def application_pss(uses: Mapping[str, ProcessUse]) -> int:
+    """Return the bytes of all application processes."""
     return sum(use.pss_bytes for name, use in uses.items() if is_application(name))
 
 
-def _megabytes(use: ProcessUse | None) -> str:
-    return "-" if use is None else f"{use.pss_bytes / 1e6:,.1f}"
+def disk_table(run: Run) -> str:
+    """Return the bytes on disk per transfer, by table and index."""
+    per_transfer = {
+        name: size / max(run.transfers_on_disk, 1) for name, size in run.bytes_on_disk.items()
+    }
+    rows = [("bytes per transfer", f"of {run.transfers_on_disk:,}")]
+    rows += [(name, f"{size:,.0f}") for name, size in per_transfer.items() if size >= _SHOWN_BYTES]
+    rows.append(("all", f"{sum(per_transfer.values()):,.0f}"))
+    return aligned(rows)
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f}"
+
+
+def program_of(process: str) -> str:
+    """Return the name of the program that a process belongs to."""
+    return process.rstrip("0123456789").strip()
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

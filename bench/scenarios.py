@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from bench.load.measured import run_load
 from bench.load.plan import LoadPlan, LoadResult
 from bench.target.accounts import WALLETS, Accounts
-from bench.target.processes import process_uses
+from bench.target.books import Books, Settled
+from bench.target.parts import PartTime, parts_between, read_parts
+from bench.target.processes import LOAD, process_uses
 from bench.target.running_stack import RunningStack
-from bench.target.settled import Books, Settled
 
 HOT_WALLETS = 10
 
@@ -26,6 +27,8 @@ class LoadScenario:
     wallets: int = WALLETS
     wait_s: int = 0
     every_s: float = 0.0
+    share: float = 1.0
+    """Of the seconds that a load usually lasts."""
 
 
 SCENARIOS = (
@@ -42,6 +45,8 @@ SCENARIOS = (
     LoadScenario("idle", "idle, one by one, spaced", connections=1, wait_s=10, every_s=0.1),
     LoadScenario("idle_next", "idle, one by one, back to back", connections=1, wait_s=10),
 )
+ONE_BY_ONE = LoadScenario("one_by_one", "singles, one chain per transfer", share=0.2)
+"""On code that claims one transfer at a time. Short, since more is accepted than settled."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,12 @@ class Measurement:
 
     scenario: str
     title: str
+    history: int
+    """About how many transfers the database had before, in round numbers."""
     load: LoadResult
     settled: Settled
     cpu_s: dict[str, float]
+    parts: dict[str, PartTime]
 
     @property
     def accepted_per_s(self) -> float:
@@ -73,6 +81,7 @@ def measure(
     accounts: Accounts,
     scenario: LoadScenario,
     *,
+    history: int,
     seconds: float,
     generator: str,
 ) -> Measurement:
@@ -82,13 +91,13 @@ def measure(
         api_key=accounts.api_key,
         wallets=accounts.wallets[: scenario.wallets],
         prefix=uuid.uuid4().hex,
-        seconds=seconds,
+        seconds=seconds * scenario.share,
         connections=scenario.connections,
         batch=scenario.batch,
         wait_s=scenario.wait_s,
         every_s=scenario.every_s,
     )
-    before, begin = process_uses(stack), books.now()
+    before, parts, begin = process_uses(stack), read_parts(stack), books.now()
     load = run_load(plan, generator=generator)
     books.wait_until_settled()
     after = process_uses(stack)
@@ -96,5 +105,7 @@ def measure(
         name: use.cpu_s - (before[name].cpu_s if name in before else 0.0)
         for name, use in after.items()
     }
-    cpu_s["load generator"] = load.cpu_s
-    return Measurement(scenario.name, scenario.title, load, books.settled_since(begin), cpu_s)
+    cpu_s[LOAD] = load.cpu_s
+    settled = books.settled_since(begin)
+    times = parts_between(parts, read_parts(stack), transfers=settled.committed)
+    return Measurement(scenario.name, scenario.title, history, load, settled, cpu_s, times)

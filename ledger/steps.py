@@ -8,7 +8,7 @@ state before it, so a step that runs twice, late or out of order finds nothing t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 from uuid import UUID
@@ -27,6 +27,7 @@ from ledger.movements import (
     roles_in,
 )
 from ledger.postgres import schema
+from ledger.postgres.session import server_wait
 from ledger.reserve import CLAIM_LIMIT, claim, set_unmet_apart, take
 from ledger.states import STEPS, UNFINISHED, State, StepName
 
@@ -50,6 +51,8 @@ class Progress:
     """Ended transfers for which others still wait, to be given to `waits.release_rest`."""
     set_aside: int = 0
     """These left the batch: they wait until the lock on a wallet of theirs is gone."""
+    claim_s: float = field(default=0.0, compare=False)
+    """The time that claiming the batch took, in seconds, as a part of this run."""
 
 
 def run_step(
@@ -129,7 +132,9 @@ def touched_by(
 def _reserve(
     connection: Connection, batch_id: UUID, worker: str, attempt: int, *, claimed: bool = False
 ) -> Progress:
+    waited_s = server_wait.total_s
     found = take(connection, batch_id, claimed=claimed)
+    claim_s = server_wait.total_s - waited_s
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
     reserved = MovementPart(("reserved",))
@@ -143,7 +148,7 @@ def _reserve(
     if moved:
         move(connection, "reserve", batch_id, reserved, locked.now)
     more = found == CLAIM_LIMIT or released.count > 0 or unmet.unjudged > 0
-    return Progress(moved, left=moved > 0, more=more, awaited=tuple(released.rest))
+    return Progress(moved, left=moved > 0, more=more, awaited=tuple(released.rest), claim_s=claim_s)
 
 
 def _forward(

@@ -140,7 +140,7 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
             progress = steps.run_step(
                 connection, step, batch_id, worker=_worker(task), attempt=attempt
             )
-            measure.moved = progress.moved
+            measure.moved, measure.claim_s = progress.moved, progress.claim_s
     except Exception as error:
         if _is_halved(error, step, batch_id):
             raise Ignore from error

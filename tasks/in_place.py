@@ -23,6 +23,8 @@ from celery import Celery, Task
 from celery.states import FAILURE, RETRY
 from kombu.utils.encoding import safe_repr
 
+from tasks.broker.hops import SENT_AT
+
 LINK_S: Final = 40.0
 """A link is started in place only if the job's soft time limit leaves it so much time."""
 
@@ -93,6 +95,7 @@ class _Keeper:
 
     def publish(self, body: Any, *, headers: Mapping[str, Any], **sent: Any) -> None:
         args, kwargs, embedded = body
+        headers = {name: value for name, value in headers.items() if name != SENT_AT}
         properties = {name: sent[name] for name in ("correlation_id", "reply_to")}
         delivery = {"exchange": sent["exchange"], "routing_key": sent["routing_key"]}
         _job.kept = {

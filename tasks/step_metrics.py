@@ -1,4 +1,7 @@
-"""Measures the steps: seconds, and transfers moved; and tells the API when transfers have ended."""
+"""Measures the steps: seconds, those spent waiting for PostgreSQL, and transfers moved.
+
+And tells the API when transfers have ended.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from monitoring.metrics.catalogue import STEP_SECONDS, STEP_TRANSFERS
+from ledger.postgres.session import server_wait
+from monitoring.metrics.catalogue import PART_SECONDS, STEP_SECONDS, STEP_TRANSFERS
 from resilience.hints import HintSender
 from settings import Settings
 
@@ -19,15 +23,16 @@ _ENDING: Final = frozenset({"commit", "rollback"})
 
 @dataclass(slots=True)
 class Measure:
-    """The number of transfers that a step moved, filled in by the step."""
+    """The number of transfers that a step moved, and how long its claim took; filled in by it."""
 
     moved: int = 0
+    claim_s: float = 0.0
 
 
 @contextmanager
 def measured(step: str) -> Iterator[Measure]:
     """Measure the step that runs in the block, including a commit inside it."""
-    began_s = time.perf_counter()
+    began_s, waited_s = time.perf_counter(), server_wait.total_s
     measure, outcome = Measure(), "failed"
     try:
         yield measure
@@ -36,6 +41,9 @@ def measured(step: str) -> Iterator[Measure]:
         STEP_SECONDS.labels(step, outcome).observe(time.perf_counter() - began_s)
         if outcome == "moved":
             STEP_TRANSFERS.labels(step).observe(measure.moved)
+            PART_SECONDS.labels(f"{step}_sql").observe(server_wait.total_s - waited_s)
+        if measure.claim_s:
+            PART_SECONDS.labels("claim").observe(measure.claim_s)
     # After the commit: the API looks at once, for requests that wait (`Prefer: wait`).
     if step in _ENDING and measure.moved:
         _ended().send()

@@ -11,7 +11,7 @@ from beat.schedule import beat_schedule
 from monitoring.health import amqp_tls
 from resilience.redis_client import is_redis
 from settings import Settings
-from tasks.broker import queues
+from tasks.broker import hops, queues
 
 SOFT_TIME_LIMIT_S = 45
 TIME_LIMIT_S = 60
@@ -30,6 +30,7 @@ The recovery scan re-drives its batch."""
 def make_celery(settings: Settings) -> Celery:
     """Build the application. Connects to nothing until something is published or consumed."""
     amqp_tls.install()
+    hops.install()
     app = Celery(
         "truepenny",
         broker=settings.broker_url,

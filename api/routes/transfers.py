@@ -6,6 +6,7 @@ when a worker reserves the money. `api/__init__.py` lists all steps.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from flask import Blueprint, Response, request
@@ -35,6 +36,7 @@ from ledger.ids import transfer_id as transfer_id_of
 from ledger.polling.recorded_order import list_recorded
 from ledger.states import FINISHED
 from ledger.transfers import Transfer, TransferFilter, get_transfer, list_transfers, timeline
+from monitoring.metrics.catalogue import PART_SECONDS
 
 
 def blueprint(prefix: str) -> Blueprint:
@@ -176,4 +178,9 @@ def _wait_for(transfer: Transfer) -> WaitResult:
         return WaitResult(applied=False)
     if transfer.state in FINISHED:
         return WaitResult(applied=True, transfer=transfer)
-    return services().settlement_waiter.wait(transfer.id, timeout_s=timeout_s)
+    waited = services().settlement_waiter.wait(transfer.id, timeout_s=timeout_s)
+    if waited.transfer is not None:
+        # By the clocks of both machines. What is known of the database's is less exact.
+        since = datetime.now(UTC) - waited.transfer.updated_at
+        PART_SECONDS.labels("wake").observe(max(since.total_seconds(), 0.0))
+    return waited

@@ -12,6 +12,7 @@ process writes at once; a busy one writes larger groups instead of waiting longe
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from ledger.funds.door import OnLack, Undecided
 from ledger.postgres.database import confirm
 from ledger.states import FINISHED
 from monitoring.logs import get_logger
+from monitoring.metrics.catalogue import PART_SECONDS
 from resilience.cooldown import Cooldown
 
 MAX_GROUP = 500
@@ -177,9 +179,11 @@ class GroupCommit:
     def _accept(
         self, requests: list[TransferRequest], on_lack: Callable[[Connection], OnLack]
     ) -> list[Acceptance | Invalid | Undecided]:
+        began_s = time.perf_counter()
         # One statement records all, so it needs no transaction around it.
         with self._database.autocommit() as connection:
             answers = accept(connection, requests, on_lack=lambda: on_lack(connection))
+        PART_SECONDS.labels("door").observe(time.perf_counter() - began_s)
         # After the commit: a worker that looks earlier would not see the rows.
         if any(
             isinstance(answer, Acceptance)

@@ -12,6 +12,7 @@ from bench.target.running_stack import RunningStack
 SERVERS = ("postgres", "broker", "cache", "binance")
 MANAGER = "make up"
 """The stack itself and its process manager."""
+LOAD = "load generator"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ProcessUse:
 
 def is_application(name: str) -> bool:
     """Return whether a process with this name is the application's, not a server's."""
-    return name.partition(" ")[0] not in SERVERS and name != MANAGER
+    return name.partition(" ")[0] not in SERVERS and name not in (MANAGER, LOAD)
 
 
 def process_uses(stack: RunningStack) -> dict[str, ProcessUse]:

@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
 
+from bench.target.code import Code
 from stack.demo.api_client import Api
 from stack.servers.kept_values import KeptValues
 from stack.servers.ports import LOOPBACK, free_port
@@ -35,10 +36,9 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A stack that runs. folder: its DATA_DIR. commit: of the checkout, with a mark if changed."""
+    """A stack that runs. folder: its DATA_DIR."""
 
-    checkout: Path
-    commit: str
+    code: Code
     folder: Path
     admin: Api
     process: subprocess.Popen[bytes]
@@ -82,8 +82,8 @@ class RunningStack:
 
 
 @contextmanager
-def running_stack(checkout: Path, **settings: str) -> Iterator[RunningStack]:
-    """Run `make up` of the checkout with this Python; delete its data at the end.
+def running_stack(code: Code, **settings: str) -> Iterator[RunningStack]:
+    """Run `make up` of this code with this Python; delete its data at the end.
 
     settings: for its environment, beside those that a measurement needs.
     Raises: SystemExit: when it does not start.
@@ -101,19 +101,21 @@ def running_stack(checkout: Path, **settings: str) -> Iterator[RunningStack]:
         "RATE_LIMIT": "none",
         "BINANCE_URLS": "fake",  # prices are refreshed as usual, without leaving loopback
         "DEMO": "no",
+        # One run of the consistency scan at the start, and then none beside the load.
+        "RECONCILE_EVERY_S": "80000",
         **settings,
     }
     with (folder / "stack.log").open("wb") as output:
         process = subprocess.Popen(
             launch_command((sys.executable, "-m", "stack")),
-            cwd=checkout,
+            cwd=code.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C reaches the bench, which then stops it in order
         )
-    stack = RunningStack(checkout, _commit(checkout), folder, admin, process)
+    stack = RunningStack(code, folder, admin, process)
     try:
         _wait_until_up(stack)
         yield stack
@@ -131,26 +133,12 @@ def _wait_until_up(stack: RunningStack) -> None:
             return
         if stack.process.poll() is not None or time.monotonic() > deadline_s:
             said = (stack.folder / "stack.log").read_text()
-            raise SystemExit(f"the stack of {stack.checkout} does not start:\n{said[-3000:]}")
+            raise SystemExit(f"the stack of {stack.code.folder} does not start:\n{said[-3000:]}")
         time.sleep(0.1)
-
-
-def _commit(checkout: Path) -> str:
-    described = subprocess.run(
-        ("git", "describe", "--always", "--dirty", "--abbrev=7"),  # noqa: S607 - the user's git
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
 
 
 def server_version(stack: RunningStack) -> str:
     """Return the version of PostgreSQL."""
-    connection = psycopg2.connect(stack.owner_url)
-    try:
+    with closing(psycopg2.connect(stack.owner_url)) as connection:
         number: int = connection.server_version
-    finally:
-        connection.close()
     return f"{number // 10000}.{number % 10000}"

@@ -9,6 +9,8 @@ so is every BEGIN: neither costs a round trip.
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -59,6 +61,15 @@ class Look(NamedTuple):
     is_read_only: bool
     system: int
     timeline: int | None
+
+
+class ServerWait(threading.local):
+    """The time that this thread has waited for the server's answers, in seconds, so far."""
+
+    total_s = 0.0
+
+
+server_wait = ServerWait()
 
 
 class Session(connection):
@@ -170,7 +181,9 @@ class SessionCursor(cursor):
         opening = session.take_opening()
         if opening:
             query = opening.encode() + query if isinstance(query, bytes) else opening + query
+        began_s = time.perf_counter()
         super().execute(query, vars)
+        server_wait.total_s += time.perf_counter() - began_s
         if session.is_idle:
             session.require_confirmed()
 

@@ -20,6 +20,20 @@ from monitoring.metrics.files import STORE, wipe
 
 REQUEST_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 STEP_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0)
+PART_BOUNDS_S: Final = (
+    0.0005,
+    0.001,
+    0.002,
+    0.004,
+    0.008,
+    0.016,
+    0.032,
+    0.064,
+    0.128,
+    0.5,
+    2.0,
+    8.0,
+)
 SIZE_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 REQUEST_SECONDS: Final = Limited(
@@ -41,6 +55,16 @@ STEP_SECONDS: Final = Limited(
     "How long steps took in the workers. Outcome: moved, idle (nothing to do) or failed.",
     ("step", "outcome"),
     buckets=STEP_BOUNDS_S,
+)
+PART_SECONDS: Final = Limited(
+    Histogram,
+    "truepenny_part_seconds",
+    "Where the time of a transfer goes. door: storing a group of requests. hop: a message on its "
+    "way to a worker. claim: the statement that claims a batch. reserve_sql, deduct_sql, "
+    "credit_sql, commit_sql, rollback_sql: waiting for PostgreSQL, with the commit. "
+    "wake: from the end of a transfer to the request that waits for it.",
+    ("part",),
+    buckets=PART_BOUNDS_S,
 )
 STEP_TRANSFERS: Final = Limited(
     Histogram,

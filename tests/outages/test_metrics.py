@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_plai
 
 from ledger.clients import create_client
 from ledger.postgres.database import transaction
+from ledger.states import STEPS
 from stack.servers.own import Servers
 from stack.servers.ports import LOOPBACK, free_port
 from testing.http_client import Caller
@@ -139,6 +140,26 @@ def test_transfers_are_counted_over_all_workers_and_none_is_lost_with_one(
     counts_up_to(watched, SETTLED, settled + 40)
     # A child that dies between its commit and counting it loses that count.
     assert committed + 20 <= number(watched, COMMITTED) <= committed + 40
+
+
+def test_each_part_of_a_transfers_way_is_measured(watched: Installation) -> None:
+    parts = [
+        f'truepenny_part_seconds_count{{part="{part}"}}'
+        for part in ("door", "hop", "claim", "wake")
+    ]
+    parts += [f'truepenny_part_seconds_count{{part="{step}_sql"}}' for step, *_ in STEPS]
+    before = numbers(watched)
+    answer = watched.client.submit(watched.body(), prefer="wait=10")
+    assert answer.json()["state"] == "committed"
+    watched.settles([answer.json()["id"]])
+
+    def grown() -> set[str]:
+        now = numbers(watched)
+        return {part for part in parts if now.get(part, 0.0) > before.get(part, 0.0)}
+
+    eventually(lambda: grown() == set(parts))
+    sums = {name: value for name, value in numbers(watched).items() if "part_seconds_sum" in name}
+    assert all(0 < value < 60 for value in sums.values()), sums
 
 
 def test_values_invented_by_clients_become_no_series(watched: Installation) -> None:

@@ -32,6 +32,7 @@ COMPILED = {
     "requirements.txt": ("project", "stack"),
     "requirements-app.txt": ("project",),
     "requirements-fast.txt": ("fast",),
+    "requirements-bench.txt": ("project", "bench"),
     "requirements-dev.txt": ("project", "dev"),
     "requirements-audit.txt": ("audit",),
 }

@@ -1,4 +1,4 @@
-"""Settled transfers: what the database says about those that have ended.
+"""Books: what the database says about transfers that have ended, and its size on disk.
 
 It reads the tables that stay readable for others: `transfers`, `outcomes` and `unfinished`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,6 +60,17 @@ class Books:
         committed, other, seconds, (p50_s, p99_s) = row
         return Settled(committed, other, float(seconds), p50_s * 1000, p99_s * 1000)
 
+    def count_ended(self) -> int:
+        """Return how many transfers have ended."""
+        count: int = self._row("SELECT count(*) FROM outcomes")[0]
+        return count
+
+    def bytes_on_disk(self) -> dict[str, int]:
+        """Return the bytes of each table and index of the ledger, the largest first."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(_BYTES)
+            return dict(cursor.fetchall())
+
     def _row(self, statement: str, values: list[Any] | None = None) -> Any:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
@@ -76,13 +87,17 @@ FROM transfers t JOIN outcomes o ON o.transfer_id = t.id
 WHERE t.created_at >= %s
 """
 
+_BYTES = """
+SELECT CASE WHEN kind = 'i' THEN 'index ' || name ELSE name END, bytes
+FROM (SELECT c.relname AS name, c.relkind AS kind, pg_table_size(c.oid) AS bytes FROM pg_class c
+      WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')) AS relations
+ORDER BY bytes DESC, name
+"""
+
 
 @contextmanager
 def open_books(url: str) -> Iterator[Books]:
     """Connect to the database with this URL."""
-    connection = psycopg2.connect(url, application_name="bench")
-    connection.autocommit = True
-    try:
+    with closing(psycopg2.connect(url, application_name="bench")) as connection:
+        connection.autocommit = True
         yield Books(connection)
-    finally:
-        connection.close()
