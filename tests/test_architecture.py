@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "beat": {"monitoring", "resilience", "settings", "tasks"},
     "workers": {"beat", "ledger", "monitoring", "resilience", "settings", "tasks"},
     "runtime": {"monitoring", "settings", "tasks"},
+    "tools": set[str](),
 }
 
 # What each part must not know of the outside world.
