@@ -73,6 +73,7 @@ MUST_NOT_KNOW = {
     "workers": {"flask", "werkzeug", "gunicorn"},
     "runtime": {"flask", "werkzeug", "sqlalchemy"},
     "monitoring": {"celery"},
+    "tools": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "psycopg2", "pytest"},
 }
 
 MEANINGLESS = {

@@ -1,0 +1,280 @@
+"""Faults of a storm: how each is made, and how it ends.
+
+A fault is a context: it is broken inside the block. All run in the main thread.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+
+import psutil
+import redis
+from sqlalchemy import text
+
+from ledger.wallets import Wallet
+from tasks.broker import queues
+from tasks.buffer import redis_stream
+from testing.commit_gate import gate_before_commit_of
+from testing.identity import KEY_PREFIX
+from testing.servers.breakable import Breakable
+from testing.servers.brokers import RedisBroker
+from testing.storm.installation import MONEY, Installation
+from testing.storm.plan import Fault
+from testing.wallet_lock import locked
+from testing.worker_processes import BEAT, SCANS, CeleryProcess
+
+STEPS = ("reserve", "deduct", "credit", "commit")
+_GATE_WITHIN_S = 3.0
+_RESTART_WITHIN_S = 10.0
+
+
+class NotNow(Exception):
+    """This fault cannot be made at this moment, and would prove nothing."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a fault may use."""
+
+    installation: Installation
+    wallets: list[Wallet]
+
+
+Making = Callable[[Scene, Fault], AbstractContextManager[None]]
+
+
+def _worker(scene: Scene, fault: Fault) -> CeleryProcess:
+    return scene.installation.running[MONEY[fault.victim % len(MONEY)]]
+
+
+def _child(worker: CeleryProcess, fault: Fault) -> psutil.Process:
+    with suppress(psutil.NoSuchProcess):
+        children: list[psutil.Process] = psutil.Process(worker.pid).children()
+        if children:
+            return children[fault.victim // 2 % len(children)]
+    raise NotNow("it has no child")
+
+
+@contextmanager
+def _killed(worker: CeleryProcess) -> Iterator[None]:
+    if worker.is_alive:
+        worker.kill_group()
+    yield
+
+
+@contextmanager
+def _frozen_group(pid: int) -> Iterator[None]:
+    try:
+        os.killpg(pid, signal.SIGSTOP)
+    except ProcessLookupError as error:
+        raise NotNow("it is not running") from error
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGCONT)
+
+
+@contextmanager
+def _frozen(process: psutil.Process) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+@contextmanager
+def worker_child_killed(scene: Scene, fault: Fault) -> Iterator[None]:
+    _child(_worker(scene, fault), fault).kill()
+    yield
+
+
+@contextmanager
+def killed_between_commit_and_publish(scene: Scene, fault: Fault) -> Iterator[None]:
+    """Stop a step before its commit, freeze the broker, let it commit, and kill all workers."""
+    installation = scene.installation
+    step = STEPS[fault.victim % len(STEPS)]
+    with gate_before_commit_of(installation.engine, step) as gate:
+        until_s = time.monotonic() + _GATE_WITHIN_S
+        while not gate.waiting():
+            if time.monotonic() > until_s:
+                raise NotNow(f"no {step} came by")
+            time.sleep(0.02)
+        with installation.broker.process.frozen():
+            gate.open()
+            while gate.waiting() and time.monotonic() < until_s:
+                time.sleep(0.02)
+            for role in MONEY:
+                if installation.running[role].is_alive:
+                    installation.running[role].kill_group()
+    yield
+
+
+@contextmanager
+def two_beats(scene: Scene, _: Fault) -> Iterator[None]:
+    second = scene.installation.workers.start(BEAT)
+    yield
+    second.stop()
+
+
+@contextmanager
+def api_process_killed(scene: Scene, fault: Fault) -> Iterator[None]:
+    _api_process(scene, fault).kill()
+    yield
+
+
+def _api_process(scene: Scene, fault: Fault) -> psutil.Process:
+    processes = scene.installation.api_processes()
+    if not processes:
+        raise NotNow("it has no process")
+    return processes[fault.victim % len(processes)]
+
+
+@contextmanager
+def api_killed(scene: Scene, _: Fault) -> Iterator[None]:
+    scene.installation.held.add("api")
+    scene.installation.signal_api(signal.SIGKILL)
+    try:
+        yield
+    finally:
+        scene.installation.held.discard("api")
+
+
+@contextmanager
+def rolling_restart(scene: Scene, _: Fault) -> Iterator[None]:
+    """Ask one program after the other to end, and start it again, as a deployment does."""
+    installation = scene.installation
+    for role in (*MONEY, SCANS, BEAT):
+        running = installation.running[role]
+        running.process.terminate()
+        until_s = time.monotonic() + _RESTART_WITHIN_S
+        while running.is_alive and time.monotonic() < until_s:
+            time.sleep(0.05)
+        installation.keep()
+    assert installation.api is not None
+    with suppress(ProcessLookupError):
+        os.kill(installation.api.pid, signal.SIGHUP)
+    yield
+
+
+@contextmanager
+def _server_killed(server: Breakable) -> Iterator[None]:
+    server.kill()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def database_sessions_ended(scene: Scene, fault: Fault) -> Iterator[None]:
+    """End a third of the application's sessions in the database."""
+    chance = random.Random(fault.victim)  # noqa: S311 - a plan must be repeatable
+    with scene.installation.engine.connect() as connection:
+        pids = connection.scalars(
+            text("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'truepenny%'")
+        ).all()
+        for pid in chance.sample(pids, -(-len(pids) // 3)):
+            connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+    yield
+
+
+@contextmanager
+def wallet_locked(scene: Scene, fault: Fault) -> Iterator[None]:
+    wallet = scene.wallets[fault.victim % len(scene.wallets)]
+    with locked(scene.installation.engine, wallet):
+        yield
+
+
+@contextmanager
+def broker_emptied(scene: Scene, _: Fault) -> Iterator[None]:
+    """Delete all, but no request that a client was told is buffered: the broker is its one copy."""
+    broker = scene.installation.broker
+    if isinstance(broker, RedisBroker):
+        stream = KEY_PREFIX + redis_stream.STREAM
+        if not broker.client.eval(_EMPTY, 1, stream):
+            raise NotNow("requests are buffered")
+    else:
+        for queue in queues.HINTS:
+            broker.purge(queue)
+    yield
+
+
+_EMPTY = """
+if redis.call('XLEN', KEYS[1]) > 0 then return 0 end
+redis.call('FLUSHALL')
+return 1
+"""
+
+
+@contextmanager
+def broker_full(scene: Scene, _: Fault) -> Iterator[None]:
+    scene.installation.broker.fill()
+    try:
+        yield
+    finally:
+        scene.installation.broker.make_room()
+
+
+@contextmanager
+def cache_emptied(scene: Scene, _: Fault) -> Iterator[None]:
+    redis.Redis.from_url(scene.installation.cache.url, socket_timeout=2).flushall()
+    yield
+
+
+def _network(server: str, mode: str) -> Making:
+    @contextmanager
+    def make(scene: Scene, _: Fault) -> Iterator[None]:
+        proxy = scene.installation.gateways[server]
+        proxy.mode(mode)
+        try:
+            yield
+        finally:
+            proxy.mode("pass")
+
+    return make
+
+
+FAULTS: dict[str, Making] = {
+    "worker killed": lambda scene, fault: _killed(_worker(scene, fault)),
+    "worker child killed": worker_child_killed,
+    "worker frozen": lambda scene, fault: _frozen_group(_worker(scene, fault).pid),
+    "worker child frozen": lambda scene, fault: _frozen(_child(_worker(scene, fault), fault)),
+    "killed between commit and publish": killed_between_commit_and_publish,
+    "scans killed": lambda scene, _: _killed(scene.installation.running[SCANS]),
+    "scans frozen": lambda scene, _: _frozen_group(scene.installation.running[SCANS].pid),
+    "beat killed": lambda scene, _: _killed(scene.installation.running[BEAT]),
+    "beat frozen": lambda scene, _: _frozen_group(scene.installation.running[BEAT].pid),
+    "two beats": two_beats,
+    "api process killed": api_process_killed,
+    "api killed": api_killed,
+    "api process frozen": lambda scene, fault: _frozen(_api_process(scene, fault)),
+    "rolling restart": rolling_restart,
+    "database killed": lambda scene, _: _server_killed(scene.installation.database),
+    "database frozen": lambda scene, _: scene.installation.database.frozen(),
+    "database sessions ended": database_sessions_ended,
+    "wallet locked": wallet_locked,
+    "broker killed": lambda scene, _: _server_killed(scene.installation.broker.process),
+    "broker frozen": lambda scene, _: scene.installation.broker.process.frozen(),
+    "broker emptied": broker_emptied,
+    "broker full": broker_full,
+    "cache killed": lambda scene, _: _server_killed(scene.installation.cache),
+    "cache frozen": lambda scene, _: scene.installation.cache.frozen(),
+    "cache emptied": cache_emptied,
+    **{
+        f"{server} {shown}": _network(server, mode)
+        for server in ("database", "broker")
+        for shown, mode in (
+            *((same, same) for same in ("cut", "slow", "half-open", "deaf")),
+            ("drops answers", "drops"),
+        )
+    },
+}
