@@ -7,6 +7,7 @@ It ends with 0 when everything became final, with 1 when not; whether it was rig
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import NoReturn
 from testing.servers.brokers import KINDS
 from testing.storm.history import Recorder
 from testing.storm.installation import installation_of
+from testing.storm.machine import missing
 from testing.storm.plan import Plan, plan_of
 from testing.storm.run import Storm
 
@@ -45,6 +47,12 @@ def main() -> int:
     if options.plan:
         sys.stdout.write(plan.text())
         return 0
+    if unable := {name: why for name, why in missing().items() if name in plan.counters}:
+        for name, why in unable.items():
+            print(f"storm: left out on this machine: {name}: {why}", file=sys.stderr)
+        if os.environ.get("CI") == "true":
+            return 1
+        plan = plan.without(set(unable))
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         return _run(plan, options.out)
@@ -61,7 +69,7 @@ def _run(plan: Plan, out: Path) -> int:
     folder = Path(tempfile.mkdtemp(prefix="truepenny-storm-"))
     folder.chmod(0o711)  # the servers' account must be able to enter
     try:
-        with installation_of(folder, plan.broker, plan.stuck_after_s) as installation:
+        with installation_of(folder, plan) as installation:
             recorder = Recorder(out)
             try:
                 is_final = Storm(plan, installation, recorder).run()

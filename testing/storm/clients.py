@@ -180,6 +180,8 @@ def _note(process: Process, key: str, type_: str, answer: Any) -> None:
         count("replayed after an unknown answer")
     if type_ == "ok":
         count("buffered" if answer.get("state") == "buffered" else "accepted")
+        for fault in list(process.recorder.broken):
+            count(f"{fault} under load")
     elif type_ == "fail":
         code = str(answer.get("code"))
         named = {"idempotency_key_reused": "refused as reused", "insufficient_funds": "rejected"}

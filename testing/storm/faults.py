@@ -12,24 +12,33 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psutil
 import redis
 from sqlalchemy import text
 
+from ledger.acceptance import TransferRequest
+from ledger.buffer.entries import Buffered, encode
+from ledger.clients import Client
+from ledger.ids import transfer_id
 from ledger.wallets import Wallet
+from settings import Settings
 from tasks.broker import queues
 from tasks.buffer import redis_stream
+from tasks.buffer.intake_buffer import intake_seal
 from testing.commit_gate import gate_before_commit_of
 from testing.identity import KEY_PREFIX
 from testing.servers.breakable import Breakable
 from testing.servers.brokers import RedisBroker
 from testing.storm.installation import MONEY, Installation
+from testing.storm.machine import false_clock, filled
 from testing.storm.plan import Fault
 from testing.wallet_lock import locked
 from testing.worker_processes import BEAT, SCANS, CeleryProcess
 
 STEPS = ("reserve", "deduct", "credit", "commit")
+_OFFSETS_S = (90, -90, 7200, -7200)
 _GATE_WITHIN_S = 3.0
 _RESTART_WITHIN_S = 10.0
 
@@ -188,6 +197,41 @@ def database_sessions_ended(scene: Scene, fault: Fault) -> Iterator[None]:
 
 
 @contextmanager
+def failover(scene: Scene, _: Fault) -> Iterator[None]:
+    """Kill the primary for good; at the end its standby takes over, and it becomes the standby."""
+    replicas = scene.installation.replicas
+    if not replicas.is_synchronous:
+        raise NotNow("the standby is not in step")
+    replicas.process.kill()
+    try:
+        yield
+    finally:
+        replicas.fail_over()
+
+
+@contextmanager
+def database_disk_full(scene: Scene, _: Fault) -> Iterator[None]:
+    """Leave PostgreSQL no room. It may end itself over that; somebody starts it again."""
+    assert scene.installation.disk is not None
+    try:
+        with filled(scene.installation.disk):
+            yield
+    finally:
+        scene.installation.replicas.start()
+
+
+def _clock_wrong(role_of: Callable[[Fault], tuple[str, ...]]) -> Making:
+    @contextmanager
+    def make(scene: Scene, fault: Fault) -> Iterator[None]:
+        offset_s = _OFFSETS_S[fault.victim // 2 % len(_OFFSETS_S)]
+        started = scene.installation.start_with(role_of(fault), **false_clock(offset_s))
+        yield
+        started.stop()
+
+    return make
+
+
+@contextmanager
 def wallet_locked(scene: Scene, fault: Fault) -> Iterator[None]:
     wallet = scene.wallets[fault.victim % len(scene.wallets)]
     with locked(scene.installation.engine, wallet):
@@ -216,6 +260,31 @@ return 1
 
 
 @contextmanager
+def broker_forged(scene: Scene, fault: Fault) -> Iterator[None]:
+    """Write a request into the buffer that no client sent, as a stranger on the broker can."""
+    installation, wallets = scene.installation, scene.wallets
+    source = wallets[fault.victim % len(wallets)]
+    destination = next(w for w in wallets if w.asset == source.asset and w.id != source.id)
+    assert source.owner_id is not None
+    request = TransferRequest(
+        client=Client(source.owner_id, "", "client", None),
+        idempotency_key=f"forged-{fault.victim}",
+        source_id=source.id,
+        destination_id=destination.id,
+        asset=source.asset,
+        scale=source.scale,
+        amount_minor=1,
+        reference=f"forged {fault.victim}",
+    )
+    settings = Settings.from_environment(
+        installation.direct | {"INTAKE_SECRET": 2 * "guessed 123 "}
+    )
+    content = encode(Buffered(request, datetime.now(UTC)), intake_seal(settings))
+    installation.broker.forge(str(transfer_id(source.owner_id, request.idempotency_key)), content)
+    yield
+
+
+@contextmanager
 def broker_full(scene: Scene, _: Fault) -> Iterator[None]:
     scene.installation.broker.fill()
     try:
@@ -233,12 +302,13 @@ def cache_emptied(scene: Scene, _: Fault) -> Iterator[None]:
 def _network(server: str, mode: str) -> Making:
     @contextmanager
     def make(scene: Scene, _: Fault) -> Iterator[None]:
-        proxy = scene.installation.gateways[server]
-        proxy.mode(mode)
+        for each in scene.installation.gateways[server]:
+            each.mode(mode)
         try:
             yield
         finally:
-            proxy.mode("pass")
+            for each in scene.installation.gateways[server]:
+                each.mode("pass")
 
     return make
 
@@ -258,13 +328,18 @@ FAULTS: dict[str, Making] = {
     "api killed": api_killed,
     "api process frozen": lambda scene, fault: _frozen(_api_process(scene, fault)),
     "rolling restart": rolling_restart,
-    "database killed": lambda scene, _: _server_killed(scene.installation.database),
-    "database frozen": lambda scene, _: scene.installation.database.frozen(),
+    "worker clock wrong": _clock_wrong(lambda fault: MONEY[fault.victim % len(MONEY)]),
+    "beat clock wrong": _clock_wrong(lambda _: BEAT),
+    "failover": failover,
+    "database disk full": database_disk_full,
+    "database killed": lambda scene, _: _server_killed(scene.installation.replicas.process),
+    "database frozen": lambda scene, _: scene.installation.replicas.process.frozen(),
     "database sessions ended": database_sessions_ended,
     "wallet locked": wallet_locked,
     "broker killed": lambda scene, _: _server_killed(scene.installation.broker.process),
     "broker frozen": lambda scene, _: scene.installation.broker.process.frozen(),
     "broker emptied": broker_emptied,
+    "broker forged": broker_forged,
     "broker full": broker_full,
     "cache killed": lambda scene, _: _server_killed(scene.installation.cache),
     "cache frozen": lambda scene, _: scene.installation.cache.frozen(),

@@ -20,6 +20,8 @@ class Recorder:
         self._began_s = time.monotonic()
         self._operations = itertools.count(1)
         self.counts: Counter[str] = Counter()
+        self.broken: set[str] = set()
+        """The faults that are there at this moment."""
 
     def now(self) -> float:
         return round(time.monotonic() - self._began_s, 4)

@@ -20,6 +20,7 @@ import requests
 from sqlalchemy import Engine
 
 from ledger.postgres.database import build_engine
+from stack.servers.own import Servers
 from stack.servers.ports import LOOPBACK, free_port
 from stack.servers.postgres import Postgres
 from stack.servers.server import launch_command
@@ -30,6 +31,9 @@ from testing.servers.breakable import Breakable, breakable
 from testing.servers.brokers import Broker, own_rabbitmq, own_redis
 from testing.servers.shared import migrate
 from testing.servers.throwaway import throwaway_servers
+from testing.storm.machine import small_disk
+from testing.storm.plan import Plan
+from testing.storm.replicas import Replicas, small
 from testing.worker_processes import BEAT, SCANS, CeleryProcess, Workers, eventually
 
 MONEY = tuple(
@@ -76,11 +80,12 @@ def gateway(target: int) -> Iterator[Gateway]:
 class Installation:
     """Everything that a storm may break."""
 
-    database: Breakable
-    postgres: Postgres
+    replicas: Replicas
+    disk: Path | None
+    """The small disk of the database, where it has one."""
     broker: Broker
     cache: Breakable
-    gateways: dict[str, Gateway]
+    gateways: dict[str, list[Gateway]]
     engine: Engine
     """On the database itself, not through its proxy."""
     workers: Workers
@@ -102,6 +107,13 @@ class Installation:
             running = self.running.get(role)
             if running is None or not running.is_alive:
                 self.running[role] = self.workers.start(role)
+
+    def start_with(self, role: tuple[str, ...], **environment: str) -> CeleryProcess:
+        """Start a worker or beat in the place of the one that runs, with a changed environment."""
+        self.running[role].stop()
+        changed = Workers(self.environment | environment, self.folder, self.workers.started)
+        self.running[role] = changed.start(role)
+        return self.running[role]
 
     def is_ready(self) -> bool:
         """Return whether the API answers and every worker has started."""
@@ -149,48 +161,56 @@ class Installation:
 
 
 @contextmanager
-def installation_of(folder: Path, broker_kind: str, stuck_after_s: float) -> Iterator[Installation]:
-    """Start everything in an empty folder. At the end everything is killed."""
-    servers = throwaway_servers(folder)
-    postgres = servers.postgres()
+def _databases(
+    folder: Path, servers: Servers, plan: Plan
+) -> Iterator[tuple[Replicas, Path | None]]:
+    """Start the database, migrated; with a small disk or a standby if the plan breaks these."""
+    planned = {fault.name for fault in plan.faults}
+    postgres: Postgres = servers.postgres()
+    disk = None
     with ExitStack() as stack:
-        database = stack.enter_context(breakable(postgres, folder / "postgres.log"))
+        if "database disk full" in planned:
+            disk = folder / "disk"
+            disk.mkdir(mode=0o711)
+            stack.enter_context(small_disk(disk))
+            postgres = small(postgres, disk)
+        replicas = Replicas(postgres, folder / "postgres.log")
+        stack.callback(replicas.kill)
+        replicas.start()
         migrate(postgres.url)
+        if "failover" in planned:
+            replicas.add_standby(servers.home)
+        yield replicas, disk
+
+
+@contextmanager
+def installation_of(folder: Path, plan: Plan) -> Iterator[Installation]:
+    """Start what the plan needs in an empty folder. At the end everything is killed."""
+    servers = throwaway_servers(folder)
+    with ExitStack() as stack:
+        replicas, disk = stack.enter_context(_databases(folder, servers, plan))
         broker: Broker
-        if broker_kind == "redis":
+        if plan.broker == "redis":
             broker = stack.enter_context(own_redis(servers.home, folder / "broker.log"))
         else:
             broker = stack.enter_context(own_rabbitmq(servers.home, folder / "broker.log"))
         cache = stack.enter_context(breakable(servers.cache(), folder / "cache.log"))
-        gateways = {
-            "database": stack.enter_context(gateway(postgres.port)),
-            "broker": stack.enter_context(gateway(_port_of(broker.url))),
-        }
-        direct = {
-            **os.environ,
-            **IDENTITY,
-            "DATABASE_URL": postgres.url,
-            "BROKER_URL": broker.url,
-            "CACHE_URL": cache.url,
-            "DATA_DIR": str(folder / "data"),
-            "STUCK_AFTER_S": str(stuck_after_s),
-            "RATE_LIMIT": "none",
-            "PRICE_SYMBOLS": "none",
-            "PYTHONWARNINGS": "ignore",
-        }
+        before = {port: stack.enter_context(gateway(port)) for port in replicas.ports()}
+        to_broker = stack.enter_context(gateway(_port_of(broker.url)))
+        direct = _environment(replicas.url(), broker.url, cache.url, folder, plan)
         environment = direct | {
-            "DATABASE_URL": _through(gateways["database"], postgres.url),
-            "BROKER_URL": _through(gateways["broker"], broker.url),
+            "DATABASE_URL": replicas.url({port: each.port for port, each in before.items()}),
+            "BROKER_URL": broker.url.replace(f":{_port_of(broker.url)}/", f":{to_broker.port}/"),
         }
         # Without a pool: a connection from before an outage would be dead.
-        engine = build_engine(postgres.url, application_name="storm", pool_size=0)
+        engine = build_engine(replicas.url(), application_name="storm", pool_size=0)
         stack.callback(engine.dispose)
         installation = Installation(
-            database=database,
-            postgres=postgres,
+            replicas=replicas,
+            disk=disk,
             broker=broker,
             cache=cache,
-            gateways=gateways,
+            gateways={"database": list(before.values()), "broker": [to_broker]},
             engine=engine,
             workers=Workers(environment, folder, []),
             environment=environment,
@@ -208,5 +228,18 @@ def _port_of(url: str) -> int:
     return int(url.rpartition("@")[2].partition(":")[2].partition("/")[0])
 
 
-def _through(proxy: Gateway, url: str) -> str:
-    return url.replace(f":{_port_of(url)}/", f":{proxy.port}/")
+def _environment(
+    database_url: str, broker_url: str, cache_url: str, folder: Path, plan: Plan
+) -> dict[str, str]:
+    return {
+        **os.environ,
+        **IDENTITY,
+        "DATABASE_URL": database_url,
+        "BROKER_URL": broker_url,
+        "CACHE_URL": cache_url,
+        "DATA_DIR": str(folder / "data"),
+        "STUCK_AFTER_S": str(plan.stuck_after_s),
+        "RATE_LIMIT": "none",
+        "PRICE_SYMBOLS": "none",
+        "PYTHONWARNINGS": "ignore",
+    }

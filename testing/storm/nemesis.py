@@ -67,12 +67,14 @@ class Nemesis:
                 self._note(fault, "failed", reason)
             return False
         self._note(fault, "begin", "")
+        self.recorder.broken.add(fault.name)
         self.recorder.count(fault.name)
         self.active.append(_Active(fault, context, self.recorder.now() + fault.lasts_s))
         return True
 
     def _end(self, active: _Active) -> None:
         self.active.remove(active)
+        self.recorder.broken.discard(active.fault.name)
         try:
             active.context.__exit__(None, None, None)
         except Exception as error:  # noqa: BLE001 - it is over all the same: its session is dead

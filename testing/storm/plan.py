@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -52,6 +52,10 @@ KINDS = (
     Kind("api killed", "api", 1),
     Kind("api process frozen", "api"),
     Kind("rolling restart", "worker", 1, not_beside=("api", "scans", "beat")),
+    Kind("worker clock wrong", "worker", 1),
+    Kind("beat clock wrong", "beat", 1),
+    Kind("failover", "database", 2, ("buffered", "failover under load")),
+    Kind("database disk full", "database", 2),
     Kind("database killed", "database", 3, ("buffered",)),
     Kind("database frozen", "database", 2),
     Kind("database sessions ended", "database"),
@@ -64,6 +68,7 @@ KINDS = (
     Kind("broker killed", "broker"),
     Kind("broker frozen", "broker"),
     Kind("broker emptied", "broker", 2, not_beside=("database",)),
+    Kind("broker forged", "broker", 1),
     Kind("broker full", "broker", 1, ("overloaded",)),
     Kind("broker cut", "broker"),
     Kind("broker slow", "broker"),
@@ -106,6 +111,11 @@ class Plan:
     """By process: two writers and a reader of each client, an admin, a poller."""
     counters: list[str] = field(default_factory=list)
 
+    def without(self, names: set[str]) -> Plan:
+        """Return the plan without faults that this machine cannot make."""
+        faults = [fault for fault in self.faults if fault.name not in names]
+        return replace(self, faults=faults, counters=_counters(faults))
+
     def text(self) -> str:
         """Return it as JSON, one operation or fault on each line."""
         lines: list[Any] = [
@@ -123,8 +133,6 @@ class Plan:
 def plan_of(seed: int, seconds: int, broker: str) -> Plan:
     """Return the plan of a seed; the same one wherever and whenever it is asked for."""
     faults = _faults(_random(seed, "faults", broker), seconds, broker)
-    planned = {fault.name for fault in faults}
-    wanted = {name for kind in KINDS if kind.name in planned for name in kind.counters}
     operations: dict[str, list[Operation]] = {}
     for client in CLIENTS:
         writes = list(_writes(_random(seed, "writes", client), seconds, client))
@@ -140,8 +148,14 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
         stuck_after_s=_random(seed, "settings").choice((0.01, 1.0, 1.0, 2.0)),
         faults=faults,
         operations=operations,
-        counters=[*ALWAYS, *sorted(wanted), *sorted(planned)],
+        counters=_counters(faults),
     )
+
+
+def _counters(faults: list[Fault]) -> list[str]:
+    planned = {fault.name for fault in faults}
+    wanted = {name for kind in KINDS if kind.name in planned for name in kind.counters}
+    return [*ALWAYS, *sorted(wanted), *sorted(planned)]
 
 
 def _random(*names: object) -> Random:
