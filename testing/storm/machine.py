@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -68,7 +67,6 @@ def filled(disk: Path) -> Iterator[None]:
             try:
                 while True:
                     file.write(_PIECE)
-                    os.sched_yield()
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise

@@ -36,9 +36,8 @@ BUGS = {
         (
             (
                 _MOVEMENTS,
-                "*((moving.c.amount * getattr(effect, name)).label(name) for name in fields),",
-                "*((moving.c.amount * getattr(effect, name) * (1 + (name == 'balance' and"
-                + " effect.incoming > 0))).label(name) for name in fields),",
+                "moving.c.amount * getattr(effect, name)",
+                "moving.c.amount * getattr(effect, name) * (1 + (effect.incoming > 0))",
             ),
         ),
     ),
