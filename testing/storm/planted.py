@@ -138,6 +138,20 @@ class Verdict:
     """The time of the line that gave it away, from the beginning of the record."""
 
 
+def changed(bug: Bug) -> dict[str, str]:
+    """Return the text of each file that the bug changes, with the bug.
+
+    Raises: ValueError: when the code is no longer what the bug expects.
+    """
+    texts: dict[str, str] = {}
+    for name, before, after in bug.changes:
+        text = texts.get(name) or (ROOT / name).read_text()
+        if text.count(before) != 1:
+            raise ValueError(f"{name} has this {text.count(before)} times: {before}")
+        texts[name] = text.replace(before, after)
+    return texts
+
+
 def plant(bug: Bug, folder: Path) -> None:
     """Copy the code into an empty folder, and put the bug into the copy."""
     listed = subprocess.check_output(("git", "ls-files", "-z"), cwd=ROOT, text=True)
@@ -145,11 +159,8 @@ def plant(bug: Bug, folder: Path) -> None:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
-    for name, before, after in bug.changes:
-        text = (folder / name).read_text()
-        if text.count(before) != 1:
-            raise ValueError(f"{name} has this {text.count(before)} times: {before}")
-        (folder / name).write_text(text.replace(before, after))
+    for name, text in changed(bug).items():
+        (folder / name).write_text(text)
 
 
 def judge(bug: Bug) -> Verdict:
