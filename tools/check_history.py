@@ -133,8 +133,8 @@ class History:
 
     def acknowledged_is_kept(self) -> Iterator[Violation]:
         for _, end, body, type_, answer, id_ in self.attempts:
-            # A used key may be buffered with another content; its first content stays.
-            may_differ = body.get("is_other") and answer.get("state") == "buffered"
+            # A key may be used for another content while the database is away: one of them stays.
+            may_differ = answer.get("state") == "buffered"
             kept = self.transfers.get(id_)
             if type_ == "ok" and not (kept and kept["state"] in FINAL):
                 yield end["line"], f"acknowledged, and lost: {id_} of {body}"

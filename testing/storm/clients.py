@@ -143,7 +143,7 @@ def transfer(process: Process, operation: Operation) -> None:
         "/v1/transfers",
         json=sent,
         headers={"Idempotency-Key": body["key"]},
-        request=[body | _marks(item)],
+        request=[body],
     )
     _note(process, body["key"], type_, answer)
 
@@ -154,19 +154,14 @@ def batch(process: Process, operation: Operation) -> None:
         {"idempotency_key" if name == "key" else name: value for name, value in body.items()}
         for body in bodies
     ]
-    marked = [body | _marks(item) for body, item in zip(bodies, operation["items"], strict=True)]
     type_, answer = process.send(
-        "batch", "POST", "/v1/transfers/batch", json={"transfers": sent}, request=marked
+        "batch", "POST", "/v1/transfers/batch", json={"transfers": sent}, request=bodies
     )
     results = answer["results"] if type_ == "ok" else [{} for _ in bodies]
     for body, result in zip(bodies, results, strict=True):
         error = result.get("error")
         each = classify(error["status"], error) if error else type_
         _note(process, body["key"], each, error or result)
-
-
-def _marks(item: Operation) -> dict[str, bool]:
-    return {"is_other": True} if item.get("is_other") else {}
 
 
 def _note(process: Process, key: str, type_: str, answer: Any) -> None:

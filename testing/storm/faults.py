@@ -277,7 +277,7 @@ def broker_forged(scene: Scene, fault: Fault) -> Iterator[None]:
         reference=f"forged {fault.victim}",
     )
     settings = Settings.from_environment(
-        installation.direct | {"INTAKE_SECRET": 2 * "guessed 123 "}
+        installation.direct | {"INTAKE_SECRET": "guessed-by-somebody-0123456789abcdef"}
     )
     content = encode(Buffered(request, datetime.now(UTC)), intake_seal(settings))
     installation.broker.forge(str(transfer_id(source.owner_id, request.idempotency_key)), content)

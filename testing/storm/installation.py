@@ -86,8 +86,6 @@ class Installation:
     broker: Broker
     cache: Breakable
     gateways: dict[str, list[Gateway]]
-    engine: Engine
-    """On the database itself, not through its proxy."""
     workers: Workers
     environment: dict[str, str]
     direct: dict[str, str]
@@ -98,6 +96,14 @@ class Installation:
     running: dict[tuple[str, ...], CeleryProcess] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     """Roles that a fault keeps from being started again: `api`, or the name of a worker."""
+
+    @property
+    def engine(self) -> Engine:
+        """An engine on the server that takes writes now, not through its proxy.
+
+        Without a pool: a connection from before an outage would be dead.
+        """
+        return build_engine(self.replicas.primary.url, application_name="storm", pool_size=0)
 
     def keep(self) -> None:
         """Start again what has died, as a process manager does."""
@@ -202,16 +208,12 @@ def installation_of(folder: Path, plan: Plan) -> Iterator[Installation]:
             "DATABASE_URL": replicas.url({port: each.port for port, each in before.items()}),
             "BROKER_URL": broker.url.replace(f":{_port_of(broker.url)}/", f":{to_broker.port}/"),
         }
-        # Without a pool: a connection from before an outage would be dead.
-        engine = build_engine(replicas.url(), application_name="storm", pool_size=0)
-        stack.callback(engine.dispose)
         installation = Installation(
             replicas=replicas,
             disk=disk,
             broker=broker,
             cache=cache,
             gateways={"database": list(before.values()), "broker": [to_broker]},
-            engine=engine,
             workers=Workers(environment, folder, []),
             environment=environment,
             direct=direct,

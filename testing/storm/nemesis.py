@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from testing.storm.faults import FAULTS, NotNow, Scene
 from testing.storm.history import Recorder
-from testing.storm.plan import Fault, Plan
+from testing.storm.plan import Fault, Plan, are_apart
 
 _TICK_S = 0.05
 _AGAIN_S = 0.3
@@ -55,8 +55,8 @@ class Nemesis:
 
     def _begin(self, fault: Fault) -> bool:
         """Make a fault. Returns: False if it cannot be made now."""
-        if any(each.fault.domain == fault.domain for each in self.active):
-            return False
+        if any(are_apart(each.fault, fault) for each in self.active):
+            return False  # an earlier fault took longer to make or to end than planned
         try:
             context = FAULTS[fault.name](self.scene, fault)
             context.__enter__()

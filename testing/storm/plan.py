@@ -152,6 +152,13 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
     )
 
 
+def are_apart(one: Fault, other: Fault) -> bool:
+    """Return whether these two must not be there at the same time."""
+    kinds = {kind.name: kind for kind in KINDS}
+    kept_away = {*kinds[one.name].not_beside, *kinds[other.name].not_beside}
+    return one.domain == other.domain or bool({one.domain, other.domain} & kept_away)
+
+
 def _counters(faults: list[Fault]) -> list[str]:
     planned = {fault.name for fault in faults}
     wanted = {name for kind in KINDS if kind.name in planned for name in kind.counters}
