@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 
 import psutil
 import redis
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from ledger.acceptance import TransferRequest
 from ledger.buffer.entries import Buffered, encode
 from ledger.clients import Client
 from ledger.ids import transfer_id
+from ledger.postgres.database import build_engine
 from ledger.wallets import Wallet
 from settings import Settings
 from tasks.broker import queues
@@ -111,7 +112,9 @@ def killed_between_commit_and_publish(scene: Scene, fault: Fault) -> Iterator[No
     """Stop a step before its commit, freeze the broker, let it commit, and kill all workers."""
     installation = scene.installation
     step = STEPS[fault.victim % len(STEPS)]
-    with gate_before_commit_of(installation.engine, step) as gate:
+    url = installation.replicas.primary.url
+    engine = build_engine(url, application_name="storm gate", pool_size=1)
+    with closing_engine(engine), gate_before_commit_of(engine, step) as gate:
         until_s = time.monotonic() + _GATE_WITHIN_S
         while not gate.waiting():
             if time.monotonic() > until_s:
@@ -125,6 +128,14 @@ def killed_between_commit_and_publish(scene: Scene, fault: Fault) -> Iterator[No
                 if installation.running[role].is_alive:
                     installation.running[role].kill_group()
     yield
+
+
+@contextmanager
+def closing_engine(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.dispose()
 
 
 @contextmanager
