@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up psql test unit fast check lint fix coverage durations bench screenshots steps-sql \
-	image containers chaos kustomize venv deps version clean
+	image containers chaos planted-bugs kustomize venv deps version clean
 
 # All tests run in parallel lanes. Tests chosen with ARGS run in one process, with one set of servers.
 PYTEST := .venv/bin/python -m pytest
@@ -78,6 +78,9 @@ chaos: venv ## run a storm of faults and check its history (SEED=1 SECONDS=60 BR
 	@.venv/bin/python -m testing.storm --seed '$(or $(SEED),1)' --seconds '$(or $(SECONDS),60)' \
 		--broker '$(or $(BROKER),redis)' --out '$(OUT)' $(ARGS)
 	@exec .venv/bin/python -I -S tools/check_history.py '$(OUT)'
+
+planted-bugs: venv ## show that the checker finds bugs that are put into copies of the code
+	@exec .venv/bin/python -m testing.storm.planted
 
 screenshots: venv ## take the pictures in docs/screenshots from a running `make up`
 	@exec .venv/bin/python -m testing.screenshots $(ARGS)
