@@ -3,8 +3,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up psql test unit fast check lint fix coverage durations bench screenshots steps-sql \
-	image containers chaos planted-bugs kustomize venv deps version clean
+.PHONY: help up psql test unit fast check lint fix coverage durations bench bench-outage \
+	screenshots steps-sql image containers chaos planted-bugs kustomize audit sbom venv deps version clean
 
 # All tests run in parallel lanes. Tests chosen with ARGS run in one process, with one set of servers.
 PYTEST := .venv/bin/python -m pytest
@@ -16,7 +16,7 @@ COMPILE := .venv/bin/python -m uv pip compile --quiet --universal --python-versi
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make deps'
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## run everything on this machine; Ctrl-C stops it, the next run has its data again
 	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements.txt && exec .venv/bin/python -m stack
@@ -54,18 +54,22 @@ coverage: venv ## run the tests, and list lines that were never run (ARGS="tests
 durations: venv ## run the tests, and record their durations to balance the lanes
 	@exec $(PYTEST) $(REPORTS) --record-durations $(IN_LANES)
 
-bench: venv ## measure what an outage of the database costs (ARGS="--broker rabbitmq")
+bench: venv ## measure speed and memory of a whole `make up` (ARGS="--only singles,idle --seconds 15")
+	@exec .venv/bin/python -m bench $(ARGS)
+
+bench-outage: venv ## measure what an outage of the database costs (ARGS="--broker rabbitmq")
 	@exec .venv/bin/python -m bench.outage $(ARGS)
 
 steps-sql: venv ## write docs/steps.sql: the SQL of the steps, as PostgreSQL gets it
 	@STEPS_SQL=write .venv/bin/python -m pytest --quiet tests/integration/ledger/test_steps_sql.py
 
 # On a machine without an image registry: a command that makes the images named by its arguments.
+# It gets no digests, since what it makes has others.
 BASE_IMAGES ?= :
 
 image: ## build the container image (BASE=python:3.11-slim-bookworm)
-	@$(BASE_IMAGES) $(or $(BASE),$$(sed -n 's/^ARG BASE=//p' Dockerfile)) \
-		$$(sed -n 's/^ *image: \(&[a-z]* \)\{0,1\}\([a-z/]*:v\{0,1\}[0-9][^ ]*\)$$/\2/p' docker-compose.yml)
+	@$(BASE_IMAGES) $(or $(BASE),$$(sed -n 's/^ARG BASE=\([^@]*\).*/\1/p' Dockerfile)) \
+		$$(sed -n 's/^ *image: \(&[a-z]* \)\{0,1\}\([a-z/]*:v\{0,1\}[0-9][^ @]*\)\(@[^ ]*\)\{0,1\}$$/\2/p' docker-compose.yml)
 	@docker build $(if $(BASE),--build-arg BASE=$(BASE)) --quiet --tag truepenny:local .
 
 containers: image venv ## run docker-compose.yml, and kill each container under load
@@ -94,6 +98,34 @@ kustomize: .tools/kustomize-$(KUSTOMIZE) ## build kustomize in .tools, for the t
 	@CGO_ENABLED=0 GOBIN=$(CURDIR)/.tools go install -trimpath sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE)
 	@touch $@
 
+# Tools of their own, apart from what runs and what tests. Nothing is installed or built to look.
+AUDIT := .tools/audit
+REQUIREMENTS := requirements.txt requirements-app.txt requirements-fast.txt requirements-dev.txt requirements-audit.txt
+
+audit: $(AUDIT)/installed ## look up every pinned package in the advisory database of PyPI
+	@mkdir -p .reports && rm -f .reports/audit.txt
+	@$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+		$(REQUIREMENTS:%=--requirement %) --output .reports/audit.txt 2>.reports/audit.log && echo "truepenny: no known vulnerabilities" || { \
+		if [ -e .reports/audit.txt ]; then cat .reports/audit.txt; \
+			echo "truepenny: these packages have known vulnerabilities: upgrade them with make deps" >&2; \
+		else tail -n 3 .reports/audit.log >&2; \
+			echo "truepenny: NOT AUDITED: the advisory database did not answer for every package; .reports/audit.log says why" >&2; \
+		fi; exit 1; }
+
+sbom: $(AUDIT)/installed ## write the bills of materials (CycloneDX) of make up and of the image to .reports
+	@mkdir -p .reports
+	@for name in requirements requirements-app; do \
+		$(AUDIT)/bin/python -W ignore -m cyclonedx_py requirements $$name.txt --pyproject pyproject.toml \
+			--output-reproducible --output-file .reports/$$name.cdx.json || exit 1; \
+		echo ".reports/$$name.cdx.json"; \
+	done
+
+$(AUDIT)/installed: requirements-audit.txt
+	@rm -rf $(AUDIT) && sh stack/bootstrap/python.sh -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary=:all: --requirement requirements-audit.txt
+	@touch $@
+
 venv: ## make .venv with all that tests need
 	@sh stack/bootstrap/python.sh stack/bootstrap/environment.py requirements-dev.txt
 
@@ -102,6 +134,7 @@ deps: venv ## compile pyproject.toml into hashed requirements (ARGS="--upgrade" 
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements-app.txt --constraints requirements.txt
 	$(COMPILE) $(ARGS) --group fast -o requirements-fast.txt
 	$(COMPILE) $(ARGS) pyproject.toml --group dev -o requirements-dev.txt --constraints requirements.txt
+	$(COMPILE) $(ARGS) --group audit -o requirements-audit.txt --constraints requirements-dev.txt
 
 VERSION = $$(sed -n 's/^version = "\([^"]*\)".*/\1/p' pyproject.toml)
 

@@ -1,4 +1,4 @@
-"""Outage benchmark: measures what an outage of the database costs (`make bench`).
+"""Outage benchmark: measures what an outage of the database costs (`make bench-outage`).
 
 Runs the API, a money worker, a scans worker and beat on servers of their own. It submits
 transfers at a steady rate before, during and after an outage (SIGKILL of PostgreSQL), then fills

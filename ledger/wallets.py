@@ -6,7 +6,7 @@ NotFound for a wallet of another client. Only `ledger.steps` changes balances.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -126,6 +126,18 @@ def get_wallet(connection: Connection, wallet_id: UUID, *, caller: Client) -> Wa
     if row is None:
         raise NotFound
     return _wallet(row)
+
+
+def get_wallets(connection: Connection, ids: Sequence[UUID], *, caller: Client) -> list[Wallet]:
+    """Return wallets as they are at one moment, in the order of the ids.
+
+    Raises: NotFound: when there is none with one of the ids, or the caller may not see it.
+    """
+    query = _visible(caller).where(schema.wallets.c.id == func.any(list(ids)))
+    found = {row.id: _wallet(row) for row in connection.execute(query)}
+    if not found.keys() >= set(ids):
+        raise NotFound
+    return [found[id] for id in ids]
 
 
 def list_wallets(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from api.http.problems import Problem
+from api.schemas.fields import ASSET_CODE
 from api.schemas.requests import PageQuery
 from ledger.polling.recorded_order import START, Place
 
@@ -52,7 +53,11 @@ class PagedList:
         """Encode a place in the order of recording."""
         return self._encode(place.order, place.id)
 
-    def _encode(self, number: int, tie: UUID | int) -> str:
+    def cursor_after_code(self, code: str) -> str:
+        """Encode the place after the object with this code."""
+        return self._encode(0, code)
+
+    def _encode(self, number: int, tie: UUID | int | str) -> str:
         text = f"{self._kind}:{self._digest}:{number}:{tie}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -89,6 +94,18 @@ class PagedList:
         if not (tie.isascii() and tie.isdigit() and int(tie) < 2**63):
             raise _bad_cursor()
         return _time(microseconds), int(tie)
+
+    def place_by_code(self) -> str | None:
+        """Return the code before the page; None for the first page.
+
+        Raises: Problem invalid_request: when the cursor is not one of this list.
+        """
+        if self._cursor is None:
+            return None
+        _, code = self._read(self._cursor)
+        if not ASSET_CODE.fullmatch(code):
+            raise _bad_cursor()
+        return code
 
     def _read(self, cursor: str) -> tuple[int, str]:
         try:

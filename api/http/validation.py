@@ -87,13 +87,16 @@ def parse_query(model: type[AnyQuery]) -> AnyQuery:
 
     Raises: Problem invalid_request: when a parameter is unknown, repeated or wrong.
     """
-    values = {}
+    values: dict[str, str | list[str]] = {}
     for name, found in request.args.lists():
-        if len(found) > 1:
-            raise _invalid_parameter(name, "is given more than once")
-        if not found[0].isprintable():  # such as NUL, or an unpaired surrogate
+        if not all(map(str.isprintable, found)):  # such as NUL, or an unpaired surrogate
             raise _invalid_parameter(name, "has characters that cannot be printed")
-        values[name] = found[0]
+        if name in model.repeatable:
+            values[name] = found
+        elif len(found) == 1:
+            values[name] = found[0]
+        else:
+            raise _invalid_parameter(name, "is given more than once")
     try:
         return model.model_validate(values)
     except ValidationError as error:

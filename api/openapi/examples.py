@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from api.http.problems import Problem
+from api.schemas.assets import AssetAnswer, AssetList
 from api.schemas.clients import (
     ClientAnswer,
     ClientList,
@@ -17,7 +18,7 @@ from api.schemas.clients import (
 from api.schemas.health import ComponentAnswer, ComponentsAnswer, HealthAnswer, ReadyAnswer
 from api.schemas.prices import PriceAnswer, PriceList
 from api.schemas.transfers import BatchAnswer, TransferAnswer, TransferDetail, TransferList
-from api.schemas.wallets import BalanceAnswer, PostingList, WalletAnswer, WalletList
+from api.schemas.wallets import BalanceAnswer, BalanceList, PostingList, WalletAnswer, WalletList
 
 ALICE = "0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a57"
 BOB = "0199a3c2-6b14-7d02-8f3a-91c7e5b2d460"
@@ -77,6 +78,10 @@ ME: MeAnswer = {
     },
 }
 
+NEW_ASSET = {"code": "JPY", "scale": 0}
+ASSET: AssetAnswer = {"code": "JPY", "scale": 0}
+ASSETS: AssetList = {"data": [ASSET], "next_cursor": None}
+
 NEW_WALLET = {
     "asset": "USD",
     "name": "Alice",
@@ -131,6 +136,19 @@ BALANCE: BalanceAnswer = {
     "asset": "USD",
     "at": "2026-01-31T12:00:02.000000Z",
     "balance": "87.50",
+}
+BALANCES: BalanceList = {
+    "data": [
+        {
+            "wallet_id": ALICE,
+            "asset": "USD",
+            "balance": "100.00",
+            "reserved": "12.50",
+            "incoming": "0.00",
+            "available": "87.50",
+        }
+    ],
+    "next_cursor": None,
 }
 
 NEW_TRANSFER: dict[str, Any] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flask import Blueprint
 
 from api.routes import (
+    assets,
+    balances,
     batches,
     client_errors,
     clients,
@@ -27,6 +29,8 @@ def all_blueprints(prefix: str) -> list[Blueprint]:
         clients.blueprint(prefix),
         keys.blueprint(prefix),
         wallets.blueprint(prefix),
+        balances.blueprint(prefix),
+        assets.blueprint(prefix),
         transfers.blueprint(prefix),
         batches.blueprint(prefix),
         prices.blueprint(prefix),

@@ -15,7 +15,7 @@ from api.http.validation import MAX_ERRORS, check, parse_body
 from api.schemas.requests import NewBatch, NewBatchItem
 from api.schemas.transfers import BatchAnswer, Failed, Submitted
 from api.services import require_room, services
-from api.transfers.asset_scales import AssetScales
+from api.transfers.asset_scales import ScaleOf
 from api.transfers.group_commit import Outcome
 from api.transfers.requests import transfer_request
 from ledger.acceptance import TransferRequest
@@ -41,7 +41,9 @@ def create() -> Response:
     if body.atomic:
         raise invalid_fields([("/atomic", "may only be false: true is not available yet")])
     services().item_limit.require_possible(caller(), len(body.transfers))
-    checked = _check_all(body.transfers, sender=caller_credential(), scales=services().scales)
+    checked = _check_all(
+        body.transfers, sender=caller_credential(), scale_of=services().scales.for_request()
+    )
     valid = [each for each in checked if isinstance(each, TransferRequest)]
     answers = iter(services().submission.submit(caller(), valid) if valid else ())
     request = request_id()
@@ -53,7 +55,7 @@ def create() -> Response:
 
 
 def _check_all(
-    items: list[Any], *, sender: Credential, scales: AssetScales
+    items: list[Any], *, sender: Credential, scale_of: ScaleOf
 ) -> list[TransferRequest | Problem]:
     checked: list[TransferRequest | Problem] = []
     shown = 0
@@ -66,7 +68,7 @@ def _check_all(
             max_errors = MAX_ERRORS if shown < MAX_ERRORS_IN_A_BATCH else 1
             body = check(NewBatchItem, item, prefix=prefix, max_errors=max_errors)
             request = transfer_request(
-                body, sender=sender, idempotency_key=body.idempotency_key, scales=scales
+                body, sender=sender, idempotency_key=body.idempotency_key, scale_of=scale_of
             )
         except (InvalidField, Unavailable) as error:
             checked.append(from_ledger(error, prefix=prefix))

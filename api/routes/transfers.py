@@ -55,7 +55,10 @@ def create() -> Response:
     key = idempotency_key()
     body = parse_body(NewTransfer)
     submitted = transfer_request(
-        body, sender=caller_credential(), idempotency_key=key, scales=services().scales
+        body,
+        sender=caller_credential(),
+        idempotency_key=key,
+        scale_of=services().scales.for_request(),
     )
     bind_contextvars(transfer_id=str(transfer_id_of(submitted.client.id, key)))
 

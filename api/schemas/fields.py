@@ -27,6 +27,8 @@ _MAX_PLACES = 100
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 
+MAX_SCALE = 18
+ASSET_CODE = re.compile(r"[A-Z0-9]{2,12}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -60,6 +62,20 @@ def parse_limit(value: object) -> int:
         if 1 <= limit <= MAX_LIMIT:
             return limit
     raise PydanticCustomError("limit", f"must be a whole number from 1 to {MAX_LIMIT}")
+
+
+def check_asset_code(value: object) -> str:
+    """Accept the code of a new asset."""
+    if not (isinstance(value, str) and ASSET_CODE.fullmatch(value)):
+        raise PydanticCustomError("code", "must have 2 to 12 characters, capitals and digits only")
+    return value
+
+
+def check_scale(value: object) -> int:
+    """Accept a number of decimals; true and 2.0 are none."""
+    if not (type(value) is int and 0 <= value <= MAX_SCALE):
+        raise PydanticCustomError("scale", f"must be a whole number from 0 to {MAX_SCALE}")
+    return value
 
 
 def check_amount_is_text(value: object) -> str:
@@ -167,6 +183,20 @@ Amount = Annotated[
     ),
 ]
 AssetCode = Annotated[str, Field(max_length=12, description="The code of an asset.")]
+NewAssetCode = Annotated[
+    str,
+    PlainValidator(check_asset_code),
+    text_schema("The code of an asset.", pattern="^[A-Z0-9]{2,12}$"),
+]
+Scale = Annotated[
+    int,
+    PlainValidator(check_scale),
+    number_schema(
+        "The number of decimals: 2 for cents. It can never be changed.",
+        minimum=0,
+        maximum=MAX_SCALE,
+    ),
+]
 RateLimitText = Annotated[
     str,
     PlainValidator(check_rate_limit),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.fields import (
     DEFAULT_LIMIT,
+    MAX_LIMIT,
     Amount,
     AssetCode,
     Cursor,
@@ -17,8 +18,10 @@ from api.schemas.fields import (
     Limit,
     Metadata,
     Name,
+    NewAssetCode,
     RateLimitText,
     Reference,
+    Scale,
     Time,
 )
 from ledger.clients import Scope
@@ -64,6 +67,13 @@ class NewKey(Body):
     expires_at: Annotated[
         Time | None, Field(description="When it stops to work; null or left out: it does not.")
     ] = None
+
+
+class NewAsset(Body):
+    """A kind of money to be made."""
+
+    code: NewAssetCode
+    scale: Scale
 
 
 class NewWallet(Body):
@@ -127,9 +137,10 @@ class Nothing(Body):
 
 
 class Query(BaseModel):
-    """Exactly these parameters, each at most once."""
+    """Exactly these parameters, each at most once but for those that are lists."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+    repeatable: ClassVar[frozenset[str]] = frozenset()
 
 
 class NoQuery(Query):
@@ -189,3 +200,17 @@ class BalanceQuery(Query):
     """The time of a balance."""
 
     at: Annotated[Time, Field(description="A time that is not in the future.")]
+
+
+class BalancesQuery(Query):
+    """The wallets of which the balances are wanted."""
+
+    repeatable = frozenset({"wallet"})
+    wallet: Annotated[
+        list[Id],
+        Field(
+            min_length=1,
+            max_length=MAX_LIMIT,
+            description="The id of a wallet; once for each wallet: `?wallet=…&wallet=…`.",
+        ),
+    ]

@@ -105,3 +105,34 @@ def balance_answer(wallet: Wallet, balance: int, at: datetime) -> BalanceAnswer:
         "at": time_text(at),
         "balance": format_amount(balance, scale=wallet.scale),
     }
+
+
+class WalletBalances(TypedDict):
+    """What a wallet holds."""
+
+    wallet_id: IdText
+    asset: str
+    balance: AmountText
+    reserved: Annotated[AmountText, Field(description="Set aside for transfers under way.")]
+    incoming: Annotated[AmountText, Field(description="Credited, but not committed yet.")]
+    available: Annotated[AmountText, Field(description="balance - reserved - incoming")]
+
+
+def wallet_balances(wallet: Wallet) -> WalletBalances:
+    """Describe what a wallet holds."""
+    shown = wallet_answer(wallet)
+    return {
+        "wallet_id": shown["id"],
+        "asset": shown["asset"],
+        "balance": shown["balance"],
+        "reserved": shown["reserved"],
+        "incoming": shown["incoming"],
+        "available": shown["available"],
+    }
+
+
+class BalanceList(TypedDict):
+    """What wallets hold at one moment, in the order asked for."""
+
+    data: list[WalletBalances]
+    next_cursor: None

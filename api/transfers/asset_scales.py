@@ -9,7 +9,12 @@ from collections.abc import Callable
 from api.auth.outage_cache import OutageCache
 from ledger.errors import InvalidField, Unavailable
 
-LOAD_AGAIN_AFTER_S = 1.0
+ScaleOf = Callable[[str], int]
+"""Returns the number of decimals of an asset, within one request.
+
+Raises: InvalidField: when there was no such asset when the request arrived.
+Unavailable: when this process does not know the asset and the database is away.
+"""
 
 
 class AssetScales:
@@ -26,21 +31,25 @@ class AssetScales:
         self._load = load
         self._outage_cache = outage_cache
         self._clock = clock
-        self._loaded_at_s = float("-inf")
+        self._asked_at_s = float("-inf")
         self._failure: Unavailable | None = None
         self._scales: dict[str, int] = {}
 
-    def of(self, asset: str) -> int:
-        """Return the number of decimals.
+    def for_request(self) -> ScaleOf:
+        """Return the look-up of a request that arrives now.
 
-        Raises: InvalidField: when there was no such asset about a second ago.
-        Unavailable: when this process does not know the asset and the database is away.
+        It asks the database once at most: a batch may have 5,000 made-up assets.
         """
-        if asset not in self._scales:
-            self._refresh(asset)
-        if asset not in self._scales:
-            raise InvalidField("/asset", "is not an asset that exists")
-        return self._scales[asset]
+        arrived_at_s = self._clock()
+
+        def scale_of(asset: str) -> int:
+            if asset not in self._scales:
+                self._refresh(asset, since_s=arrived_at_s)
+            if asset not in self._scales:
+                raise InvalidField("/asset", "is not an asset that exists")
+            return self._scales[asset]
+
+        return scale_of
 
     def prepare(self) -> None:
         """Load the scales, unless they are loaded: the database may go away later.
@@ -50,9 +59,8 @@ class AssetScales:
         if not self._scales:
             self._load_all()
 
-    def _refresh(self, asset: str) -> None:
-        # Bounded, or a batch request with 5,000 made-up assets would load them 5,000 times.
-        if self._clock() - self._loaded_at_s < LOAD_AGAIN_AFTER_S:
+    def _refresh(self, asset: str, *, since_s: float) -> None:
+        if self._asked_at_s >= since_s:
             if self._failure is not None:
                 raise self._failure
             return
@@ -65,6 +73,7 @@ class AssetScales:
             self._scales = json.loads(kept)
 
     def _load_all(self) -> None:
+        asked_at_s = self._clock()
         try:
             self._scales = self._load()
         except Unavailable as error:
@@ -73,8 +82,8 @@ class AssetScales:
         else:
             self._failure = None
             self._outage_cache.remember(_NAME, json.dumps(self._scales))
-        finally:  # after the answer, which may take longer than the pause
-            self._loaded_at_s = self._clock()
+        finally:
+            self._asked_at_s = asked_at_s
 
 
 _NAME = "scales"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.schemas.requests import NewTransfer
-from api.transfers.asset_scales import AssetScales
+from api.transfers.asset_scales import ScaleOf
 from ledger.acceptance import TransferRequest
 from ledger.errors import InvalidField
 from ledger.keys.credentials import Credential
@@ -11,7 +11,7 @@ from ledger.money import parse_amount
 
 
 def transfer_request(
-    body: NewTransfer, *, sender: Credential, idempotency_key: str, scales: AssetScales
+    body: NewTransfer, *, sender: Credential, idempotency_key: str, scale_of: ScaleOf
 ) -> TransferRequest:
     """Build the ledger's request.
 
@@ -22,7 +22,7 @@ def transfer_request(
         raise InvalidField("/capture", "may only be auto: manual is not available yet")
     if body.expires_in_s is not None:
         raise InvalidField("/expires_in_s", "is not available yet")
-    scale = scales.of(body.asset)
+    scale = scale_of(body.asset)
     return TransferRequest(
         client=sender.client,
         idempotency_key=idempotency_key,

@@ -105,7 +105,7 @@ def test_images_are_pinned(each: Stack) -> None:
     named += [cluster["spec"]["imageName"] for cluster in each.of_kind("Cluster")]
     named += [cluster["spec"]["image"] for cluster in each.of_kind("RabbitmqCluster")]
     for image in named:
-        assert re.fullmatch(r"[a-z0-9./-]+:[0-9]+(\.[0-9]+)+(-[a-z0-9]+)?", image), image
+        assert re.fullmatch(r"[a-z0-9./-]+:[0-9]+(\.[0-9]+)+(-[a-z0-9]+)*", image), image
 
 
 def test_one_version_runs_everywhere_and_it_is_that_of_the_api(each: Stack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from api.openapi.paths.assets import ASSETS
 from api.openapi.paths.client_errors import CLIENT_ERRORS
 from api.openapi.paths.clients import CLIENTS
 from api.openapi.paths.health import HEALTH
@@ -16,6 +17,7 @@ from api.openapi.paths.wallets import WALLETS
 OPERATIONS: Final = (
     *TRANSFERS,
     *WALLETS,
+    *ASSETS,
     *PRICES,
     *CLIENTS,
     *RECONCILIATIONS,

@@ -6,8 +6,15 @@ from typing import Final
 
 from api.openapi import examples
 from api.openapi.operations import Operation, Success
-from api.schemas.requests import BalanceQuery, NewWallet, PageQuery, WalletChange, WalletQuery
-from api.schemas.wallets import BalanceAnswer, PostingList, WalletAnswer, WalletList
+from api.schemas.requests import (
+    BalanceQuery,
+    BalancesQuery,
+    NewWallet,
+    PageQuery,
+    WalletChange,
+    WalletQuery,
+)
+from api.schemas.wallets import BalanceAnswer, BalanceList, PostingList, WalletAnswer, WalletList
 
 WALLETS: Final = (
     Operation(
@@ -109,5 +116,22 @@ WALLETS: Final = (
             ("unfreeze", "Ends a freeze.", examples.WALLET),
             ("close", "Cannot be undone. The wallet must be empty.", examples.CLOSED_WALLET),
         )
+    ),
+    Operation(
+        method="get",
+        path="/v1/balances",
+        tag="wallets",
+        summary="Show the balances of several wallets at one moment",
+        description="Up to 200 wallets, read by one statement: a step of a transfer is in all of "
+        "them or in none.",
+        query=BalancesQuery,
+        answers={
+            200: Success(
+                description="The balances, in the order asked for.",
+                schema=BalanceList,
+                example=examples.BALANCES,
+            )
+        },
+        problems=("not_found",),
     ),
 )

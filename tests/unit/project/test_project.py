@@ -33,6 +33,7 @@ COMPILED = {
     "requirements-app.txt": ("project",),
     "requirements-fast.txt": ("fast",),
     "requirements-dev.txt": ("project", "dev"),
+    "requirements-audit.txt": ("audit",),
 }
 
 

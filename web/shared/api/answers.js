@@ -26,6 +26,7 @@ export const WALLET = object({
   available: amount,
 });
 export const WALLETS = pageOf(WALLET);
+export const ASSETS = pageOf(object({ code: text }));
 
 export const POSTINGS = pageOf(
   object({

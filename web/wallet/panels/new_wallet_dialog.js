@@ -1,11 +1,8 @@
 /** Dialog that creates a wallet. */
-import { WALLET } from "../../shared/api/answers.js";
+import { ASSETS, WALLET } from "../../shared/api/answers.js";
 import { errorMessage } from "../../shared/api/errors.js";
 import { Dialog } from "../../shared/parts.js";
 import { html, useEffect, useRef, useState } from "../../shared/view.js";
-
-/** The assets of a new installation. Others can exist, so any code can be typed. */
-const ASSETS = ["USD", "EUR", "USDT", "BTC", "BNB", "ETH"];
 
 /**
  * @param {object} props
@@ -18,8 +15,17 @@ export function NewWalletDialog({ api, wallets, onCreated, onClose }) {
   const isCreating = useRef(false);
   const [isWaiting, setWaiting] = useState(false);
   const call = useRef(new AbortController());
-  useEffect(() => () => call.current.abort(), []);
-  const assets = [...new Set([...wallets.map((wallet) => wallet.asset), ...ASSETS])];
+  const [listed, setListed] = useState([]);
+  useEffect(() => {
+    const { signal } = call.current;
+    // A suggestion only: without the list any code can be typed.
+    api.get("/v1/assets?limit=200", { shape: ASSETS, signal }).then(
+      (page) => setListed(page.data.map((asset) => asset.code)),
+      () => setListed([]),
+    );
+    return () => call.current.abort();
+  }, []);
+  const assets = [...new Set([...wallets.map((wallet) => wallet.asset), ...listed])];
 
   const submit = async (event) => {
     event.preventDefault();
@@ -44,7 +50,7 @@ export function NewWalletDialog({ api, wallets, onCreated, onClose }) {
       <form class="form" onSubmit=${submit}>
         <div class="field">
           <label for="new-asset">Asset</label>
-          <input id="new-asset" name="asset" list="new-assets" required maxlength="12" value=${wallets[0]?.asset ?? ASSETS[0]}
+          <input id="new-asset" name="asset" list="new-assets" required maxlength="12" value=${wallets[0]?.asset ?? "USD"}
             autocomplete="off" spellcheck=${false} />
           <datalist id="new-assets">${assets.map((code) => html`<option key=${code} value=${code} />`)}</datalist>
         </div>

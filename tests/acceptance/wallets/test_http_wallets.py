@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.acceptance.conftest import Unchanged, WalletPair
 from tests.acceptance.http.contract import JSON, TIME, WALLET_FIELDS, assert_invalid, assert_problem
 
 pytestmark = pytest.mark.acceptance
+
+NIL = UUID(int=0)
 
 
 def test_a_wallet_is_created_with_201_and_its_location(client: Caller) -> None:
@@ -117,6 +120,32 @@ def test_a_past_balance_is_shown(client: Caller, wallet_pair: WalletPair, api_ba
         "at": "1999-12-31T18:29:59.000000Z",
         "balance": "0.00",
     }
+
+
+def test_balances_of_several_wallets_are_shown_in_the_order_asked_for(
+    client: Caller, stranger: Caller, admin: Caller, wallet_pair: WalletPair
+) -> None:
+    source, destination = str(wallet_pair.source.id), str(wallet_pair.destination.id)
+    client.submit(wallet_pair.transfer())
+    path = f"/v1/balances?wallet={destination}&wallet={source}"
+    page = client.get(path).json()
+    assert [list(each) for each in page["data"]] == [
+        ["wallet_id", "asset", "balance", "reserved", "incoming", "available"]
+    ] * 2
+    assert [each["wallet_id"] for each in page["data"]] == [destination, source]
+    assert [each["balance"] for each in page["data"]] == ["0.00", "100.00"]
+    assert page["next_cursor"] is None
+    assert admin.get(path).json() == page
+    assert_problem(stranger.get(path), 404, "not_found")
+    own = stranger.post("/v1/wallets", {"asset": "USD"}).json()["id"]
+    assert_problem(stranger.get(f"/v1/balances?wallet={own}&wallet={source}"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?wallet=1", "?wallet=" + f"{NIL}&wallet=" * 200 + str(NIL)], ids=len
+)
+def test_a_wrong_list_of_wallets_is_refused(client: Caller, query: str) -> None:
+    assert_problem(client.get(f"/v1/balances{query}"), 400, "invalid_request")
 
 
 def test_a_wallet_can_be_frozen_and_unfrozen_repeatedly(

@@ -1,0 +1,1 @@
+"""Acceptance tests of wallets, their assets and their balances, over HTTP."""
