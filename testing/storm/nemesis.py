@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from testing.storm.faults import FAULTS, NotNow, Scene
+from testing.storm.faults import FAULTS
 from testing.storm.history import Recorder
 from testing.storm.plan import Fault, Plan, are_apart
+from testing.storm.scene import NotNow, Scene
 
 _TICK_S = 0.05
 _AGAIN_S = 0.3

@@ -19,11 +19,11 @@ from tasks.buffer.intake_buffer import intake_buffer
 from testing.bank import Bank
 from testing.standstill import standstill_report
 from testing.storm.clients import Account, Process, poll
-from testing.storm.faults import Scene
 from testing.storm.history import Recorder
 from testing.storm.installation import Installation
 from testing.storm.nemesis import Nemesis
 from testing.storm.plan import ASSETS, CLIENTS, Plan
+from testing.storm.scene import Scene
 
 CONVERGE_WITHIN_S = 15.0
 _GIVE_UP_S = 60.0
