@@ -179,7 +179,7 @@ def _note(process: Process, key: str, type_: str, answer: Any) -> None:
             count(f"{fault} under load")
     elif type_ == "fail":
         code = str(answer.get("code"))
-        named = {"idempotency_key_reused": "refused as reused", "insufficient_funds": "rejected"}
+        named = {"idempotency_key_reused": "refused as reused"}
         count(named.get(code, code))
 
 

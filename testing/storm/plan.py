@@ -79,7 +79,10 @@ KINDS = (
     Kind("cache frozen", "cache", 1),
     Kind("cache emptied", "cache", 1),
 )
-ALWAYS = ("accepted", "committed", "replayed", "refused as reused", "rejected", "listed", "polled")
+ALWAYS = ("accepted", "committed", "replayed", "polled")
+BY_CHANCE = ("refused as reused", "ended as rejected", "listed", "redriven")
+"""What also happens in every storm that lasts BY_CHANCE_AFTER_S."""
+BY_CHANCE_AFTER_S = 40
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Plan:
     def without(self, names: set[str]) -> Plan:
         """Return the plan without faults that this machine cannot make."""
         faults = [fault for fault in self.faults if fault.name not in names]
-        return replace(self, faults=faults, counters=_counters(faults))
+        return replace(self, faults=faults, counters=_counters(faults, self.seconds))
 
     def text(self) -> str:
         """Return it as JSON, one operation or fault on each line."""
@@ -148,7 +151,7 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
         stuck_after_s=_random(seed, "settings").choice((0.01, 1.0, 1.0, 2.0)),
         faults=faults,
         operations=operations,
-        counters=_counters(faults),
+        counters=_counters(faults, seconds),
     )
 
 
@@ -159,9 +162,11 @@ def are_apart(one: Fault, other: Fault) -> bool:
     return one.domain == other.domain or bool({one.domain, other.domain} & kept_away)
 
 
-def _counters(faults: list[Fault]) -> list[str]:
+def _counters(faults: list[Fault], seconds: int) -> list[str]:
     planned = {fault.name for fault in faults}
     wanted = {name for kind in KINDS if kind.name in planned for name in kind.counters}
+    if seconds >= BY_CHANCE_AFTER_S:
+        wanted |= {*BY_CHANCE}
     return [*ALWAYS, *sorted(wanted), *sorted(planned)]
 
 

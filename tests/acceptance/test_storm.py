@@ -31,7 +31,11 @@ def test_a_short_storm_is_judged_correct(tmp_path: Path) -> None:
     checker = (sys.executable, "-I", "-S", str(ROOT / "tools/check_history.py"), str(out))
     said = subprocess.run(checker, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout
-    begun = [line for line in map(json.loads, out.open()) if line.get("phase") == "begin"]
+    begun = [
+        line
+        for line in map(json.loads, out.read_text().splitlines())
+        if line.get("phase") == "begin"
+    ]
     assert begun
 
 

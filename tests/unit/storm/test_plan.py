@@ -11,7 +11,7 @@ import pytest
 from testing.programs import ROOT
 from testing.storm.clients import DOING
 from testing.storm.faults import FAULTS
-from testing.storm.plan import CLIENTS, KINDS, WALLETS, Plan, plan_of
+from testing.storm.plan import BY_CHANCE_AFTER_S, CLIENTS, KINDS, WALLETS, Plan, plan_of
 
 SEEDS = range(30)
 
@@ -90,6 +90,7 @@ def test_what_is_planned_is_counted() -> None:
         assert {fault.name for fault in plan.faults} <= set(plan.counters)
         if any(fault.name == "database killed" for fault in plan.faults):
             assert "buffered" in plan.counters
+    assert "redriven" in plan_of(1, BY_CHANCE_AFTER_S, "redis").counters
 
 
 def test_both_clients_use_the_same_keys_for_wallets_of_their_own() -> None:
