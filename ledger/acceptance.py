@@ -335,6 +335,7 @@ def _new_transfer(candidate: _Candidate, created_at: datetime) -> Transfer:
     return build_transfer(
         replace(candidate.request, metadata=None) if reason else candidate.request,
         id=candidate.id,
+        client_id=candidate.request.client.id,
         amount_minor=candidate.request.amount_minor,
         fingerprint=candidate.fingerprint,
         state="rejected" if reason else "accepted",

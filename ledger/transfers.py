@@ -55,6 +55,9 @@ class Transfer:
     """A transfer in its present state. Amounts in minor units of its asset."""
 
     id: UUID
+    client_id: UUID
+    """The client that submitted it; nobody else is shown its key."""
+    idempotency_key: str
     source_id: UUID
     destination_id: UUID
     asset: str
@@ -80,6 +83,7 @@ class Transfer:
 class TransferFilter:
     """The conditions on a list of transfers; None means no condition on that field."""
 
+    id: UUID | None = None
     wallet_id: UUID | None = None
     state: State | None = None
     created_after: datetime | None = None
@@ -186,7 +190,7 @@ def _transfers() -> Select[Any]:
 
 _IN_EITHER = ("batch_id", "reserved_at", "deducted_at", "credited_at")
 _NOT_READ = {
-    *("client_id", "idempotency_key", "source_owner_id", "destination_owner_id"),
+    *("source_owner_id", "destination_owner_id"),
     "recorded_order",
 }
 
@@ -208,6 +212,8 @@ def _newest(
     side: ColumnElement[bool], *, after: tuple[datetime, UUID] | None, narrow: TransferFilter
 ) -> Select[Any]:
     query = select(_t.id, _t.created_at).where(side)
+    if narrow.id is not None:
+        query = query.where(_t.id == narrow.id)
     if narrow.state is not None:
         table = schema.unfinished if narrow.state in UNFINISHED else schema.outcomes
         in_state = select(table.c.transfer_id).where(table.c.state == narrow.state)
@@ -225,6 +231,7 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
     asked: Any,
     *,
     id: UUID,
+    client_id: UUID,
     amount_minor: int,
     fingerprint: bytes,
     state: State,
@@ -239,11 +246,13 @@ def build_transfer(  # noqa: PLR0913 - one for each column that differs between 
 ) -> Transfer:
     """Build a transfer from the request and its result.
 
-    asked: a row or a request with source_id, destination_id, asset, scale,
+    asked: a row or a request with idempotency_key, source_id, destination_id, asset, scale,
     reference and metadata.
     """
     return Transfer(
         id=id,
+        client_id=client_id,
+        idempotency_key=asked.idempotency_key,
         source_id=asked.source_id,
         destination_id=asked.destination_id,
         asset=asked.asset,
@@ -276,6 +285,7 @@ def _transfer(row: Any) -> Transfer:
     return build_transfer(
         row,
         id=row.id,
+        client_id=row.client_id,
         amount_minor=int(row.amount),
         fingerprint=bytes(row.fingerprint),
         state=cast(State, row.state),
@@ -295,6 +305,7 @@ def _rejected_transfer(row: Any) -> Transfer:
     return build_transfer(
         row,
         id=row.id,
+        client_id=row.client_id,
         amount_minor=int(row.amount),
         fingerprint=bytes(row.fingerprint),
         state="rejected",

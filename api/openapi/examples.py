@@ -160,6 +160,7 @@ NEW_TRANSFER: dict[str, Any] = {
 }
 ACCEPTED: TransferAnswer = {
     "id": TRANSFER,
+    "idempotency_key": KEY,
     "source": ALICE,
     "destination": BOB,
     "asset": "USD",

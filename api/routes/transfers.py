@@ -69,16 +69,25 @@ def create() -> Response:
 
     # Answer.
     if isinstance(outcome, Kept):
-        return buffered_response(outcome)
+        return buffered_response(outcome, reader=caller())
     waited = _wait_for(outcome.transfer)
     transfer = waited.transfer or outcome.transfer
-    return submitted_response(transfer, replayed=outcome.replayed, waited=waited.applied)
+    return submitted_response(
+        transfer, reader=caller(), replayed=outcome.replayed, waited=waited.applied
+    )
 
 
 def index() -> Response:
     """List the transfers that touch the caller's wallets, newest first."""
     page = parse_query(TransferQuery)
-    narrow = TransferFilter(page.wallet, page.state, page.created_after, page.created_before)
+    key = page.idempotency_key
+    narrow = TransferFilter(
+        id=None if key is None else transfer_id_of(caller().id, key),
+        wallet_id=page.wallet,
+        state=page.state,
+        created_after=page.created_after,
+        created_before=page.created_before,
+    )
     listed = PagedList("transfers", page, of=None if caller().is_admin else caller().id)
     if page.order == "recorded":
         return _recorded(listed, narrow, limit=page.limit)
@@ -91,7 +100,7 @@ def index() -> Response:
     data = found[: page.limit]
     more = len(found) > page.limit
     cursor = listed.cursor_after(data[-1].created_at, data[-1].id) if more else None
-    answers = [transfer_answer(transfer) for transfer in data]
+    answers = [transfer_answer(transfer, reader=caller()) for transfer in data]
     return json_response(TransferList(data=answers, next_cursor=cursor))
 
 
@@ -107,7 +116,7 @@ def _recorded(listed: PagedList, narrow: TransferFilter, *, limit: int) -> Respo
         data, place = list_recorded(
             connection, caller=caller(), limit=limit, after=listed.recorded_place(), narrow=narrow
         )
-    answers = [transfer_answer(transfer) for transfer in data]
+    answers = [transfer_answer(transfer, reader=caller()) for transfer in data]
     return json_response(TransferList(data=answers, next_cursor=listed.cursor_at(place)))
 
 
@@ -116,7 +125,7 @@ def show(transfer_id: UUID) -> Response:
     require_no_query()
     found = _read(transfer_id)
     if isinstance(found, Buffered):
-        return json_response(buffered_detail(found))
+        return json_response(buffered_detail(found, reader=caller()))
     transfer, document = found
     waited = _wait_for(transfer)
     if waited.transfer is not None:
@@ -157,7 +166,7 @@ def _read_stored(transfer_id: UUID) -> _Stored:
     with services().database.autocommit() as connection:
         transfer = get_transfer(connection, transfer_id, caller=caller())
         entries = timeline(connection, transfer)
-    return transfer, transfer_detail(transfer, entries)
+    return transfer, transfer_detail(transfer, entries, reader=caller())
 
 
 def _wait_for(transfer: Transfer) -> WaitResult:

@@ -180,6 +180,9 @@ class TransferQuery(PageQuery):
         None
     )
     state: Annotated[State | None, Field(description="Only transfers in this state.")] = None
+    idempotency_key: Annotated[
+        IdempotencyKey | None, Field(description="Only the transfer that you gave this key.")
+    ] = None
     created_after: Annotated[
         Time | None, Field(description="Only transfers created after this time.")
     ] = None

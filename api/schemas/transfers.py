@@ -12,6 +12,7 @@ from api.schemas.codes import EventName, FailureCode
 from api.schemas.fields import AmountText, IdText, TimeText, id_text, time_text
 from api.schemas.problems import ProblemDocument
 from ledger.buffer.entries import Buffered
+from ledger.clients import Client
 from ledger.money import format_amount
 from ledger.states import State
 from ledger.transfers import Capture, TimelineEntry, Transfer
@@ -33,6 +34,9 @@ class TransferAnswer(TypedDict):
     """A transfer."""
 
     id: IdText
+    idempotency_key: Annotated[
+        str | None, Field(description="Null to all but the client that submitted it.")
+    ]
     source: IdText
     destination: IdText
     asset: str
@@ -50,11 +54,12 @@ class TransferAnswer(TypedDict):
     updated_at: TimeText
 
 
-def transfer_answer(transfer: Transfer) -> TransferAnswer:
-    """Describe a transfer, without its timeline."""
+def transfer_answer(transfer: Transfer, *, reader: Client) -> TransferAnswer:
+    """Describe a transfer to a client, without its timeline."""
     failure, expires_at = transfer.failure, transfer.expires_at
     return {
         "id": str(transfer.id),
+        "idempotency_key": transfer.idempotency_key if transfer.client_id == reader.id else None,
         "source": str(transfer.source_id),
         "destination": str(transfer.destination_id),
         "asset": transfer.asset,
@@ -73,11 +78,12 @@ def transfer_answer(transfer: Transfer) -> TransferAnswer:
     }
 
 
-def buffered_answer(buffered: Buffered) -> TransferAnswer:
-    """Describe a buffered request in the shape of the transfer that it will become."""
+def buffered_answer(buffered: Buffered, *, reader: Client) -> TransferAnswer:
+    """Describe a buffered request to a client, in the shape of the transfer that it will become."""
     request, at = buffered.request, time_text(buffered.at)
     return {
         "id": str(buffered.id),
+        "idempotency_key": request.idempotency_key if request.client.id == reader.id else None,
         "source": str(request.source_id),
         "destination": str(request.destination_id),
         "asset": request.asset,
@@ -112,15 +118,20 @@ class TransferDetail(TransferAnswer):
     timeline: list[TimelineAnswer]
 
 
-def transfer_detail(transfer: Transfer, entries: Iterable[TimelineEntry]) -> TransferDetail:
-    """Describe a transfer with its timeline."""
-    return {**transfer_answer(transfer), "timeline": [_timeline_answer(each) for each in entries]}
+def transfer_detail(
+    transfer: Transfer, entries: Iterable[TimelineEntry], *, reader: Client
+) -> TransferDetail:
+    """Describe a transfer with its timeline to a client."""
+    return {
+        **transfer_answer(transfer, reader=reader),
+        "timeline": [_timeline_answer(each) for each in entries],
+    }
 
 
-def buffered_detail(buffered: Buffered) -> TransferDetail:
-    """Describe a buffered request with its timeline."""
+def buffered_detail(buffered: Buffered, *, reader: Client) -> TransferDetail:
+    """Describe a buffered request with its timeline to a client."""
     entry = TimelineEntry("buffered", buffered.at)
-    return {**buffered_answer(buffered), "timeline": [_timeline_answer(entry)]}
+    return {**buffered_answer(buffered, reader=reader), "timeline": [_timeline_answer(entry)]}
 
 
 def _timeline_answer(entry: TimelineEntry) -> TimelineAnswer:

@@ -115,6 +115,8 @@ class _Rows:
             self._after_place(*_SEEN, self.key.label("key")).limit(self.read_at_most).subquery().c
         )
         query = select(read.id, read.key).where(or_(*touching(caller, narrow, read)))
+        if narrow.id is not None:
+            query = query.where(read.id == narrow.id)
         if narrow.created_after is not None:
             query = query.where(read.created_at > narrow.created_after)
         if narrow.created_before is not None:

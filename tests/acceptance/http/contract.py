@@ -11,6 +11,7 @@ PROBLEM_JSON = "application/problem+json"
 
 TRANSFER_FIELDS = [
     "id",
+    "idempotency_key",
     "source",
     "destination",
     "asset",

@@ -384,3 +384,23 @@ def in_threads(count: int, call: Callable[[], T]) -> list[T]:
     for thread in threads:
         thread.join()
     return results
+
+
+def test_a_key_is_shown_to_the_client_that_sent_it_and_finds_the_transfer(
+    client: Caller, stranger: Caller, admin: Caller, wallet_pair: WalletPair, api_bank: Bank
+) -> None:
+    receiver = stranger.post("/v1/wallets", {"asset": "USD"}).json()["id"]
+    key = str(uuid.uuid4())
+    body = wallet_pair.transfer("1.00") | {"destination": receiver}
+    sent = client.post("/v1/transfers", body, **{"Idempotency-Key": key}).json()
+    api_bank.settle()
+    path = f"/v1/transfers/{sent['id']}"
+    assert sent["idempotency_key"] == client.get(path).json()["idempotency_key"] == key
+    assert stranger.get(path).json()["idempotency_key"] is None
+    assert admin.get(path).json()["idempotency_key"] is None
+    for order in ("", "&order=recorded"):
+        query = f"/v1/transfers?idempotency_key={key}{order}"
+        [found] = client.get(query).json()["data"]
+        assert (found["id"], found["idempotency_key"]) == (sent["id"], key)
+        assert stranger.get(query).json()["data"] == admin.get(query).json()["data"] == []
+    assert client.get(f"/v1/transfers?idempotency_key={key}&state=rejected").json()["data"] == []

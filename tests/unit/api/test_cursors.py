@@ -22,6 +22,7 @@ OTHER = UUID("0199a3c2-5e80-7a31-9c4e-2f6b8d0e1a58")
 FILTERS: dict[str, Any] = {
     "wallet": str(ID),
     "state": "committed",
+    "idempotency_key": "order-1",
     "created_after": "2026-01-31T12:00:00Z",
     "created_before": "2026-02-28T12:00:00Z",
     "order": "recorded",
@@ -84,6 +85,7 @@ def test_a_cursor_is_refused_with_a_filter_more_or_less(name: str) -> None:
     [
         ("wallet", str(OTHER)),
         ("state", "rejected"),
+        ("idempotency_key", "order-2"),
         ("created_after", "2026-01-31T12:00:00.000001Z"),
         ("created_before", FILTERS["created_after"]),
     ],

@@ -33,6 +33,8 @@ def committed(transfer_id: UUID) -> Transfer:
     now = datetime.now(UTC)
     return Transfer(
         id=transfer_id,
+        client_id=uuid4(),
+        idempotency_key="key",
         source_id=uuid4(),
         destination_id=uuid4(),
         asset="USD",
