@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up psql test unit fast check lint fix coverage durations bench bench-outage \
-	screenshots steps-sql image containers kustomize audit sbom venv deps version clean
+	screenshots steps-sql image containers chaos planted-bugs kustomize audit sbom venv deps version clean
 
 # All tests run in parallel lanes. Tests chosen with ARGS run in one process, with one set of servers.
 PYTEST := .venv/bin/python -m pytest
@@ -76,6 +76,17 @@ image: ## build the container image (BASE=python:3.11-slim-bookworm)
 
 containers: image venv ## run docker-compose.yml, and kill each container under load
 	@exec .venv/bin/python -m tests.containers
+
+# Two programs: the second reads the first one's record, and shares no code with it.
+OUT ?= history.jsonl
+
+chaos: venv ## run a storm of faults and check its history (SEED=1 SECONDS=60 BROKER=rabbitmq OUT=file)
+	@.venv/bin/python -m testing.storm --seed '$(or $(SEED),1)' --seconds '$(or $(SECONDS),60)' \
+		--broker '$(or $(BROKER),redis)' --out '$(OUT)' $(ARGS)
+	@exec .venv/bin/python -I -S tools/check_history.py '$(OUT)'
+
+planted-bugs: venv ## show that the checker finds bugs that are put into copies of the code
+	@exec .venv/bin/python -m testing.storm.planted
 
 screenshots: venv ## take the pictures in docs/screenshots from a running `make up`
 	@exec .venv/bin/python -m testing.screenshots $(ARGS)

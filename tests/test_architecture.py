@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "beat": {"monitoring", "resilience", "settings", "tasks"},
     "workers": {"beat", "ledger", "monitoring", "resilience", "settings", "tasks"},
     "runtime": {"monitoring", "settings", "tasks"},
+    "tools": set[str](),
 }
 
 # What each part must not know of the outside world.
@@ -72,6 +73,7 @@ MUST_NOT_KNOW = {
     "workers": {"flask", "werkzeug", "gunicorn"},
     "runtime": {"flask", "werkzeug", "sqlalchemy"},
     "monitoring": {"celery"},
+    "tools": {"sqlalchemy", "flask", "celery", "kombu", "redis", "requests", "psycopg2", "pytest"},
 }
 
 MEANINGLESS = {

@@ -1,0 +1,280 @@
+"""Plan of a storm: what clients ask and what breaks when, as a pure function of the seed.
+
+Times are seconds since the beginning. A client that is held up sends what it missed as fast as
+it can, and what is left at the end is not sent: the plan stays the same, and is not used up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from random import Random
+from typing import Any
+
+CLIENTS = ("a", "b")
+ASSETS = ("USD", "USD", "EUR", "BTC")
+"""Of each client's wallets, which are numbered through: the first client's come first."""
+WALLETS = len(CLIENTS) * len(ASSETS)
+REQUESTS_PER_S = 14
+"""Of each client, with two threads."""
+READS_PER_S = 3
+CALM_AT_END_S = 1.0
+
+Operation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault. Two of one domain never overlap."""
+
+    name: str
+    domain: str
+    weight: int = 2
+    counters: tuple[str, ...] = ()
+    """What must have happened at least once when it was planned."""
+    brokers: tuple[str, ...] = ("redis", "rabbitmq")
+    not_beside: tuple[str, ...] = ()
+
+
+KINDS = (
+    Kind("worker killed", "worker"),
+    Kind("worker child killed", "worker"),
+    Kind("worker frozen", "worker"),
+    Kind("worker child frozen", "worker"),
+    Kind("killed between commit and publish", "worker", 4, ("redriven",), not_beside=("database",)),
+    Kind("scans killed", "scans"),
+    Kind("scans frozen", "scans"),
+    Kind("beat killed", "beat", 1),
+    Kind("beat frozen", "beat", 1),
+    Kind("two beats", "beat", 1),
+    Kind("api process killed", "api"),
+    Kind("api killed", "api", 1),
+    Kind("api process frozen", "api"),
+    Kind("rolling restart", "worker", 1, not_beside=("api", "scans", "beat")),
+    Kind("worker clock wrong", "worker", 1),
+    Kind("beat clock wrong", "beat", 1),
+    Kind("failover", "database", 2, ("buffered", "failover under load")),
+    Kind("database disk full", "database", 2),
+    Kind("database killed", "database", 3, ("buffered",)),
+    Kind("database frozen", "database", 2),
+    Kind("database sessions ended", "database"),
+    Kind("database cut", "database"),
+    Kind("database slow", "database"),
+    Kind("database half-open", "database"),
+    Kind("database deaf", "database"),
+    Kind("database drops answers", "database"),
+    Kind("wallet locked", "wallet", 2, not_beside=("database",)),
+    Kind("broker killed", "broker"),
+    Kind("broker frozen", "broker"),
+    Kind("broker emptied", "broker", 2, not_beside=("database",)),
+    Kind("broker forged", "broker", 1),
+    Kind("broker full", "broker", 1, ("overloaded",)),
+    Kind("broker cut", "broker"),
+    Kind("broker slow", "broker"),
+    Kind("broker half-open", "broker"),
+    Kind("broker deaf", "broker"),
+    Kind("broker drops answers", "broker", 3),
+    Kind("cache killed", "cache", 1),
+    Kind("cache frozen", "cache", 1),
+    Kind("cache emptied", "cache", 1),
+)
+ALWAYS = ("accepted", "committed", "replayed", "polled")
+BY_CHANCE = ("refused as reused", "ended as rejected", "listed", "redriven")
+"""What also happens in every storm that lasts BY_CHANCE_AFTER_S."""
+BY_CHANCE_AFTER_S = 40
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is broken for a while."""
+
+    name: str
+    domain: str
+    at_s: float
+    lasts_s: float
+    victim: int
+    """Which of several, counted round."""
+
+    @property
+    def ends_s(self) -> float:
+        return self.at_s + self.lasts_s
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a storm does."""
+
+    seed: int
+    seconds: int
+    broker: str
+    stuck_after_s: float
+    faults: list[Fault]
+    operations: dict[str, list[Operation]]
+    """By process: two writers and a reader of each client, an admin, a poller."""
+    counters: list[str] = field(default_factory=list)
+
+    def without(self, names: set[str]) -> Plan:
+        """Return the plan without faults that this machine cannot make."""
+        faults = [fault for fault in self.faults if fault.name not in names]
+        return replace(self, faults=faults, counters=_counters(faults, self.seconds))
+
+    def text(self) -> str:
+        """Return it as JSON, one operation or fault on each line."""
+        lines: list[Any] = [
+            {"seed": self.seed, "stuck_after_s": self.stuck_after_s, "counters": self.counters}
+        ]
+        lines += [{"fault": asdict(each)} for each in self.faults]
+        lines += [
+            {"process": process, **each}
+            for process, operations in self.operations.items()
+            for each in operations
+        ]
+        return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def plan_of(seed: int, seconds: int, broker: str) -> Plan:
+    """Return the plan of a seed; the same one wherever and whenever it is asked for."""
+    faults = _faults(_random(seed, "faults", broker), seconds, broker)
+    operations: dict[str, list[Operation]] = {}
+    for client in CLIENTS:
+        writes = list(_writes(_random(seed, "writes", client), seconds, client))
+        operations |= {f"{client}1": writes[::2], f"{client}2": writes[1::2]}
+        reads = _reads(_random(seed, "reads", client), seconds, client, writes)
+        operations[f"{client} reader"] = list(reads)
+    operations["admin"] = list(_admins(_random(seed, "admin"), seconds))
+    operations["poller"] = [{"at": at / 2, "do": "poll"} for at in range(2 * seconds)]
+    return Plan(
+        seed=seed,
+        seconds=seconds,
+        broker=broker,
+        stuck_after_s=_random(seed, "settings").choice((0.01, 1.0, 1.0, 2.0)),
+        faults=faults,
+        operations=operations,
+        counters=_counters(faults, seconds),
+    )
+
+
+def are_apart(one: Fault, other: Fault) -> bool:
+    """Return whether these two must not be there at the same time."""
+    kinds = {kind.name: kind for kind in KINDS}
+    kept_away = {*kinds[one.name].not_beside, *kinds[other.name].not_beside}
+    return one.domain == other.domain or bool({one.domain, other.domain} & kept_away)
+
+
+def _counters(faults: list[Fault], seconds: int) -> list[str]:
+    planned = {fault.name for fault in faults}
+    wanted = {name for kind in KINDS if kind.name in planned for name in kind.counters}
+    if seconds >= BY_CHANCE_AFTER_S:
+        wanted |= {*BY_CHANCE}
+    return [*ALWAYS, *sorted(wanted), *sorted(planned)]
+
+
+def _random(*names: object) -> Random:
+    return Random("/".join(map(str, names)))  # noqa: S311 - a plan must be repeatable
+
+
+def _faults(random: Random, seconds: int, broker: str) -> list[Fault]:
+    """Two thirds of the time something is broken, at times two things."""
+    faults: list[Fault] = []
+    at_s = 1.0
+    while True:
+        lasts_s = round(random.uniform(1.5, 5.0), 2)
+        if at_s + lasts_s > seconds - CALM_AT_END_S:
+            return sorted(faults, key=lambda fault: fault.at_s)
+        first = _pick(random, broker, None)
+        faults.append(Fault(first.name, first.domain, at_s, lasts_s, random.randrange(1000)))
+        if random.random() < 0.3:
+            second = _pick(random, broker, first)
+            late_s = random.uniform(0.1, lasts_s / 2)
+            times = (round(at_s + late_s, 2), round(lasts_s - late_s, 2))
+            faults.append(Fault(second.name, second.domain, *times, random.randrange(1000)))
+        at_s = round(at_s + lasts_s + random.uniform(0.3, 0.7) * lasts_s, 2)
+
+
+def _pick(random: Random, broker: str, beside: Kind | None) -> Kind:
+    possible = [
+        kind
+        for kind in KINDS
+        if broker in kind.brokers
+        and (
+            beside is None
+            or not {kind.domain, beside.domain} & {*kind.not_beside, *beside.not_beside}
+        )
+        and (beside is None or kind.domain != beside.domain)
+    ]
+    return random.choices(possible, [kind.weight for kind in possible])[0]
+
+
+def _writes(random: Random, seconds: int, client: str) -> Iterator[Operation]:
+    own = _wallets_of(client)
+    sent: list[Operation] = []
+    for number in range(seconds * REQUESTS_PER_S):
+        at = round(number / REQUESTS_PER_S, 3)
+        kind = random.random()
+        if kind < 0.6 or not sent:
+            sent.append(_transfer(random, f"k{number}", own))
+            yield {"at": at, "do": "transfer", "items": [sent[-1]]}
+        elif kind < 0.7:
+            items = [_transfer(random, f"k{number}-{i}", own) for i in range(random.randint(2, 8))]
+            items += random.sample(sent[-20:], 1)
+            sent += items[:-1]
+            yield {"at": at, "do": "batch", "items": items}
+        elif kind < 0.9:
+            yield {"at": at, "do": "transfer", "items": [random.choice(sent[-20:])]}
+        elif kind < 0.95:
+            used = random.choice(sent[-20:])
+            other = used | {"minor": used["minor"] + 1, "is_other": True}
+            yield {"at": at, "do": "transfer", "items": [other]}
+        elif kind < 0.96:
+            yield {"at": at, "do": "rotate"}
+        else:
+            yield {"at": at, "do": "wallets", "with_ended_key": True}
+
+
+def _transfer(random: Random, key: str, own: list[int]) -> Operation:
+    source = random.choice(own)
+    asset = ASSETS[source % len(ASSETS)]
+    others = [w for w in range(WALLETS) if ASSETS[w % len(ASSETS)] == asset and w != source]
+    # Few are for more than there is: what was accepted behind such a transfer waits with it.
+    minor = 10**12 if random.random() < 0.02 else random.randint(1, 500)
+    return {"key": key, "source": source, "destination": random.choice(others), "minor": minor}
+
+
+def _reads(
+    random: Random, seconds: int, client: str, writes: list[Operation]
+) -> Iterator[Operation]:
+    own = _wallets_of(client)
+    for number in range(seconds * READS_PER_S):
+        at = round(number / READS_PER_S, 3)
+        until = number * REQUESTS_PER_S // READS_PER_S
+        lately = [each for each in writes[max(0, until - 40) : until] if "items" in each]
+        kind = random.random()
+        if kind < 0.6 and lately:
+            item = random.choice(random.choice(lately)["items"])
+            yield {"at": at, "do": "read", "key": item["key"]}
+        elif kind < 0.75:
+            yield {"at": at, "do": "wallet", "wallet": random.choice(own)}
+        elif kind < 0.85:
+            yield {"at": at, "do": "wallets"}
+        else:
+            yield {"at": at, "do": "list", "pages": 3}
+
+
+def _admins(random: Random, seconds: int) -> Iterator[Operation]:
+    for number in range(seconds * 2):
+        at = number / 2
+        yield {"at": at, "do": "snapshot"}
+        if number % 8 == 5:
+            wallet = random.randrange(WALLETS)
+            yield {"at": at, "do": "freeze", "wallet": wallet}
+            yield {
+                "at": round(at + random.uniform(0.1, 0.4), 3),
+                "do": "unfreeze",
+                "wallet": wallet,
+            }
+
+
+def _wallets_of(client: str) -> list[int]:
+    first = CLIENTS.index(client) * len(ASSETS)
+    return list(range(first, first + len(ASSETS)))

@@ -1,0 +1,1 @@
+"""Programs for people who do not trust this project: each needs Python alone."""
