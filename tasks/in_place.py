@@ -23,7 +23,7 @@ from celery import Celery, Task
 from celery.states import FAILURE, RETRY
 from kombu.utils.encoding import safe_repr
 
-from tasks.broker.hops import SENT_AT
+from tasks.hops import SENT_AT
 
 LINK_S: Final = 40.0
 """A link is started in place only if the job's soft time limit leaves it so much time."""

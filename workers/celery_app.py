@@ -11,7 +11,8 @@ from beat.schedule import beat_schedule
 from monitoring.health import amqp_tls
 from resilience.redis_client import is_redis
 from settings import Settings
-from tasks.broker import hops, queues
+from tasks import hops
+from tasks.broker import queues
 
 SOFT_TIME_LIMIT_S = 45
 TIME_LIMIT_S = 60
