@@ -20,6 +20,8 @@ REQUESTS_PER_S = 14
 """Of each client, with two threads."""
 READS_PER_S = 3
 CALM_AT_END_S = 1.0
+STUCK_AT_ONCE_S = 0.01
+"""With this setting every transfer counts as stuck whenever the recovery scan comes by."""
 
 Operation = dict[str, Any]
 
@@ -42,7 +44,17 @@ KINDS = (
     Kind("worker child killed", "worker"),
     Kind("worker frozen", "worker"),
     Kind("worker child frozen", "worker"),
-    Kind("killed between commit and publish", "worker", 4, ("redriven",), not_beside=("database",)),
+    Kind(
+        "killed between commit and publish",
+        *("worker", 4, ("redriven",)),
+        not_beside=("database", "broker"),
+    ),
+    Kind(
+        "destination frozen",
+        *("worker", 2, ("rolled back after credit",)),
+        not_beside=("database", "broker"),
+    ),
+    Kind("messages doubled", "worker", not_beside=("database", "broker")),
     Kind("scans killed", "scans"),
     Kind("scans frozen", "scans"),
     Kind("beat killed", "beat", 1),
@@ -57,6 +69,7 @@ KINDS = (
     Kind("failover", "database", 2, ("buffered", "failover under load")),
     Kind("database disk full", "database", 2),
     Kind("database killed", "database", 3, ("buffered",)),
+    Kind("database postmaster killed", "database", 1),
     Kind("database frozen", "database", 2),
     Kind("database sessions ended", "database"),
     Kind("database cut", "database"),
@@ -78,9 +91,10 @@ KINDS = (
     Kind("cache killed", "cache", 1),
     Kind("cache frozen", "cache", 1),
     Kind("cache emptied", "cache", 1),
+    Kind("cache full", "cache", 1),
 )
 ALWAYS = ("accepted", "committed", "replayed", "polled")
-BY_CHANCE = ("refused as reused", "ended as rejected", "listed", "redriven")
+BY_CHANCE = ("refused as reused", "ended as rejected", "listed", "stale cursor", "redriven")
 """What also happens in every storm that lasts BY_CHANCE_AFTER_S."""
 BY_CHANCE_AFTER_S = 40
 
@@ -117,7 +131,9 @@ class Plan:
     def without(self, names: set[str]) -> Plan:
         """Return the plan without faults that this machine cannot make."""
         faults = [fault for fault in self.faults if fault.name not in names]
-        return replace(self, faults=faults, counters=_counters(faults, self.seconds))
+        return replace(
+            self, faults=faults, counters=_counters(faults, self.seconds, self.stuck_after_s)
+        )
 
     def text(self) -> str:
         """Return it as JSON, one operation or fault on each line."""
@@ -144,14 +160,15 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
         operations[f"{client} reader"] = list(reads)
     operations["admin"] = list(_admins(_random(seed, "admin"), seconds))
     operations["poller"] = [{"at": at / 2, "do": "poll"} for at in range(2 * seconds)]
+    stuck_after_s = _random(seed, "settings").choice((STUCK_AT_ONCE_S, 1.0, 1.0, 2.0))
     return Plan(
         seed=seed,
         seconds=seconds,
         broker=broker,
-        stuck_after_s=_random(seed, "settings").choice((0.01, 1.0, 1.0, 2.0)),
+        stuck_after_s=stuck_after_s,
         faults=faults,
         operations=operations,
-        counters=_counters(faults, seconds),
+        counters=_counters(faults, seconds, stuck_after_s),
     )
 
 
@@ -162,11 +179,13 @@ def are_apart(one: Fault, other: Fault) -> bool:
     return one.domain == other.domain or bool({one.domain, other.domain} & kept_away)
 
 
-def _counters(faults: list[Fault], seconds: int) -> list[str]:
+def _counters(faults: list[Fault], seconds: int, stuck_after_s: float) -> list[str]:
     planned = {fault.name for fault in faults}
     wanted = {name for kind in KINDS if kind.name in planned for name in kind.counters}
     if seconds >= BY_CHANCE_AFTER_S:
         wanted |= {*BY_CHANCE}
+    if stuck_after_s == STUCK_AT_ONCE_S:
+        wanted.add("everything is redriven at once")
     return [*ALWAYS, *sorted(wanted), *sorted(planned)]
 
 
@@ -258,7 +277,7 @@ def _reads(
         elif kind < 0.85:
             yield {"at": at, "do": "wallets"}
         else:
-            yield {"at": at, "do": "list", "pages": 3}
+            yield {"at": at, "do": "list", "pages": 3, "pause_s": random.choice((0, 0, 0, 1.5))}
 
 
 def _admins(random: Random, seconds: int) -> Iterator[Operation]:

@@ -22,7 +22,7 @@ from testing.storm.clients import Account, Process, poll
 from testing.storm.history import Recorder
 from testing.storm.installation import Installation
 from testing.storm.nemesis import Nemesis
-from testing.storm.plan import ASSETS, CLIENTS, Plan
+from testing.storm.plan import ASSETS, CLIENTS, STUCK_AT_ONCE_S, Plan
 from testing.storm.scene import Scene
 
 CONVERGE_WITHIN_S = 15.0
@@ -50,6 +50,8 @@ class Storm:
             converge_within_s=CONVERGE_WITHIN_S,
             counters=self.plan.counters,
         )
+        if self.plan.stuck_after_s == STUCK_AT_ONCE_S:
+            self.recorder.count("everything is redriven at once")
         processes = self._processes()
         self._rage(processes)
         return self._calm(processes["admin"], processes["poller"])
