@@ -101,6 +101,20 @@ BUGS = {
             ),
         ),
     ),
+    "a rebuild that hides a missing posting": Bug(
+        (
+            (
+                _MOVEMENTS,
+                "        .order_by(moving.c.seq)\n",
+                "        .where(moving.c.amount % 100 != 37)\n        .order_by(moving.c.seq)\n",
+            ),
+            (
+                "ledger/reconciliation/findings.py",
+                "if is_doubtful.scalar_one() or not check.does_journal_agree:",
+                "if is_doubtful.scalar_one() and not check:",
+            ),
+        ),
+    ),
     "a page that skips a transfer": Bug(
         (
             (
