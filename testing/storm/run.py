@@ -26,7 +26,7 @@ from testing.storm.plan import ASSETS, CLIENTS, STUCK_AT_ONCE_S, Plan
 from testing.storm.scene import Scene
 
 CONVERGE_WITHIN_S = 15.0
-_GIVE_UP_S = 60.0
+_GIVE_UP_S = 20.0
 _FUNDS = 10_000_00
 _AGAIN_S = 0.2
 

@@ -14,6 +14,8 @@ from testing.storm.faults import FAULTS
 from testing.storm.plan import BY_CHANCE_AFTER_S, CLIENTS, KINDS, WALLETS, Plan, plan_of
 
 SEEDS = range(30)
+FIXED = ((2, 90, "redis"), (3, 90, "rabbitmq"))
+"""Seed, seconds and broker of the storms that `tests/chaos/test_storms.py` runs."""
 
 
 def storm(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
@@ -37,6 +39,13 @@ def test_the_same_seed_gives_the_same_plan_in_every_process() -> None:
     first, second = storm(*options), storm(*options, hash_seed="1")
     assert first.returncode == 0
     assert first.stdout == second.stdout == plan_of(7, 20, "rabbitmq").text()
+
+
+def test_the_fixed_storms_must_bring_about_everything_that_any_storm_may() -> None:
+    planned = {name for fixed in FIXED for name in plan_of(*fixed).counters}
+    any_storm = {name for plan in plans(600) for name in plan.counters}
+    assert {kind.name for kind in KINDS} <= planned
+    assert any_storm == planned
 
 
 def test_another_seed_gives_another_plan() -> None:
