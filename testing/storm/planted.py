@@ -75,7 +75,7 @@ BUGS = {
                 "table.state.in_(self.states) & (failed if self.failed else literal(True))",
             ),
         ),
-        shows="t",
+        shows="not what the committed transfers say",
         fault="destination frozen",
     ),
     "a claim that overlooks some": Bug(
@@ -86,7 +86,7 @@ BUGS = {
                 "_u.batch_id.is_(None) & _u.waits_for.is_(None) & (_u.seq % 50 != 49)\n\n",
             ),
         ),
-        shows="final",
+        shows="acknowledged, and lost",
     ),
     "an acknowledged buffer entry that is dropped": Bug(
         (

@@ -99,12 +99,13 @@ class LedgerAndModel(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """The recovery scan finds whatever stands still, and everything ends as in the model."""
+        """Scan and kick until everything has ended: as in the model."""
         driver = BatchDriver(self.bank.engine)
         for _ in range(SCANS):
             if not self.bank.unfinished():
                 break
             driver.redrive()
+            driver.drive()
         ends: dict[Any, str] = {}
         for named, id in self.ids.items():
             transfer = self.bank.transfer(id)
