@@ -152,7 +152,7 @@ def postmaster_killed(scene: Scene, _: Fault) -> Iterator[None]:
         yield
     finally:
         # Until then the data belongs to them, and no other server starts on it.
-        _, alive = psutil.wait_procs(others, timeout=_RESTART_WITHIN_S)
+        alive = psutil.wait_procs(others, timeout=_RESTART_WITHIN_S)[1]
         for process in alive:
             process.kill()
         server.start()

@@ -129,7 +129,7 @@ def test_every_transfer_ends_as_the_model_says(bank: Bank) -> None:
         pass
 
     Machine.bank = bank
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine,
         settings=settings(
             max_examples=15,
