@@ -7,15 +7,21 @@ it can, and what is left at the end is not sent: the plan stays the same, and is
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from random import Random
 from typing import Any
+
+from testing.model import Content, Model
 
 CLIENTS = ("a", "b")
 ASSETS = ("USD", "USD", "EUR", "BTC")
 """Of each client's wallets, which are numbered through: the first client's come first."""
 WALLETS = len(CLIENTS) * len(ASSETS)
+FUNDS_MINOR = 10_000_00
+"""Of each wallet at the beginning."""
 REQUESTS_PER_S = 14
 """Of each client, with two threads."""
 READS_PER_S = 3
@@ -93,8 +99,16 @@ KINDS = (
     Kind("cache emptied", "cache"),
     Kind("cache full", "cache"),
 )
-ALWAYS = ("accepted", "committed", "replayed", "polled")
-BY_CHANCE = ("refused as reused", "ended as rejected", "listed", "stale cursor", "redriven")
+ALWAYS = ("accepted", "committed", "polled")
+EXPECTED = {
+    "repeat": "replayed",
+    "other": "refused as reused",
+    "insufficient_funds": "ended as rejected",
+}
+"""What is counted when that becomes of a request, by the word of the model."""
+OFTEN_ENOUGH = 10
+"""Of what the model expects so often, a storm leaves some."""
+BY_CHANCE = ("listed", "stale cursor", "redriven")
 """What also happens in every storm that lasts BY_CHANCE_AFTER_S."""
 BY_CHANCE_AFTER_S = 40
 
@@ -126,13 +140,16 @@ class Plan:
     faults: list[Fault]
     operations: dict[str, list[Operation]]
     """By process: two writers and a reader of each client, an admin, a poller."""
-    counters: list[str] = field(default_factory=list)
+    expected: Counter[str]
+    counters: list[str]
 
     def without(self, names: set[str]) -> Plan:
         """Return the plan without faults that this machine cannot make."""
         faults = [fault for fault in self.faults if fault.name not in names]
         return replace(
-            self, faults=faults, counters=_counters(faults, self.seconds, self.stuck_after_s)
+            self,
+            faults=faults,
+            counters=_counters(faults, self.seconds, self.stuck_after_s, self.expected),
         )
 
     def text(self) -> str:
@@ -153,10 +170,14 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
     """Return the plan of a seed; the same one wherever and whenever it is asked for."""
     faults = _faults(seed, seconds, broker)
     operations: dict[str, list[Operation]] = {}
+    writes = {
+        client: list(_writes(_random(seed, "writes", client), seconds, client))
+        for client in CLIENTS
+    }
+    expected = _expected(writes)
     for client in CLIENTS:
-        writes = list(_writes(_random(seed, "writes", client), seconds, client))
-        operations |= {f"{client}1": writes[::2], f"{client}2": writes[1::2]}
-        reads = _reads(_random(seed, "reads", client), seconds, client, writes)
+        operations |= {f"{client}1": writes[client][::2], f"{client}2": writes[client][1::2]}
+        reads = _reads(_random(seed, "reads", client), seconds, client, writes[client])
         operations[f"{client} reader"] = list(reads)
     operations["admin"] = list(_admins(_random(seed, "admin"), seconds))
     operations["poller"] = [{"at": at / 2, "do": "poll"} for at in range(2 * seconds)]
@@ -168,7 +189,8 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
         stuck_after_s=stuck_after_s,
         faults=faults,
         operations=operations,
-        counters=_counters(faults, seconds, stuck_after_s),
+        expected=expected,
+        counters=_counters(faults, seconds, stuck_after_s, expected),
     )
 
 
@@ -178,14 +200,30 @@ def are_apart(one: Fault, other: Fault) -> bool:
     return not _go_together(kinds[one.name], kinds[other.name])
 
 
-def _counters(faults: list[Fault], seconds: int, stuck_after_s: float) -> list[str]:
+def _counters(
+    faults: list[Fault], seconds: int, stuck_after_s: float, expected: Counter[str]
+) -> list[str]:
     planned = {fault.name for fault in faults}
     wanted = {name for kind in KINDS if kind.name in planned for name in kind.counters}
     if seconds >= BY_CHANCE_AFTER_S:
         wanted |= {*BY_CHANCE}
     if stuck_after_s == STUCK_AT_ONCE_S:
         wanted.add("everything is redriven at once")
+    wanted |= {EXPECTED[name] for name, count in expected.items() if count >= OFTEN_ENOUGH}
     return [*ALWAYS, *sorted(wanted), *sorted(planned)]
+
+
+def _expected(writes: dict[str, list[Operation]]) -> Counter[str]:
+    """Count what becomes of all that clients send, if it is accepted in the order of the plan."""
+    model = Model(balances=defaultdict(lambda: FUNDS_MINOR))
+    found: Counter[str] = Counter()
+    sent = [(each["at"], client, each) for client in writes for each in writes[client]]
+    for _, client, each in sorted(sent, key=itemgetter(0)):
+        for item in each.get("items", ()):
+            wallets = str(item["source"]), str(item["destination"])
+            found[model.accept((client, item["key"]), Content(*wallets, item["minor"]))] += 1
+    found.update(model.ends.values())
+    return Counter({name: count for name, count in found.items() if name in EXPECTED})
 
 
 def _random(*names: object) -> Random:

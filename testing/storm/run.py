@@ -22,12 +22,11 @@ from testing.storm.clients import Account, Process, poll
 from testing.storm.history import Recorder
 from testing.storm.installation import Installation
 from testing.storm.nemesis import Nemesis
-from testing.storm.plan import ASSETS, CLIENTS, STUCK_AT_ONCE_S, Plan
+from testing.storm.plan import ASSETS, CLIENTS, FUNDS_MINOR, STUCK_AT_ONCE_S, Plan
 from testing.storm.scene import Scene
 
 CONVERGE_WITHIN_S = 15.0
 _GIVE_UP_S = 20.0
-_FUNDS = 10_000_00
 _AGAIN_S = 0.2
 
 
@@ -97,7 +96,7 @@ class Storm:
                 "source": str(source.id),
                 "destination": str(wallet.id),
                 "asset": wallet.asset,
-                "amount": format_amount(_FUNDS, scale=wallet.scale),
+                "amount": format_amount(FUNDS_MINOR, scale=wallet.scale),
                 "reference": f"fund {number}",
             }
             key = f"fund-{number}"

@@ -15,7 +15,7 @@ from testing.storm.plan import BY_CHANCE_AFTER_S, CLIENTS, KINDS, WALLETS, Plan,
 
 SEEDS = range(30)
 FIXED = ((2, 90, "redis"), (3, 90, "rabbitmq"))
-"""Seed, seconds and broker of the storms that `tests/chaos/test_storms.py` runs."""
+"""Seed, seconds and broker of the storms that `tests/acceptance/test_storm.py` runs."""
 
 
 def storm(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
