@@ -14,7 +14,8 @@ from operator import itemgetter
 from random import Random
 from typing import Any
 
-from testing.model import Content, Model
+from testing.storm.kinds import KINDS, Kind, go_together
+from testing.storm.model import Content, Model
 
 CLIENTS = ("a", "b")
 ASSETS = ("USD", "USD", "EUR", "BTC")
@@ -32,73 +33,6 @@ STUCK_AT_ONCE_S = 0.01
 Operation = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of fault. Two of one domain never overlap."""
-
-    name: str
-    domain: str
-    counters: tuple[str, ...] = ()
-    """What must have happened at least once when it was planned."""
-    not_beside: tuple[str, ...] = ()
-
-
-KINDS = (
-    Kind("worker killed", "worker"),
-    Kind("worker child killed", "worker"),
-    Kind("worker frozen", "worker"),
-    Kind("worker child frozen", "worker"),
-    Kind(
-        "killed between commit and publish",
-        "worker",
-        ("redriven",),
-        not_beside=("database", "broker"),
-    ),
-    Kind(
-        "destination frozen",
-        "worker",
-        ("rolled back after credit",),
-        not_beside=("database", "broker"),
-    ),
-    Kind("messages doubled", "worker", not_beside=("database", "broker")),
-    Kind("scans killed", "scans"),
-    Kind("scans frozen", "scans"),
-    Kind("beat killed", "beat"),
-    Kind("beat frozen", "beat"),
-    Kind("two beats", "beat"),
-    Kind("api process killed", "api"),
-    Kind("api killed", "api"),
-    Kind("api process frozen", "api"),
-    Kind("rolling restart", "worker", not_beside=("api", "scans", "beat")),
-    Kind("worker clock wrong", "worker"),
-    Kind("beat clock wrong", "beat"),
-    Kind("failover", "database", ("buffered", "failover under load")),
-    Kind("database disk full", "database"),
-    Kind("database killed", "database", ("buffered",)),
-    Kind("database postmaster killed", "database"),
-    Kind("database frozen", "database"),
-    Kind("database sessions ended", "database"),
-    Kind("database cut", "database"),
-    Kind("database slow", "database"),
-    Kind("database half-open", "database"),
-    Kind("database deaf", "database"),
-    Kind("database drops answers", "database"),
-    Kind("wallet locked", "wallet", not_beside=("database",)),
-    Kind("broker killed", "broker"),
-    Kind("broker frozen", "broker"),
-    Kind("broker emptied", "broker", not_beside=("database",)),
-    Kind("broker forged", "broker"),
-    Kind("broker full", "broker", ("overloaded",)),
-    Kind("broker cut", "broker"),
-    Kind("broker slow", "broker"),
-    Kind("broker half-open", "broker"),
-    Kind("broker deaf", "broker"),
-    Kind("broker drops answers", "broker"),
-    Kind("cache killed", "cache"),
-    Kind("cache frozen", "cache"),
-    Kind("cache emptied", "cache"),
-    Kind("cache full", "cache"),
-)
 ALWAYS = ("accepted", "committed", "polled")
 EXPECTED = {
     "repeat": "replayed",
@@ -197,7 +131,7 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
 def are_apart(one: Fault, other: Fault) -> bool:
     """Return whether these two must not be there at the same time."""
     kinds = {kind.name: kind for kind in KINDS}
-    return not _go_together(kinds[one.name], kinds[other.name])
+    return not go_together(kinds[one.name], kinds[other.name])
 
 
 def _counters(
@@ -266,7 +200,7 @@ class _Pack:
 
     def draw(self, beside: Kind | None) -> Kind:
         """Take the first kind that can be there together with this one."""
-        possible = (kind for kind in self._kinds if beside is None or _go_together(kind, beside))
+        possible = (kind for kind in self._kinds if beside is None or go_together(kind, beside))
         drawn = next(possible, None)
         if drawn is None:
             self._kinds += self._shuffled()
@@ -276,11 +210,6 @@ class _Pack:
 
     def _shuffled(self) -> list[Kind]:
         return self._random.sample(KINDS, len(KINDS))
-
-
-def _go_together(one: Kind, other: Kind) -> bool:
-    kept_away = {*one.not_beside, *other.not_beside}
-    return one.domain != other.domain and not {one.domain, other.domain} & kept_away
 
 
 def _writes(random: Random, seconds: int, client: str) -> Iterator[Operation]:

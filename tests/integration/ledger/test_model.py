@@ -18,7 +18,7 @@ from ledger.postgres.database import transaction
 from ledger.states import STEPS
 from testing.bank import Bank
 from testing.batch_driver import BatchDriver
-from testing.model import Content, Model
+from testing.storm.model import Content, Model
 
 WALLETS = range(4)
 """The first is external."""

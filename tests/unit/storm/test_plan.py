@@ -11,7 +11,8 @@ import pytest
 from testing.programs import ROOT
 from testing.storm.clients import DOING
 from testing.storm.faults import FAULTS
-from testing.storm.plan import BY_CHANCE_AFTER_S, CLIENTS, KINDS, WALLETS, Plan, plan_of
+from testing.storm.kinds import KINDS
+from testing.storm.plan import BY_CHANCE_AFTER_S, CLIENTS, WALLETS, Plan, plan_of
 
 SEEDS = range(30)
 FIXED = ((2, 90, "redis"), (3, 90, "rabbitmq"))
