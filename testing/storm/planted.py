@@ -118,7 +118,7 @@ BUGS = {
                 "return uuid5(UUID(int=0), idempotency_key)",
             ),
         ),
-        shows="an id of two keys",
+        shows="refused as reused, and used for one thing only",
     ),
     "a stale read that is served as current": Bug(
         (

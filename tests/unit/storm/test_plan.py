@@ -130,6 +130,8 @@ def test_both_clients_use_the_same_keys_for_wallets_of_their_own() -> None:
         (("--seed", "1", "--seconds", "9"), "SECONDS must be from 10 to 86400"),
         (("--seed", "1", "--seconds", "soon"), "argument --seconds: invalid int value: 'soon'"),
         (("--seed", "1", "--broker", "kafka"), "argument --broker: invalid choice: 'kafka'"),
+        (("--seed", "1", "--out", "/"), "OUT must be a file in a folder that exists"),
+        (("--seed", "1", "--out", "/no/such/file"), "OUT must be a file in a folder that exists"),
         ((), "the following arguments are required: --seed"),
     ],
 )
