@@ -25,7 +25,7 @@ FUNDS_MINOR = 10_000_00
 """Of each wallet at the beginning."""
 REQUESTS_PER_S = 14
 """Of each client, with two threads."""
-READS_PER_S = 3
+READS_PER_S = 4
 CALM_AT_END_S = 1.0
 STUCK_AT_ONCE_S = 0.01
 """With this setting every transfer counts as stuck whenever the recovery scan comes by."""
@@ -251,14 +251,17 @@ def _reads(
     random: Random, seconds: int, client: str, writes: list[Operation]
 ) -> Iterator[Operation]:
     own = _wallets_of(client)
+    watched: list[str] = []
     for number in range(seconds * READS_PER_S):
         at = round(number / READS_PER_S, 3)
         until = number * REQUESTS_PER_S // READS_PER_S
-        lately = [each for each in writes[max(0, until - 40) : until] if "items" in each]
+        lately = [each for each in writes[max(0, until - 8) : until] if "items" in each]
         kind = random.random()
-        if kind < 0.6 and lately:
-            item = random.choice(random.choice(lately)["items"])
-            yield {"at": at, "do": "read", "key": item["key"]}
+        if kind < 0.35 and watched:
+            yield {"at": at, "do": "read", "key": random.choice(watched[-4:])}
+        elif kind < 0.65 and lately:
+            watched.append(random.choice(random.choice(lately)["items"])["key"])
+            yield {"at": at, "do": "read", "key": watched[-1]}
         elif kind < 0.75:
             yield {"at": at, "do": "wallet", "wallet": random.choice(own)}
         elif kind < 0.85:

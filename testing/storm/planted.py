@@ -129,6 +129,7 @@ BUGS = {
             ),
         ),
         shows=" after [",
+        fault="wallet locked",
     ),
     "a rebuild that hides a missing posting": Bug(
         (
