@@ -27,6 +27,8 @@ REQUESTS_PER_S = 14
 """Of each client, with two threads."""
 READS_PER_S = 4
 CALM_AT_END_S = 1.0
+LATE_S = 45
+"""For so long after the planned end, faults that a slow machine has delayed are made."""
 STUCK_AT_ONCE_S = 0.01
 """With this setting every transfer counts as stuck whenever the recovery scan comes by."""
 
@@ -105,16 +107,16 @@ def plan_of(seed: int, seconds: int, broker: str) -> Plan:
     faults = _faults(seed, seconds, broker)
     operations: dict[str, list[Operation]] = {}
     writes = {
-        client: list(_writes(_random(seed, "writes", client), seconds, client))
+        client: list(_writes(_random(seed, "writes", client), seconds + LATE_S, client))
         for client in CLIENTS
     }
-    expected = _expected(writes)
+    expected = _expected(writes, seconds)
     for client in CLIENTS:
         operations |= {f"{client}1": writes[client][::2], f"{client}2": writes[client][1::2]}
-        reads = _reads(_random(seed, "reads", client), seconds, client, writes[client])
+        reads = _reads(_random(seed, "reads", client), seconds + LATE_S, client, writes[client])
         operations[f"{client} reader"] = list(reads)
-    operations["admin"] = list(_admins(_random(seed, "admin"), seconds))
-    operations["poller"] = [{"at": at / 2, "do": "poll"} for at in range(2 * seconds)]
+    operations["admin"] = list(_admins(_random(seed, "admin"), seconds + LATE_S))
+    operations["poller"] = [{"at": at / 2, "do": "poll"} for at in range(2 * (seconds + LATE_S))]
     stuck_after_s = _random(seed, "settings").choice((STUCK_AT_ONCE_S, 1.0, 1.0, 2.0))
     return Plan(
         seed=seed,
@@ -147,11 +149,16 @@ def _counters(
     return [*ALWAYS, *sorted(wanted), *sorted(planned)]
 
 
-def _expected(writes: dict[str, list[Operation]]) -> Counter[str]:
-    """Count what becomes of all that clients send, if it is accepted in the order of the plan."""
+def _expected(writes: dict[str, list[Operation]], seconds: int) -> Counter[str]:
+    """Count what becomes of what clients send in time, if it is accepted in the planned order."""
     model = Model(balances=defaultdict(lambda: FUNDS_MINOR))
     found: Counter[str] = Counter()
-    sent = [(each["at"], client, each) for client in writes for each in writes[client]]
+    sent = [
+        (each["at"], client, each)
+        for client in writes
+        for each in writes[client]
+        if each["at"] < seconds
+    ]
     for _, client, each in sorted(sent, key=itemgetter(0)):
         for item in each.get("items", ()):
             wallets = str(item["source"]), str(item["destination"])
