@@ -1,8 +1,9 @@
 """Key watch: tells the key ring which keys are refused, whether or not anybody uses them.
 
 Guarantees that a process which reaches the database knows of a refusal within 10 s, so that it
-still knows when the database goes away. A metric says when it last read them. One small statement per WATCH_EVERY_S and process; the
-days of use are written with it, and so cost no request a statement.
+still knows when the database goes away. A metric says when it last read them. One small statement
+per WATCH_EVERY_S and process; the days of use are written with it, and so cost no request a
+statement.
 """
 
 from __future__ import annotations
