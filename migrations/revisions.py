@@ -2,9 +2,9 @@
 
 Each migration is a transaction of its own, which waits for a lock for a moment only: as long as it
 waits for a table, everybody who comes after it waits too. It is tried again until the lock is free.
-Before a migration, the indexes that it names in INDEXES are built without stopping writers
-(CREATE INDEX CONCURRENTLY). What a process leaves behind that dies, the next one goes on with: the
-schema stands at the last migration that was committed, and half an index is built again.
+Before a migration, its CONCURRENT_INDEXES are built without stopping writers. When a process dies,
+the next one goes on: the schema stands at the last migration that was committed, and half an index
+is built again.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _following(engine: Engine) -> Script | None:
 
 def _apply(engine: Engine, following: Script | None) -> SchemaVersion:
     """Apply the next migration, unless another process has. Returns: the version then."""
-    indexes: Mapping[str, str] = getattr(following and following.module, "INDEXES", {})
+    indexes: Mapping[str, str] = getattr(following and following.module, "CONCURRENT_INDEXES", {})
     for name, statement in indexes.items():
         _build(engine, name, statement)
     with locked(engine) as connection:

@@ -9,7 +9,7 @@ depends_on = None
 
 # Built before the migration, see `migrations.revisions`. The external id comes first in its index,
 # so that an admin, who sees all owners, finds it too.
-INDEXES = {
+CONCURRENT_INDEXES = {
     "transfers_by_recording": """
 CREATE INDEX {how} transfers_by_recording ON transfers (recorded_order) WHERE recorded_order > 0
 """,
@@ -21,7 +21,7 @@ CREATE UNIQUE INDEX {how} wallets_one_external_id_per_owner ON wallets (external
 
 
 def upgrade() -> None:
-    for statement in INDEXES.values():
+    for statement in CONCURRENT_INDEXES.values():
         op.execute(statement.format(how="IF NOT EXISTS"))
 
 

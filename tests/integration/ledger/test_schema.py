@@ -27,11 +27,11 @@ from ledger.postgres.database import autocommit, build_engine, transaction
 from ledger.postgres.schema import metadata
 from migrations.revisions import LOCK_KEY
 from testing.bank import Bank
+from testing.concurrent_transactions import wait_until_connected
 from testing.identity import IDENTITY
 from testing.servers.databases import as_owner
 from testing.servers.shared import ROOT
 from testing.servers.throwaway import as_owner as owner_url
-from testing.worker_processes import eventually
 
 NOT_MODELLED = {
     # Only the migrations define the rules; SQLAlchemy Core needs just the columns.
@@ -385,10 +385,6 @@ def test_a_lock_that_is_not_free_in_time_is_unavailable(bank: Bank) -> None:
             second.execute(text("SET LOCAL lock_timeout = 50; " + change.text), {"id": wallet.id})
 
 
-MIGRATING = """SELECT count(*) FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name = 'migrations'"""
-
-
 def test_migrations_that_run_at_once_and_again_make_one_database(template_url: str) -> None:
     name = f"truepenny_migrated_{os.getpid()}"
     on_server(template_url, f"CREATE DATABASE {name}")
@@ -406,7 +402,7 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
     with transaction(engine) as connection:  # so that all three surely meet
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]
-        eventually(lambda: connection.scalar(text(MIGRATING)) == 3, within_s=60)
+        wait_until_connected(engine, "migrations", sessions=3)
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     with autocommit(engine) as connection:

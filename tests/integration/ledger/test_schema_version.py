@@ -11,7 +11,6 @@ from queue import Queue
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import make_url
 
 from ledger.errors import Unavailable, Unreachable
 from ledger.postgres.database import autocommit, build_engine
@@ -20,7 +19,6 @@ from migrations.schema_version import SchemaVersion, schema_version, wait_until_
 from testing.identity import IDENTITY
 from testing.servers.databases import as_owner, empty_database, owner_engine
 from testing.servers.shared import ROOT
-from testing.servers.throwaway import as_owner as owner_url
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
 

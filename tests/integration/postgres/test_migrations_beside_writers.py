@@ -12,7 +12,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, text
 
-from ledger.errors import LedgerError, LockTimeout
+from ledger.errors import LockTimeout
 from ledger.postgres.database import autocommit, transaction
 from migrations.__main__ import upgrade
 from migrations.revisions import LOCK_KEY
@@ -148,12 +148,15 @@ def test_half_an_index_of_an_attempt_that_was_interrupted_is_built_again(
     released: Engine,
 ) -> None:
     migrate_to(released, "0017")
-    build = "CREATE INDEX CONCURRENTLY transfers_by_recording ON transfers (recorded_order)"
-    with reading(released), autocommit(released) as connection:
-        connection.execute(text("SET lock_timeout = '300ms'"))
-        with pytest.raises(LedgerError, match="55P03"), autocommit(released) as building:
-            building.execute(text("SET lock_timeout = '300ms'"))
-            building.execute(text(build))
+
+    def build() -> None:
+        index = "transfers_by_recording ON transfers (recorded_order)"
+        with autocommit(released) as connection:
+            connection.execute(text("SET lock_timeout = '300ms'"))
+            connection.execute(text(f"CREATE INDEX CONCURRENTLY {index}"))
+
+    with reading(released), pytest.raises(LockTimeout):
+        build()
     assert half_indexes(released) == ["transfers_by_recording"]
     migrate(released)
     assert half_indexes(released) == []
@@ -179,10 +182,8 @@ def test_a_migration_of_the_version_before_that_waits_for_its_turn_blocks_no_ind
             old = pool.submit(take_turn)
             wait_until_blocked(released, transactions=2)
         new.result(60)
-        try:
-            old.result(60)
-        except LedgerError as error:
-            assert "40P01" in str(error)  # it was chosen to give way; it is started again
+        gave_way = old.exception(60)  # then it is started again
+        assert gave_way is None or "40P01" in str(gave_way)
     assert half_indexes(released) == []
 
 
