@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up psql test unit fast check lint fix coverage durations bench bench-outage \
-	screenshots steps-sql image containers chaos planted-bugs kustomize audit sbom venv deps version clean
+	screenshots steps-sql image containers chaos planted-bugs storms kustomize audit sbom venv deps version clean
 
 # All tests run in parallel lanes. Tests chosen with ARGS run in one process, with one set of servers.
 PYTEST := .venv/bin/python -m pytest
@@ -86,6 +86,10 @@ chaos: venv ## run a storm of faults and check its history (SEED=1 SECONDS=60 BR
 	@exec .venv/bin/python -I -S tools/check_history.py '$(OUT)'
 
 planted-bugs: venv ## show that the checker finds bugs that are put into copies of the code
+	@exec .venv/bin/python -m testing.storm.planted
+
+storms: venv ## run the storms with fixed seeds, the model of the ledger, and all planted bugs
+	@$(PYTEST) --quiet tests/acceptance/test_storm.py tests/integration/ledger/test_model.py $(ARGS)
 	@exec .venv/bin/python -m testing.storm.planted
 
 screenshots: venv ## take the pictures in docs/screenshots from a running `make up`

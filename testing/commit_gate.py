@@ -103,7 +103,7 @@ def batch_taken_after(engine: Engine, session: int) -> Iterator[CommitGate]:
             target=connection.execute, args=(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         )
         asking.start()
-        while not gate.waiting():
+        while asking.is_alive() and not gate.waiting():
             time.sleep(0.02)
         try:
             yield gate

@@ -120,13 +120,14 @@ class History:
 
     def one_transfer_per_key(self) -> Iterator[Violation]:
         ids, keys = dict[tuple[str, str], str](), dict[str, tuple[str, str]]()
-        for invoke, end, body, _, _, id_ in self.attempts:
+        used = {(invoke["client"], *each.items()) for invoke, _, each, *_ in self.attempts}
+        uses = Counter((client, dict(each)["key"]) for client, *each in used)
+        for invoke, end, body, _, answer, id_ in self.attempts:
             key = (invoke["client"], body["key"])
             if id_ and (ids.setdefault(key, id_) != id_ or keys.setdefault(id_, key) != key):
-                yield (
-                    end["line"],
-                    f"a key with two ids, or an id of two keys: {key} {ids[key]} {id_}",
-                )
+                yield end["line"], f"a key with two ids, or an id of two keys: {key} {id_}"
+            if answer.get("code") == "idempotency_key_reused" and uses[key] == 1:
+                yield end["line"], f"refused as reused, and used for one thing only: {key}"
         for one, count in Counter(each["reference"] for each in self.final["transfers"]).items():
             if count > 1:
                 yield self.end, f"a key with several transfers: {one}"
@@ -182,7 +183,6 @@ class History:
             yield self.end, f"the poller saw {len(more)} more than once: {more[0]}"
 
     def lists_are_whole(self) -> Iterator[Violation]:
-        """Prove that a list shows all transfers that were answered before it was asked for."""
         known = [
             (end["at"], self.transfers[id_])
             for _, end, _, type_, answer, id_ in self.attempts

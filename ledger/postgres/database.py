@@ -41,7 +41,8 @@ from ledger.postgres.succession import Succession
 
 STATEMENT_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_S = 5.0
-IDLE_IN_TRANSACTION_TIMEOUT_S = 30.0
+IDLE_IN_TRANSACTION_TIMEOUT_S = 8.0
+"""A process that freezes in a transaction keeps its locks for this long. No code waits in one."""
 POOL_TIMEOUT_S = 2
 GRACE_S = 1.0
 """The time that the server has, after a statement's time-out, to report it."""

@@ -60,6 +60,14 @@ class Breakable:
             time.sleep(0.01)
         self._process = None
 
+    def kill_first(self) -> list[psutil.Process]:
+        """Send SIGKILL to its first process alone. Returns: the others, which may still run."""
+        assert self._process is not None, f"{self._server.name} was not started"
+        [_, *others] = self._tree()
+        self._process.kill()
+        self._process.wait(_END_WITHIN_S)
+        return others
+
     def freeze(self) -> None:
         """Send SIGSTOP: the kernel still accepts connections, but nothing answers."""
         self._freeze_tree()

@@ -23,6 +23,7 @@ from testing.storm.plan import Plan, plan_of
 from testing.storm.run import Storm
 
 _SECONDS = range(10, 86_401)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,6 +33,27 @@ class _Parser(argparse.ArgumentParser):
 
 def main() -> int:
     """Run the storm that the command line asks for."""
+    options = _options()
+    plan = plan_of(options.seed, options.seconds, options.broker)
+    if options.plan:
+        sys.stdout.write(plan.text())
+        return 0
+    if unable := {name: why for name, why in missing().items() if name in plan.counters}:
+        for name, why in unable.items():
+            print(f"storm: left out on this machine: {name}: {why}", file=sys.stderr)
+        if os.environ.get("CI") == "true":
+            return 1
+        plan = plan.without(set(unable))
+    for number in _ENDING:
+        signal.signal(number, _interrupted)
+    try:
+        return _run(plan, options.out)
+    except KeyboardInterrupt:
+        print("storm: interrupted; all processes were ended", file=sys.stderr)
+        return 130
+
+
+def _options() -> argparse.Namespace:
     parser = _Parser(prog="storm", description="Run a seeded storm of faults.")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--seconds", type=int, default=60)
@@ -43,25 +65,14 @@ def main() -> int:
         parser.error(f"SECONDS must be from {_SECONDS[0]} to {_SECONDS[-1]}")
     if options.seed < 0:
         parser.error("SEED must not be negative")
-    plan = plan_of(options.seed, options.seconds, options.broker)
-    if options.plan:
-        sys.stdout.write(plan.text())
-        return 0
-    if unable := {name: why for name, why in missing().items() if name in plan.counters}:
-        for name, why in unable.items():
-            print(f"storm: left out on this machine: {name}: {why}", file=sys.stderr)
-        if os.environ.get("CI") == "true":
-            return 1
-        plan = plan.without(set(unable))
-    signal.signal(signal.SIGTERM, _interrupted)
-    try:
-        return _run(plan, options.out)
-    except KeyboardInterrupt:
-        print("storm: interrupted; all processes were ended", file=sys.stderr)
-        return 130
+    if options.out.is_dir() or not options.out.parent.is_dir():
+        parser.error("OUT must be a file in a folder that exists")
+    return options
 
 
 def _interrupted(*_: object) -> NoReturn:
+    for number in _ENDING:  # a second one would interrupt the cleaning up
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -81,3 +81,24 @@ def broker_full(scene: Scene, _: Fault) -> Iterator[None]:
 def cache_emptied(scene: Scene, _: Fault) -> Iterator[None]:
     redis.Redis.from_url(scene.installation.cache.url, socket_timeout=2).flushall()
     yield
+
+
+@contextmanager
+def cache_full(scene: Scene, _: Fault) -> Iterator[None]:
+    """Write as much as fits, so that the cache drops what was used least."""
+    cache = redis.Redis.from_url(scene.installation.cache.url, socket_timeout=2)
+    dropped = cache.info("stats")["evicted_keys"]
+    for number in range(_PIECES):
+        cache.set(f"filler {number}", bytes(_PIECE_BYTES))
+        if cache.info("stats")["evicted_keys"] > dropped:
+            break
+    else:
+        raise NotNow("it has more room than that")
+    try:
+        yield
+    finally:
+        cache.delete(*(f"filler {number}" for number in range(_PIECES)))
+
+
+_PIECE_BYTES = 1 << 20
+_PIECES = 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -236,6 +237,9 @@ def pages(process: Process, operation: Operation) -> None:
         if answer["next_cursor"] is None:
             break
         cursor = f"&cursor={answer['next_cursor']}"
+        time.sleep(operation["pause_s"])
+        if operation["pause_s"]:
+            process.recorder.count("stale cursor")
     process.record(op, 200, {"pages": seen})
     process.recorder.count("listed")
 

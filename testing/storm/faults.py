@@ -13,27 +13,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
-from ledger.postgres.database import build_engine
-from testing.commit_gate import gate_before_commit_of
 from testing.servers.breakable import Breakable
 from testing.storm.broker_faults import (
     broker_emptied,
     broker_forged,
     broker_full,
     cache_emptied,
+    cache_full,
 )
 from testing.storm.installation import MONEY
 from testing.storm.machine import false_clock, filled
 from testing.storm.plan import Fault
 from testing.storm.scene import Making, NotNow, Scene
+from testing.storm.step_faults import (
+    destination_frozen,
+    killed_between_commit_and_publish,
+    messages_doubled,
+)
 from testing.wallet_lock import locked
 from testing.worker_processes import BEAT, SCANS, CeleryProcess
 
-STEPS = ("reserve", "deduct", "credit", "commit")
 _OFFSETS_S = (90, -90, 7200, -7200)
-_GATE_WITHIN_S = 3.0
 _RESTART_WITHIN_S = 10.0
 
 
@@ -83,37 +85,6 @@ def _frozen(process: psutil.Process) -> Iterator[None]:
 def worker_child_killed(scene: Scene, fault: Fault) -> Iterator[None]:
     _child(_worker(scene, fault), fault).kill()
     yield
-
-
-@contextmanager
-def killed_between_commit_and_publish(scene: Scene, fault: Fault) -> Iterator[None]:
-    """Stop a step before its commit, freeze the broker, let it commit, and kill all workers."""
-    installation = scene.installation
-    step = STEPS[fault.victim % len(STEPS)]
-    url = installation.replicas.primary.url
-    engine = build_engine(url, application_name="storm gate", pool_size=1)
-    with closing_engine(engine), gate_before_commit_of(engine, step) as gate:
-        until_s = time.monotonic() + _GATE_WITHIN_S
-        while not gate.waiting():
-            if time.monotonic() > until_s:
-                raise NotNow(f"no {step} came by")
-            time.sleep(0.02)
-        with installation.broker.process.frozen():
-            gate.open()
-            while gate.waiting() and time.monotonic() < until_s:
-                time.sleep(0.02)
-            for role in MONEY:
-                if installation.running[role].is_alive:
-                    installation.running[role].kill_group()
-    yield
-
-
-@contextmanager
-def closing_engine(engine: Engine) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        engine.dispose()
 
 
 @contextmanager
@@ -169,6 +140,21 @@ def _server_killed(server: Breakable) -> Iterator[None]:
     try:
         yield
     finally:
+        server.start()
+
+
+@contextmanager
+def postmaster_killed(scene: Scene, _: Fault) -> Iterator[None]:
+    """Kill PostgreSQL's first process alone: the others notice it, and end by themselves."""
+    server = scene.installation.replicas.process
+    others = server.kill_first()
+    try:
+        yield
+    finally:
+        # Until then the data belongs to them, and no other server starts on it.
+        alive = psutil.wait_procs(others, timeout=_RESTART_WITHIN_S)[1]
+        for process in alive:
+            process.kill()
         server.start()
 
 
@@ -261,9 +247,12 @@ FAULTS: dict[str, Making] = {
     "failover": failover,
     "database disk full": database_disk_full,
     "database killed": lambda scene, _: _server_killed(scene.installation.replicas.process),
+    "database postmaster killed": postmaster_killed,
     "database frozen": lambda scene, _: scene.installation.replicas.process.frozen(),
     "database sessions ended": database_sessions_ended,
     "wallet locked": wallet_locked,
+    "destination frozen": destination_frozen,
+    "messages doubled": messages_doubled,
     "broker killed": lambda scene, _: _server_killed(scene.installation.broker.process),
     "broker frozen": lambda scene, _: scene.installation.broker.process.frozen(),
     "broker emptied": broker_emptied,
@@ -272,6 +261,7 @@ FAULTS: dict[str, Making] = {
     "cache killed": lambda scene, _: _server_killed(scene.installation.cache),
     "cache frozen": lambda scene, _: scene.installation.cache.frozen(),
     "cache emptied": cache_emptied,
+    "cache full": cache_full,
     **{
         f"{server} {shown}": _network(server, mode)
         for server in ("database", "broker")

@@ -241,6 +241,7 @@ def _environment(
         "CACHE_URL": cache_url,
         "DATA_DIR": str(folder / "data"),
         "STUCK_AFTER_S": str(plan.stuck_after_s),
+        "RECONCILE_EVERY_S": "5",
         "RATE_LIMIT": "none",
         "PRICE_SYMBOLS": "none",
         "PYTHONWARNINGS": "ignore",

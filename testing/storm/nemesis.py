@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from testing.storm.faults import FAULTS
 from testing.storm.history import Recorder
-from testing.storm.plan import Fault, Plan, are_apart
+from testing.storm.plan import LATE_S, Fault, Plan, are_apart
 from testing.storm.scene import NotNow, Scene
 
 _TICK_S = 0.05
@@ -44,7 +44,7 @@ class Nemesis:
                 now = self.recorder.now()
                 for each in [each for each in self.active if each.ends <= now]:
                     self._end(each)
-                is_over = now - began > self.plan.seconds
+                is_over = now - began > self.plan.seconds + LATE_S
                 for due in [due for due in pending if due[0] <= now or is_over]:
                     pending.remove(due)
                     if not is_over and not self._begin(due[1]):

@@ -6,6 +6,7 @@ storm there, and lets the checker of this folder judge. It ends with 1 if a bug 
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -15,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testing.programs import ROOT
+from testing.storm.plan import plan_of
 
+BROKER = "redis"
+SECONDS = 35
 _WITHIN_S = 240
 _CHECKER = ROOT / "tools" / "check_history.py"
 
@@ -26,8 +30,20 @@ class Bug:
 
     changes: tuple[tuple[str, str, str], ...]
     """(file, the text, what takes its place)"""
-    seed: int = 2
-    seconds: int = 40
+    shows: str
+    """A part of the checker's message."""
+    fault: str = "worker killed"
+    """What must be broken for it to show, early in the storm."""
+
+    @property
+    def seed(self) -> int:
+        """The first seed whose plan has the fault in its first half."""
+        return next(
+            seed
+            for seed in itertools.count(1)
+            for each in plan_of(seed, SECONDS, BROKER).faults
+            if each.name == self.fault and each.at_s < SECONDS / 2
+        )
 
 
 _MOVEMENTS = "ledger/movements.py"
@@ -40,12 +56,16 @@ BUGS = {
                 "moving.c.amount * getattr(effect, name) * (1 + (effect.incoming > 0))",
             ),
         ),
+        shows="do not add up to zero",
     ),
     "a hold that is never given back": Bug(
         ((_MOVEMENTS, "balance=-1, reserved=-1        )", "balance=-1                     )"),),
+        shows="not what the committed transfers say",
     ),
     "a rollback that does not refund what was credited": Bug(
         (("ledger/steps.py", '("refund", ("credited", "deducted"))', '("refund", ("deducted",))'),),
+        shows="not what the committed transfers say",
+        fault="destination frozen",
     ),
     "a step that does not look whether a transfer has failed": Bug(
         (
@@ -55,6 +75,8 @@ BUGS = {
                 "table.state.in_(self.states) & (failed if self.failed else literal(True))",
             ),
         ),
+        shows="not what the committed transfers say",
+        fault="destination frozen",
     ),
     "a claim that overlooks some": Bug(
         (
@@ -64,6 +86,7 @@ BUGS = {
                 "_u.batch_id.is_(None) & _u.waits_for.is_(None) & (_u.seq % 50 != 49)\n\n",
             ),
         ),
+        shows="acknowledged, and lost",
     ),
     "an acknowledged buffer entry that is dropped": Bug(
         (
@@ -73,6 +96,8 @@ BUGS = {
                 "_set_aside(strange) + _replay(requests[1:])",
             ),
         ),
+        shows="acknowledged, and lost",
+        fault="database killed",
     ),
     "an unsigned buffer entry that is believed": Bug(
         (
@@ -82,6 +107,8 @@ BUGS = {
                 "if not mark:",
             ),
         ),
+        shows="committed, and nobody asked",
+        fault="broker forged",
     ),
     "an idempotency key that is compared without its client": Bug(
         (
@@ -91,6 +118,7 @@ BUGS = {
                 "return uuid5(UUID(int=0), idempotency_key)",
             ),
         ),
+        shows="refused as reused, and used for one thing only",
     ),
     "a stale read that is served as current": Bug(
         (
@@ -100,6 +128,23 @@ BUGS = {
                 "@__import__('functools').cache\ndef _read_stored(transfer_id: UUID)",
             ),
         ),
+        shows=" after [",
+        fault="wallet locked",
+    ),
+    "a rebuild that hides a missing posting": Bug(
+        (
+            (
+                _MOVEMENTS,
+                "        .order_by(moving.c.seq)\n",
+                "        .where(moving.c.amount % 100 != 37)\n        .order_by(moving.c.seq)\n",
+            ),
+            (
+                "ledger/reconciliation/findings.py",
+                "if is_doubtful.scalar_one() or not check.does_journal_agree:",
+                "if is_doubtful.scalar_one() and not check:",
+            ),
+        ),
+        shows="not what the committed transfers say",
     ),
     "a page that skips a transfer": Bug(
         (
@@ -109,6 +154,7 @@ BUGS = {
                 "cursor_after(found[-1].created_at, found[-1].id)",
             ),
         ),
+        shows="not in the list",
     ),
     "a poller that is shown what is not complete": Bug(
         (
@@ -118,12 +164,14 @@ BUGS = {
                 "_t.recorded_order < end.order + 1_000_000",
             ),
         ),
+        shows="the poller missed",
     ),
     "a deleted key that is remembered": Bug(
         (
             ("api/auth/key_ring.py", "KNOWN_FOR_S: Final = 8.0", "KNOWN_FOR_S: Final = 600.0"),
             ("api/auth/key_ring.py", "for key in new:", "for key in new[:0]:"),
         ),
+        shows="let in by a key",
     ),
 }
 
@@ -169,8 +217,8 @@ def judge(bug: Bug) -> Verdict:
         folder = Path(place)
         plant(bug, folder)
         out = folder / "history.jsonl"
-        options = ("--seed", str(bug.seed), "--seconds", str(bug.seconds), "--out", str(out))
-        command = (sys.executable, "-m", "testing.storm", *options)
+        options = ("--seed", str(bug.seed), "--seconds", str(SECONDS), "--broker", BROKER)
+        command = (sys.executable, "-m", "testing.storm", *options, "--out", str(out))
         pipe = subprocess.PIPE
         with subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True) as storm:
             try:
@@ -185,7 +233,7 @@ def judge(bug: Bug) -> Verdict:
             timeout=_WITHIN_S,
         )
         text = said.stdout.strip().removeprefix(f"{out}:")
-        if said.returncode == 0 or "not a history" in text:
+        if bug.shows not in text:
             return Verdict(is_caught=False, text=text or errors[-500:], lived_s=None)
         number = int(text.partition(":")[0])
         line = json.loads(out.read_text().splitlines()[number - 1])

@@ -22,12 +22,11 @@ from testing.storm.clients import Account, Process, poll
 from testing.storm.history import Recorder
 from testing.storm.installation import Installation
 from testing.storm.nemesis import Nemesis
-from testing.storm.plan import ASSETS, CLIENTS, Plan
+from testing.storm.plan import ASSETS, CLIENTS, FUNDS_MINOR, STUCK_AT_ONCE_S, Plan
 from testing.storm.scene import Scene
 
 CONVERGE_WITHIN_S = 15.0
-_GIVE_UP_S = 60.0
-_FUNDS = 10_000_00
+_GIVE_UP_S = 20.0
 _AGAIN_S = 0.2
 
 
@@ -50,6 +49,8 @@ class Storm:
             converge_within_s=CONVERGE_WITHIN_S,
             counters=self.plan.counters,
         )
+        if self.plan.stuck_after_s == STUCK_AT_ONCE_S:
+            self.recorder.count("everything is redriven at once")
         processes = self._processes()
         self._rage(processes)
         return self._calm(processes["admin"], processes["poller"])
@@ -95,7 +96,7 @@ class Storm:
                 "source": str(source.id),
                 "destination": str(wallet.id),
                 "asset": wallet.asset,
-                "amount": format_amount(_FUNDS, scale=wallet.scale),
+                "amount": format_amount(FUNDS_MINOR, scale=wallet.scale),
                 "reference": f"fund {number}",
             }
             key = f"fund-{number}"

@@ -11,9 +11,12 @@ import pytest
 from testing.programs import ROOT
 from testing.storm.clients import DOING
 from testing.storm.faults import FAULTS
-from testing.storm.plan import BY_CHANCE_AFTER_S, CLIENTS, KINDS, WALLETS, Plan, plan_of
+from testing.storm.kinds import KINDS
+from testing.storm.plan import BY_CHANCE_AFTER_S, CLIENTS, LATE_S, WALLETS, Plan, plan_of
 
 SEEDS = range(30)
+FIXED = ((2, 90, "redis"), (3, 90, "rabbitmq"))
+"""Seed, seconds and broker of the storms that `tests/acceptance/test_storm.py` runs."""
 
 
 def storm(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
@@ -37,6 +40,13 @@ def test_the_same_seed_gives_the_same_plan_in_every_process() -> None:
     first, second = storm(*options), storm(*options, hash_seed="1")
     assert first.returncode == 0
     assert first.stdout == second.stdout == plan_of(7, 20, "rabbitmq").text()
+
+
+def test_the_fixed_storms_must_bring_about_everything_that_any_storm_may() -> None:
+    planned = {name for fixed in FIXED for name in plan_of(*fixed).counters}
+    any_storm = {name for fixed in FIXED for name in plan_of(fixed[0], 600, fixed[2]).counters}
+    assert {kind.name for kind in KINDS} <= planned
+    assert any_storm == planned
 
 
 def test_another_seed_gives_another_plan() -> None:
@@ -71,12 +81,12 @@ def test_the_broker_is_never_emptied_while_the_database_is_away() -> None:
     assert "database" in emptied.not_beside
 
 
-def test_all_ends_before_the_storm_does() -> None:
+def test_all_faults_end_in_time_and_requests_go_on_for_late_ones() -> None:
     for plan in plans():
         assert plan.faults
         assert all(fault.ends_s <= plan.seconds for fault in plan.faults)
         for operations in plan.operations.values():
-            assert all(each["at"] <= plan.seconds for each in operations)
+            assert all(each["at"] <= plan.seconds + LATE_S for each in operations)
 
 
 def test_every_fault_and_every_operation_can_be_made() -> None:
@@ -120,6 +130,8 @@ def test_both_clients_use_the_same_keys_for_wallets_of_their_own() -> None:
         (("--seed", "1", "--seconds", "9"), "SECONDS must be from 10 to 86400"),
         (("--seed", "1", "--seconds", "soon"), "argument --seconds: invalid int value: 'soon'"),
         (("--seed", "1", "--broker", "kafka"), "argument --broker: invalid choice: 'kafka'"),
+        (("--seed", "1", "--out", "/"), "OUT must be a file in a folder that exists"),
+        (("--seed", "1", "--out", "/no/such/file"), "OUT must be a file in a folder that exists"),
         ((), "the following arguments are required: --seed"),
     ],
 )

@@ -194,6 +194,13 @@ BREAKS: dict[str, tuple[Break, str]] = {
         lambda h: repeated(h, {"id": "t4"}),
         "a key with two ids, or an id of two keys",
     ),
+    "a key that is refused as reused, and was used once": (
+        lambda h: (
+            of(h, 3)["answer"].update({"code": "idempotency_key_reused", "status": 422})
+            or of(h, 3).update(status=422)
+        ),
+        "refused as reused, and used for one thing only: ('a', 'poor')",
+    ),
     "two transfers of one key": (
         lambda h: (
             h[-1]["transfers"].append(transfer(6, "rejected", PAID, code="wallet_frozen")),

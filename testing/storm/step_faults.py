@@ -1,0 +1,117 @@
+"""Faults inside a batch: a death or a freeze between two steps, and messages that come twice.
+
+A step is stopped in the database before its commit (`testing/commit_gate.py`), and then between
+its commit and the next step, so that these faults hit the moment that they are named after.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, text
+
+from ledger import wallets
+from ledger.postgres.database import build_engine, transaction
+from settings import Settings
+from tasks import chain
+from testing.commit_gate import CommitGate, batch_taken_after, gate_before_commit_of
+from testing.storm.installation import MONEY
+from testing.storm.plan import Fault
+from testing.storm.scene import NotNow, Scene
+from workers.celery_app import make_celery
+
+STEPS = ("reserve", "deduct", "credit")
+"""After these another link comes."""
+_WITHIN_S = 3.0
+_COPIES = 2
+
+
+@contextmanager
+def killed_between_commit_and_publish(scene: Scene, fault: Fault) -> Iterator[None]:
+    """Kill all workers when a step has committed, before the next step or any message."""
+    installation = scene.installation
+    step = STEPS[fault.victim % len(STEPS)]
+    with (
+        _own_engine(scene) as engine,
+        gate_before_commit_of(engine, step) as gate,
+        installation.broker.process.frozen(),
+        _after_commit(engine, gate, step) as taken,
+    ):
+        for role in MONEY:
+            if installation.running[role].is_alive:
+                installation.running[role].kill_group()
+        taken.cut_off()
+    yield
+
+
+@contextmanager
+def destination_frozen(scene: Scene, _: Fault) -> Iterator[None]:
+    """Freeze a wallet that has just been credited, so that its transfer is rolled back."""
+    credited = text(
+        "SELECT t.destination_id FROM unfinished u JOIN transfers t ON t.id = u.transfer_id"
+        " JOIN wallets w ON w.id = t.destination_id"
+        " WHERE u.state = 'credited' AND w.kind = 'customer' LIMIT 1"
+    )
+    with _own_engine(scene) as engine:
+        with (
+            gate_before_commit_of(engine, "credit") as gate,
+            _after_commit(engine, gate, "credit"),
+            transaction(engine) as connection,
+        ):
+            wallet_id = connection.scalar(credited)
+            if wallet_id is None:
+                raise NotNow("no credit to a customer came by")
+            wallets.freeze(connection, wallet_id)
+        try:
+            yield
+        finally:
+            with transaction(engine) as connection:
+                wallets.unfreeze(connection, wallet_id)
+
+
+@contextmanager
+def messages_doubled(scene: Scene, _: Fault) -> Iterator[None]:
+    """Send every link of each batch on its way again, and its rollback, as a broker may."""
+    installation = scene.installation
+    batches = text("SELECT DISTINCT batch_id FROM unfinished WHERE batch_id IS NOT NULL")
+    make_celery(Settings.from_environment(installation.direct))
+    with installation.engine.connect() as connection:
+        on_their_way = connection.scalars(batches).all()
+    if not on_their_way:
+        raise NotNow("nothing is on its way")
+    for batch in on_their_way:
+        for link in (chain.reserve, chain.deduct, chain.credit, chain.commit, chain.rollback):
+            for _copy in range(_COPIES):
+                link.si(str(batch)).apply_async()
+    yield
+
+
+@contextmanager
+def _own_engine(scene: Scene) -> Iterator[Engine]:
+    url = scene.installation.replicas.primary.url
+    engine = build_engine(url, application_name="storm gate", pool_size=2)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _after_commit(engine: Engine, gate: CommitGate, step: str) -> Iterator[CommitGate]:
+    """Hold a batch up between this step's commit and the next step, for the block."""
+    _await(gate.waiting, f"no {step} came by")
+    [session, *_] = gate.waiting() or [0]
+    with batch_taken_after(engine, session) as taken:
+        gate.open()
+        _await(lambda: session in taken.waiting(), f"no step came by after a {step}")
+        yield taken
+
+
+def _await(what: Callable[[], object], otherwise: str) -> None:
+    until_s = time.monotonic() + _WITHIN_S
+    while not what():
+        if time.monotonic() > until_s:
+            raise NotNow(otherwise)
+        time.sleep(0.02)
