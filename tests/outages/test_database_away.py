@@ -248,7 +248,8 @@ def test_a_drain_that_dies_in_its_commit_is_repeated(
         else:
             gate.cut_off()
             assert installation.bank.states(ids) == {"unknown"}
-    assert installation.buffer.count() == len(ids)
+    # The broker has to notice first that their holder is gone.
+    eventually(lambda: installation.buffer.count() == len(ids))
     installation.scanning_worker()
     installation.settles([str(id) for id in ids])
 
