@@ -183,6 +183,21 @@ def test_a_client_that_asks_first_is_told_to_send_its_body(
     assert read_to_end(too_large).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_database_url_that_cannot_be_read_is_one_line_at_the_start(
+    broker_url: str, cache_url: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"\napi: The options in DATABASE_URL [^\n]*\n$"),
+        serving(
+            log=tmp_path / "gunicorn.log",
+            DATABASE_URL="postgresql://nobody@127.0.0.1:1/none?options=--%20x",
+            BROKER_URL=broker_url,
+            CACHE_URL=cache_url,
+        ),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     "options",
     ["--certfile=x.pem", "--proxy-protocol=auto", "--http2-cleartext=upgrade", "-k gthread"],
