@@ -1355,6 +1355,7 @@ WHERE unfinished.batch_id IS NOT NULL
         FROM blocked_wallets
         WHERE blocked_wallets.wallet_id = unfinished.blocked_by
     )) END
+    AND (NOT :behind_backlog OR unfinished.redrives = 0 OR unfinished.blocked_by IS NOT NULL)
 ORDER BY unfinished.moved_at
 LIMIT 10000
 FOR UPDATE SKIP LOCKED;

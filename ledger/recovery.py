@@ -13,6 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     Interval,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -53,14 +55,20 @@ class Redrive:
     count: int
 
 
-def redrive_stuck(connection: Connection, *, stuck_after_s: float, worker: str) -> list[Redrive]:
+def redrive_stuck(
+    connection: Connection, *, stuck_after_s: float, worker: str, behind_backlog: bool = False
+) -> list[Redrive]:
     """Give every transfer that has not moved for `stuck_after_s` a new batch, oldest first.
 
     Transfers that no reserve has claimed are not stuck but waiting, see `is_waiting`.
+    behind_backlog: many batches wait for workers, and a stuck transfer's may be one of them. Then
+    only those are driven that were never driven before, or whose wallet is no longer blocked: a
+    message that is lost does not wait for the backlog, and each transfer adds one at most.
     The caller must publish the batches after the commit; if it does not, they count as stuck
     again after the same time.
     """
-    stuck = connection.execute(_STUCK, {"age": timedelta(seconds=stuck_after_s)}).all()
+    argument = {"age": timedelta(seconds=stuck_after_s), "behind_backlog": behind_backlog}
+    stuck = connection.execute(_STUCK, argument).all()
     groups: dict[tuple[State, bool], list[UUID]] = defaultdict(list)
     for row in stuck:
         groups[cast(State, row.state), row.failed].append(row.transfer_id)
@@ -97,6 +105,11 @@ _STUCK = (
         _u.batch_id.is_not(None),
         # Those that were set aside go on when their wallet is released, at once.
         case((_u.blocked_by.is_(None), _not_since(_u.moved_at)), else_=~_is_blocked),
+        or_(
+            ~bindparam("behind_backlog", type_=Boolean()),
+            _u.redrives == 0,
+            _u.blocked_by.is_not(None),
+        ),
     )
     .order_by(_u.moved_at)
     .limit(REDRIVE_LIMIT)

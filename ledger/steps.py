@@ -51,6 +51,8 @@ class Progress:
     """Ended transfers for which others still wait, to be given to `waits.release_rest`."""
     set_aside: int = 0
     """These left the batch: they wait until the lock on a wallet of theirs is gone."""
+    ended: int = field(default=0, compare=False)
+    """These are final now: committed, or rejected for lack of money or for a wallet's state."""
     claim_s: float = field(default=0.0, compare=False)
     """The time that claiming the batch took, in seconds, as a part of this run."""
 
@@ -148,7 +150,14 @@ def _reserve(
     if moved:
         move(connection, "reserve", batch_id, reserved, locked.now)
     more = found == CLAIM_LIMIT or released.count > 0 or unmet.unjudged > 0
-    return Progress(moved, left=moved > 0, more=more, awaited=tuple(released.rest), claim_s=claim_s)
+    return Progress(
+        moved,
+        left=moved > 0,
+        more=more,
+        awaited=tuple(released.rest),
+        ended=len(unmet.rejected),
+        claim_s=claim_s,
+    )
 
 
 def _forward(
@@ -172,6 +181,7 @@ def _forward(
         left=found > failed,
         more=released.count > 0,
         awaited=tuple(released.rest),
+        ended=found - failed if step == "commit" else 0,
     )
 
 

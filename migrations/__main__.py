@@ -4,7 +4,8 @@ Upgrades to the newest schema as the role of MIGRATIONS_DATABASE_URL, which owns
 role of DATABASE_URL what it needs to serve, records INSTALLATION_ID in a database that has none,
 and makes ADMIN_API_KEY the key of the first admin, in place of the one before. Safe to run again,
 and safe to run in several places at once: a lock in the database makes them take turns. A schema
-from a newer version is left as it is.
+from a newer version is left as it is. The version before may go on writing meanwhile, see
+`revisions`.
 
 `--accept-server` tells all processes that a server of another cluster, or one that was replaced,
 is the right one from now on. `--grants ROLE` only prints the grants, for an administrator who runs
@@ -21,25 +22,20 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from alembic import command
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from ledger.errors import LedgerError, Unaccepted, Unavailable
 from ledger.keys.bootstrap import set_admin_key
 from ledger.polling.eras import begin_era_if_accepted
-from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.database import build_engine
 from ledger.postgres.installation import record_installation, refuse_other_installation
 from migrations.grants import grant, serving_role, statements
-from migrations.schema_version import (
-    SchemaVersion,
-    alembic_config,
-    schema_version,
-    wait_until_migrated,
-)
+from migrations.revisions import locked, migrate
+from migrations.schema_version import SchemaVersion, wait_until_migrated
 from settings import Settings, SettingsError
 
-_LOCK_KEY = 0x7472_7565_7065_6E6E
-"""A number of our own: the letters "truepenn"."""
+_IS_THERE = text("SELECT to_regclass(:table) IS NOT NULL")
+_LAST_LOCK_WAIT_S = 30.0
 _TRY_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 2.0
 
@@ -59,23 +55,19 @@ def upgrade(
     application_role: the role that serves, if it is another than the engine's.
     accepts_server: take the server for the right one, although the database was copied to it.
     first_admin_only: make the admin only if there is none yet, as for a key that was generated.
-    say: is given what has become of the key.
+    say: is given what has become of the key, and what a migration waits for.
     Returns: the version of the schema afterwards, which is never BEHIND.
     Raises: SettingsError: when the database belongs to another installation; nothing is changed.
+    LockTimeout: when a migration does not get its locks; those before it have been applied.
     Unaccepted: when it was copied to this server, and an operator has yet to accept that; likewise.
     """
-    config = alembic_config()
-    with transaction(engine) as connection:
-        connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-        found = schema_version(connection)
-        if found is not SchemaVersion.AHEAD:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            found = SchemaVersion.CURRENT
-            # The newer version that migrated has granted what both need.
-            if application_role is not None:
-                grant(connection, application_role)
+    with locked(engine) as connection:  # before anything is changed
+        _refuse_wrong_database(connection, installation_id, accepts_server=accepts_server)
+    found = migrate(engine, say=say)
+    with locked(engine, lock_wait_s=_LAST_LOCK_WAIT_S) as connection:
+        # A newer version that migrated has granted what both need.
+        if application_role is not None and found is not SchemaVersion.AHEAD:
+            grant(connection, application_role)
         record_installation(connection, installation_id)
         begin_era_if_accepted(connection, is_accepted=accepts_server)
         if admin_api_key:
@@ -83,6 +75,16 @@ def upgrade(
     if admin_api_key:  # said once it is committed
         say(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {key.value}")
     return found
+
+
+def _refuse_wrong_database(
+    connection: Connection, installation_id: str, *, accepts_server: bool
+) -> None:
+    """Refuse a database of another installation or server, as far as it knows where it belongs."""
+    if connection.scalar(_IS_THERE, {"table": "installation"}):
+        record_installation(connection, installation_id)
+    if not accepts_server and connection.scalar(_IS_THERE, {"table": "recording_eras"}):
+        begin_era_if_accepted(connection, is_accepted=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

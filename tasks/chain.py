@@ -70,7 +70,8 @@ def rollback(self: Task[..., None], batch_id: str) -> None:
     batch, worker = UUID(batch_id), _worker(self)
     try:
         with measured("rollback") as measure, transaction(engine()) as connection:
-            measure.moved = ended = steps.roll_back(connection, batch, worker=worker)
+            ended = steps.roll_back(connection, batch, worker=worker)
+            measure.moved = measure.ended = ended
     except Exception as error:  # `disposition` sorts every error
         if _is_halved(error, "rollback", batch):
             return
@@ -140,7 +141,8 @@ def _run(task: Task[..., None], step: StepName, batch_id: UUID) -> None:
             progress = steps.run_step(
                 connection, step, batch_id, worker=_worker(task), attempt=attempt
             )
-            measure.moved, measure.claim_s = progress.moved, progress.claim_s
+            measure.moved, measure.ended = progress.moved, progress.ended
+            measure.claim_s = progress.claim_s
     except Exception as error:
         if _is_halved(error, step, batch_id):
             raise Ignore from error

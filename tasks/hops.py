@@ -16,6 +16,7 @@ from monitoring.metrics.catalogue import PART_SECONDS
 SENT_AT: Final = "sent_at"
 """The header with the time of sending, in seconds since 1970."""
 _CHAIN: Final = "money."
+_LONGEST_S: Final = 3600.0
 
 
 def install() -> None:
@@ -34,5 +35,7 @@ def _measure(task: Any, **_: object) -> None:
     sent_at = (request.headers or {}).get(SENT_AT)
     if not isinstance(sent_at, float) or request.eta is not None:
         return
-    if not (request.delivery_info or {}).get("redelivered"):
-        PART_SECONDS.labels("hop").observe(max(time.time() - sent_at, 0.0))
+    hop_s = max(time.time() - sent_at, 0.0)
+    # Anybody may have written the time; one that is no number would spoil the sum for good.
+    if hop_s <= _LONGEST_S and not (request.delivery_info or {}).get("redelivered"):
+        PART_SECONDS.labels("hop").observe(hop_s)

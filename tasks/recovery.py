@@ -25,8 +25,8 @@ log = get_logger(__name__)
 
 TASK_NAME = "scans.recover"
 MAX_WAITING_BATCHES = 50
-"""With so many batches in the queue, the workers are slow or gone. More messages would add
-nothing, and their number would grow without end."""
+"""With so many batches in the queue, the workers are slow or gone, and most transfers that seem
+stuck wait there. Those that were driven before are left alone, or messages would pile up."""
 
 
 @shared_task(bind=True, name=TASK_NAME)
@@ -46,14 +46,13 @@ def recover(self: Task[..., None]) -> None:
 
 def _scan(task: Task[..., None], run: JobRun) -> None:
     stuck_after_s = Settings.from_environment().stuck_after_s
-    if queues.count_waiting(task.app, queues.ADVANCE) < MAX_WAITING_BATCHES:
-        count = _redrive(stuck_after_s, worker=task.request.hostname or "unknown")
-        run.result = f"re-drove {count} transfers" if count else "no transfer was stuck"
-    else:
-        run.ok, run.result = (
-            False,
-            f"skipped: {MAX_WAITING_BATCHES} batches or more wait for workers",
-        )
+    is_full = queues.count_waiting(task.app, queues.ADVANCE) >= MAX_WAITING_BATCHES
+    worker = task.request.hostname or "unknown"
+    count = _redrive(stuck_after_s, worker=worker, behind_backlog=is_full)
+    run.result = f"re-drove {count} transfers" if count else "no transfer was stuck"
+    if is_full:
+        run.ok = False
+        run.result += f"; {MAX_WAITING_BATCHES} batches or more wait for workers"
     released = _release_ended()
     with transaction(engine()) as connection:
         waiting = recovery.is_waiting(connection, waiting_s=stuck_after_s)
@@ -61,14 +60,16 @@ def _scan(task: Task[..., None], run: JobRun) -> None:
         kick_unless_one_waits(task.app)
 
 
-def _redrive(stuck_after_s: float, *, worker: str) -> int:
+def _redrive(stuck_after_s: float, *, worker: str, behind_backlog: bool) -> int:
     """Re-drive stuck transfers. Returns: their number."""
     with transaction(engine()) as connection:
         released = blocked.release(connection)
     if released:
         log.info("wallets_released", wallets=len(released), wallet_id=str(released[0]))
     with transaction(engine()) as connection:
-        redrives = recovery.redrive_stuck(connection, stuck_after_s=stuck_after_s, worker=worker)
+        redrives = recovery.redrive_stuck(
+            connection, stuck_after_s=stuck_after_s, worker=worker, behind_backlog=behind_backlog
+        )
     for redrive in redrives:
         log.warning(
             "redriven",

@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
 
 from ledger.postgres.session import server_wait
 from monitoring.metrics.catalogue import PART_SECONDS, STEP_SECONDS, STEP_TRANSFERS
 from resilience.hints import HintSender
 from settings import Settings
 
-_ENDING: Final = frozenset({"commit", "rollback"})
-"""The steps that end transfers."""
-
 
 @dataclass(slots=True)
 class Measure:
-    """The number of transfers that a step moved, and how long its claim took; filled in by it."""
+    """The numbers of transfers that a step moved and ended, and how long its claim took.
+
+    The step fills them in.
+    """
 
     moved: int = 0
+    ended: int = 0
     claim_s: float = 0.0
 
 
@@ -45,7 +45,7 @@ def measured(step: str) -> Iterator[Measure]:
         if measure.claim_s:
             PART_SECONDS.labels("claim").observe(measure.claim_s)
     # After the commit: the API looks at once, for requests that wait (`Prefer: wait`).
-    if step in _ENDING and measure.moved:
+    if measure.ended:
         _ended().send()
 
 

@@ -74,6 +74,20 @@ def wait_until_blocked(
     raise AssertionError("no transaction waits for a lock")
 
 
+def wait_until_connected(engine: Engine, application_name: str, *, sessions: int) -> None:
+    """Wait until this many sessions of a program are connected to the database."""
+    deadline = time.monotonic() + 90
+    with autocommit(engine) as connection:
+        while connection.execute(_CONNECTED, {"name": application_name}).scalar_one() < sessions:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"fewer than {sessions} sessions of {application_name}")
+            time.sleep(0.05)
+
+
+_CONNECTED = text("""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = :name
+""")
 _BLOCKED = text("""
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0

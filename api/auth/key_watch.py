@@ -1,13 +1,15 @@
 """Key watch: tells the key ring which keys are refused, whether or not anybody uses them.
 
 Guarantees that a process which reaches the database knows of a refusal within 10 s, so that it
-still knows when the database goes away. One small statement per WATCH_EVERY_S and process; the
-days of use are written with it, and so cost no request a statement.
+still knows when the database goes away. A metric says when it last read them. One small statement
+per WATCH_EVERY_S and process; the days of use are written with it, and so cost no request a
+statement.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +18,7 @@ from api.database import Database
 from ledger.errors import Unavailable
 from ledger.keys.revocations import PAGE, database_time, note_use, refused_since
 from monitoring.logs import get_logger
+from monitoring.metrics.catalogue import KEYS_KNOWN_AT
 from resilience.background_thread import BackgroundThread
 from resilience.outage_log import OutageLog
 
@@ -41,6 +44,8 @@ class KeyWatch:
 
     def start(self, ring: KeyRing) -> None:
         """Start the thread, for this ring, unless it runs. Returns at once and never raises."""
+        if self._ring is None:
+            KEYS_KNOWN_AT.set(time.time())  # from here on its age counts, also if nothing is read
         self._ring = ring
         self._thread.ensure_running()
 
@@ -66,6 +71,7 @@ class KeyWatch:
                 if len(page) < PAGE:
                     break
                 page = refused_since(connection, since, after=page[-1])
+            KEYS_KNOWN_AT.set(time.time())
             note_use(connection, ring.take_used())
 
     def _run(self) -> None:

@@ -51,7 +51,7 @@ class PagedList:
 
     def cursor_at(self, place: Place) -> str:
         """Encode a place in the order of recording."""
-        return self._encode(place.order, place.id)
+        return self._encode(place.order, f"{place.id}.{place.accepted_at_us}")
 
     def cursor_after_code(self, code: str) -> str:
         """Encode the place after the object with this code."""
@@ -79,9 +79,10 @@ class PagedList:
         if self._cursor is None:
             return START
         number, tie = self._read(self._cursor)
-        if number < 0:
+        id, _, accepted_at_us = tie.partition(".")
+        if number < 0 or not _is_number(accepted_at_us):
             raise _bad_cursor()
-        return Place(number, _id(tie))
+        return Place(number, _id(id), int(accepted_at_us))
 
     def place_by_seq(self) -> tuple[datetime, int] | None:
         """Return where the page begins, if the tie is a number; None for the first page.
@@ -91,7 +92,7 @@ class PagedList:
         if self._cursor is None:
             return None
         microseconds, tie = self._read(self._cursor)
-        if not (tie.isascii() and tie.isdigit() and int(tie) < 2**63):
+        if not _is_number(tie):
             raise _bad_cursor()
         return _time(microseconds), int(tie)
 
@@ -138,6 +139,10 @@ def _time(microseconds: int) -> datetime:
         return _EPOCH + microseconds * _MICROSECOND
     except OverflowError as error:
         raise _bad_cursor() from error
+
+
+def _is_number(tie: str) -> bool:
+    return tie.isascii() and tie.isdigit() and len(tie) < 20 and int(tie) < 2**63
 
 
 def _id(tie: str) -> UUID:

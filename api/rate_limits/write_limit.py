@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
@@ -38,12 +39,12 @@ class WriteLimit:
         """Take the limit of clients that have none of their own: "10/minute", or "none"."""
         self._default = default
         self._counters = counters
-        self._limiter = Limiter(
+        self._limiter = _Limiter(
+            self._is_exempt,
             _counted_by,
             application_limits=[ApplicationLimit(self._limit, scope="writes")],
             headers_enabled=False,  # its Retry-After would replace the one of a 202
         )
-        self._limiter.request_filter(self._is_exempt)
         # Else it logs each refusal, and a flood of requests becomes a flood of lines.
         self._limiter.logger.setLevel(logging.WARNING)
 
@@ -75,6 +76,21 @@ class WriteLimit:
         if current is None:
             raise RuntimeError("the request was not counted")
         return LimitStatus(current.limit.amount, current.remaining, current.reset_at)
+
+
+class _Limiter(Limiter):
+    """Flask-Limiter, which does nothing for a request that is exempt.
+
+    By a filter of its own it would first collect and evaluate the limits of each.
+    """
+
+    def __init__(self, is_exempt: Callable[[], bool], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._is_exempt = is_exempt
+
+    def _check_request_limit(self, *arguments: Any, **options: Any) -> None:
+        if not self._is_exempt():
+            super()._check_request_limit(*arguments, **options)
 
 
 class CountersStorage(Storage):

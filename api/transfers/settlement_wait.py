@@ -36,7 +36,7 @@ HINTED_FIRST_S = 0.05
 MIN_PAUSE_S = 0.005
 PAUSE_SHARE = 4
 """Between two queries, however many hints come: so long, and so many times a query's duration."""
-PAUSE_AFTER_ERROR_S = 0.25
+MAX_PAUSE_S = PAUSE_AFTER_ERROR_S = 0.25
 IDLE_S = 1.0
 """How long the thread lives on without a request that waits."""
 
@@ -176,7 +176,8 @@ class SettlementWaiter:
             if ended:
                 self._are_hints_useful = is_hinted
             interval_s = HINTED_INTERVAL_S if self._are_hints_useful else INTERVAL_S
-            pause_s = max(pause_s, MIN_PAUSE_S, PAUSE_SHARE * (ended_s - began_s))
+            share_s = min(PAUSE_SHARE * (ended_s - began_s), MAX_PAUSE_S)
+            pause_s = max(pause_s, MIN_PAUSE_S, share_s)
             self._earliest_s = ended_s + pause_s
             # A hint that has come meanwhile may be about what the query did not see.
             self._query_at_s = ended_s + max(pause_s, 0.0 if self._is_hinted else interval_s)

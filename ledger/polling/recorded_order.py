@@ -11,7 +11,7 @@ until it ends. Nothing is lost by that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from ledger.clients import Client
-from ledger.errors import Unaccepted
+from ledger.errors import Invalid, Unaccepted
 from ledger.polling.eras import ERA_BITS, TIMELINE
 from ledger.postgres import schema
 from ledger.transfers import Transfer, TransferFilter, find_transfers, touching
@@ -47,10 +47,13 @@ class Place:
 
     order: `transfers.recorded_order`; of transfers that are older than this column the
     microseconds of their `created_at`, which are fewer than those of the first era.
+    accepted_at_us: when the server that gave the place was accepted, in microseconds since 1970,
+    which tells its history from others; 0: that is not known.
     """
 
     order: int
     id: UUID
+    accepted_at_us: int = 0
 
     @property
     def is_before_eras(self) -> bool:
@@ -77,8 +80,9 @@ def list_recorded(
     changes after a place was passed. read_at_most: how many rows to search for them.
     Returns: the transfers, and the place from which to go on. There may be more after it even if
     the page is not full, or empty.
+    Raises: Invalid: when the place is of a history that this database does not have.
     """
-    end = _end_of_list(connection)
+    end = _end_of_list(connection, after)
     # One transfer is found by its key at once, however many rows were recorded before it.
     wanted = true() if narrow.id is None else _t.id == narrow.id
     if after.is_before_eras and end.earlier_until is not None:
@@ -107,6 +111,7 @@ def list_recorded(
         last = connection.execute(rows.last()).one_or_none()
         place = after if last is None else _place(last)
     found = find_transfers(connection, [row.id for row in page]) if page else {}
+    place = replace(place, accepted_at_us=end.accepted_at_us)
     return [found[row.id] for row in page], place
 
 
@@ -176,8 +181,10 @@ class _End:
 
     order: int
     earlier_until: datetime | None
+    accepted_at_us: int
 
 
+_ACCEPTED_AT_US: Final = "(extract(epoch FROM {}.began_at) * 1000000)::bigint"
 # `xmin`: the lowest number of a transaction that had not ended when the statement began.
 # Each timeline since the newest recorded era has one more.
 _END: Final = text(
@@ -185,14 +192,22 @@ _END: Final = text(
     SELECT newest.era + {TIMELINE} - ('x' || newest.timeline)::bit(32)::bigint AS era,
         pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin,
         (SELECT min(earlier_until) FROM recording_eras) AS earlier_until,
-        newest.system = (SELECT system_identifier::text FROM pg_control_system()) AS is_here
+        newest.system = (SELECT system_identifier::text FROM pg_control_system()) AS is_here,
+        {_ACCEPTED_AT_US.format("newest")} AS accepted_at_us,
+        :place = 0 OR EXISTS (SELECT FROM recording_eras AS each
+                              WHERE {_ACCEPTED_AT_US.format("each")} = :place) AS is_known
     FROM recording_eras AS newest ORDER BY newest.era DESC LIMIT 1
     """  # noqa: S608 - of a constant
 )
 
 
-def _end_of_list(connection: Connection) -> _End:
-    row = connection.execute(_END).one()
+def _end_of_list(connection: Connection, after: Place) -> _End:
+    row = connection.execute(_END, {"place": after.accepted_at_us}).one()
     if not row.is_here:
         raise Unaccepted
-    return _End((row.era << ERA_BITS) + row.xmin, row.earlier_until)
+    if not row.is_known:
+        raise Invalid(
+            "cursor was made on a database whose later history is lost here: it was restored from "
+            "a backup. Start again without it, or from a created_after that you are sure of."
+        )
+    return _End((row.era << ERA_BITS) + row.xmin, row.earlier_until, row.accepted_at_us)

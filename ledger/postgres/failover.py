@@ -136,9 +136,7 @@ class Connector:
             self._open(index).close()
 
     def _identify(self, session: Session, system: int, timeline: int) -> Primary:
-        known = self.succession.newest
-        if known is not None and (known.system, known.timeline) == (system, timeline):
-            return known
+        # Asked each time: a copy that was restored, and accepted, has the same timeline.
         accepted = session.accepted_server()
         if accepted is None:
             return Primary(system, timeline)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import psycopg2
-from psycopg2.errors import InsufficientPrivilege, UndefinedTable
+from psycopg2.errors import FeatureNotSupported, InsufficientPrivilege, UndefinedTable
 from psycopg2.extensions import (
     ISOLATION_LEVEL_AUTOCOMMIT,
     ISOLATION_LEVEL_READ_COMMITTED,
@@ -26,6 +26,7 @@ from psycopg2.extensions import (
     cursor,
 )
 
+from ledger.errors import Refused
 from ledger.postgres.succession import Primary
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ FROM pg_control_system()
 """
 """What is asked of a server first. A promotion shows in the name of the file that is written, but
 in the control file only after the next checkpoint. A server in recovery has no such name."""
+_NO_LOOK = (
+    "The database server does not let this role ask for its timeline. It needs the functions "
+    "pg_control_system() and pg_walfile_name(), which PostgreSQL grants to all."
+)
 _ACCEPTED = """
 SELECT system, ('x' || timeline)::bit(32)::bigint, (extract(epoch FROM began_at) * 1000000)::bigint
 FROM recording_eras ORDER BY era DESC LIMIT 1
@@ -94,11 +99,15 @@ class Session(connection):
         """Look at what answered: give a pooler the settings, and the server a durable commit.
 
         has_settings: whether a server has got the settings already, if it is not behind a pooler.
-        Returns: what answered. Raises: psycopg2.Error: when that fails.
+        Returns: what answered. Raises: psycopg2.Error: when that fails. Refused: when the server
+        does not say what it is.
         """
         self.autocommit = True
         with self.cursor() as looking:
-            looking.execute(LOOK)
+            try:
+                looking.execute(LOOK)
+            except (InsufficientPrivilege, FeatureNotSupported) as error:
+                raise Refused(_NO_LOOK) from error
             backend_pid, commit, *answer = looking.fetchone() or (0, "on", True, 0, None)
             durable = {"synchronous_commit": "on"} if commit in _NOT_DURABLE else {}
             # A pooler invents the process id that it names when a session begins.
@@ -155,10 +164,9 @@ class Session(connection):
             with self.cursor() as ending:
                 ending.execute("ROLLBACK")
 
-    def take_opening(self) -> str:
+    def opening(self) -> str:
         """Return what the next statement needs before it, on its way to the server."""
         if self.begins:
-            self.begins = False
             return f"BEGIN ISOLATION LEVEL {self._level}; {self.prelude}"
         if self.prelude and self.is_idle:
             return _READ_COMMITTED + self.prelude
@@ -178,11 +186,15 @@ class SessionCursor(cursor):
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         session = self.connection
         session.notices.clear()
-        opening = session.take_opening()
+        opening = session.opening()
         if opening:
             query = opening.encode() + query if isinstance(query, bytes) else opening + query
         began_s = time.perf_counter()
-        super().execute(query, vars)
+        try:
+            super().execute(query, vars)
+        finally:
+            # One that has failed on its way, or was not understood, has begun nothing.
+            session.begins = session.begins and session.is_idle
         server_wait.total_s += time.perf_counter() - began_s
         if session.is_idle:
             session.require_confirmed()
@@ -192,7 +204,7 @@ class SessionCursor(cursor):
         if session.begins:
             self.execute("SELECT")  # it begins the transaction, which each of these would do
         session.notices.clear()
-        super().executemany(session.take_opening() + query, vars_list)
+        super().executemany(session.opening() + query, vars_list)
         if session.is_idle:
             session.require_confirmed()
 

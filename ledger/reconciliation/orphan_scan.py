@@ -42,9 +42,10 @@ def find_orphans(
 
     smaller: how often to halve the usual number.
     """
-    first = {"after": after or _BEFORE_ALL, "most": max(1, TRANSFERS_AT_ONCE >> smaller)}
-    end = connection.execute(_END[table], first).one()
-    bounds = {"after": first["after"], "last": end.last or _AFTER_ALL, "most": ORPHANS_AT_ONCE}
+    first = _LOWEST if after is None else UUID(int=min(after.int + 1, _HIGHEST.int))
+    piece = {"first": first, "most": max(1, TRANSFERS_AT_ONCE >> smaller)}
+    end = connection.execute(_END[table], piece).one()
+    bounds = {"first": first, "last": end.last or _HIGHEST, "most": ORPHANS_AT_ONCE}
     rows = connection.execute(_ORPHANS[table], bounds).all()
     last = end.last
     if len(rows) == ORPHANS_AT_ONCE:  # the next piece begins with the last id: it may have more
@@ -80,18 +81,18 @@ def posting_orphaned(wallet_id: UUID, transfer_id: UUID, leg: str) -> Discrepanc
     )
 
 
-_BEFORE_ALL, _AFTER_ALL = UUID(int=0), UUID(int=(1 << 128) - 1)
+_LOWEST, _HIGHEST = UUID(int=0), UUID(int=(1 << 128) - 1)
 
-_AFTER = bindparam("after", type_=Uuid())
+_FIRST = bindparam("first", type_=Uuid())
 
 
 def _end_of(table: str, id: str) -> TextClause:
     query = f"""
         SELECT count(*) AS found, max(CAST(id AS text)) FILTER (WHERE place = :most) AS last
         FROM (SELECT {id} AS id, row_number() OVER (ORDER BY {id}) AS place
-              FROM {table} WHERE {id} > :after ORDER BY {id} LIMIT :most) AS next
+              FROM {table} WHERE {id} >= :first ORDER BY {id} LIMIT :most) AS next
     """  # noqa: S608 - built from constants
-    typed = text(query).bindparams(_AFTER)
+    typed = text(query).bindparams(_FIRST)
     return typed.columns(last=Uuid())  # type: ignore[return-value]
 
 
@@ -107,12 +108,12 @@ def _orphans_of(table: OrphanTable, wallet_ids: str, leg: str = "''") -> TextCla
     # The range is given for both tables: the planner does not conclude one from the other.
     query = f"""
         SELECT transfer_id AS id, {leg} AS leg, CAST({wallet_ids} AS text[]) AS wallet_ids
-        FROM {table} WHERE transfer_id > :after AND transfer_id <= :last AND NOT EXISTS (
+        FROM {table} WHERE transfer_id >= :first AND transfer_id <= :last AND NOT EXISTS (
             SELECT FROM transfers
-            WHERE id = {table}.transfer_id AND id > :after AND id <= :last)
+            WHERE id = {table}.transfer_id AND id >= :first AND id <= :last)
         ORDER BY transfer_id, leg LIMIT :most
     """  # noqa: S608 - built from constants
-    typed = text(query).bindparams(_AFTER, bindparam("last", type_=Uuid()))
+    typed = text(query).bindparams(_FIRST, bindparam("last", type_=Uuid()))
     return typed.columns(id=Uuid())  # type: ignore[return-value]
 
 

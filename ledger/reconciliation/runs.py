@@ -204,8 +204,8 @@ _BEGIN = text(f"""
            counted.total,
            CASE WHEN full_one THEN 7 * counted.total
                 ELSE 5 * greatest(counted.total - last.transfers_total, 0) END + {_ALL_WALLETS}
-    FROM (SELECT (SELECT sum(count) FROM ended_counts) + (SELECT count(*) FROM unfinished) AS total)
-        AS counted
+    FROM (SELECT (SELECT coalesce(sum(count), 0) FROM ended_counts)
+                 + (SELECT count(*) FROM unfinished) AS total) AS counted
     LEFT JOIN (SELECT horizon, transfers_total FROM reconciliations WHERE state = 'finished'
                ORDER BY started_at DESC, id DESC LIMIT 1) AS last ON true
     LEFT JOIN transfers AS oldest

@@ -173,7 +173,8 @@ def _wallets(run: Reconciliation, recorder: Recorder, budget: Budget) -> _Step:
             wallets=wallets,
             run_id=run.id,
             is_full=run.is_full,
-            with_orphans=not run.cursor.get(_SEARCHED),
+            # Older ones were searched through in a phase before.
+            orphans_since=run.started_at if run.cursor.get(_SEARCHED) else None,
             smaller=_smaller(run),
         )
     recorder.record_all([each for check in checks for each in posting_discrepancies(check)])

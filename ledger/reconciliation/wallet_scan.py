@@ -8,6 +8,7 @@ the last reading ended (`read_positions`).
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,13 +33,13 @@ def check_next_wallets(
     wallets: int,
     run_id: UUID,
     is_full: bool,
-    with_orphans: bool,
+    orphans_since: datetime | None,
     smaller: int = 0,
 ) -> list[WalletCheck]:
     """Check the wallets that follow `after` in id order, and read their next postings.
 
     wallets: the number of wallets.
-    with_orphans: look for the transfer of each posting.
+    orphans_since: look for the transfers of postings from then on; None: of each posting.
     smaller: how often to halve the usual amount of work.
     """
     return _check(
@@ -49,7 +50,7 @@ def check_next_wallets(
         postings=max(1, (POSTINGS_AT_ONCE // wallets) >> smaller),
         run_id=run_id,
         is_full=is_full,
-        with_orphans=with_orphans,
+        orphans_since=orphans_since or "-infinity",
     )
 
 
@@ -64,7 +65,7 @@ def check_wallet(
         postings=POSTINGS_UNDER_LOCK,
         run_id=run_id,
         is_full=is_full,
-        with_orphans=False,
+        orphans_since="infinity",
     )
     return checks[0] if checks else None
 
@@ -189,7 +190,7 @@ CROSS JOIN LATERAL (
                coalesce(lag(seq) OVER in_order, chunk.read_seq) AS seq_before,
                lead(seq) OVER in_order IS NULL AS is_last,
                -- Not EXISTS, for which all transfers may be read into a table of hashes.
-               :with_orphans
+               created_at >= CAST(:orphans_since AS timestamptz)
                AND (SELECT true FROM transfers WHERE id = transfer_id) IS NULL AS is_orphan
         FROM (
             (SELECT created_at, seq, transfer_id, leg, -amount AS change,

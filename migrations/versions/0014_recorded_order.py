@@ -9,12 +9,11 @@ depends_on = None
 
 # A constant default, so that the rows that are there are not written again: they have the order
 # of their times, and come first. The lock of the first statement waits until all of them are
-# committed, and the index is without them.
+# committed, and the index, which is built in 0018, is without them.
 ORDER = """
 ALTER TABLE transfers ADD COLUMN recorded_order bigint NOT NULL DEFAULT 0;
 ALTER TABLE transfers ALTER COLUMN recorded_order
     SET DEFAULT (1::bigint << 52) + pg_current_xact_id()::text::bigint;
-CREATE INDEX transfers_by_recording ON transfers (recorded_order) WHERE recorded_order > 0;
 """
 
 ERAS = """

@@ -96,7 +96,7 @@ class _Store:
     def write(self, name: str, primary: Primary) -> None:
         value = f"{primary.accepted_at_us} {primary.timeline}".encode()
         text = self._seal.mark(_marked(name, value)).encode() + value
-        self._has_written = self._run(lambda: self._client.set(name, text)) is not None
+        self._has_written = self._run(lambda: self._client.set(name, text)) is True
 
     def close(self) -> None:
         self._client.close()

@@ -104,6 +104,13 @@ BREAKER_OPEN: Final = Gauge(
     multiprocess_mode="liveall",
     registry=None,
 )
+KEYS_KNOWN_AT: Final = Gauge(
+    "truepenny_keys_known_timestamp_seconds",
+    "When an API process last read from the database which keys are refused; until it has, when it "
+    "began to ask. 0 in processes that ask for none.",
+    multiprocess_mode="liveall",
+    registry=None,
+)
 
 Zeros = Sequence[tuple[Limited[Counter], tuple[str, ...]]]
 

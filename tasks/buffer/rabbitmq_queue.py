@@ -20,10 +20,14 @@ from amqp.exceptions import NotFound
 from ledger.buffer.entries import MAX_ENTRY_BYTES, Buffered, Kept, Waiting, decode, encode
 from ledger.buffer.seal import Seal
 from ledger.errors import Overloaded, Unavailable, Unreadable
+from monitoring.logs import get_logger
+from resilience.outage_log import OutageLog
 from tasks.buffer.amqp_link import TIMEOUT_S, AmqpLink
 from tasks.buffer.client_shares import ClientShares
 from tasks.buffer.put_log import PutLog
 from tasks.buffer.receipts import Receipts
+
+log = get_logger(__name__)
 
 QUEUE: Final = "intake"
 _NO_MORE_AFTER_S: Final = 0.1
@@ -76,6 +80,9 @@ class IntakeQueue:
             broker_url, self._declare, confirms=False, heartbeat_s=_CONSUMING_HEARTBEAT_S
         )
         self._inbox = _Inbox()
+        self._elsewhere = OutageLog(
+            log, "intake_held_elsewhere", "intake_free_again", repeats=True, count_as="tries"
+        )
         self._held: set[int] = set()
         """Delivery tags of the messages that `first` returned and that are not removed yet."""
 
@@ -208,8 +215,10 @@ class IntakeQueue:
         """Return whether no other process holds messages. One that has just ended may seem to."""
         for _ in range(_LOOKS_FOR_OTHERS):
             if not _look(link, self._queue)[1]:
+                self._elsewhere.recovered()
                 return True
             time.sleep(_LOOKS_AGAIN_AFTER_S)
+        self._elsewhere.failed(queue=self._queue)
         return False
 
     def _acknowledge(self, entry: Waiting) -> None:

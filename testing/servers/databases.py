@@ -92,6 +92,15 @@ def engine_on(url: str) -> Iterator[Engine]:
 
 
 @contextmanager
+def empty_database(template_url: str) -> Iterator[Engine]:
+    """Make a database without any migration. Yields: an engine of the role that will own it."""
+    with copied_database(template_url, template="template1") as url:
+        engine = build_engine(as_owner_url(url), application_name="test")
+        yield engine
+        engine.dispose()
+
+
+@contextmanager
 def owner_engine(engine: Engine) -> Iterator[Engine]:
     """Build an engine of the role that owns the tables, on the same database."""
     with engine.connect() as connection:

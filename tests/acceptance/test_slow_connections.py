@@ -79,7 +79,8 @@ def ask(client: Caller, wallets: WalletPair) -> float:
     caller = Caller(client.port, client.api_key)
     started_s = time.monotonic()
     assert caller.get("/health/live").status_code == 200
-    assert caller.submit(wallets.transfer("0.01")).status_code == 202
+    answer = caller.submit(wallets.transfer("0.01"))
+    assert (answer.status_code, answer.json()["state"]) == (202, "accepted")
     return time.monotonic() - started_s
 
 
@@ -182,6 +183,21 @@ def test_a_client_that_asks_first_is_told_to_send_its_body(
     assert read_to_end(too_large).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_database_url_that_cannot_be_read_is_one_line_at_the_start(
+    broker_url: str, cache_url: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(AssertionError, match=r"\napi: The options in DATABASE_URL [^\n]*\n$"),
+        serving(
+            log=tmp_path / "gunicorn.log",
+            DATABASE_URL="postgresql://nobody@127.0.0.1:1/none?options=--%20x",
+            BROKER_URL=broker_url,
+            CACHE_URL=cache_url,
+        ),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     "options",
     ["--certfile=x.pem", "--proxy-protocol=auto", "--http2-cleartext=upgrade", "-k gthread"],
@@ -200,3 +216,36 @@ def test_options_that_would_not_work_are_refused_at_the_start(
         ),
     ):
         pass
+
+
+@pytest.fixture(params=[64, 128, 256])
+def few_files_port(
+    request: pytest.FixtureRequest,
+    database_url: str,
+    broker_url: str,
+    cache_url: str,
+    tmp_path: Path,
+) -> Iterator[int]:
+    """Start a server that may have few files open. Yields: its port."""
+    with serving(
+        log=tmp_path / "gunicorn.log",
+        config="tests/acceptance/http/few_files.conf.py",
+        ALLOWED_FILES=str(request.param),
+        DATABASE_URL=database_url,
+        BROKER_URL=broker_url,
+        CACHE_URL=cache_url,
+    ) as port:
+        yield port
+
+
+def test_where_few_files_may_be_open_silent_connections_delay_nobody_and_are_closed(
+    few_files_port: int, client: Caller, wallet_pair: WalletPair, connect: Connect
+) -> None:
+    few = Caller(few_files_port, client.api_key)
+    silent = connect(few_files_port, SLOW)
+    taken_s = [ask(few, wallet_pair) for _ in range(ASKED)]
+    assert max(taken_s) < 1
+    began_s = time.monotonic()
+    assert [read_to_end(connection) for connection in silent] == [b""] * SLOW
+    assert time.monotonic() - began_s < 20  # also those that no other one has pushed out
+    assert ask(few, wallet_pair) < 1

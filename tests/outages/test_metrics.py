@@ -16,6 +16,7 @@ import pytest
 import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open
 from prometheus_client.parser import text_string_to_metric_families as read_plain
+from sqlalchemy import text
 
 from ledger.clients import create_client
 from ledger.postgres.database import transaction
@@ -28,12 +29,14 @@ from testing.price_setup import put_live_prices
 from testing.programs import PROMTOOL
 from testing.servers.breakable import breakable
 from testing.servers.brokers import RedisBroker
+from testing.servers.databases import as_owner
 from testing.servers.shared import ROOT, migrate
 from testing.worker_processes import SCANS, eventually
 
 pytestmark = pytest.mark.chaos
 
 WITHIN_S = 2.0
+KEYS_KNOWN_WITHIN_S = 10.0
 OPEN = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
 SETTLED = 'truepenny_transfers_settled_total{state="committed"}'
 COMMITTED = 'truepenny_step_transfers_sum{step="commit"}'
@@ -160,6 +163,29 @@ def test_each_part_of_a_transfers_way_is_measured(watched: Installation) -> None
     eventually(lambda: grown() == set(parts))
     sums = {name: value for name, value in numbers(watched).items() if "part_seconds_sum" in name}
     assert all(0 < value < 60 for value in sums.values()), sums
+
+
+def test_a_process_that_cannot_read_which_keys_are_refused_shows_how_old_its_knowledge_is(
+    watched: Installation,
+) -> None:
+    def ages_s() -> list[float]:
+        known = [
+            value
+            for name, value in numbers(watched).items()
+            if name.startswith("truepenny_keys_known_timestamp_seconds{")
+        ]
+        return [time.time() - value for value in known if value]
+
+    ask_for_a_wallet(watched, 40)  # a process watches from its first request with a key on
+    eventually(lambda: len(ages_s()) == len(processes_of_the_api(watched)))
+    eventually(lambda: max(ages_s()) < KEYS_KNOWN_WITHIN_S)
+    with as_owner(watched.engine) as connection:  # the database answers, the watch waits
+        connection.execute(text("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE"))
+        eventually(lambda: min(ages_s()) > KEYS_KNOWN_WITHIN_S + 2.0, within_s=30)
+    eventually(lambda: max(ages_s()) < KEYS_KNOWN_WITHIN_S, within_s=30)
+    with watched.outage():
+        eventually(lambda: min(ages_s()) > KEYS_KNOWN_WITHIN_S + 2.0, within_s=30)
+    eventually(lambda: max(ages_s()) < KEYS_KNOWN_WITHIN_S, within_s=30)
 
 
 def test_values_invented_by_clients_become_no_series(watched: Installation) -> None:

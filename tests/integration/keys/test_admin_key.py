@@ -14,18 +14,19 @@ from sqlalchemy import text
 from ledger.acceptance import Acceptance, accept
 from ledger.keys.bootstrap import AdminKey, set_admin_key
 from ledger.postgres.database import transaction
-from migrations.__main__ import _LOCK_KEY, upgrade
+from migrations.__main__ import upgrade
+from migrations.revisions import LOCK_KEY
 from testing.bank import Bank
-from testing.concurrent_transactions import wait_until_blocked
+from testing.concurrent_transactions import wait_until_connected
 from testing.identity import IDENTITY
-from testing.servers.databases import owner_engine
+from testing.servers.databases import as_owner, owner_engine
 from testing.servers.shared import ROOT
-from testing.servers.throwaway import as_owner
+from testing.servers.throwaway import as_owner as owner_url
 from tests.integration.keys.register import Register
 
 
 def given(register: Register, key: str, *, is_generated: bool = False) -> AdminKey:
-    with transaction(register.engine) as connection:
+    with as_owner(register.engine) as connection:  # as the migrations do
         return set_admin_key(connection, key, is_generated=is_generated)
 
 
@@ -56,9 +57,9 @@ def test_processes_with_the_old_and_the_new_key_that_start_at_once_leave_the_new
 ) -> None:
     given(register, "old")
     with transaction(register.engine) as connection:  # so that all surely meet
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         jobs = [migration(own_database_url, key) for key in ("old", "new", "old", "new", "old")]
-        wait_until_blocked(register.engine, transactions=len(jobs), timeout_s=90)
+        wait_until_connected(register.engine, "migrations", sessions=len(jobs))
     assert [job.wait(90) for job in jobs] == [0] * len(jobs)
     assert register.find("old") is None
     assert register.credential("new").client.is_admin
@@ -70,7 +71,7 @@ def migration(database_url: str, admin_api_key: str) -> subprocess.Popen[bytes]:
         **os.environ,
         **IDENTITY,
         "DATABASE_URL": database_url,
-        "MIGRATIONS_DATABASE_URL": as_owner(database_url),
+        "MIGRATIONS_DATABASE_URL": owner_url(database_url),
         "BROKER_URL": "redis://127.0.0.1:1/0",
         "CACHE_URL": "redis://127.0.0.1:1/0",
         "ADMIN_API_KEY": admin_api_key,
@@ -81,7 +82,8 @@ def migration(database_url: str, admin_api_key: str) -> subprocess.Popen[bytes]:
 def test_a_repeat_with_the_new_key_is_the_same_transfer(register: Register) -> None:
     bank = Bank(register.engine)
     source, destination = bank.wallet(kind="external"), bank.wallet()
-    register.run("UPDATE clients SET is_bootstrap = true WHERE scope = 'admin'")
+    with as_owner(register.engine) as connection:
+        connection.execute(text("UPDATE clients SET is_bootstrap = true WHERE scope = 'admin'"))
     answers = []
     for key in ("an admin's key", "another key"):
         given(register, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.keys.bootstrap import set_admin_key
-from ledger.postgres.database import transaction
+from testing.servers.databases import as_owner
 from tests.integration.keys.register import Register
 
 ITS_INSERT = (
@@ -62,7 +62,7 @@ def test_a_key_that_its_operators_replace_ends_for_this_one_too(
 
 def test_its_start_with_a_replaced_admin_key_makes_no_admin(register: Register) -> None:
     for key in ("old", "new"):
-        with transaction(register.engine) as connection:
+        with as_owner(register.engine) as connection:
             set_admin_key(connection, key, is_generated=False)
     assert register.is_known_to_version_1_0("new")
     register.run(ITS_INSERT, scope="admin", key="old")

@@ -25,9 +25,9 @@ from ledger.errors import (
 from ledger.ids import new_id
 from ledger.postgres.database import autocommit, build_engine, transaction
 from ledger.postgres.schema import metadata
-from migrations.__main__ import _LOCK_KEY
+from migrations.revisions import LOCK_KEY
 from testing.bank import Bank
-from testing.concurrent_transactions import wait_until_blocked
+from testing.concurrent_transactions import wait_until_connected
 from testing.identity import IDENTITY
 from testing.servers.databases import as_owner
 from testing.servers.shared import ROOT
@@ -400,9 +400,9 @@ def test_migrations_that_run_at_once_and_again_make_one_database(template_url: s
     command = [sys.executable, "-m", "migrations"]
     engine = build_engine(url, application_name="test")
     with transaction(engine) as connection:  # so that all three surely meet
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]
-        wait_until_blocked(engine, transactions=3, timeout_s=60)
+        wait_until_connected(engine, "migrations", sessions=3)
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
     with autocommit(engine) as connection:

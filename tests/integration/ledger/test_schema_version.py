@@ -11,16 +11,14 @@ from queue import Queue
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import make_url
 
 from ledger.errors import Unavailable, Unreachable
 from ledger.postgres.database import autocommit, build_engine
 from migrations.__main__ import _parser, _retry_while_away, upgrade
 from migrations.schema_version import SchemaVersion, schema_version, wait_until_migrated
 from testing.identity import IDENTITY
-from testing.servers.databases import as_owner, owner_engine
+from testing.servers.databases import as_owner, empty_database, owner_engine
 from testing.servers.shared import ROOT
-from testing.servers.throwaway import as_owner as owner_url
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
 
@@ -30,17 +28,8 @@ ID = IDENTITY["INSTALLATION_ID"]
 @pytest.fixture
 def empty_engine(template_url: str) -> Iterator[Engine]:
     """Make a database without any migration."""
-    name = f"truepenny_empty_{os.getpid()}"
-    server = build_engine(owner_url(template_url), application_name="test")
-    with autocommit(server) as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(owner_url(template_url)).set(database=name).render_as_string(hide_password=False)
-    engine = build_engine(url, application_name="test")
-    yield engine
-    engine.dispose()
-    with autocommit(server) as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
+    with empty_database(template_url) as engine:
+        yield engine
 
 
 def version(engine: Engine) -> SchemaVersion:

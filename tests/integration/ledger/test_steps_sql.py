@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from ledger import recovery, wallets
 from ledger.buffer import replaying
@@ -175,6 +175,11 @@ def record_the_rest(recorder: Recorder, bank: Bank) -> None:
 
 
 def test_the_document_shows_what_is_sent(bank: Bank) -> None:
+    with transaction(bank.engine) as connection:
+        owner = connection.scalar(
+            text("SELECT tableowner FROM pg_tables WHERE tablename = 'wallets'")
+        )
+        assert connection.scalar(text("SELECT current_user")) != owner, "the grants are enough"
     recorder = Recorder(bank)
     record_the_steps(recorder, bank)
     record_the_rest(recorder, bank)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+from ledger.errors import Invalid
+from ledger.polling.eras import begin_era_if_accepted
 from ledger.postgres.database import build_engine
 from testing.bank import Bank
 from testing.servers.breakable import breakable
+from testing.servers.databases import as_owner, copied_database, engine_on
 from testing.servers.own_servers import own_servers
 from testing.servers.shared import migrate
 from testing.servers.standby import run, standby_of
@@ -48,3 +55,28 @@ def test_what_is_recorded_after_a_failover_comes_after_what_it_has_lost(
         Poller(promoted, bank.admin).sees([*kept, *later])
         for each in (bank, promoted):
             each.engine.dispose()
+
+
+def test_a_place_of_a_history_that_a_restore_has_cut_off_is_refused(template_url: str) -> None:
+    with copied_database(template_url) as url, engine_on(url) as engine:
+        bank = Bank(engine)
+        kept = bank.accept(*requests(bank, 1))
+        poller = Poller(bank, bank.admin)
+        poller.sees(kept)
+        engine.dispose()
+        with copied_database(template_url, template=str(make_url(url).database)) as backup:
+            accept_server(engine)
+            later = Poller(bank, bank.admin)
+            later.sees([*kept, *bank.accept(*requests(bank, 3))])
+            with engine_on(backup) as restored:
+                accept_server(restored)
+                poller.bank = later.bank = other = Bank(restored)
+                new = other.accept(*requests(other, 1))
+                poller.sees([*kept, *new])
+                with pytest.raises(Invalid, match="restored from a backup"):
+                    later.poll()
+
+
+def accept_server(engine: Engine) -> None:
+    with as_owner(engine) as connection:
+        assert begin_era_if_accepted(connection, is_accepted=True)

@@ -23,7 +23,7 @@ SHOWN = (
     "transaction_isolation",
     "timezone",
 )
-EXPECTED = ("15s", "5s", "30s", "on", "read committed", "UTC")
+EXPECTED = ("15s", "5s", "8s", "on", "read committed", "UTC")
 WEAKER = (
     "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
     "SET synchronous_commit = off; SET timezone = 'Asia/Tokyo';"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from ledger.errors import Poisoned, Unavailable
 from ledger.postgres.database import autocommit, build_engine, savepoint, transaction
@@ -112,3 +113,25 @@ def test_an_isolation_level_that_is_asked_for_is_kept_and_ends_with_its_use(
     with transaction(engine) as connection:
         assert connection.execute(NUMBER).scalar_one() == connection.execute(NUMBER).scalar_one()
     engine.dispose()
+
+
+@pytest.mark.parametrize("statement", ["SELECT :x", "SELEC :x"])
+@pytest.mark.parametrize("value", ["\x00", "\ud800", object()], ids=["nul", "surrogate", "object"])
+def test_a_first_statement_that_begins_nothing_leaves_that_to_the_next(
+    engine: Engine, statement: str, value: object
+) -> None:
+    with pytest.raises(RuntimeError), transaction(engine) as connection:  # noqa: PT012
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the driver says of it
+            connection.execute(text(statement), {"x": value})
+        connection.execute(WRITE, {"id": ID})
+        raise RuntimeError
+    assert count(engine) == 0
+
+
+def test_what_the_server_does_not_understand_begins_nothing_either(engine: Engine) -> None:
+    with pytest.raises(RuntimeError), transaction(engine) as connection:  # noqa: PT012
+        with pytest.raises(ProgrammingError):
+            connection.execute(text("SELEC 1"))
+        connection.execute(WRITE, {"id": ID})
+        raise RuntimeError
+    assert count(engine) == 0

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
 
 from ledger.buffer.seal import Seal
 from ledger.errors import Replaced
@@ -221,6 +222,26 @@ def test_an_older_memory_that_somebody_restores_lets_no_old_primary_in(
     cache.set(name, older)
     probe(engine, compare=memory.compare)
     assert cache.get(name) == newer
+
+
+def test_a_cache_that_takes_no_writes_is_not_said_to_have_forgotten(
+    split: Split, engines: list[Engine], cache_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, engine = process_on(split.new.url, "may-only-read", engines)
+    cache = redis.Redis.from_url(cache_url)
+    cache.flushall()
+    cache.acl_setuser(
+        "reader", enabled=True, passwords=["+secret"], categories=["+@read"], keys=["*"]
+    )
+    address = make_url(cache_url).set(username="reader", password="secret")
+    memory = remembering(address.render_as_string(hide_password=False))
+    try:
+        for _ in range(3):
+            probe(engine, compare=memory.compare)
+    finally:
+        memory.close()
+        cache.acl_deluser("reader")
+    assert "database_timeline_forgotten" not in caplog.messages
 
 
 def test_a_cache_that_is_away_changes_nothing(split: Split, engines: list[Engine]) -> None:

@@ -79,7 +79,7 @@ def test_checking_transfers_reads_only_these_and_their_rows(large: Bank) -> None
 
 
 def test_checking_wallets_reads_only_these_and_their_postings(large: Bank) -> None:
-    for with_orphans in (False, True):
+    for orphans_since in (datetime.now(UTC), None):
         with reading(large) as connection:
             before = rows_read(connection)
             checks = wallet_scan.check_next_wallets(
@@ -88,7 +88,7 @@ def test_checking_wallets_reads_only_these_and_their_postings(large: Bank) -> No
                 wallets=100,
                 run_id=new_id(),
                 is_full=True,
-                with_orphans=with_orphans,
+                orphans_since=orphans_since,
             )
             assert not any(check.is_projection_wrong for check in checks if check.is_complete)
             # Each posting and its transfer; of the transit wallet only the requested number.
@@ -109,7 +109,7 @@ def test_the_postings_of_a_wallet_with_very_many_are_read_a_share_at_a_time(larg
             wallets=1,
             run_id=new_id(),
             is_full=True,
-            with_orphans=False,
+            orphans_since=None,
             smaller=6,
         )
         assert (check.wallet_id, check.lines) == (transit, wallet_scan.POSTINGS_AT_ONCE >> 6)
@@ -133,7 +133,7 @@ def test_a_piece_waits_for_no_lock_and_takes_none_that_a_writer_needs(large: Ban
         with reading(large) as connection:
             connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
             wallet_scan.check_next_wallets(
-                connection, None, wallets=10, run_id=new_id(), is_full=True, with_orphans=True
+                connection, None, wallets=10, run_id=new_id(), is_full=True, orphans_since=None
             )
 
 

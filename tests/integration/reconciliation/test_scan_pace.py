@@ -72,7 +72,7 @@ def test_a_run_goes_on_while_nobody_writes_and_stops_while_somebody_does(
     run = ledger.begin()
     with writing(ledger.bank.engine):
         work(ledger, yields_after_s=0)
-        assert (ledger.run(run.id).state, ledger.run(run.id).chunks) == ("running", 1)
+        assert ledger.run(run.id).state == "running"
     work(ledger, yields_after_s=0)
     assert ledger.run(run.id).state == "finished"
 

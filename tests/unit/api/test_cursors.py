@@ -53,12 +53,16 @@ def test_a_cursor_decodes_to_what_it_was_made_of() -> None:
 
 
 def test_a_place_in_the_order_of_recording_decodes_to_what_it_was_made_of() -> None:
-    for place in (START, Place(2**52 + 7, ID), Place(2**63 - 1, OTHER)):
+    for place in (START, Place(2**52 + 7, ID), Place(2**63 - 1, OTHER, 2**62)):
         cursor = paged(**FILTERS).cursor_at(place)
         assert paged(cursor=cursor, **FILTERS).recorded_place() == place
     assert paged(**FILTERS).recorded_place() == START
     for number in (-1, 2**63):
         wrong = paged(cursor=paged().cursor_at(Place(number, ID)))
+        with pytest.raises(Problem):
+            wrong.recorded_place()
+    for accepted_at_us in (-1, 2**63):
+        wrong = paged(cursor=paged().cursor_at(Place(1, ID, accepted_at_us)))
         with pytest.raises(Problem):
             wrong.recorded_place()
 

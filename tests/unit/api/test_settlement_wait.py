@@ -259,3 +259,21 @@ def test_an_error_of_the_database_does_not_undo_an_end_that_was_found() -> None:
         waiter.wait(uuid4(), timeout_s=0.02)
         ledger.broken = False
     assert max(delays_s) < 1
+
+
+def test_after_a_query_that_took_long_the_next_comes_soon() -> None:
+    ledger, is_slow = FakeLedger(), True
+
+    def find(ids: list[UUID]) -> Mapping[UUID, Transfer]:
+        if is_slow:
+            time.sleep(1.0)
+        return ledger(ids)
+
+    waiter = SettlementWaiter(find, slots=4)
+    assert waiter.wait(uuid4(), timeout_s=1.1).transfer is None
+    is_slow = False
+    transfer = committed(uuid4())
+    ledger.ended[transfer.id] = transfer
+    began_s = time.monotonic()
+    assert waiter.wait(transfer.id, timeout_s=10).transfer == transfer
+    assert time.monotonic() - began_s < 2.0, "it would be four times the slow query's time"

@@ -90,7 +90,16 @@ def test_every_name_in_the_recipes_exists() -> None:
     named = set(re.findall(r"`(\w*[A-Z]\w*|\w+_\w+)`", recipes))
     product = (
         path
-        for top in ("api", "beat", "ledger", "monitoring", "settings", "tasks", "workers")
+        for top in (
+            "api",
+            "beat",
+            "ledger",
+            "migrations",
+            "monitoring",
+            "settings",
+            "tasks",
+            "workers",
+        )
         for path in (ROOT / top).rglob("*.py")
     )
     tests = (ROOT / "tests").rglob("test_*.py")
