@@ -35,6 +35,11 @@ class CommitGate:
     connection: Connection
     watcher: Connection
     key: int = _KEY
+    closing: Thread | None = None
+    """Waits for the lock, so that the gate closes."""
+
+    def is_closed(self) -> bool:
+        return self.closing is None or not self.closing.is_alive()
 
     def waiting(self) -> list[int]:
         """Return the ids of the server processes that wait at the gate."""
@@ -98,10 +103,10 @@ def batch_taken_after(engine: Engine, session: int) -> Iterator[CommitGate]:
         owner.connect().execution_options(isolation_level="AUTOCOMMIT") as watcher,
     ):
         key = watcher.scalar(held, {"pid": session})
-        gate = CommitGate(connection, watcher, key)
         asking = Thread(
             target=connection.execute, args=(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         )
+        gate = CommitGate(connection, watcher, key, asking)
         asking.start()
         while asking.is_alive() and not gate.waiting():
             time.sleep(0.02)

@@ -31,8 +31,6 @@ class Nemesis:
     scene: Scene
     recorder: Recorder
     active: list[_Active] = field(default_factory=list)
-    failed: set[tuple[Fault, str]] = field(default_factory=set)
-    """What was noted as not possible, once for each reason."""
 
     def run(self, keep: Callable[[], None]) -> None:
         """Make all faults, and return when the last has ended. `keep` restarts what died."""
@@ -62,10 +60,9 @@ class Nemesis:
             context = FAULTS[fault.name](self.scene, fault)
             context.__enter__()
         except Exception as error:  # noqa: BLE001 - beside another fault, anything may fail
+            # Each attempt is noted: it has disturbed, too, and so nothing settles before it.
             reason = str(error) if isinstance(error, NotNow) else repr(error)[:200]
-            if (fault, reason) not in self.failed:
-                self.failed.add((fault, reason))
-                self._note(fault, "failed", reason)
+            self._note(fault, "failed", reason)
             return False
         self._note(fault, "begin", "")
         self.recorder.broken.add(fault.name)

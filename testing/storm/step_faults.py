@@ -7,7 +7,7 @@ its commit and the next step, so that these faults hit the moment that they are 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine, text
@@ -22,8 +22,8 @@ from testing.storm.plan import Fault
 from testing.storm.scene import NotNow, Scene
 from workers.celery_app import make_celery
 
-STEPS = ("reserve", "deduct", "credit")
-"""After these another link comes."""
+STEPS = {"reserve": "reserved", "deduct": "deducted", "credit": "credited"}
+"""The steps after which another link comes, and the state in which they leave a transfer."""
 _WITHIN_S = 3.0
 _COPIES = 2
 
@@ -32,17 +32,18 @@ _COPIES = 2
 def killed_between_commit_and_publish(scene: Scene, fault: Fault) -> Iterator[None]:
     """Kill all workers when a step has committed, before the next step or any message."""
     installation = scene.installation
-    step = STEPS[fault.victim % len(STEPS)]
-    with (
-        _own_engine(scene) as engine,
-        gate_before_commit_of(engine, step) as gate,
-        installation.broker.process.frozen(),
-        _after_commit(engine, gate, step) as taken,
-    ):
-        for role in MONEY:
-            if installation.running[role].is_alive:
-                installation.running[role].kill_group()
-        taken.cut_off()
+    step = [*STEPS][fault.victim % len(STEPS)]
+    with _own_engine(scene) as engine, gate_before_commit_of(engine, step) as gate:
+        session = _held_up(gate, step)
+        # Only now: a worker gets no step to run from a broker that is frozen.
+        with (
+            installation.broker.process.frozen(),
+            _after_commit(engine, gate, session, step) as taken,
+        ):
+            for role in MONEY:
+                if installation.running[role].is_alive:
+                    installation.running[role].kill_group()
+            taken.cut_off()
     yield
 
 
@@ -57,7 +58,7 @@ def destination_frozen(scene: Scene, _: Fault) -> Iterator[None]:
     with _own_engine(scene) as engine:
         with (
             gate_before_commit_of(engine, "credit") as gate,
-            _after_commit(engine, gate, "credit"),
+            _after_commit(engine, gate, _held_up(gate, "credit"), "credit"),
             transaction(engine) as connection,
         ):
             wallet_id = connection.scalar(credited)
@@ -98,20 +99,34 @@ def _own_engine(scene: Scene) -> Iterator[Engine]:
         engine.dispose()
 
 
+def _held_up(gate: CommitGate, step: str) -> int:
+    """Wait until a step is at the gate. Returns: the id of its server process."""
+    until_s = time.monotonic() + _WITHIN_S
+    while not (waiting := gate.waiting()):
+        _check(until_s, f"no {step} came by")
+    return waiting[0]
+
+
 @contextmanager
-def _after_commit(engine: Engine, gate: CommitGate, step: str) -> Iterator[CommitGate]:
-    """Hold a batch up between this step's commit and the next step, for the block."""
-    _await(gate.waiting, f"no {step} came by")
-    [session, *_] = gate.waiting() or [0]
+def _after_commit(
+    engine: Engine, gate: CommitGate, session: int, step: str
+) -> Iterator[CommitGate]:
+    """Let the step commit, and hold its batch up before the next step, for the block.
+
+    What the worker publishes between the two may take as long as the broker does.
+    """
+    left = text("SELECT EXISTS (SELECT FROM unfinished WHERE state = :state)")
     with batch_taken_after(engine, session) as taken:
         gate.open()
-        _await(lambda: session in taken.waiting(), f"no step came by after a {step}")
+        until_s = time.monotonic() + _WITHIN_S
+        while not taken.is_closed():
+            _check(until_s, f"a {step} did not end")
+        if not taken.watcher.scalar(left, {"state": STEPS[step]}):
+            raise NotNow(f"a {step} did not commit")
         yield taken
 
 
-def _await(what: Callable[[], object], otherwise: str) -> None:
-    until_s = time.monotonic() + _WITHIN_S
-    while not what():
-        if time.monotonic() > until_s:
-            raise NotNow(otherwise)
-        time.sleep(0.02)
+def _check(until_s: float, otherwise: str) -> None:
+    if time.monotonic() > until_s:
+        raise NotNow(otherwise)
+    time.sleep(0.02)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from testing.servers.brokers import KINDS
 
-INDEPENDENT = ("tests/acceptance/stack/test_stack_starts.py",)
+INDEPENDENT = (
+    "tests/acceptance/stack/test_stack_starts.py",
+    "tests/acceptance/test_storm.py",
+)
 """Files whose tests share nothing, and are given out one by one."""
 ONE_UNIT = "tests/ui/"
 """A folder whose files share a browser and a whole Truepenny, which are slow to start."""
