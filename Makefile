@@ -89,7 +89,7 @@ planted-bugs: venv ## show that the checker finds bugs that are put into copies 
 	@exec .venv/bin/python -m testing.storm.planted
 
 storms: venv ## run the storms with fixed seeds, the model of the ledger, and all planted bugs
-	@$(PYTEST) --quiet tests/acceptance/test_storm.py tests/integration/ledger/test_model.py $(ARGS)
+	@$(PYTEST) --quiet --storms tests/acceptance/test_storm.py tests/integration/ledger/test_model.py $(ARGS)
 	@exec .venv/bin/python -m testing.storm.planted
 
 screenshots: venv ## take the pictures in docs/screenshots from a running `make up`

@@ -22,13 +22,13 @@ def check_database(settings: Settings) -> None:
     Raises: Refused: when the server takes no connection as it is asked for. Misconfigured: when
     it answers otherwise than this program needs.
     """
-    memory = timeline_memory(settings)
     engine = build_engine(
         settings.database_url,
         application_name="truepenny-start",
         pool_size=0,
         statement_timeout_s=PROBE_TIMEOUT_S,
     )
+    memory = timeline_memory(settings)
     try:
         with autocommit(engine) as connection:
             is_owner = owns_tables(connection)

@@ -13,6 +13,7 @@ pytest_plugins = [
     "testing.suite.durations",
     "testing.suite.lanes",
     "testing.suite.left_out",
+    "testing.suite.storms",
 ]
 
 # A deadline fails on a busy machine, and a found example belongs in the code.

@@ -59,8 +59,7 @@ class Connector:
         Raises: psycopg2.ProgrammingError: when libpq cannot read the URL. ValueError: when its
         `options` are more than settings.
         """
-        scheme, _, rest = database_url.partition("://")
-        given = parse_dsn(f"{scheme.partition('+')[0]}://{rest}")  # the driver is SQLAlchemy's
+        given = read_url(database_url)
         self._hosts = _hosts(given)
         self._settings = {**read_options(given.pop("options", "")), **settings}
         self._options = write_options({**self._settings, **direct_settings})
@@ -170,6 +169,16 @@ class Connector:
             opened.close()
             raise
         return cast(Session, opened)
+
+
+def read_url(database_url: str) -> dict[str, str]:
+    """Return the parameters in a libpq URL.
+
+    Raises: psycopg2.ProgrammingError: when libpq cannot read it.
+    """
+    scheme, _, rest = database_url.partition("://")
+    given: dict[str, str] = parse_dsn(f"{scheme.partition('+')[0]}://{rest}")
+    return given  # the driver, which is SQLAlchemy's, is no part of it
 
 
 class _New(Session):

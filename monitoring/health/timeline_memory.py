@@ -8,12 +8,14 @@ and nobody without the installation's secret can have a server refused.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import redis
 
 from ledger.buffer.seal import MARK_LENGTH, Seal, seal_of
+from ledger.postgres.failover import read_url
 from ledger.postgres.succession import Primary, Succession
 from monitoring.logs import get_logger
 from resilience.cooldown import Cooldown
@@ -126,7 +128,10 @@ def timeline_memory(settings: Settings) -> TimelineMemory:
     if is_redis(settings.broker_url):
         urls.append(settings.broker_url)
     seal = seal_of(settings, purpose="database timeline")
-    return TimelineMemory(urls, key_prefix=settings.key_prefix, seal=seal)
+    # A cluster may hold several databases, and each is accepted by itself.
+    database = read_url(settings.database_url).get("dbname", "")
+    named = hashlib.sha256(database.encode()).hexdigest()[:16]
+    return TimelineMemory(urls, key_prefix=f"{settings.key_prefix}{named}:", seal=seal)
 
 
 def _marked(name: str, value: bytes) -> bytes:

@@ -30,6 +30,7 @@ def storm(out: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize(("seed", "seconds", "kind"), FIXED)
 def test_a_storm_loses_doubles_and_makes_up_no_money(
     tmp_path: Path, seed: int, seconds: int, kind: str
@@ -43,6 +44,7 @@ def test_a_storm_loses_doubles_and_makes_up_no_money(
     assert (running.returncode, said.returncode) == (0, 0), said.stdout + errors
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize(
     "name", ["a double credit", "an acknowledged buffer entry that is dropped"]
 )

@@ -180,6 +180,7 @@ def test_a_process_that_cannot_read_which_keys_are_refused_shows_how_old_its_kno
     eventually(lambda: len(ages_s()) == len(processes_of_the_api(watched)))
     eventually(lambda: max(ages_s()) < KEYS_KNOWN_WITHIN_S)
     with as_owner(watched.engine) as connection:  # the database answers, the watch waits
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE"))
         eventually(lambda: min(ages_s()) > KEYS_KNOWN_WITHIN_S + 2.0, within_s=30)
     eventually(lambda: max(ages_s()) < KEYS_KNOWN_WITHIN_S, within_s=30)

@@ -25,6 +25,7 @@ from ledger.transfers import TimelineEntry, Transfer, TransferFilter
 from ledger.wallets import StatementLine, Wallet
 from testing.bank import Bank
 from testing.concurrent_transactions import TIMEOUT_S, meanwhile
+from testing.servers.databases import as_owner
 from testing.wallet_lock import locked
 
 EVERYTHING = TransferFilter()
@@ -70,7 +71,7 @@ def listed(
 
 
 def sql(bank: Bank, statement: str, **arguments: object) -> list[Any]:
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         result = connection.execute(text(statement), arguments)
         return list(result.scalars()) if result.returns_rows else []
 
