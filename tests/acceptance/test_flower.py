@@ -168,8 +168,12 @@ def test_workers_and_the_four_steps_of_a_transfer_are_shown(scenario: Scenario) 
     batch = scenario.shown_transfer()
     workers = scenario.flower.ask("/workers?json=1").json()["data"]
     assert [worker["status"] for worker in workers if worker["hostname"][:5] == "money"] == [True]
-    known = scenario.flower.ask("/api/workers?refresh=1").json()
-    assert any("money.commit" in worker["registered"] for worker in known.values())
+
+    def is_registered() -> bool:
+        known = scenario.flower.ask("/api/workers?refresh=1").json()
+        return any("money.commit" in worker["registered"] for worker in known.values())
+
+    eventually(is_registered)  # a worker that is busy answers Flower's question too late
     [commit] = [
         task
         for task in scenario.flower.tasks()

@@ -13,6 +13,7 @@ from ledger.postgres.database import autocommit, transaction
 from ledger.reserve import CLAIM_LIMIT, claim
 from testing.bank import Bank
 from testing.concurrent_transactions import both_at_once
+from testing.servers.databases import as_owner
 
 
 def waiting(bank: Bank, *counts: int) -> list[list[UUID]]:
@@ -92,6 +93,6 @@ def test_two_claims_at_once_share_out_different_transfers(bank: Bank) -> None:
 
 def test_rows_of_the_version_before_are_claimed_too(bank: Bank) -> None:
     [made] = waiting(bank, 3)
-    with transaction(bank.engine) as connection:
+    with as_owner(bank.engine) as connection:
         connection.execute(text("UPDATE unfinished SET turn = DEFAULT"))
     assert claimed(bank) == made
