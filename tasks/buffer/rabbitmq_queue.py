@@ -179,7 +179,9 @@ class IntakeQueue:
         """Return how many requests wait; if there are only some that another process holds, 1."""
         with self._publishing.in_use():
             waiting, holders = self._publishing.retried_once(lambda link: _look(link, self._queue))
-        return int(waiting or holders - self._inbox.is_open_on(self._consuming))
+        # The broker may have forgotten our own consumer before we notice that its link is broken.
+        others = holders - self._inbox.is_open_on(self._consuming)
+        return int(waiting or others > 0)
 
     def close(self) -> None:
         """Close the connections; held messages return to the queue."""
