@@ -19,6 +19,7 @@ from sqlalchemy import Connection, func, insert, select, text
 
 from ledger.errors import Misconfigured, Unaccepted
 from ledger.postgres import schema
+from ledger.postgres.session import TIMELINE
 
 ERA_BITS: Final = 52
 """A transaction id has fewer: at 100,000 a second they last for 1,400 years."""
@@ -26,9 +27,6 @@ _LAST_ERA: Final = (1 << 63 - ERA_BITS) - 1
 _ROOM_FOR_FAILOVERS: Final = 16
 """Eras to leave out where an operator accepts a server: another one may have been promoted since
 its data was copied, so pollers may have seen later eras than it knows of."""
-
-TIMELINE: Final = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
-"""The server's timeline as a number. It shows a promotion at once."""
 
 _HISTORY: Final = text(
     "SELECT system_identifier::text AS system,"
@@ -74,7 +72,7 @@ def _begin(connection: Connection, last: Any, now: Any) -> None:
             era=era,
             system=now.system,
             timeline=now.timeline,
-            # Later than the last, whatever the clocks say: what was accepted last counts.
+            # Later than the last that this database knows, whatever the clock says.
             began_at=func.greatest(func.now(), last.began_at + timedelta(microseconds=1)),
         )
     )

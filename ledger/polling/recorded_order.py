@@ -31,8 +31,9 @@ from sqlalchemy import (
 
 from ledger.clients import Client
 from ledger.errors import Invalid, Unaccepted
-from ledger.polling.eras import ERA_BITS, TIMELINE
+from ledger.polling.eras import ERA_BITS
 from ledger.postgres import schema
+from ledger.postgres.session import TIMELINE
 from ledger.transfers import Transfer, TransferFilter, find_transfers, touching
 
 READ_AT_MOST: Final = 20_000

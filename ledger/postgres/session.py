@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import psycopg2
 from psycopg2.errors import FeatureNotSupported, InsufficientPrivilege, UndefinedTable
@@ -34,15 +34,16 @@ if TYPE_CHECKING:
 
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|[^\s\\%])*)(?:\s+|$)", re.ASCII)
 _NOT_DURABLE = ("off", "local")
-LOOK = """
+TIMELINE: Final = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
+"""The server's timeline as a number. It shows a promotion at once, but the control file only after
+the next checkpoint. A server in recovery has no such name."""
+LOOK: Final = f"""
 SELECT pg_backend_pid(), current_setting('synchronous_commit'),
     current_setting('transaction_read_only') = 'on', system_identifier,
-    CASE WHEN NOT pg_is_in_recovery() THEN
-        ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint END
+    CASE WHEN NOT pg_is_in_recovery() THEN {TIMELINE} END
 FROM pg_control_system()
-"""
-"""What is asked of a server first. A promotion shows in the name of the file that is written, but
-in the control file only after the next checkpoint. A server in recovery has no such name."""
+"""  # noqa: S608 - of a constant
+"""What is asked of a server first."""
 _NO_LOOK = (
     "The database server does not let this role ask for its timeline. It needs the functions "
     "pg_control_system() and pg_walfile_name(), which PostgreSQL grants to all."
