@@ -30,7 +30,8 @@ INDEX_WAIT_S: Final = 300.0
 """A concurrent build waits until transactions that began before it have ended, a dump for example.
 Nobody waits behind it."""
 GIVE_UP_AFTER_S: Final = 600.0
-"""How long one migration is tried. Nothing of it has happened then; another run tries it again."""
+"""How long one migration is tried, and another process is waited for. Nothing has happened then;
+another run tries it again."""
 _PAUSE_S: Final = 0.3
 
 Say = Callable[[str], None]
@@ -72,14 +73,23 @@ def locked(engine: Engine, *, lock_wait_s: float = LOCK_WAIT_S) -> Iterator[Conn
 
     It asks for the lock again and again. A session that waits for it would keep a snapshot, for
     whose end a concurrent build waits, which holds the lock.
+    Raises: LockTimeout: when another process keeps the lock for GIVE_UP_AFTER_S.
     """
-    while True:
+    for _ in _tries():
         with transaction(engine) as connection:
             if connection.scalar(_TRY_FOR_TRANSACTION, {"key": LOCK_KEY}):
                 connection.execute(_BOUNDS, {"lock_wait": f"{lock_wait_s * 1000:.0f}"})
                 yield connection
                 return
+
+
+def _tries() -> Iterator[None]:
+    """Yield at intervals, for GIVE_UP_AFTER_S. Raises: LockTimeout: then."""
+    give_up_at_s = time.monotonic() + GIVE_UP_AFTER_S
+    while time.monotonic() < give_up_at_s:
+        yield
         time.sleep(_PAUSE_S)
+    raise LockTimeout("Another process migrates this database, and has not ended yet.")
 
 
 def _following(engine: Engine) -> Script | None:
@@ -117,8 +127,9 @@ def _build(engine: Engine, name: str, statement: str) -> None:
     with autocommit(engine) as connection:
         if session_of(connection).prelude:
             return
-        while not connection.scalar(_TRY_FOR_SESSION, {"key": LOCK_KEY}):
-            time.sleep(_PAUSE_S)
+        for _ in _tries():
+            if connection.scalar(_TRY_FOR_SESSION, {"key": LOCK_KEY}):
+                break
         try:
             is_whole = connection.scalar(_IS_WHOLE, {"name": name})
             connection.execute(_BOUNDS_OF_INDEX, {"lock_wait": f"{INDEX_WAIT_S * 1000:.0f}"})

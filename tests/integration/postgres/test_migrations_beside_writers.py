@@ -207,3 +207,14 @@ def test_a_lock_that_never_comes_free_ends_the_attempt_and_the_next_one_goes_on(
         )
     assert said == ["migration 0008 waits until other sessions of the database release a lock"]
     migrate(released)
+
+
+def test_another_process_that_never_ends_its_migration_is_not_waited_for_without_end(
+    released: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrations.revisions.GIVE_UP_AFTER_S", 1.0)
+    with transaction(released) as other:
+        other.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        with pytest.raises(LockTimeout, match="Another process"):
+            upgrade(released, installation_id=IDENTITY["INSTALLATION_ID"], admin_api_key=None)
+    upgrade(released, installation_id=IDENTITY["INSTALLATION_ID"], admin_api_key=None)
