@@ -3,8 +3,8 @@
 It is the task that the broker would bring, with the message, id, signals, time limits, retries and
 errbacks that Celery gives it; only the way through the broker is left out. The message of the
 first link is acknowledged when the last one has ended. So if the process dies between two links,
-the batch stands as after a lost message: the recovery scan re-drives it, and the first message,
-should it come again, finds nothing to do.
+the batch stands as after a lost message: the recovery scan re-drives it, or the first message comes
+again, finds its own step done, and brings the links that are left.
 
 Guarantees that a job runs at most the links of one chain, and starts one only while a link's time
 fits into the job's limit; if not, that link goes through the broker. Whatever else a link
