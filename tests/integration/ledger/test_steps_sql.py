@@ -75,7 +75,8 @@ class Recorder:
         _context: Any,
         _many: bool,
     ) -> None:
-        if _session(connection).begins:
+        session = _session(connection)
+        if session.begins and not session.pending:
             self.document += "\nBEGIN;\n"
         sender = next(
             frame
