@@ -38,12 +38,6 @@ MAX_LOCK_WAIT_S: Final = 1.5
 """Retries wait longer, up to this: the workers may be many, and take turns at one wallet."""
 
 
-def hold_batch(connection: Connection, batch_id: UUID, *, attempt: int = 0) -> None:
-    """Lock this batch, as `lock_batch` does, with the next statement."""
-    argument = _lock_argument(batch_id, attempt)
-    connection.execute(_LOCK_BATCH, argument, execution_options=UNREAD)
-
-
 def lock_batch(connection: Connection, batch_id: UUID, *, attempt: int = 0) -> bool:
     """Wait for the lock on this batch, and keep it until the transaction ends.
 
@@ -52,7 +46,8 @@ def lock_batch(connection: Connection, batch_id: UUID, *, attempt: int = 0) -> b
     From now on the transaction waits for each further lock for a moment only.
     Returns: whether there are blocked wallets, see `ledger.blocked`.
     """
-    argument = _lock_argument(batch_id, attempt)
+    wait_s = min(LOCK_WAIT_S * 2.0**attempt, MAX_LOCK_WAIT_S)
+    argument = {"key": lock_key(batch_id), "wait": f"{wait_s * 1000:.0f}ms"}
     return bool(
         connection.execute(_LOCK_BATCH, argument, execution_options=PREPARED).one().some_blocked
     )
@@ -102,11 +97,6 @@ def finish(connection: Connection, batch_id: UUID, part: MovementPart, now: date
     Returns: what it released of those that waited for one of these to end.
     """
     return Released(*connection.execute(_finish(part), {"batch": batch_id, "now": now}).one())
-
-
-def _lock_argument(batch_id: UUID, attempt: int) -> dict[str, object]:
-    wait_s = min(LOCK_WAIT_S * 2.0**attempt, MAX_LOCK_WAIT_S)
-    return {"key": lock_key(batch_id), "wait": f"{wait_s * 1000:.0f}ms"}
 
 
 _table = schema.unfinished.c

@@ -24,7 +24,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
     func,
     insert,
     literal,
@@ -98,25 +97,18 @@ class Locked:
     all_active: bool
     transfers: int
     """How many transfers the part has."""
-    some_blocked: bool
 
 
 def lock_wallets(
-    connection: Connection,
-    batch_id: UUID,
-    part: MovementPart,
-    roles: tuple[WalletRole, ...],
-    *,
-    unless_blocked: bool = False,
+    connection: Connection, batch_id: UUID, part: MovementPart, roles: tuple[WalletRole, ...]
 ) -> Locked:
     """Lock the part's wallets in these roles, in id order, until the transaction ends.
 
     Every lock is taken in that order, so two batches may wait for each other but never deadlock.
-    unless_blocked: lock none while there are blocked wallets, see `ledger.blocked`.
     """
-    statement, argument = _lock(part, roles, unless_blocked=unless_blocked), {"batch": batch_id}
-    row = connection.execute(statement, argument, execution_options=PREPARED).one()
-    return Locked(row.now, row.all_active, row.transfers, row.some_blocked)
+    argument = {"batch": batch_id}
+    row = connection.execute(_lock(part, roles), argument, execution_options=PREPARED).one()
+    return Locked(row.now, row.all_active, row.transfers)
 
 
 def roles_in(movements: tuple[Movement, ...]) -> tuple[WalletRole, ...]:
@@ -146,14 +138,13 @@ def move(
 
 
 @cache
-def _lock(part: MovementPart, roles: tuple[WalletRole, ...], *, unless_blocked: bool) -> Executable:
+def _lock(part: MovementPart, roles: tuple[WalletRole, ...]) -> Executable:
     moving, wallets = _moving(part), schema.wallets
     touched = union(*(select(moving.c[role].label("id")) for role in roles)).subquery()
-    some_blocked = exists().select_from(schema.blocked_wallets)
     # NO KEY UPDATE: the ids do not change, so rows that merely refer to the wallets need not wait.
     locked = (
         select(wallets.c.posted_at, wallets.c.status)
-        .where(wallets.c.id.in_(select(touched.c.id)), *([~some_blocked] if unless_blocked else []))
+        .where(wallets.c.id.in_(select(touched.c.id)))
         .order_by(wallets.c.id)
         .with_for_update(key_share=True)
         .subquery()
@@ -162,7 +153,6 @@ def _lock(part: MovementPart, roles: tuple[WalletRole, ...], *, unless_blocked: 
         func.greatest(func.clock_timestamp(), func.max(locked.c.posted_at)).label("now"),
         func.bool_and(locked.c.status == "active").label("all_active"),
         select(func.count()).select_from(moving).scalar_subquery().label("transfers"),
-        some_blocked.label("some_blocked"),
     )
 
 

@@ -66,15 +66,19 @@ def run_step(
     Raises: Unavailable: when it should be tried again · anything else: when one of the
     transfers cannot be moved. Then nothing has changed, see `ledger.isolation`.
     """
-    if step != "reserve":
-        return _forward(connection, step, batch_id, worker, attempt)
     if not batches.lock_batch(connection, batch_id, attempt=attempt):
-        return _reserve(connection, batch_id, worker, attempt)
+        if step == "reserve":
+            return _reserve(connection, batch_id, worker, attempt)
+        return _forward(connection, step, batch_id, worker, attempt)
     # Some wallets are blocked: without those that touch one, the batch waits for none.
-    claimed = claim(connection, batch_id)
+    claimed = claim(connection, batch_id) if step == "reserve" else 0
     aside = blocked.set_aside(connection, batch_id, *touched_by(step), worker=worker)
-    progress = _reserve(connection, batch_id, worker, attempt, claimed=True)
-    return replace(progress, set_aside=aside, more=progress.more or claimed == CLAIM_LIMIT)
+    if step == "reserve":
+        progress = _reserve(connection, batch_id, worker, attempt, claimed=True)
+    else:
+        progress = _forward(connection, step, batch_id, worker, attempt)
+    more = progress.more or claimed == CLAIM_LIMIT
+    return replace(progress, set_aside=aside, more=more)
 
 
 def find_blocked(connection: Connection, step: StepName | Rollback, batch_id: UUID) -> list[UUID]:
@@ -160,16 +164,11 @@ def _forward(
     connection: Connection, step: StepName, batch_id: UUID, worker: str, attempt: int
 ) -> Progress:
     (part, roles), end = touched_by(step), _ROUTE[step][1]
-    batches.hold_batch(connection, batch_id, attempt=attempt)
     batches.hold_transfers(connection, batch_id, part)
-    locked, aside = lock_wallets(connection, batch_id, part, roles, unless_blocked=True), 0
-    if locked.some_blocked:  # without the transfers that touch one, the batch waits for none
-        aside = blocked.set_aside(connection, batch_id, part, roles, worker=worker)
-        locked = lock_wallets(connection, batch_id, part, roles)
+    locked = lock_wallets(connection, batch_id, part, roles)
     found, failed = locked.transfers, 0
     if not found:
-        left = batches.has_movable(connection, batch_id)
-        return Progress(left=left, set_aside=aside)
+        return Progress(left=batches.has_movable(connection, batch_id))
     _note_retry(connection, batch_id, part, worker, attempt)
     if step != "deduct" and not locked.all_active:
         argument = {"batch": batch_id, "noticed_by": worker}
@@ -183,7 +182,6 @@ def _forward(
         left=found > failed,
         more=released.count > 0,
         awaited=tuple(released.rest),
-        set_aside=aside,
         ended=found - failed if step == "commit" else 0,
     )
 
