@@ -116,12 +116,13 @@ def test_a_plan_that_no_longer_fits_costs_one_try(single: Engine, change: str) -
         assert run(connection, QUERY) == ["EXECUTE kept_1"]  # a new session
 
 
-def test_plans_are_made_again_after_a_while(
+def test_statements_are_kept_again_after_a_while(
     single: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with transaction(single) as connection:
         run(connection, QUERY)
-    monkeypatch.setattr(session, "PLANS_KEPT_S", 0.0)
+    monkeypatch.setattr(session, "KEPT_S", 0.0)
     with transaction(single) as connection:
-        (sent,) = run(connection, QUERY)
-    assert sent == "DISCARD PLANS; BEGIN ISOLATION LEVEL READ COMMITTED; EXECUTE kept_1"
+        assert run(connection, QUERY) == ["EXECUTE kept_2"]
+        (kept,) = connection.execute(KNOWN).all()
+    assert kept[0].startswith("DEALLOCATE ALL; BEGIN ISOLATION LEVEL READ COMMITTED; PREPARE")
