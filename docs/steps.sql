@@ -1,4 +1,5 @@
 -- SQL of the steps, as PostgreSQL gets it. `make steps-sql` writes this file; a test compares it.
+-- Most of the steps' statements it gets once from each session, and then their names (PREPARE).
 -- `:name` is a parameter; an array has one element for each transfer. Above each statement is
 -- the function that sends it. A statement that was shown before is only named. Without BEGIN,
 -- each statement is a transaction of its own.
@@ -276,7 +277,11 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
@@ -608,7 +613,7 @@ BEGIN;
 
 -- ledger/batches.py: lock_batch (shown in "Reserve")
 
--- ledger/batches.py: lock_transfers
+-- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
 FROM (
     SELECT 1 AS anon_2
@@ -632,7 +637,11 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
@@ -727,7 +736,7 @@ BEGIN;
 
 -- ledger/batches.py: lock_batch (shown in "Reserve")
 
--- ledger/batches.py: lock_transfers
+-- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
 FROM (
     SELECT 1 AS anon_2
@@ -751,7 +760,11 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
@@ -866,7 +879,7 @@ BEGIN;
 
 -- ledger/batches.py: lock_batch (shown in "Reserve")
 
--- ledger/batches.py: lock_transfers
+-- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
 FROM (
     SELECT 1 AS anon_2
@@ -890,7 +903,11 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
@@ -1053,7 +1070,11 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
