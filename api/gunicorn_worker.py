@@ -17,7 +17,6 @@ import selectors
 import socket
 import time
 from collections import deque
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -75,7 +74,8 @@ class BoundedThreadWorker(ThreadWorker):
         self._stalling: dict[Connection, None] = {}
         self._held_bytes = 0
         self._given_up = 0
-        self._swept_at_s = float("-inf")
+        self._swept_at_s = self._notified_at_s = float("-inf")
+        self._answered: deque[tuple[Connection, bool]] = deque()  # and whether it may go on
         self._large: deque[Connection] = deque()  # those that wait for others to be answered
         self._large_served = 0
         self._limits_s = {
@@ -114,6 +114,10 @@ class BoundedThreadWorker(ThreadWorker):
     def _on_ready(self, conn: Connection, _sock: socket.socket) -> None:
         """Read from a connection or write to it, and do what is next."""
         if not conn.events:  # it was closed for the sake of another in the same turn of the loop
+            return
+        if conn.phase is Phase.SERVED:
+            self._watch(conn, 0)  # what comes before the answer waits in the socket
+            self._finish_answered()  # its thread may not have seen that, if it has just ended
             return
         is_over = False
         try:
@@ -175,27 +179,28 @@ class BoundedThreadWorker(ThreadWorker):
             self._large.append(conn)
             self._serve_large()
         else:
-            self.enqueue_req(conn)  # type: ignore[arg-type]  # it only hands it on to `handle`
+            self.tpool.submit(self._answer, conn)
 
     def _serve_large(self) -> None:
         """Hand large requests to the threads, a few at a time. The others wait without one."""
         while self._large and self._large_served < self.large_at_once:
             self._large_served += 1
-            self.enqueue_req(self._large.popleft())  # type: ignore[arg-type]  # as above
+            self.tpool.submit(self._answer, self._large.popleft())
 
-    def finish_request(self, conn: Any, fs: Future[bool]) -> None:
-        """Go on with a connection whose answer is made."""
-        if conn.is_large:
-            self._large_served -= 1
-            self._serve_large()
-        conn.request = None
-        conn.reader.release()
-        is_kept = not fs.cancelled() and fs.exception() is None and fs.result()
-        if not is_kept:
-            conn.is_last = True
-            conn.reader.drop()
-        self._go_on(conn)
-        self._bound_memory()
+    def _finish_answered(self) -> None:
+        """Go on with the connections whose answers are made."""
+        while self._answered:
+            conn, is_kept = self._answered.popleft()
+            if conn.is_large:
+                self._large_served -= 1
+                self._serve_large()
+            conn.request = None
+            conn.reader.release()
+            if not is_kept:
+                conn.is_last = True
+                conn.reader.drop()
+            self._go_on(conn)
+            self._bound_memory()
 
     def _end(self, conn: Connection, *, is_over: bool) -> None:
         """Say that no more comes, and wait until the client has seen it."""
@@ -234,7 +239,8 @@ class BoundedThreadWorker(ThreadWorker):
         conn.phase = phase
         conn.since_s = time.monotonic()
         if phase is Phase.SERVED:
-            self._watch(conn, 0)
+            # Most clients send nothing until they have the answer, and the rest is cut off then.
+            self._watch(conn, selectors.EVENT_READ)
             return
         conn.deadline_s = conn.since_s + self._limits_s[phase]
         (self._stalling if phase in _STALLING else self._quiet)[conn] = None
@@ -246,11 +252,13 @@ class BoundedThreadWorker(ThreadWorker):
         self._stalling.pop(conn, None)
 
     def _watch(self, conn: Connection, events: int) -> None:
+        if conn.events == events:
+            return
         if conn.events and events:
             self.poller.modify(conn.sock, events, partial(self._on_ready, conn))
         elif events:
             self.poller.register(conn.sock, events, partial(self._on_ready, conn))
-        elif conn.events:
+        else:
             self.poller.unregister(conn.sock)
         conn.events = events
 
@@ -296,9 +304,33 @@ class BoundedThreadWorker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Wait for events, a second at most: gunicorn waits longer when it is about to end."""
-        super().wait_for_and_dispatch_events(min(timeout or 0, 1.0))
+        events = self.poller.select(min(timeout or 0, 1.0))
+        self._finish_answered()  # the next request may be here already
+        for key, _ in events:
+            key.data(key.fileobj)
+
+    def notify(self) -> None:
+        """Tell gunicorn that the loop turns. It wants to know once in 30 seconds."""
+        if time.monotonic() - self._notified_at_s >= self.sweep_every_s:
+            self._notified_at_s = time.monotonic()
+            super().notify()
 
     # --- In a thread. ---
+
+    def _answer(self, conn: Connection) -> None:
+        """Answer a request, and wake the loop if it has to do something about the connection now.
+
+        Otherwise the loop learns of the answer when the next request comes, or within a second:
+        to wake it after each answer costs more than many answers do.
+        """
+        is_kept = False
+        try:
+            is_kept = self.handle(conn)
+        finally:
+            self._answered.append((conn, is_kept))
+            is_waiting = conn.events and not (conn.endpoint.sock.unsent or conn.reader.arrived)
+            if not (is_kept and is_waiting and self.alive) or conn.is_large:
+                self.method_queue.defer(self._finish_answered)
 
     def handle(self, conn: Any) -> bool:
         """Answer a request. Returns: whether the connection may carry another one."""
