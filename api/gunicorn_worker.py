@@ -69,6 +69,8 @@ class BoundedThreadWorker(ThreadWorker):
 
     def init_process(self) -> None:
         """Prepare the process, after the fork."""
+        # gunicorn looks up each setting, some twenty for a request, in a slow way: these are plain.
+        vars(self.cfg).update({name: each.get() for name, each in self.cfg.settings.items()})
         # Both in the order in which their connections began to wait.
         self._quiet: dict[Connection, None] = {}
         self._stalling: dict[Connection, None] = {}
