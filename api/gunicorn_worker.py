@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker and logger: threads see whole requests only, errors are problems.
+"""gunicorn's threaded worker: threads see whole requests only, errors are problems.
 
 Guarantees that a connection takes a thread only from the moment its request has arrived whole
 until the answer is made. Before and after, its bytes wait in memory, and one loop reads and
@@ -21,15 +21,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
 from gunicorn.http import Request
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.gunicorn_connection import Connection, Phase, accepted
 from api.gunicorn_request import refusal
-from api.http.headers import REPEATED, repeated_headers
 from api.http.problems import Problem, internal_error, server_is_full
 from api.process_state import process_state
 from monitoring.logs import get_logger
@@ -69,7 +66,7 @@ class BoundedThreadWorker(ThreadWorker):
 
     def init_process(self) -> None:
         """Prepare the process, after the fork."""
-        # gunicorn looks up each setting, some twenty for a request, in a slow way: these are plain.
+        # Else gunicorn calls functions for each of some twenty settings that a request needs.
         vars(self.cfg).update({name: each.get() for name, each in self.cfg.settings.items()})
         # Both in the order in which their connections began to wait.
         self._quiet: dict[Connection, None] = {}
@@ -118,7 +115,7 @@ class BoundedThreadWorker(ThreadWorker):
         if not conn.events:  # it was closed for the sake of another in the same turn of the loop
             return
         if conn.phase is Phase.SERVED:
-            self._watch(conn, 0)  # what comes before the answer waits in the socket
+            self._watch(conn, 0)  # what comes before the answer, as it seldom does, has to wait
             self._finish_answered()  # its thread may not have seen that, if it has just ended
             return
         is_over = False
@@ -241,7 +238,6 @@ class BoundedThreadWorker(ThreadWorker):
         conn.phase = phase
         conn.since_s = time.monotonic()
         if phase is Phase.SERVED:
-            # Most clients send nothing until they have the answer, and the rest is cut off then.
             self._watch(conn, selectors.EVENT_READ)
             return
         conn.deadline_s = conn.since_s + self._limits_s[phase]
@@ -320,10 +316,9 @@ class BoundedThreadWorker(ThreadWorker):
     # --- In a thread. ---
 
     def _answer(self, conn: Connection) -> None:
-        """Answer a request, and wake the loop if it has to do something about the connection now.
+        """Answer a request, and wake the loop only if it has something to do about it now.
 
-        Otherwise the loop learns of the answer when the next request comes, or within a second:
-        to wake it after each answer costs more than many answers do.
+        Otherwise it learns of the answer when the next request comes, or within a second.
         """
         is_kept = False
         try:
@@ -349,31 +344,6 @@ class BoundedThreadWorker(ThreadWorker):
         return is_kept
 
     def handle_request(self, req: Request, conn: Any) -> bool:
-        """Serve a request, and name the headers that it repeats.
-
-        gunicorn joins repeated headers with commas. A key may contain commas, so the
-        application could not tell two keys from one.
-        """
+        """Serve a request, and say whether the process is about to end."""
         process_state.is_stopping = not self.alive
-        if names := repeated_headers([name for name, _ in req.headers]):
-            req.headers.append((REPEATED, ",".join(names)))
         return super().handle_request(req, conn)
-
-
-def unsupported(config: Config) -> str | None:
-    """Return what is wrong with gunicorn's settings, in one line, or None."""
-    if not issubclass(config.worker_class, BoundedThreadWorker):
-        return "gunicorn's worker class cannot be changed"
-    if config.is_ssl or config.proxy_protocol != "off" or config.http2_cleartext != "off":
-        return (
-            "gunicorn's options for TLS, HTTP/2 and the PROXY protocol are not supported: "
-            "let a reverse proxy speak them, and set PROXY_HOPS"
-        )
-    return None
-
-
-class QuietLogger(Logger):
-    """Logs no line per request. Errors are logged where they happen, with the request id."""
-
-    def access(self, *_args: Any) -> None:
-        """Do nothing; not even format the line."""
