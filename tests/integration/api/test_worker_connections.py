@@ -109,26 +109,27 @@ def test_an_answer_wakes_the_loop_only_if_there_is_something_to_do(
 
     worker.wsgi = application
     worker.method_queue.init()
-    with ThreadPoolExecutor(1) as worker.tpool:
-        with socket.create_connection(address_of(worker)) as client:
-            worker.wait_for_and_dispatch_events(1.0)
-            [connection] = worker._quiet
+    worker.tpool = ThreadPoolExecutor(1)
+    with worker.tpool, socket.create_connection(address_of(worker)) as client:
+        worker.wait_for_and_dispatch_events(1.0)
+        [connection] = worker._quiet
 
-            def is_after_a_turn(phase: Phase) -> bool:
-                worker.wait_for_and_dispatch_events(0.1)
-                return connection.phase is phase
+        def is_after_a_turn(phase: Phase) -> bool:
+            worker.wait_for_and_dispatch_events(0.1)
+            return connection.phase is phase
 
-            client.sendall(sent)
-            assert is_after_a_turn(Phase.SERVED)
-            client.sendall(sent_meanwhile)
-            assert is_after_a_turn(Phase.SERVED)
-            may_answer.set()
-            eventually(lambda: worker._answered)
-            woken, _, _ = select.select([worker.method_queue], [], [], 0.5)
-            assert bool(woken) is is_woken
-            eventually(lambda: is_after_a_turn(Phase.IDLE))
-            client.settimeout(1.0)
-            answers = b""
-            while answers.count(b"\r\n\r\nok") < 1 + is_woken:
-                answers += client.recv(1000)
+        client.sendall(sent)
+        assert is_after_a_turn(Phase.SERVED)
+        client.sendall(sent_meanwhile)
+        assert is_after_a_turn(Phase.SERVED)
+        may_answer.set()
+        eventually(lambda: worker._answered)
+        pipe = worker.method_queue.fileno() or 0
+        woken, _, _ = select.select([pipe], [], [], 0.5)
+        assert bool(woken) is is_woken
+        eventually(lambda: is_after_a_turn(Phase.IDLE))
+        client.settimeout(1.0)
+        answers = b""
+        while answers.count(b"\r\n\r\nok") < 1 + is_woken:
+            answers += client.recv(1000)
     worker.method_queue.close()
