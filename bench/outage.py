@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 import requests
 
-from bench.scenario import Scenario, start_scenario
+from bench.outage_stack import OutageStack, start_outage_stack
 from ledger.acceptance import TransferRequest
 from ledger.buffer.entries import Buffered
 from ledger.clients import Client
@@ -45,8 +45,8 @@ class SteadyLoad:
     sent: otherwise a stalled server would look faster than it is.
     """
 
-    def __init__(self, scenario: Scenario, *, rate: float) -> None:
-        self._scenario = scenario
+    def __init__(self, stack: OutageStack, *, rate: float) -> None:
+        self._stack = stack
         self._rate = rate
         self._ended = threading.Event()
         self._local = threading.local()
@@ -77,7 +77,7 @@ class SteadyLoad:
         if session is None:
             session = self._local.session = requests.Session()
         try:
-            answer = self._scenario.submit(session)
+            answer = self._stack.submit(session)
             outcome = answer.json().get("state") or answer.json()["code"]
         except requests.RequestException as error:
             outcome = type(error).__name__
@@ -92,28 +92,27 @@ def main() -> None:
     parser.add_argument("--outage", type=float, default=60.0, help="seconds")
     parser.add_argument("--buffered", type=int, default=50_000, help="transfers to drain")
     options = parser.parse_args()
-    with start_scenario(options.broker) as everything:
+    with start_outage_stack(options.broker) as everything:
         intake(everything, rate=options.rate, outage_s=options.outage)
         drain(everything, count=options.buffered)
 
 
-def intake(scenario: Scenario, *, rate: float, outage_s: float) -> None:
+def intake(stack: OutageStack, *, rate: float, outage_s: float) -> None:
     """Measure intake before, during and after an outage."""
-    load, phase_s = SteadyLoad(scenario, rate=rate), min(outage_s, 20.0)
+    load, phase_s = SteadyLoad(stack, rate=rate), min(outage_s, 20.0)
     with load.running():
         time.sleep(phase_s)
         killed_s = time.monotonic()
-        scenario.database.kill()
+        stack.database.kill()
         time.sleep(outage_s)
-        scenario.database.start()
+        stack.database.start()
         back_s = time.monotonic()
-        resumed_s = scenario.until_accepted() - back_s
+        resumed_s = stack.until_accepted() - back_s
         time.sleep(phase_s)
-    settled_s = scenario.until_settled() - back_s
+    settled_s = stack.until_settled() - back_s
     opened_s = killed_s + 1.0
     print(
-        f"\nintake at {rate:g} requests/s, database away for {outage_s:g} s"
-        f" ({scenario.broker_kind})"
+        f"\nintake at {rate:g} requests/s, database away for {outage_s:g} s ({stack.broker_kind})"
     )
     for name, begin_s, end_s in (
         ("before", 0.0, killed_s),
@@ -136,36 +135,36 @@ def _print_phase(name: str, samples: list[Sample]) -> None:
     print(f"  {name:<18} p50 {p50_ms:7.1f} ms   p99 {p99_ms:7.1f} ms   {said}")
 
 
-def drain(scenario: Scenario, *, count: int) -> None:
+def drain(stack: OutageStack, *, count: int) -> None:
     """Fill the buffer while the database is away, and time until the ledger has all of it."""
-    scenario.database.kill()
+    stack.database.kill()
     begun_s = time.monotonic()
     for start in range(0, count, BATCH):
-        scenario.buffer.put([_request(scenario) for _ in range(min(BATCH, count - start))])
+        stack.buffer.put([_request(stack) for _ in range(min(BATCH, count - start))])
     buffered_s = time.monotonic() - begun_s
-    scenario.database.start()
+    stack.database.start()
     back_s = time.monotonic()
-    scenario.until(lambda: scenario.buffer.count() < count)
+    stack.until(lambda: stack.buffer.count() < count)
     first_s = time.monotonic()
-    scenario.until(lambda: scenario.buffer.count() == 0)
+    stack.until(lambda: stack.buffer.count() == 0)
     drained_s = time.monotonic()
-    settled_s = scenario.until_settled()
-    print(f"\ndrain of {count:,} buffered transfers ({scenario.broker_kind})")
+    settled_s = stack.until_settled()
+    print(f"\ndrain of {count:,} buffered transfers ({stack.broker_kind})")
     print(f"  put into the buffer at {count / buffered_s:,.0f}/s")
     print(f"  began {first_s - back_s:.1f} s after the database's return")
     print(f"  drained into the ledger at {count / (drained_s - first_s):,.0f}/s")
     print(f"  all committed {settled_s - back_s:.1f} s after the return, ", end="")
     print(f"at {count / (settled_s - first_s):,.0f}/s from the first")
-    scenario.bank.audit()
+    stack.bank.audit()
 
 
-def _request(scenario: Scenario) -> Buffered:
-    client: Client = scenario.owner
+def _request(stack: OutageStack) -> Buffered:
+    client: Client = stack.owner
     request = TransferRequest(
         client=client,
         idempotency_key=str(uuid.uuid4()),
-        source_id=scenario.source.id,
-        destination_id=scenario.destination.id,
+        source_id=stack.source.id,
+        destination_id=stack.destination.id,
         asset="USD",
         scale=2,
         amount_minor=1,

@@ -1,4 +1,5 @@
 -- SQL of the steps, as PostgreSQL gets it. `make steps-sql` writes this file; a test compares it.
+-- Most of the steps' statements it gets once from each session, and then their names (PREPARE).
 -- `:name` is a parameter; an array has one element for each transfer. Above each statement is
 -- the function that sends it. A statement that was shown before is only named. Without BEGIN,
 -- each statement is a transaction of its own.
@@ -276,7 +277,15 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers,
+    EXISTS (
+        SELECT *
+        FROM blocked_wallets
+    ) AS some_blocked
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
@@ -606,9 +615,9 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch (shown in "Reserve")
+-- ledger/batches.py: hold_batch (shown in "Reserve")
 
--- ledger/batches.py: lock_transfers
+-- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
 FROM (
     SELECT 1 AS anon_2
@@ -632,20 +641,32 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers,
+    EXISTS (
+        SELECT *
+        FROM blocked_wallets
+    ) AS some_blocked
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
     WHERE wallets.id IN (
-        SELECT anon_2.id
-        FROM (
-            SELECT moving.source AS id
-            FROM moving
-            UNION
-            SELECT moving.transit AS id
-            FROM moving
-        ) AS anon_2
-    )
+            SELECT anon_2.id
+            FROM (
+                SELECT moving.source AS id
+                FROM moving
+                UNION
+                SELECT moving.transit AS id
+                FROM moving
+            ) AS anon_2
+        )
+        AND NOT (EXISTS (
+            SELECT *
+            FROM blocked_wallets
+        ))
     ORDER BY wallets.id
     FOR NO KEY UPDATE
 ) AS anon_1;
@@ -725,9 +746,9 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch (shown in "Reserve")
+-- ledger/batches.py: hold_batch (shown in "Reserve")
 
--- ledger/batches.py: lock_transfers
+-- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
 FROM (
     SELECT 1 AS anon_2
@@ -751,20 +772,32 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers,
+    EXISTS (
+        SELECT *
+        FROM blocked_wallets
+    ) AS some_blocked
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
     WHERE wallets.id IN (
-        SELECT anon_2.id
-        FROM (
-            SELECT moving.destination AS id
-            FROM moving
-            UNION
-            SELECT moving.transit AS id
-            FROM moving
-        ) AS anon_2
-    )
+            SELECT anon_2.id
+            FROM (
+                SELECT moving.destination AS id
+                FROM moving
+                UNION
+                SELECT moving.transit AS id
+                FROM moving
+            ) AS anon_2
+        )
+        AND NOT (EXISTS (
+            SELECT *
+            FROM blocked_wallets
+        ))
     ORDER BY wallets.id
     FOR NO KEY UPDATE
 ) AS anon_1;
@@ -864,9 +897,9 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: lock_batch (shown in "Reserve")
+-- ledger/batches.py: hold_batch (shown in "Reserve")
 
--- ledger/batches.py: lock_transfers
+-- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
 FROM (
     SELECT 1 AS anon_2
@@ -890,17 +923,29 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers,
+    EXISTS (
+        SELECT *
+        FROM blocked_wallets
+    ) AS some_blocked
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
     WHERE wallets.id IN (
-        SELECT anon_2.id
-        FROM (
-            SELECT moving.destination AS id
-            FROM moving
-        ) AS anon_2
-    )
+            SELECT anon_2.id
+            FROM (
+                SELECT moving.destination AS id
+                FROM moving
+            ) AS anon_2
+        )
+        AND NOT (EXISTS (
+            SELECT *
+            FROM blocked_wallets
+        ))
     ORDER BY wallets.id
     FOR NO KEY UPDATE
 ) AS anon_1;
@@ -1053,7 +1098,15 @@ WITH moving AS (
 )
 SELECT
     greatest(clock_timestamp(), max(anon_1.posted_at)) AS now,
-    bool_and(anon_1.status = 'active') AS all_active
+    bool_and(anon_1.status = 'active') AS all_active,
+    (
+        SELECT count(*) AS count_1
+        FROM moving
+    ) AS transfers,
+    EXISTS (
+        SELECT *
+        FROM blocked_wallets
+    ) AS some_blocked
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets

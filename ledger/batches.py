@@ -28,6 +28,7 @@ from ledger import movements
 from ledger.funds.waits import Released
 from ledger.movements import MovementPart
 from ledger.postgres import schema
+from ledger.postgres.dialect import PREPARED, UNREAD
 from ledger.postgres.running_steps import lock_key
 
 LOCK_WAIT_S: Final = 0.5
@@ -47,13 +48,21 @@ def lock_batch(connection: Connection, batch_id: UUID, *, attempt: int = 0) -> b
     """
     wait_s = min(LOCK_WAIT_S * 2.0**attempt, MAX_LOCK_WAIT_S)
     argument = {"key": lock_key(batch_id), "wait": f"{wait_s * 1000:.0f}ms"}
-    return bool(connection.execute(_LOCK_BATCH, argument).one().some_blocked)
+    return bool(
+        connection.execute(_LOCK_BATCH, argument, execution_options=PREPARED).one().some_blocked
+    )
 
 
 def lock_transfers(connection: Connection, batch_id: UUID, part: MovementPart) -> int:
     """Lock the part's transfers against a re-drive. Returns: their number."""
-    count: int = connection.execute(_lock(part), {"batch": batch_id}).scalar_one()
+    argument = {"batch": batch_id}
+    count: int = connection.execute(_lock(part), argument, execution_options=PREPARED).scalar_one()
     return count
+
+
+def hold_transfers(connection: Connection, batch_id: UUID, part: MovementPart) -> None:
+    """Lock the part's transfers, as `lock_transfers` does, with the next statement."""
+    connection.execute(_lock(part), {"batch": batch_id}, execution_options=UNREAD)
 
 
 def has_movable(connection: Connection, batch_id: UUID) -> bool:

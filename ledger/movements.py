@@ -37,6 +37,7 @@ from ledger.funds import waits
 from ledger.funds.waits import Released
 from ledger.postgres import schema
 from ledger.postgres.columns import TimestampColumn
+from ledger.postgres.dialect import PREPARED, UNREAD
 from ledger.states import State
 
 WalletRole = Literal["source", "destination", "transit"]
@@ -94,6 +95,8 @@ class Locked:
     """The time of the postings to come: the database's clock, but never before the last
     posting of any of these wallets."""
     all_active: bool
+    transfers: int
+    """How many transfers the part has."""
 
 
 def lock_wallets(
@@ -103,8 +106,9 @@ def lock_wallets(
 
     Every lock is taken in that order, so two batches may wait for each other but never deadlock.
     """
-    row = connection.execute(_lock(part, roles), {"batch": batch_id}).one()
-    return Locked(row.now, row.all_active)
+    argument = {"batch": batch_id}
+    row = connection.execute(_lock(part, roles), argument, execution_options=PREPARED).one()
+    return Locked(row.now, row.all_active, row.transfers)
 
 
 def roles_in(movements: tuple[Movement, ...]) -> tuple[WalletRole, ...]:
@@ -126,8 +130,11 @@ def move(
     The wallets must be locked already. enter: the state that the transfers move to.
     Returns: what it released of those that waited for one of these to end.
     """
-    result = connection.execute(_move(movement, part, enter), {"batch": batch_id, "now": now})
-    return Released(*result.one()) if enter == "committed" else Released()
+    statement, argument = _move(movement, part, enter), {"batch": batch_id, "now": now}
+    if enter == "committed":
+        return Released(*connection.execute(statement, argument, execution_options=PREPARED).one())
+    connection.execute(statement, argument, execution_options=UNREAD)
+    return Released()
 
 
 @cache
@@ -145,6 +152,7 @@ def _lock(part: MovementPart, roles: tuple[WalletRole, ...]) -> Executable:
     return select(
         func.greatest(func.clock_timestamp(), func.max(locked.c.posted_at)).label("now"),
         func.bool_and(locked.c.status == "active").label("all_active"),
+        select(func.count()).select_from(moving).scalar_subquery().label("transfers"),
     )
 
 

@@ -30,6 +30,7 @@ from ledger.funds import waits
 from ledger.funds.on_the_way import AHEAD_LIMIT, count_ahead, read_lines
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import Columns, array_literal, rows_argument, rows_parameter
+from ledger.postgres.dialect import PREPARED
 from ledger.rejections import FundsClaim, Terms, Unmet, find_unmet
 
 CLAIM_LIMIT = 1_000
@@ -62,7 +63,11 @@ def take(connection: Connection, batch_id: UUID, *, claimed: bool = False) -> in
     Returns: their number, at most CLAIM_LIMIT.
     """
     argument = {"batch": batch_id, "first_turn": uuid4()}
-    count = 0 if claimed else connection.execute(_CLAIM_AS_RESERVED, argument).rowcount
+    count = 0
+    if not claimed:
+        count = connection.execute(
+            _CLAIM_AS_RESERVED, argument, execution_options=PREPARED
+        ).rowcount
     return count or connection.execute(_TAKE, argument).rowcount
 
 
@@ -74,7 +79,8 @@ def set_unmet_apart(connection: Connection, batch_id: UUID, *, worker: str) -> U
     transfer leave the batch. So no money moves for either. While another reserve decides about
     such transfers, and does not end, these leave the batch unjudged, for a later reserve.
     """
-    rows = connection.execute(_CONTESTED, {"batch": batch_id}).all()
+    argument = {"batch": batch_id}
+    rows = connection.execute(_CONTESTED, argument, execution_options=PREPARED).all()
     if rows and not waits.try_lock(connection):
         # Another reserve holds it for long. Those that need no judgement do not wait for it.
         ids = [row.transfer_id for row in rows]

@@ -164,11 +164,12 @@ def _forward(
     connection: Connection, step: StepName, batch_id: UUID, worker: str, attempt: int
 ) -> Progress:
     (part, roles), end = touched_by(step), _ROUTE[step][1]
-    found, failed = batches.lock_transfers(connection, batch_id, part), 0
+    batches.hold_transfers(connection, batch_id, part)
+    locked = lock_wallets(connection, batch_id, part, roles)
+    found, failed = locked.transfers, 0
     if not found:
         return Progress(left=batches.has_movable(connection, batch_id))
     _note_retry(connection, batch_id, part, worker, attempt)
-    locked = lock_wallets(connection, batch_id, part, roles)
     if step != "deduct" and not locked.all_active:
         argument = {"batch": batch_id, "noticed_by": worker}
         failed = connection.execute(_fail_undeliverable(part), argument).rowcount

@@ -202,6 +202,8 @@ def _hosts(given: Mapping[str, str]) -> list[dict[str, str]]:
 def _wait(waiting: Any) -> None:
     """Wait until the server has answered. psycopg2 closes the connection if this raises."""
     timeout_s: float | None = getattr(waiting, "answer_timeout_s", None)
+    if timeout_s is not None:
+        timeout_s *= getattr(waiting, "answers", 1)
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
     while (state := waiting.poll()) != POLL_OK:
         poller = select.poll()

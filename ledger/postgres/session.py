@@ -8,6 +8,7 @@ so is every BEGIN: neither costs a round trip.
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
@@ -15,7 +16,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import psycopg2
-from psycopg2.errors import FeatureNotSupported, InsufficientPrivilege, UndefinedTable
+from psycopg2.errors import (
+    FeatureNotSupported,
+    InsufficientPrivilege,
+    InvalidSqlStatementName,
+    UndefinedTable,
+)
 from psycopg2.extensions import (
     ISOLATION_LEVEL_AUTOCOMMIT,
     ISOLATION_LEVEL_READ_COMMITTED,
@@ -34,6 +40,10 @@ if TYPE_CHECKING:
 
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|[^\s\\%])*)(?:\s+|$)", re.ASCII)
 _NOT_DURABLE = ("off", "local")
+KEPT_AT_MOST: Final = 100
+"""The most statements that a session keeps, in case that one is built again at each use."""
+PLANS_KEPT_S: Final = 10.0
+"""Statements that the server keeps are planned again after this time."""
 TIMELINE: Final = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
 """The server's timeline as a number. It shows a promotion at once, but the control file only after
 the next checkpoint. A server in recovery has no such name."""
@@ -96,6 +106,23 @@ class Session(connection):
     """Whether the next statement begins a transaction."""
     _level: str | None = "READ COMMITTED"
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.calls: dict[object, str] = {}
+        """What calls each statement that the server keeps, see `ledger.postgres.dialect`."""
+        self.numbers = itertools.count(1)
+        """The numbers of these: none is used again, whatever interrupts us."""
+        self.pending: list[bytes] = []
+        """Statements that are sent with the next one, since nobody reads what they return."""
+        self.answers = 1
+        """How many statements the server now answers at once."""
+        self._planned_at_s = time.monotonic()
+
+    @property
+    def keeps_statements(self) -> bool:
+        """Whether the server may keep one more: its session is always ours, without a pooler."""
+        return not self.prelude and len(self.calls) < KEPT_AT_MOST
+
     def begin_session(self, settings: Mapping[str, str], *, has_settings: bool) -> Look:
         """Look at what answered: give a pooler the settings, and the server a durable commit.
 
@@ -140,6 +167,11 @@ class Session(connection):
         self.begins = self._level is not None
 
     @property
+    def is_begun(self) -> bool:
+        """Whether a transaction is under way, or begins with the next statement."""
+        return self.begins or not self.is_idle
+
+    @property
     def is_idle(self) -> bool:
         """Whether no transaction is under way on the server."""
         return self.get_transaction_status() == TRANSACTION_STATUS_IDLE
@@ -150,28 +182,38 @@ class Session(connection):
         Raises: CommitInDoubt: when the server warns: it has committed here only.
         psycopg2.OperationalError: when it has rolled back, since a statement had failed.
         """
-        self.begins = False
-        if self.is_idle:
-            return
-        with self.cursor() as ending:
-            ending.execute("COMMIT")
-            if ending.statusmessage != "COMMIT":
-                raise psycopg2.OperationalError("the transaction was rolled back")
+        try:
+            if self.is_idle and not self.pending:
+                return
+            with self.cursor() as ending:
+                ending.execute("COMMIT")
+                if ending.statusmessage != "COMMIT":
+                    raise psycopg2.OperationalError("the transaction was rolled back")
+        finally:
+            self.begins = False
 
     def rollback(self) -> None:
         """Roll back what has begun, if anything."""
         self.begins = False
+        self.pending.clear()
         if not self.is_idle:
             with self.cursor() as ending:
                 ending.execute("ROLLBACK")
 
     def opening(self) -> str:
         """Return what the next statement needs before it, on its way to the server."""
+        if not self.is_idle:
+            return ""
         if self.begins:
-            return f"BEGIN ISOLATION LEVEL {self._level}; {self.prelude}"
-        if self.prelude and self.is_idle:
-            return _READ_COMMITTED + self.prelude
-        return ""
+            return f"{self._forgetting()}BEGIN ISOLATION LEVEL {self._level}; {self.prelude}"
+        return _READ_COMMITTED + self.prelude if self.prelude else self._forgetting()
+
+    def _forgetting(self) -> str:
+        # A kept plan stays as it is while a table grows, until the server has new statistics of it.
+        if not self.calls or time.monotonic() - self._planned_at_s < PLANS_KEPT_S:
+            return ""
+        self._planned_at_s = time.monotonic()
+        return "DISCARD PLANS; "
 
     def require_confirmed(self) -> None:
         # A commit has nothing else to warn of, and the text of the warning may be translated.
@@ -187,12 +229,22 @@ class SessionCursor(cursor):
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         session = self.connection
         session.notices.clear()
+        session.answers = len(session.pending) + 1
+        if session.pending:
+            query, vars = b"; ".join([*session.pending, self.mogrify(query, vars)]), None  # noqa: A001
+            session.pending.clear()
         opening = session.opening()
         if opening:
             query = opening.encode() + query if isinstance(query, bytes) else opening + query
         began_s = time.perf_counter()
         try:
             super().execute(query, vars)
+        except (FeatureNotSupported, InvalidSqlStatementName):
+            # Of a kept statement: a column has another type now, or the server has forgotten it.
+            # On a new connection all is well, so this one counts as lost.
+            if session.calls:
+                session.close()
+            raise
         finally:
             # One that has failed on its way, or was not understood, has begun nothing.
             session.begins = session.begins and session.is_idle

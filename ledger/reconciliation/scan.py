@@ -15,7 +15,7 @@ wallet reads everything, again if necessary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
@@ -267,23 +267,41 @@ def _advance(
         "findings_count": _runs.c.findings_count + unrecorded,
         "rows_read": _runs.c.rows_read + step.rows,
     }
-    is_searched = run.cursor.get(_SEARCHED) or run.phase == "postings"
-    kept = {_SEARCHED: True} if is_searched else {}
     if step.must_read_all:
-        again = {"wallets_checked": 0, "transfers_checked": 0, "assets_checked": 0}
-        values |= again | {"is_full": True, "phase": FIRST_PHASE_OF_ALL, "cursor": {}}
-        values |= {"transfers_from": None, "transfers_until": func.clock_timestamp()}
-        # Discrepancies beyond MAX_FINDINGS will be found, and counted, again.
-        values["findings_count"] = func.least(_runs.c.findings_count, MAX_FINDINGS)
-        values |= {"suspects": suspects, "next_suspects": {}, "passes": _runs.c.passes + 1}
-        values |= {"rows_read": 0, "rows_total": runs.ROWS_OF_ALL}
+        values |= _from_the_beginning(suspects)
     elif step.cursor is not None:
-        values["cursor"] = kept | step.cursor if run.phase != "postings" else step.cursor
+        values["cursor"] = _noted(run) | step.cursor
     elif run.phase in _NEXT_PHASE:
-        values |= {"phase": _NEXT_PHASE[run.phase], "cursor": kept}
+        values |= {"phase": _NEXT_PHASE[run.phase], "cursor": _noted(run, is_phase_done=True)}
     else:
         return _end(engine, run, "finished", values)
     return _change(engine, run, values)
+
+
+def _noted(run: Reconciliation, *, is_phase_done: bool = False) -> dict[str, Any]:
+    """Return what every later cursor of the run says: whether it has searched the postings."""
+    is_searched = run.cursor.get(_SEARCHED) or (is_phase_done and run.phase == "postings")
+    return {_SEARCHED: True} if is_searched else {}
+
+
+def _from_the_beginning(suspects: Mapping[str, str]) -> dict[str, Any]:
+    """Return the changes that let a run read everything, once more if it was full already."""
+    counts = dict.fromkeys(
+        ["wallets_checked", "transfers_checked", "assets_checked", "rows_read"], 0
+    )
+    return counts | {
+        "is_full": True,
+        "phase": FIRST_PHASE_OF_ALL,
+        "cursor": {},
+        "passes": _runs.c.passes + 1,
+        "transfers_from": None,
+        "transfers_until": func.clock_timestamp(),
+        "rows_total": runs.ROWS_OF_ALL,
+        "suspects": suspects,
+        "next_suspects": {},
+        # Discrepancies beyond MAX_FINDINGS will be found, and counted, again.
+        "findings_count": func.least(_runs.c.findings_count, MAX_FINDINGS),
+    }
 
 
 def _change(engine: Engine, run: Reconciliation, values: dict[str, Any]) -> Reconciliation | None:

@@ -7,15 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from monitoring.logs import printable, terminal_renderer
-
 _MAX_LINES = 20
 # For lines of servers and libraries. ERROR is left out: in PostgreSQL it is often only a failed
 # constraint, which the program that caused it reports itself.
 _SERIOUS = re.compile(r"\b(CRITICAL|FATAL|PANIC)\b")
 _SERIOUS_LEVELS = ("warning", "error", "critical")
 _NOT_SHOWN = ("at", "logger", "process", "exception")
-_as_text = terminal_renderer(colors=False)
 _ENDED = re.compile(r" exited: (?P<name>\S+) \((?P<how>.+?)(; (not )?expected)?\)$")
 
 
@@ -62,7 +59,10 @@ class LogTail:
             return None
         for name in _NOT_SHOWN:
             event.pop(name, None)
-        return f"{self._path.stem} | {_as_text(None, '', printable(None, '', event))}"
+        from monitoring.logs import printable, terminal_renderer  # 6 MB, for lines that are rare
+
+        text = terminal_renderer(colors=False)(None, "", printable(None, "", event))
+        return f"{self._path.stem} | {text}"
 
     def _size(self) -> int:
         try:

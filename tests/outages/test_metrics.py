@@ -234,10 +234,8 @@ def test_every_metric_of_the_rules_is_there(watched: Installation, cache_url: st
         return named - {name.partition("{")[0] for name in numbers(watched)}
 
     assert named
-    try:
-        eventually(lambda: not missing())  # a new process has to look at the broker first
-    except AssertionError:
-        pytest.fail(f"no process exports {missing()}")
+    # A new process has to look at the broker first.
+    eventually(lambda: not missing(), report=lambda: f"no process exports {missing()}")
 
 
 def test_a_worker_on_another_machine_serves_its_own(watched: Installation) -> None:

@@ -31,6 +31,7 @@ from tests.integration.ledger.sql_text import in_lines, with_names
 DOCUMENT = ROOT / "docs" / "steps.sql"
 HEAD = """\
 -- SQL of the steps, as PostgreSQL gets it. `make steps-sql` writes this file; a test compares it.
+-- Most of the steps' statements it gets once from each session, and then their names (PREPARE).
 -- `:name` is a parameter; an array has one element for each transfer. Above each statement is
 -- the function that sends it. A statement that was shown before is only named. Without BEGIN,
 -- each statement is a transaction of its own.
@@ -74,7 +75,8 @@ class Recorder:
         _context: Any,
         _many: bool,
     ) -> None:
-        if _session(connection).begins:
+        session = _session(connection)
+        if session.begins and not session.pending:
             self.document += "\nBEGIN;\n"
         sender = next(
             frame

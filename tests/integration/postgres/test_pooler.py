@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from ledger.errors import Misconfigured, Refused, Unavailable, Unreachable
 from ledger.postgres.database import autocommit, build_engine, probe, transaction, try_lock
+from ledger.postgres.dialect import PREPARED
 from stack.servers.own import Servers
 from testing.bank import Bank
 from testing.servers.pgbouncer import pooled
@@ -108,6 +109,18 @@ def test_money_moves_through_the_pooler(pooled_url: str) -> None:
     bank.settle()
     assert bank.look(destination).balance == 500
     bank.audit()
+    engine.dispose()
+
+
+def test_no_statement_is_kept_behind_the_pooler(pooled_url: str) -> None:
+    engine = build_engine(pooled_url, application_name="test")
+    for _ in range(3):
+        with transaction(engine) as connection:
+            connection.execute(text("SELECT"))
+            query = text("SELECT current_query()")
+            sent = connection.execute(query, execution_options=PREPARED).scalar_one()
+            assert sent == query.text
+            assert not connection.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
     engine.dispose()
 
 

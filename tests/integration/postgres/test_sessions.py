@@ -8,11 +8,14 @@ from sqlalchemy.exc import ProgrammingError
 
 from ledger.errors import Poisoned, Unavailable
 from ledger.postgres.database import autocommit, build_engine, savepoint, transaction
+from ledger.postgres.dialect import UNREAD
 
 WRITE = text("INSERT INTO blocked_wallets (wallet_id) VALUES (:id)")
 COUNT = text("SELECT count(*) FROM blocked_wallets")
 QUERY = text("SELECT current_query()")
 NUMBER = text("SELECT pg_current_xact_id()::text")
+NOTE = text("SELECT set_config('truepenny.note', :text, true)")
+NOTED = text("SELECT current_setting('truepenny.note')")
 ID, OTHER = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
 
 
@@ -72,6 +75,74 @@ def test_a_part_is_undone_alone(engine: Engine) -> None:
             connection.execute(text("SELECT 1 / 0"))
         connection.execute(WRITE, {"id": ID})
     assert count(engine) == 1
+
+
+def test_what_nobody_reads_is_sent_with_the_next_statement(engine: Engine) -> None:
+    with transaction(engine) as connection:  # from now on the server keeps it
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        connection.rollback()
+    with transaction(engine) as connection:
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        assert statuses(connection) == (True, True), "nothing is sent yet"
+        sent = str(connection.execute(QUERY).scalar_one())
+        assert sent.startswith("BEGIN ISOLATION LEVEL READ COMMITTED; EXECUTE kept_1(")
+        assert sent.endswith(f"); {QUERY.text}")
+        assert connection.execute(COUNT).scalar_one() == 1
+    assert count(engine) == 1
+
+
+def test_a_commit_takes_it_along_and_a_rollback_does_not(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+    assert count(engine) == 1
+    with pytest.raises(RuntimeError), transaction(engine) as connection:  # noqa: PT012
+        connection.execute(WRITE, {"id": OTHER}, execution_options=UNREAD)
+        raise RuntimeError
+    with transaction(engine) as connection:
+        assert str(connection.execute(QUERY).scalar_one()).endswith(f"; {QUERY.text}")
+    assert count(engine) == 1
+
+
+def test_its_failure_is_that_of_the_commit_which_then_commits_nothing(engine: Engine) -> None:
+    with pytest.raises(Poisoned), transaction(engine) as connection:  # noqa: PT012
+        connection.execute(WRITE, {"id": OTHER})
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+    assert count(engine) == 0
+    with transaction(engine) as connection:
+        connection.execute(WRITE, {"id": ID})
+    assert count(engine) == 1
+
+
+def test_a_part_that_may_be_undone_alone_sends_it_at_once(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        with pytest.raises(Poisoned), savepoint(connection):  # noqa: PT012
+            connection.execute(WRITE, {"id": OTHER}, execution_options=UNREAD)
+            connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+    assert count(engine) == 1
+
+
+def test_without_a_transaction_it_is_sent_at_once(engine: Engine) -> None:
+    with autocommit(engine) as connection:
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        assert count(engine) == 1
+
+
+def test_values_of_what_waits_are_never_read_as_places_for_others(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(NOTE, {"text": "100 %s %(id)s; '"}, execution_options=UNREAD)
+        connection.execute(WRITE, {"id": ID})
+        assert connection.execute(NOTED).scalar_one() == "100 %s %(id)s; '"
+
+
+def test_each_statement_that_is_sent_has_its_own_time(own_database_url: str) -> None:
+    engine = build_engine(own_database_url, application_name="test", statement_timeout_s=1.0)
+    with transaction(engine) as connection:
+        for _ in range(2):
+            connection.execute(text("SELECT pg_sleep(0.9)"), execution_options=UNREAD)
+        assert connection.execute(text("SELECT 1 FROM pg_sleep(0.9)")).scalar_one() == 1
+    engine.dispose()
 
 
 def test_each_statement_is_a_transaction_of_its_own_in_autocommit(engine: Engine) -> None:

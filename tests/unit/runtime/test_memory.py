@@ -19,7 +19,7 @@ NOT_USED = {
     },
     "wsgi": {"flower", "prompt_toolkit", "pygments", "alembic", "sentry_sdk", "supervisor"},
     "workers.flower.front": {"flask", "gunicorn", "pydantic", "alembic", "sentry_sdk"},
-    "stack.up": {"celery", "sqlalchemy", "flask"},
+    "stack.up": {"celery", "sqlalchemy", "flask", "redis", "kombu", "structlog"},
 }
 
 

@@ -36,7 +36,7 @@ PATIENCE_S = 300.0
 
 
 @dataclass
-class Scenario:
+class OutageStack:
     """Everything that a benchmark uses. Each of its transfers moves one US cent."""
 
     broker_kind: str
@@ -91,7 +91,7 @@ class Scenario:
 
 
 @contextmanager
-def start_scenario(broker_kind: str) -> Iterator[Scenario]:
+def start_outage_stack(broker_kind: str) -> Iterator[OutageStack]:
     """Start everything; its data is deleted at the end."""
     folder = Path(tempfile.mkdtemp(prefix="truepenny-bench-"))
     folder.chmod(0o711)  # the servers' account passes through
@@ -129,7 +129,7 @@ def start_scenario(broker_kind: str) -> Iterator[Scenario]:
             owner, api_key = create_client(
                 connection, name="bench", scope="client", rate_limit="none"
             )
-        yield Scenario(
+        yield OutageStack(
             broker_kind,
             database,
             buffer,
