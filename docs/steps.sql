@@ -281,11 +281,7 @@ SELECT
     (
         SELECT count(*) AS count_1
         FROM moving
-    ) AS transfers,
-    EXISTS (
-        SELECT *
-        FROM blocked_wallets
-    ) AS some_blocked
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
@@ -615,7 +611,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold_batch (shown in "Reserve")
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
@@ -645,28 +641,20 @@ SELECT
     (
         SELECT count(*) AS count_1
         FROM moving
-    ) AS transfers,
-    EXISTS (
-        SELECT *
-        FROM blocked_wallets
-    ) AS some_blocked
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
     WHERE wallets.id IN (
-            SELECT anon_2.id
-            FROM (
-                SELECT moving.source AS id
-                FROM moving
-                UNION
-                SELECT moving.transit AS id
-                FROM moving
-            ) AS anon_2
-        )
-        AND NOT (EXISTS (
-            SELECT *
-            FROM blocked_wallets
-        ))
+        SELECT anon_2.id
+        FROM (
+            SELECT moving.source AS id
+            FROM moving
+            UNION
+            SELECT moving.transit AS id
+            FROM moving
+        ) AS anon_2
+    )
     ORDER BY wallets.id
     FOR NO KEY UPDATE
 ) AS anon_1;
@@ -746,7 +734,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold_batch (shown in "Reserve")
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
@@ -776,28 +764,20 @@ SELECT
     (
         SELECT count(*) AS count_1
         FROM moving
-    ) AS transfers,
-    EXISTS (
-        SELECT *
-        FROM blocked_wallets
-    ) AS some_blocked
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
     WHERE wallets.id IN (
-            SELECT anon_2.id
-            FROM (
-                SELECT moving.destination AS id
-                FROM moving
-                UNION
-                SELECT moving.transit AS id
-                FROM moving
-            ) AS anon_2
-        )
-        AND NOT (EXISTS (
-            SELECT *
-            FROM blocked_wallets
-        ))
+        SELECT anon_2.id
+        FROM (
+            SELECT moving.destination AS id
+            FROM moving
+            UNION
+            SELECT moving.transit AS id
+            FROM moving
+        ) AS anon_2
+    )
     ORDER BY wallets.id
     FOR NO KEY UPDATE
 ) AS anon_1;
@@ -897,7 +877,7 @@ COMMIT;
 
 BEGIN;
 
--- ledger/batches.py: hold_batch (shown in "Reserve")
+-- ledger/batches.py: lock_batch (shown in "Reserve")
 
 -- ledger/batches.py: hold_transfers
 SELECT count(*) AS count_1
@@ -927,25 +907,17 @@ SELECT
     (
         SELECT count(*) AS count_1
         FROM moving
-    ) AS transfers,
-    EXISTS (
-        SELECT *
-        FROM blocked_wallets
-    ) AS some_blocked
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
     WHERE wallets.id IN (
-            SELECT anon_2.id
-            FROM (
-                SELECT moving.destination AS id
-                FROM moving
-            ) AS anon_2
-        )
-        AND NOT (EXISTS (
-            SELECT *
-            FROM blocked_wallets
-        ))
+        SELECT anon_2.id
+        FROM (
+            SELECT moving.destination AS id
+            FROM moving
+        ) AS anon_2
+    )
     ORDER BY wallets.id
     FOR NO KEY UPDATE
 ) AS anon_1;
@@ -1102,11 +1074,7 @@ SELECT
     (
         SELECT count(*) AS count_1
         FROM moving
-    ) AS transfers,
-    EXISTS (
-        SELECT *
-        FROM blocked_wallets
-    ) AS some_blocked
+    ) AS transfers
 FROM (
     SELECT wallets.posted_at AS posted_at, wallets.status AS status
     FROM wallets
