@@ -188,7 +188,7 @@ class BoundedThreadWorker(ThreadWorker):
 
     def _finish_answered(self) -> None:
         """Go on with the connections whose answers are made."""
-        while self._answered:
+        for _ in range(len(self._answered)):  # requests sent together are answered meanwhile
             conn, is_kept = self._answered.popleft()
             if conn.is_large:
                 self._large_served -= 1
