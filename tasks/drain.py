@@ -18,6 +18,7 @@ from uuid import UUID
 
 from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
 
 from ledger.buffer import replaying
 from ledger.buffer.entries import (
@@ -100,7 +101,10 @@ def drain() -> None:
                     done = drain_into_ledger(buffer)
             replayed = sum(asdict(done).values())
             run.result = f"replayed {replayed}, of which {done.refused} were rejected"
-        except Unavailable as error:
+            if not replayed and buffer.count():
+                run.ok = False
+                run.result = "took nothing, although requests wait: another program holds them"
+        except (Unavailable, OperationalError) as error:
             log.warning("drain_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
 
