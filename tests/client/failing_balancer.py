@@ -20,10 +20,13 @@ from stack.servers.ports import LOOPBACK
 PAGE = b"<html><body>Something went wrong</body></html>"
 OVERLOADED = b'{"code": "overloaded", "status": 503, "detail": "full", "request_id": "r"}'
 Answers = tuple[tuple[int, dict[str, str], bytes], ...]
+# One in five is a 429, since each makes all wait for a second.
 BEFORE: Answers = (
     (429, {"Retry-After": "1"}, PAGE),
     (503, {"Retry-After": "0", "Content-Type": "application/problem+json"}, OVERLOADED),
     (502, {}, PAGE),
+    (502, {}, PAGE),
+    (503, {}, PAGE),
 )
 AFTER: Answers = (
     (502, {}, PAGE),

@@ -83,7 +83,7 @@ def test_a_client_that_gives_up_at_once_says_so_truly(running: Engine) -> None:
 
 def test_a_balancer_that_fails_doubles_loses_and_misreports_nothing(running: Engine) -> None:
     source, destination = running.wallet(5_000), running.wallet()
-    keys, told = new_keys(150), Told()
+    keys, told = new_keys(80), Told()
     with (
         failing(running.port, before=0.3, after=0.3) as balancer,
         running.client(port=balancer.port) as tp,
