@@ -1,4 +1,4 @@
-"""The core of the client: what is sent, how long it pauses, and how a call is said to have ended.
+"""The core of the client: what is sent, how long it pauses, and how a call ends.
 
 The core does no I/O, so these tests play the network: each script is what the attempts come to.
 """
