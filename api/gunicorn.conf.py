@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 
+from api.gunicorn_options import QuietLogger, unsupported
 from api.gunicorn_request import MAX_FIELD_LINE, MAX_FIELDS, MAX_REQUEST_LINE
-from api.gunicorn_worker import BoundedThreadWorker, QuietLogger, unsupported
+from api.gunicorn_worker import BoundedThreadWorker
 from api.transfers.settlement_wait import SLOTS
 from ledger.errors import Misconfigured, Refused
 from ledger.postgres.installation import refuse_other_installation
@@ -49,7 +50,7 @@ keepalive = _settings.keep_alive_s
 timeout = 30
 graceful_timeout = 25  # longer than the longest wait that a client may prefer
 
-# BoundedRequest applies these limits and names the field; gunicorn's parsers repeat them. They
+# RequestReader applies these limits and names the field; gunicorn's parsers repeat them. They
 # count a colon, a blank and the line's end too.
 limit_request_line = MAX_REQUEST_LINE
 limit_request_fields = MAX_FIELDS

@@ -27,6 +27,7 @@ from gunicorn.http.message import TOKEN_RE, Request
 from gunicorn.http.unreader import IterUnreader
 
 from api.http.body import BATCH_BODY_LIMIT, BodyTooLarge
+from api.http.headers import REPEATED, repeated_headers
 from api.http.problems import Problem
 
 MAX_REQUEST_LINE = 4094
@@ -124,6 +125,10 @@ class RequestReader:
                 self._request = Request(self._config, unreader, self._client, self._number)
             except (NoMoreData, StopIteration) as error:
                 raise InvalidRequestLine("") from error
+            # gunicorn joins repeated headers with commas. A key may contain commas, so the
+            # application could not tell two keys from one.
+            if names := repeated_headers([name for name, _ in self._request.headers]):
+                self._request.headers.append((REPEATED, ",".join(names)))
             self._body = _body_of(self._request)
             # gunicorn has refused any other expectation.
             is_expecting = any(name == "EXPECT" for name, _ in self._request.headers)

@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker and logger: threads see whole requests only, errors are problems.
+"""gunicorn's threaded worker: threads see whole requests only, errors are problems.
 
 Guarantees that a connection takes a thread only from the moment its request has arrived whole
 until the answer is made. Before and after, its bytes wait in memory, and one loop reads and
@@ -17,20 +17,16 @@ import selectors
 import socket
 import time
 from collections import deque
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from gunicorn.config import Config
-from gunicorn.glogging import Logger
 from gunicorn.http import Request
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.gunicorn_connection import Connection, Phase, accepted
 from api.gunicorn_request import refusal
-from api.http.headers import REPEATED, repeated_headers
 from api.http.problems import Problem, internal_error, server_is_full
 from api.process_state import process_state
 from monitoring.logs import get_logger
@@ -70,12 +66,15 @@ class BoundedThreadWorker(ThreadWorker):
 
     def init_process(self) -> None:
         """Prepare the process, after the fork."""
+        # Else gunicorn calls functions for each of some twenty settings that a request needs.
+        vars(self.cfg).update({name: each.get() for name, each in self.cfg.settings.items()})
         # Both in the order in which their connections began to wait.
         self._quiet: dict[Connection, None] = {}
         self._stalling: dict[Connection, None] = {}
         self._held_bytes = 0
         self._given_up = 0
-        self._swept_at_s = float("-inf")
+        self._swept_at_s = self._notified_at_s = float("-inf")
+        self._answered: deque[tuple[Connection, bool]] = deque()  # and whether it may go on
         self._large: deque[Connection] = deque()  # those that wait for others to be answered
         self._large_served = 0
         self._limits_s = {
@@ -114,6 +113,10 @@ class BoundedThreadWorker(ThreadWorker):
     def _on_ready(self, conn: Connection, _sock: socket.socket) -> None:
         """Read from a connection or write to it, and do what is next."""
         if not conn.events:  # it was closed for the sake of another in the same turn of the loop
+            return
+        if conn.phase is Phase.SERVED:
+            self._watch(conn, 0)  # what comes before the answer, as it seldom does, has to wait
+            self._finish_answered()  # its thread may not have seen that, if it has just ended
             return
         is_over = False
         try:
@@ -175,27 +178,28 @@ class BoundedThreadWorker(ThreadWorker):
             self._large.append(conn)
             self._serve_large()
         else:
-            self.enqueue_req(conn)  # type: ignore[arg-type]  # it only hands it on to `handle`
+            self.tpool.submit(self._answer, conn)
 
     def _serve_large(self) -> None:
         """Hand large requests to the threads, a few at a time. The others wait without one."""
         while self._large and self._large_served < self.large_at_once:
             self._large_served += 1
-            self.enqueue_req(self._large.popleft())  # type: ignore[arg-type]  # as above
+            self.tpool.submit(self._answer, self._large.popleft())
 
-    def finish_request(self, conn: Any, fs: Future[bool]) -> None:
-        """Go on with a connection whose answer is made."""
-        if conn.is_large:
-            self._large_served -= 1
-            self._serve_large()
-        conn.request = None
-        conn.reader.release()
-        is_kept = not fs.cancelled() and fs.exception() is None and fs.result()
-        if not is_kept:
-            conn.is_last = True
-            conn.reader.drop()
-        self._go_on(conn)
-        self._bound_memory()
+    def _finish_answered(self) -> None:
+        """Go on with the connections whose answers are made."""
+        for _ in range(len(self._answered)):  # requests sent together are answered meanwhile
+            conn, is_kept = self._answered.popleft()
+            if conn.is_large:
+                self._large_served -= 1
+                self._serve_large()
+            conn.request = None
+            conn.reader.release()
+            if not is_kept:
+                conn.is_last = True
+                conn.reader.drop()
+            self._go_on(conn)
+            self._bound_memory()
 
     def _end(self, conn: Connection, *, is_over: bool) -> None:
         """Say that no more comes, and wait until the client has seen it."""
@@ -234,7 +238,7 @@ class BoundedThreadWorker(ThreadWorker):
         conn.phase = phase
         conn.since_s = time.monotonic()
         if phase is Phase.SERVED:
-            self._watch(conn, 0)
+            self._watch(conn, selectors.EVENT_READ)
             return
         conn.deadline_s = conn.since_s + self._limits_s[phase]
         (self._stalling if phase in _STALLING else self._quiet)[conn] = None
@@ -246,11 +250,13 @@ class BoundedThreadWorker(ThreadWorker):
         self._stalling.pop(conn, None)
 
     def _watch(self, conn: Connection, events: int) -> None:
+        if conn.events == events:
+            return
         if conn.events and events:
             self.poller.modify(conn.sock, events, partial(self._on_ready, conn))
         elif events:
             self.poller.register(conn.sock, events, partial(self._on_ready, conn))
-        elif conn.events:
+        else:
             self.poller.unregister(conn.sock)
         conn.events = events
 
@@ -296,9 +302,32 @@ class BoundedThreadWorker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Wait for events, a second at most: gunicorn waits longer when it is about to end."""
-        super().wait_for_and_dispatch_events(min(timeout or 0, 1.0))
+        events = self.poller.select(min(timeout or 0, 1.0))
+        self._finish_answered()  # the next request may be here already
+        for key, _ in events:
+            key.data(key.fileobj)
+
+    def notify(self) -> None:
+        """Tell gunicorn that the loop turns. It wants to know once in 30 seconds."""
+        if time.monotonic() - self._notified_at_s >= self.sweep_every_s:
+            self._notified_at_s = time.monotonic()
+            super().notify()
 
     # --- In a thread. ---
+
+    def _answer(self, conn: Connection) -> None:
+        """Answer a request, and wake the loop only if it has something to do about it now.
+
+        Otherwise it learns of the answer when the next request comes, or within a second.
+        """
+        is_kept = False
+        try:
+            is_kept = self.handle(conn)
+        finally:
+            self._answered.append((conn, is_kept))
+            is_waiting = conn.events and not (conn.endpoint.sock.unsent or conn.reader.arrived)
+            if not (is_kept and is_waiting and self.alive) or conn.is_large:
+                self.method_queue.defer(self._finish_answered)
 
     def handle(self, conn: Any) -> bool:
         """Answer a request. Returns: whether the connection may carry another one."""
@@ -315,31 +344,6 @@ class BoundedThreadWorker(ThreadWorker):
         return is_kept
 
     def handle_request(self, req: Request, conn: Any) -> bool:
-        """Serve a request, and name the headers that it repeats.
-
-        gunicorn joins repeated headers with commas. A key may contain commas, so the
-        application could not tell two keys from one.
-        """
+        """Serve a request, and say whether the process is about to end."""
         process_state.is_stopping = not self.alive
-        if names := repeated_headers([name for name, _ in req.headers]):
-            req.headers.append((REPEATED, ",".join(names)))
         return super().handle_request(req, conn)
-
-
-def unsupported(config: Config) -> str | None:
-    """Return what is wrong with gunicorn's settings, in one line, or None."""
-    if not issubclass(config.worker_class, BoundedThreadWorker):
-        return "gunicorn's worker class cannot be changed"
-    if config.is_ssl or config.proxy_protocol != "off" or config.http2_cleartext != "off":
-        return (
-            "gunicorn's options for TLS, HTTP/2 and the PROXY protocol are not supported: "
-            "let a reverse proxy speak them, and set PROXY_HOPS"
-        )
-    return None
-
-
-class QuietLogger(Logger):
-    """Logs no line per request. Errors are logged where they happen, with the request id."""
-
-    def access(self, *_args: Any) -> None:
-        """Do nothing; not even format the line."""

@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Engine, text
 
 from ledger.errors import LedgerError, Unaccepted, Unavailable
 from ledger.keys.bootstrap import set_admin_key
-from ledger.polling.eras import begin_era_if_accepted
+from ledger.polling.eras import FEW_ACCEPTANCES, acceptances_left, begin_era_if_accepted
 from ledger.postgres.database import build_engine
 from ledger.postgres.installation import record_installation, refuse_other_installation
 from migrations.grants import grant, serving_role, statements
@@ -70,8 +70,14 @@ def upgrade(
             grant(connection, application_role)
         record_installation(connection, installation_id)
         begin_era_if_accepted(connection, is_accepted=accepts_server)
+        left = acceptances_left(connection)
         if admin_api_key:
             key = set_admin_key(connection, admin_api_key, is_generated=first_admin_only)
+    if left <= FEW_ACCEPTANCES:
+        say(
+            f"another server can be accepted only {left} more times for this database: see "
+            "docs/OPERATE.md, Several hosts"
+        )
     if admin_api_key:  # said once it is committed
         say(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}: {key.value}")
     return found

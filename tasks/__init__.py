@@ -13,6 +13,6 @@ state in the database decides, and the recovery scan finds transfers that do not
   sends them (`beat.schedule`), a scans worker runs them, run_log records how each run ended
   (of the reconciliation, the database does).
 - engine: the database engine of a worker process.
-- broker/: queues, kicks, and backpressure while the broker is full.
+- broker/: queues, publications, kicks, and backpressure while the broker is full.
 - buffer/: requests kept on the broker while the database is away.
 """

@@ -100,6 +100,9 @@ def drain() -> None:
                     done = drain_into_ledger(buffer)
             replayed = sum(asdict(done).values())
             run.result = f"replayed {replayed}, of which {done.refused} were rejected"
+            if not replayed and buffer.count():
+                run.ok = False
+                run.result = "took nothing, although requests wait: another program holds them"
         except Unavailable as error:
             log.warning("drain_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"

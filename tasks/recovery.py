@@ -5,7 +5,10 @@ Beat sends it (`beat.schedule`); `ledger.recovery` finds the transfers and gives
 
 from __future__ import annotations
 
+import time
+
 from celery import Task, shared_task
+from kombu.exceptions import OperationalError
 
 from ledger import blocked, recovery
 from ledger.errors import Unavailable
@@ -24,12 +27,18 @@ from tasks.run_log import JobRun, recorded_run
 log = get_logger(__name__)
 
 TASK_NAME = "scans.recover"
+SOFT_TIME_LIMIT_S = 30
+TIME_LIMIT_S = 35
+"""A scan takes a second, and half a minute at most where every answer comes late. One that hangs
+must not keep the next one waiting for as long as other tasks may take."""
+PUBLISHES_FOR_S = 10.0
+"""On a broker that takes seconds for each message, what is left is left to the next scan."""
 MAX_WAITING_BATCHES = 50
 """With so many batches in the queue, the workers are slow or gone, and most transfers that seem
 stuck wait there. Those that were driven before are left alone, or messages would pile up."""
 
 
-@shared_task(bind=True, name=TASK_NAME)
+@shared_task(bind=True, name=TASK_NAME, soft_time_limit=SOFT_TIME_LIMIT_S, time_limit=TIME_LIMIT_S)
 def recover(self: Task[..., None]) -> None:
     """Re-drive transfers that have not moved for STUCK_AFTER_S, a bounded number of them.
 
@@ -39,9 +48,10 @@ def recover(self: Task[..., None]) -> None:
     with recorded_run("recovery") as run:
         try:
             _scan(self, run)
-        except Unavailable as error:  # the next scan comes soon
+        except (Unavailable, OperationalError) as error:  # the next scan comes soon
             log.warning("scan_interrupted", error=str(error))
-            run.ok, run.result = False, "interrupted: the database did not answer"
+            who = "database" if isinstance(error, Unavailable) else "broker"
+            run.ok, run.result = False, f"interrupted: the {who} did not answer"
 
 
 def _scan(task: Task[..., None], run: JobRun) -> None:
@@ -70,7 +80,10 @@ def _redrive(stuck_after_s: float, *, worker: str, behind_backlog: bool) -> int:
         redrives = recovery.redrive_stuck(
             connection, stuck_after_s=stuck_after_s, worker=worker, behind_backlog=behind_backlog
         )
+    stop_at_s = time.monotonic() + PUBLISHES_FOR_S
     for redrive in redrives:
+        if time.monotonic() > stop_at_s:
+            raise OperationalError("The broker takes too long for each message.")
         log.warning(
             "redriven",
             batch_id=str(redrive.batch_id),

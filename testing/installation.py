@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-import redis
 from sqlalchemy import Engine
 
 from ledger.buffer.entries import Buffered, IntakeBuffer
@@ -188,7 +187,6 @@ def api_and_workers(
     template_url: str, broker_url: str, cache_url: str, folder: Path, **environment: str
 ) -> Iterator[ApiAndWorkers]:
     """Start an API on a new database and an empty broker; `environment` is for the API alone."""
-    redis.Redis.from_url(broker_url).flushall()
     log = folder / "api.log"
     with copied_database(template_url) as database_url:
         urls = {

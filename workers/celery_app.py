@@ -12,7 +12,7 @@ from monitoring.health import amqp_tls
 from resilience.redis_client import is_redis
 from settings import Settings
 from tasks import hops
-from tasks.broker import queues
+from tasks.broker import producer, queues
 
 SOFT_TIME_LIMIT_S = 45
 TIME_LIMIT_S = 60
@@ -32,6 +32,7 @@ def make_celery(settings: Settings) -> Celery:
     """Build the application. Connects to nothing until something is published or consumed."""
     amqp_tls.install()
     hops.install()
+    producer.install()
     app = Celery(
         "truepenny",
         broker=settings.broker_url,

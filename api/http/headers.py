@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ AT_MOST_ONCE = ("Authorization", IDEMPOTENCY_KEY, REQUEST_ID)
 """Headers with one value. Content-Type, Content-Length and Host are too, but gunicorn itself
 refuses those. Prefer and Accept are lists, which may be spread over several headers."""
 REPEATED = "REPEATED HEADERS"
-"""A header that `api/gunicorn_worker.py` adds; no client can, as its name has a space."""
+"""A header that `api/gunicorn_request.py` adds; no client can, as its name has a space."""
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 MAX_WAIT_S = 20
@@ -138,7 +138,8 @@ def choose_request_id(offered: str | None) -> str:
     """
     if offered is not None and _HARMLESS.fullmatch(offered):
         return offered
-    return os.urandom(16).hex()
+    # Not a secret. Asking the kernel would give way to another thread, for each request.
+    return f"{random.getrandbits(128):032x}"
 
 
 def bind_ids_to_logs(app: Flask) -> None:

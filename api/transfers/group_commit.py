@@ -46,12 +46,22 @@ Outcome = Acceptance | Kept | Invalid
 log = get_logger(__name__)
 
 
+def _taken_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """One request in a group. `ready` is set when its result is there or its thread is to write."""
+    """One request in a group. Its thread waits for `ready`, a lock that others release once.
+
+    They do so when the result is there, or when the thread is to write. An Event has two locks,
+    and its waiter is woken while the other one is still held.
+    """
 
     request: TransferRequest
-    ready: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Lock = field(default_factory=_taken_lock)
     is_leader: bool = False
     result: Outcome | Exception | None = None
 
@@ -97,7 +107,7 @@ class GroupCommit:
             self._gathering.append(ticket)
             ticket.is_leader = not self._writing
             self._writing = True
-        if not ticket.is_leader and not ticket.ready.wait(GROUP_TIMEOUT_S):
+        if not ticket.is_leader and not ticket.ready.acquire(timeout=GROUP_TIMEOUT_S):
             with self._lock:
                 # Leave the group, unless this thread was made its leader in this moment.
                 if ticket in self._gathering and not ticket.is_leader:
@@ -121,9 +131,10 @@ class GroupCommit:
                 self._writing = next_leader is not None
                 if next_leader is not None:
                     next_leader.is_leader = True
-                    next_leader.ready.set()
+                    next_leader.ready.release()
             for ticket in group:
-                ticket.ready.set()
+                if not ticket.is_leader:
+                    ticket.ready.release()
 
     def _answer(self, group: list[_Ticket]) -> None:
         try:

@@ -23,10 +23,14 @@ from ledger.postgres.session import TIMELINE
 
 ERA_BITS: Final = 52
 """A transaction id has fewer: at 100,000 a second they last for 1,400 years."""
-_LAST_ERA: Final = (1 << 63 - ERA_BITS) - 1
+LAST_ERA: Final = (1 << 63 - ERA_BITS) - 1
 _ROOM_FOR_FAILOVERS: Final = 16
 """Eras to leave out where an operator accepts a server: another one may have been promoted since
 its data was copied, so pollers may have seen later eras than it knows of."""
+_LAST_BEGUN_BY_COMMAND: Final = LAST_ERA - 256
+"""The rest is kept for failovers, each of which begins an era by itself."""
+FEW_ACCEPTANCES: Final = 16
+"""So many are left when an operator should know it."""
 
 _HISTORY: Final = text(
     "SELECT system_identifier::text AS system,"
@@ -52,6 +56,21 @@ def begin_era_if_accepted(connection: Connection, *, is_accepted: bool) -> bool:
     return is_accepted
 
 
+def acceptances_left(connection: Connection) -> int:
+    """Return how often an operator may still accept a server for this database."""
+    era: int = connection.execute(_ERA_NOW).scalar_one()
+    return max((_LAST_BEGUN_BY_COMMAND - era) // _ROOM_FOR_FAILOVERS, 0)
+
+
+# Each timeline since the newest recorded era has one more.
+_ERA_NOW: Final = text(
+    f"""
+    SELECT era + {TIMELINE} - ('x' || timeline)::bit(32)::bigint
+    FROM recording_eras ORDER BY era DESC LIMIT 1
+    """  # noqa: S608 - of a constant
+)
+
+
 def _begin(connection: Connection, last: Any, now: Any) -> None:
     # The lock waits for every transaction that has written a transfer, and holds up the next,
     # also behind a dump that takes hours: so not for long.
@@ -59,8 +78,11 @@ def _begin(connection: Connection, last: Any, now: Any) -> None:
     connection.execute(text("LOCK TABLE transfers IN ACCESS EXCLUSIVE MODE"))
     newest = connection.scalar(text("SELECT max(recorded_order) FROM transfers")) or 0
     era = max(last.era, newest >> ERA_BITS) + _ROOM_FOR_FAILOVERS
-    if era > _LAST_ERA:
-        raise Misconfigured("No more eras can begin: a server was accepted too often.")
+    if era > _LAST_BEGUN_BY_COMMAND:
+        raise Misconfigured(
+            "This database was accepted on another server too often: its order of recording has no "
+            "number left for one more. Nothing was changed. Go on with the server it is on."
+        )
     connection.execute(
         text(
             "ALTER TABLE transfers ALTER COLUMN recorded_order"

@@ -30,8 +30,8 @@ from sqlalchemy import (
 )
 
 from ledger.clients import Client
-from ledger.errors import Invalid, Unaccepted
-from ledger.polling.eras import ERA_BITS
+from ledger.errors import Invalid, Misconfigured, Unaccepted
+from ledger.polling.eras import ERA_BITS, LAST_ERA
 from ledger.postgres import schema
 from ledger.postgres.session import TIMELINE
 from ledger.transfers import Transfer, TransferFilter, find_transfers, touching
@@ -82,6 +82,7 @@ def list_recorded(
     Returns: the transfers, and the place from which to go on. There may be more after it even if
     the page is not full, or empty.
     Raises: Invalid: when the place is of a history that this database does not have.
+    Misconfigured: when the numbers have run out, so that what is new would be missed.
     """
     end = _end_of_list(connection, after)
     # One transfer is found by its key at once, however many rows were recorded before it.
@@ -211,4 +212,6 @@ def _end_of_list(connection: Connection, after: Place) -> _End:
             "cursor was made on a database whose later history is lost here: it was restored from "
             "a backup. Start again without it, or from a created_after that you are sure of."
         )
+    if row.era > LAST_ERA:
+        raise Misconfigured("The order of recording has no numbers left for new transfers.")
     return _End((row.era << ERA_BITS) + row.xmin, row.earlier_until, row.accepted_at_us)

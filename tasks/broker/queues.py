@@ -44,11 +44,16 @@ def count_waiting(app: Celery, name: str) -> int:
     """Return how many messages wait in the queue, on Redis and on RabbitMQ alike.
 
     Declares the queue if it is missing, as a worker does.
-    Raises: any error of the broker's client, when the broker does not answer.
+    Raises: kombu.exceptions.OperationalError: when the broker does not answer, as a publication.
     """
     pool: Any = app.pool  # a pool of connections; the type stubs are wrong
     with pool.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
-        declared: Any = app.amqp.queues[name].bind(connection.default_channel).queue_declare()
+        try:
+            declared: Any = app.amqp.queues[name].bind(connection.default_channel).queue_declare()
+        except connection.connection_errors + connection.channel_errors as error:
+            from kombu.exceptions import OperationalError
+
+            raise OperationalError(str(error)) from error
         return int(declared.message_count)
 
 

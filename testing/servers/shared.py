@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import redis
 from psycopg2 import sql
 
 from stack.servers.own import Servers
@@ -61,6 +62,14 @@ def database_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def broker_url(servers: Servers, servers_folder: Path) -> Iterator[str]:
     yield from _url_of("TEST_BROKER_URL", servers.broker(), servers_folder)
+
+
+@pytest.fixture(scope="module")
+def empty_broker_url(broker_url: str) -> str:
+    """Empty the shared broker, for a module that starts workers of its own."""
+    with redis.Redis.from_url(broker_url) as broker:
+        broker.flushall()
+    return broker_url
 
 
 @pytest.fixture(scope="session")

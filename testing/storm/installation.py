@@ -62,18 +62,17 @@ class Gateway:
 def gateway(target: int) -> Iterator[Gateway]:
     """Run a proxy to this port of loopback."""
     port = free_port()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         launch_command((sys.executable, "-m", "testing.storm.proxy", str(port), str(target))),
         cwd=ROOT,
         stdin=subprocess.PIPE,
         text=True,
         start_new_session=True,  # Ctrl-C is for the storm, which then ends it
-    )
-    try:
-        yield Gateway(port, process)
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            yield Gateway(port, process)
+        finally:
+            process.kill()
 
 
 @dataclass

@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from ledger import wallets
 from ledger.postgres.database import build_engine, transaction
+from ledger.postgres.running_steps import lock_key
 from settings import Settings
 from tasks import chain
 from testing.commit_gate import CommitGate, batch_taken_after, gate_before_commit_of
@@ -25,6 +27,7 @@ from workers.celery_app import make_celery
 STEPS = {"reserve": "reserved", "deduct": "deducted", "credit": "credited"}
 """The steps after which another link comes, and the state in which they leave a transfer."""
 _WITHIN_S = 3.0
+_ROLLED_BACK_WITHIN_S = 6.0
 _COPIES = 2
 
 
@@ -49,27 +52,54 @@ def killed_between_commit_and_publish(scene: Scene, fault: Fault) -> Iterator[No
 
 @contextmanager
 def destination_frozen(scene: Scene, _: Fault) -> Iterator[None]:
-    """Freeze a wallet that has just been credited, so that its transfer is rolled back."""
-    credited = text(
-        "SELECT t.destination_id FROM unfinished u JOIN transfers t ON t.id = u.transfer_id"
-        " JOIN wallets w ON w.id = t.destination_id"
-        " WHERE u.state = 'credited' AND w.kind = 'customer' LIMIT 1"
-    )
+    """Freeze a wallet that has just been credited, until its transfer is rolled back for that."""
     with _own_engine(scene) as engine:
         with (
             gate_before_commit_of(engine, "credit") as gate,
-            _after_commit(engine, gate, _held_up(gate, "credit"), "credit"),
+            _after_commit(engine, gate, _held_up(gate, "credit"), "credit") as taken,
             transaction(engine) as connection,
         ):
-            wallet_id = connection.scalar(credited)
-            if wallet_id is None:
+            held = credited_in(connection, taken.key)
+            if held is None:
                 raise NotNow("no credit to a customer came by")
+            transfer_id, wallet_id = held
             wallets.freeze(connection, wallet_id)
         try:
+            # Somebody else may unfreeze the wallet, or what is on its way end otherwise.
+            _wait_until_rolled_back(engine, transfer_id)
             yield
         finally:
             with transaction(engine) as connection:
                 wallets.unfreeze(connection, wallet_id)
+
+
+def credited_in(connection: Connection, key: int) -> tuple[UUID, UUID] | None:
+    """Return a transfer of the batch with this lock, credited to a customer, and that wallet.
+
+    Only that batch is held up: those of other workers may be committed before they notice.
+    """
+    credited = text(
+        "SELECT u.batch_id, u.transfer_id, u.destination_id FROM unfinished u"
+        " JOIN wallets w ON w.id = u.destination_id"
+        " WHERE u.state = 'credited' AND u.failure_code IS NULL AND w.kind = 'customer'"
+    )
+    for row in connection.execute(credited):
+        if lock_key(row.batch_id) == key:
+            return row.transfer_id, row.destination_id
+    return None
+
+
+def _wait_until_rolled_back(engine: Engine, transfer_id: UUID) -> None:
+    end = text("SELECT state FROM outcomes WHERE transfer_id = :id")
+    until_s = time.monotonic() + _ROLLED_BACK_WITHIN_S
+    while True:
+        with transaction(engine) as connection:
+            state = connection.scalar(end, {"id": transfer_id})
+        if state is not None:
+            break
+        _check(until_s, "what was credited was not rolled back")
+    if state != "rolled_back":
+        raise NotNow("what was credited was committed")
 
 
 @contextmanager

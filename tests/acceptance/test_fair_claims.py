@@ -12,6 +12,7 @@ from ledger.clients import create_client
 from ledger.postgres.database import transaction
 from testing.http_client import Caller
 from testing.installation import ApiAndWorkers, api_and_workers
+from testing.servers.brokers import Broker
 from testing.worker_processes import BEAT, MONEY, SCANS, eventually
 
 pytestmark = pytest.mark.acceptance
@@ -23,10 +24,10 @@ WITHIN_S = 4.0
 
 @pytest.fixture(scope="module")
 def running(
-    template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
+    template_url: str, broker: Broker, cache_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[ApiAndWorkers, Caller]]:
     folder: Path = tmp_path_factory.mktemp("fair")
-    with api_and_workers(template_url, broker_url, cache_url, folder) as started:
+    with api_and_workers(template_url, broker.url, cache_url, folder) as started:
         started.workers.start(BEAT)
         started.workers.ready(SCANS)
         with transaction(started.bank.engine) as connection:

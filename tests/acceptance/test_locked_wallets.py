@@ -50,10 +50,13 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(
-    template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
+    template_url: str,
+    empty_broker_url: str,
+    cache_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("locked")
-    with api_and_workers(template_url, broker_url, cache_url, folder) as started:
+    with api_and_workers(template_url, empty_broker_url, cache_url, folder) as started:
         started.workers.start(BEAT)
         started.workers.ready(SCANS, MONEY)
         callers = []

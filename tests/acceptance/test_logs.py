@@ -48,10 +48,15 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(
-    template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
+    template_url: str,
+    empty_broker_url: str,
+    cache_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("logs")
-    with api_and_workers(template_url, broker_url, cache_url, folder, API_PROCESSES="1") as started:
+    with api_and_workers(
+        template_url, empty_broker_url, cache_url, folder, API_PROCESSES="1"
+    ) as started:
         [worker] = started.workers.ready(MONEY)
         with transaction(started.bank.engine) as connection:
             client, api_key = create_client(connection, name="x", scope="client", rate_limit="none")

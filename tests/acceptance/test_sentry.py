@@ -125,7 +125,7 @@ def sentry() -> Iterator[Ingest]:
 def watched(
     sentry: Ingest,
     template_url: str,
-    broker_url: str,
+    empty_broker_url: str,
     cache_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Watched]:
@@ -137,7 +137,9 @@ def watched(
         "SENTRY_RELEASE": "truepenny@test",
     }
     environment = watching | {"API_PROCESSES": "1"}
-    with api_and_workers(template_url, broker_url, cache_url, folder, **environment) as started:
+    with api_and_workers(
+        template_url, empty_broker_url, cache_url, folder, **environment
+    ) as started:
         started.workers.environment |= watching
         started.workers.start(BEAT)
         started.workers.ready(MONEY)

@@ -51,10 +51,13 @@ class Truepenny:
 
 @pytest.fixture(scope="module")
 def truepenny(
-    template_url: str, broker_url: str, cache_url: str, tmp_path_factory: pytest.TempPathFactory
+    template_url: str,
+    empty_broker_url: str,
+    cache_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Truepenny]:
     folder: Path = tmp_path_factory.mktemp("engine")
-    with api_and_workers(template_url, broker_url, cache_url, folder) as started:
+    with api_and_workers(template_url, empty_broker_url, cache_url, folder) as started:
         started.workers.start(BEAT)
         started.workers.ready(SCANS, MONEY)
         bank = started.bank

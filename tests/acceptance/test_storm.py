@@ -1,7 +1,8 @@
 """Storms with fixed seeds: together they break all that can be broken, and the checker agrees.
 
-The rest of `make chaos` is chance; these are the same in every run. Two planted bugs show that
-the checker can say no; `make planted-bugs` has the others.
+The rest of `make chaos` is chance; these are the same in every run. The short ones run with all
+tests, the others with `make storms`. Two planted bugs show that the checker can say no;
+`make planted-bugs` has the others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from testing.programs import ROOT
+from testing.servers.brokers import KINDS
 from testing.storm.planted import BUGS, judge
 from tests.unit.storm.test_plan import FIXED
 
@@ -30,8 +32,11 @@ def storm(out: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.storm
-@pytest.mark.parametrize(("seed", "seconds", "kind"), FIXED)
+LONG = [pytest.param(*fixed, marks=pytest.mark.storm) for fixed in FIXED]
+SHORT = [(1, 30, kind) for kind in KINDS]
+
+
+@pytest.mark.parametrize(("seed", "seconds", "kind"), [*SHORT, *LONG])
 def test_a_storm_loses_doubles_and_makes_up_no_money(
     tmp_path: Path, seed: int, seconds: int, kind: str
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import selectors
 import socket
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from gunicorn.glogging import Logger
 
 from api.gunicorn_connection import Phase
 from api.gunicorn_worker import BoundedThreadWorker
+from testing.worker_processes import eventually
 
 LIMIT = 3
 
@@ -27,7 +31,8 @@ def worker() -> Iterator[BoundedThreadWorker]:
     worker = BoundedThreadWorker(1, 0, [], without, 30, config, Logger(config))
     worker._quiet, worker._stalling, worker._large = {}, {}, deque()
     worker._held_bytes = worker._given_up = worker._large_served = 0
-    worker._swept_at_s = float("-inf")
+    worker._swept_at_s = worker._notified_at_s = float("-inf")
+    worker._answered = deque()
     worker._limits_s = dict.fromkeys(Phase, 30.0)
     worker.poller = selectors.DefaultSelector()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -82,3 +87,52 @@ def test_a_connection_that_is_closed_in_the_turn_in_which_it_sends_is_counted_on
         assert worker.nr_conns == is_open(worker) < LIMIT
     for client in clients:
         client.close()
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "sent_meanwhile", "is_woken"),
+    [(REQUEST, b"", False), (REQUEST * 2, b"", True), (REQUEST, REQUEST, True)],
+    ids=["one request", "two together", "a second one before the answer"],
+)
+def test_an_answer_wakes_the_loop_only_if_there_is_something_to_do(
+    worker: BoundedThreadWorker, sent: bytes, sent_meanwhile: bytes, *, is_woken: bool
+) -> None:
+    may_answer = threading.Event()
+
+    def application(_: Any, start_response: Callable[..., Any]) -> list[bytes]:
+        may_answer.wait(10)
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    worker.wsgi = application
+    worker.method_queue.init()
+    worker.tpool = ThreadPoolExecutor(1)
+    with worker.tpool, socket.create_connection(address_of(worker)) as client:
+        worker.wait_for_and_dispatch_events(1.0)
+        [connection] = worker._quiet
+
+        def is_after_a_turn(phase: Phase) -> bool:
+            worker.wait_for_and_dispatch_events(0.1)
+            return connection.phase is phase
+
+        client.sendall(sent)
+        assert is_after_a_turn(Phase.SERVED)
+        client.sendall(sent_meanwhile)
+        assert is_after_a_turn(Phase.SERVED)
+        may_answer.set()
+        eventually(lambda: worker._answered)
+        pipe = worker.method_queue.fileno() or 0
+        woken, _, _ = select.select([pipe], [], [], 0.5)
+        assert bool(woken) is is_woken
+        answers = bytearray()
+
+        def are_all_here() -> bool:
+            is_idle = is_after_a_turn(Phase.IDLE)
+            answers.extend(client.recv(1000) if select.select([client], [], [], 0)[0] else b"")
+            return is_idle and answers.count(b"\r\n\r\nok") == 1 + is_woken
+
+        eventually(are_all_here)
+    worker.method_queue.close()

@@ -13,11 +13,19 @@ from ledger import acceptance
 from ledger.acceptance import TransferRequest
 from ledger.clients import Client
 from ledger.errors import Misconfigured, Unaccepted, Unavailable
-from ledger.polling.eras import ERA_BITS, begin_era_if_accepted
+from ledger.polling.eras import (
+    ERA_BITS,
+    LAST_ERA,
+    acceptances_left,
+    begin_era_if_accepted,
+    recorded_order,
+)
 from ledger.polling.recorded_order import READ_AT_MOST, START, Place, list_recorded
 from ledger.postgres.database import autocommit, transaction
 from ledger.transfers import TransferFilter
+from migrations.__main__ import upgrade
 from testing.bank import Bank
+from testing.identity import IDENTITY
 from testing.servers.databases import as_owner, owner_engine
 from testing.worker_processes import eventually
 
@@ -212,12 +220,46 @@ def test_a_server_that_goes_back_to_an_older_timeline_is_accepted_by_an_operator
         assert not begin_era_if_accepted(connection, is_accepted=False)
 
 
-def test_a_server_cannot_be_accepted_more_often_than_there_are_eras(bank: Bank) -> None:
+def test_acceptances_run_out_with_a_warning_and_leave_eras_for_failovers(bank: Bank) -> None:
+    said: list[str] = []
     with as_owner(bank.engine) as connection:
-        for _ in range(127):
+        times = acceptances_left(connection)
+        for _ in range(times - 3):
             begin_era_if_accepted(connection, is_accepted=True)
-        with pytest.raises(Misconfigured):
+    with owner_engine(bank.engine) as owner:
+        upgrade(
+            owner,
+            installation_id=IDENTITY["INSTALLATION_ID"],
+            admin_api_key=None,
+            accepts_server=True,
+            say=said.append,
+        )
+    assert [line for line in said if "only 2 more times" in line]
+    with as_owner(bank.engine) as connection:
+        for _ in range(2):
             begin_era_if_accepted(connection, is_accepted=True)
+        with pytest.raises(Misconfigured, match="too often"):
+            begin_era_if_accepted(connection, is_accepted=True)
+        era = connection.scalar(text("SELECT max(era) FROM recording_eras"))
+    assert times > 100
+    assert LAST_ERA - era >= 256
+
+
+def test_a_poller_is_told_when_the_numbers_have_run_out(bank: Bank) -> None:
+    """After so many failovers PostgreSQL's number would become negative without an error."""
+    poller = Poller(bank, bank.client)
+    poller.sees(bank.accept(*requests(bank, 1)))
+    beyond = recorded_order(era=LAST_ERA + 1, timeline=1)
+    with as_owner(bank.engine) as connection:
+        connection.execute(
+            text("UPDATE recording_eras SET era = :era, timeline = '00000000'"), {"era": LAST_ERA}
+        )
+        connection.execute(
+            text(f"ALTER TABLE transfers ALTER COLUMN recorded_order SET DEFAULT {beyond}")
+        )
+    bank.accept(*requests(bank, 1))
+    with pytest.raises(Misconfigured, match="no numbers left"):
+        poller.poll()
 
 
 def test_a_server_is_not_accepted_while_a_table_is_locked_for_long(bank: Bank) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the HTTP contract, against a real gunicorn and a real database."""

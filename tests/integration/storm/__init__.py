@@ -1,0 +1,1 @@
+"""Tests of the parts of `make up`: servers, launcher, watchdog, secrets."""
