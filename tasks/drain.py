@@ -18,6 +18,7 @@ from uuid import UUID
 
 from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
 
 from ledger.buffer import replaying
 from ledger.buffer.entries import (
@@ -103,7 +104,7 @@ def drain() -> None:
             if not replayed and buffer.count():
                 run.ok = False
                 run.result = "took nothing, although requests wait: another program holds them"
-        except Unavailable as error:
+        except (Unavailable, OperationalError) as error:
             log.warning("drain_interrupted", error=str(error))
             run.ok, run.result = False, "interrupted: the database or the broker did not answer"
 
