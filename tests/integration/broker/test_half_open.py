@@ -12,9 +12,10 @@ from kombu import pools
 from kombu.exceptions import OperationalError
 
 from settings import Settings
-from tasks import chain, recovery
+from tasks import chain
 from tasks.broker import queues
 from tasks.engine import forget_engine
+from tasks.recovery import recover
 from testing.bank import Bank
 from testing.identity import IDENTITY
 from testing.servers.brokers import RedisBroker
@@ -94,29 +95,12 @@ def test_a_recovery_scan_that_the_broker_interrupts_ends_and_the_next_one_drives
     source, destination = bank.wallet(1_000), bank.wallet()
     for _ in range(3):
         bank.reach("reserved", bank.request(source, destination, 1))
-    recovery.recover.apply(throw=True)
+    recover.apply(throw=True)
     redis_broker.purge(queues.ADVANCE)
     proxy.mode("half-open")
     began_s = time.monotonic()
-    recovery.recover.apply(throw=True)
+    recover.apply(throw=True)
     assert time.monotonic() - began_s < ENDS_WITHIN_S
     proxy.mode("pass")
-    recovery.recover.apply(throw=True)
+    recover.apply(throw=True)
     assert redis_broker.waiting(queues.ADVANCE) >= 1
-
-
-@pytest.mark.usefixtures("app")
-def test_a_scan_leaves_to_the_next_one_what_a_slow_broker_takes_too_long_for(
-    bank: Bank, proxy: Gateway, redis_broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, destination = bank.wallet(1_000), bank.wallet()
-    for state in ("reserved", "deducted", "credited"):
-        bank.reach(state, bank.request(source, destination, 1))
-    proxy.mode("slow")  # each publication takes longer than all may
-    with monkeypatch.context() as hurried:
-        hurried.setattr(recovery, "PUBLISHES_FOR_S", 0.05)
-        recovery.recover.apply(throw=True)
-    assert redis_broker.purge(queues.ADVANCE) == 1
-    proxy.mode("pass")
-    recovery.recover.apply(throw=True)
-    assert redis_broker.waiting(queues.ADVANCE) == 3
