@@ -206,7 +206,8 @@ class Session(connection):
         if not self.is_idle:
             return ""
         if self.begins:
-            return f"{self._forgetting()}BEGIN ISOLATION LEVEL {self._level}; {self.prelude}"
+            # In this order: no level can be set after another statement.
+            return f"BEGIN ISOLATION LEVEL {self._level}; {self._forgetting()}{self.prelude}"
         return _READ_COMMITTED + self.prelude if self.prelude else self._forgetting()
 
     def _forgetting(self) -> str:

@@ -173,4 +173,15 @@ def test_plans_are_made_again_after_a_while(
     monkeypatch.setattr(session, "PLANS_KEPT_S", 0.0)
     with transaction(single) as connection:
         (sent,) = run(connection, QUERY)
-    assert sent == "DISCARD PLANS; BEGIN ISOLATION LEVEL READ COMMITTED; EXECUTE kept_1"
+    assert sent == "BEGIN ISOLATION LEVEL READ COMMITTED; DISCARD PLANS; EXECUTE kept_1"
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_plans_are_made_again_at_every_level(
+    single: Engine, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    with transaction(single) as connection:
+        run(connection, QUERY)
+    monkeypatch.setattr(session, "PLANS_KEPT_S", 0.0)
+    with single.connect().execution_options(isolation_level=level) as connection:
+        assert connection.scalar(text("SHOW transaction_isolation")) == level.lower()

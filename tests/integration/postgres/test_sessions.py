@@ -156,9 +156,10 @@ def test_an_interrupted_message_commits_nothing_of_what_waited(
     with pytest.raises(Unavailable), transaction(engine) as connection:  # noqa: PT012
         connection.execute(WRITE, {"id": OTHER})
         connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
-        with monkeypatch.context() as patched, pytest.raises(InterruptedError):
-            patched.setattr(Session, "opening", interrupt)  # as a signal may, before it is sent
+        monkeypatch.setattr(Session, "opening", interrupt)  # as a signal may, before it is sent
+        with pytest.raises(InterruptedError):
             connection.execute(QUERY)
+        monkeypatch.undo()
     assert count(engine) == 0
 
 
