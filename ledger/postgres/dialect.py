@@ -36,8 +36,9 @@ class SessionDialect(PGDialect_psycopg2):
         session = cursor.connection
         options = context.execution_options if context is not None else {}
         if options.get("prepared"):
-            call = session.calls.get(context.invoked_statement)
-            if call is None and session.keeps_statements:
+            # With other parameters SQLAlchemy may build another text, of other columns.
+            call = session.calls.get((context.invoked_statement, *parameters))
+            if call is None and session.keeps_statements and not _has_lists(context.compiled):
                 call = self._prepare(cursor, statement, parameters, context)
             statement = call or statement
         if (
@@ -53,10 +54,10 @@ class SessionDialect(PGDialect_psycopg2):
         """Have the server keep the statement. Returns: what calls it.
 
         What the builder has put into it is a constant there, which the planner can use. Only what
-        the caller must give is a parameter.
+        the caller can give is a parameter: it has a name of its own.
         """
         session, binds = cursor.connection, context.compiled.binds
-        given = [name for name in parameters if name in binds and binds[name].required]
+        given = [name for name in parameters if name in binds and not binds[name].unique]
         types = ", ".join(self._type_name(binds[name].type) for name in given)
         places = {name: AsIs(f"${position}") for position, name in enumerate(given, start=1)}
         name = f"kept_{next(session.numbers)}"
@@ -64,12 +65,17 @@ class SessionDialect(PGDialect_psycopg2):
         cursor.execute(header + statement, {**parameters, **places})
         arguments = ", ".join(f"%({each})s" for each in given)
         call = f"EXECUTE {name}({arguments})" if given else f"EXECUTE {name}"
-        session.calls[context.invoked_statement] = call
+        session.calls[context.invoked_statement, *parameters] = call
         return call
 
     def _type_name(self, kind: Any) -> str:
         """Return the type of a parameter; PostgreSQL finds out what the statement leaves open."""
         return "unknown" if isinstance(kind, NullType) else str(kind.compile(self))
+
+
+def _has_lists(compiled: Any) -> bool:
+    """Whether the caller gives lists, each item of which SQLAlchemy writes into the text."""
+    return any(not bind.unique for bind in compiled.post_compile_params)
 
 
 registry.register("postgresql.session", __name__, "SessionDialect")

@@ -28,6 +28,7 @@ from psycopg2.extensions import (
     ISOLATION_LEVEL_REPEATABLE_READ,
     ISOLATION_LEVEL_SERIALIZABLE,
     TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INTRANS,
     connection,
     cursor,
 )
@@ -213,8 +214,18 @@ class Session(connection):
             return ""
         forgetting, self._forgets = "DEALLOCATE ALL; " if self._forgets else "", False
         if self.begins:
-            return f"{forgetting}BEGIN ISOLATION LEVEL {self._level}; {self.prelude}"
+            # In this order: no level can be set after another statement.
+            return f"BEGIN ISOLATION LEVEL {self._level}; {forgetting}{self.prelude}"
         return _READ_COMMITTED + self.prelude if self.prelude else forgetting
+
+    def is_left_by(self, error: BaseException) -> bool:
+        """Whether the session is of no use after an error, so that it has to count as lost."""
+        if isinstance(error, FeatureNotSupported | InvalidSqlStatementName):
+            # Of a kept statement: a column has another type now, or the server has forgotten it.
+            # On a new connection all is well.
+            return bool(self.calls)
+        # Whether the server has got what waited is not known. So it must not be committed.
+        return bool(self.pending) and self.get_transaction_status() == TRANSACTION_STATUS_INTRANS
 
     def require_confirmed(self) -> None:
         # A commit has nothing else to warn of, and the text of the warning may be translated.
@@ -233,31 +244,33 @@ class SessionCursor(cursor):
         session.answers = len(session.pending) + 1
         if session.pending:
             query, vars = b"; ".join([*session.pending, self.mogrify(query, vars)]), None  # noqa: A001
-            session.pending.clear()
-        opening = session.opening()
-        if opening:
-            query = opening.encode() + query if isinstance(query, bytes) else opening + query
         began_s = time.perf_counter()
         try:
+            opening = session.opening()
+            if opening:
+                query = opening.encode() + query if isinstance(query, bytes) else opening + query
             super().execute(query, vars)
-        except (FeatureNotSupported, InvalidSqlStatementName):
-            # Of a kept statement: a column has another type now, or the server has forgotten it.
-            # On a new connection all is well, so this one counts as lost.
-            if session.calls:
+            session.pending.clear()
+        except BaseException as error:
+            if session.is_left_by(error):
                 session.close()
             raise
         finally:
-            # One that has failed on its way, or was not understood, has begun nothing.
+            # One that has failed on its way, or was not understood, has begun nothing. What waits
+            # for it waits for the next one.
             session.begins = session.begins and session.is_idle
+            if not session.begins:
+                session.pending.clear()
         server_wait.total_s += time.perf_counter() - began_s
         if session.is_idle:
             session.require_confirmed()
 
     def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
         session = self.connection
-        if session.begins:
+        if session.begins or session.pending:
             self.execute("SELECT")  # it begins the transaction, which each of these would do
         session.notices.clear()
+        session.answers = 1
         super().executemany(session.opening() + query, vars_list)
         if session.is_idle:
             session.require_confirmed()

@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine, Uuid, bindparam, literal, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    Uuid,
+    bindparam,
+    column,
+    literal,
+    select,
+    table,
+    text,
+    update,
+)
 
 from ledger.acceptance import accept
 from ledger.errors import Disposition, Poisoned, Unreachable, disposition
@@ -61,6 +73,26 @@ def test_statements_of_the_same_shape_are_not_mistaken_for_each_other(single: En
         with transaction(single) as connection:
             row = connection.execute(statement, {"id": ID}, execution_options=PREPARED).one()
         assert tuple(row) == (word, ID)
+
+
+def test_no_value_of_a_caller_becomes_a_constant(single: Engine) -> None:
+    default = select(bindparam("number", 1, type_=Integer()))
+    several = select(literal(7)).where(literal(7).in_(bindparam("numbers", expanding=True)))
+    with transaction(single) as connection:
+        for number in (5, 6):
+            assert run(connection, default, number=number) == [number]
+        for numbers, found in (([1, 2], []), ([6, 7], [7])):
+            assert run(connection, several, numbers=numbers) == found
+
+
+def test_a_statement_with_other_columns_is_another_one(single: Engine) -> None:
+    things = table("things", column("size"), column("weight"))
+    with transaction(single) as connection:
+        connection.execute(text("CREATE TEMPORARY TABLE things (size int, weight int)"))
+        connection.execute(text("INSERT INTO things VALUES (0, 0)"))
+        change = update(things).returning(things.c.weight)
+        assert run(connection, change, size=1) == [0]
+        assert run(connection, change, size=1, weight=2) == [2]
 
 
 def test_a_transaction_may_begin_with_one(single: Engine) -> None:
@@ -142,4 +174,15 @@ def test_statements_are_kept_again_after_a_while(
     with transaction(single) as connection:
         assert run(connection, QUERY) == ["EXECUTE kept_2"]
         (kept,) = connection.execute(KNOWN).all()
-    assert kept[0].startswith("DEALLOCATE ALL; BEGIN ISOLATION LEVEL READ COMMITTED; PREPARE")
+    assert kept[0].startswith("BEGIN ISOLATION LEVEL READ COMMITTED; DEALLOCATE ALL; PREPARE")
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_statements_are_kept_again_at_every_level(
+    single: Engine, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    with transaction(single) as connection:
+        run(connection, QUERY)
+    monkeypatch.setattr(session, "KEPT_S", 0.0)
+    with single.connect().execution_options(isolation_level=level) as connection:
+        assert connection.scalar(text("SHOW transaction_isolation")) == level.lower()

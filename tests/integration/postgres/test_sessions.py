@@ -9,8 +9,10 @@ from sqlalchemy.exc import ProgrammingError
 from ledger.errors import Poisoned, Unavailable
 from ledger.postgres.database import autocommit, build_engine, savepoint, transaction
 from ledger.postgres.dialect import UNREAD
+from ledger.postgres.session import Session
 
 WRITE = text("INSERT INTO blocked_wallets (wallet_id) VALUES (:id)")
+REMOVE = text("DELETE FROM blocked_wallets WHERE wallet_id = :id")
 COUNT = text("SELECT count(*) FROM blocked_wallets")
 QUERY = text("SELECT current_query()")
 NUMBER = text("SELECT pg_current_xact_id()::text")
@@ -134,6 +136,43 @@ def test_values_of_what_waits_are_never_read_as_places_for_others(engine: Engine
         connection.execute(NOTE, {"text": "100 %s %(id)s; '"}, execution_options=UNREAD)
         connection.execute(WRITE, {"id": ID})
         assert connection.execute(NOTED).scalar_one() == "100 %s %(id)s; '"
+
+
+def test_what_waits_is_not_lost_with_a_statement_that_is_not_understood(engine: Engine) -> None:
+    with transaction(engine) as connection:  # from now on the server keeps it
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        connection.rollback()
+    with transaction(engine) as connection:
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        with pytest.raises(ProgrammingError):  # the server reads nothing of the whole message
+            connection.execute(text("SELEC"))
+        connection.execute(WRITE, {"id": OTHER})
+    assert count(engine) == 2
+
+
+def test_an_interrupted_message_commits_nothing_of_what_waited(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Unavailable), transaction(engine) as connection:  # noqa: PT012
+        connection.execute(WRITE, {"id": OTHER})
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        monkeypatch.setattr(Session, "opening", interrupt)  # as a signal may, before it is sent
+        with pytest.raises(InterruptedError):
+            connection.execute(QUERY)
+        monkeypatch.undo()
+    assert count(engine) == 0
+
+
+def interrupt(_: Session) -> str:
+    raise InterruptedError
+
+
+def test_many_executions_at_once_come_after_what_waits(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text("SELECT"))
+        connection.execute(WRITE, {"id": ID}, execution_options=UNREAD)
+        connection.execute(REMOVE, [{"id": ID}, {"id": OTHER}])
+    assert count(engine) == 0
 
 
 def test_each_statement_that_is_sent_has_its_own_time(own_database_url: str) -> None:
