@@ -40,8 +40,15 @@ def new_counters(cache: Breakable) -> Iterator[NewCounters]:
         each.close_idle_connections()
 
 
-def probing_threads() -> int:
-    return sum(thread.name == "rate-counters" for thread in threading.enumerate())
+@pytest.fixture
+def probing_threads() -> Callable[[], int]:
+    """Return a function that counts the threads of this test, not those of others before it."""
+    earlier = set(threading.enumerate())
+
+    def count() -> int:
+        return sum(each.name == "rate-counters" for each in set(threading.enumerate()) - earlier)
+
+    return count
 
 
 def test_all_processes_count_together(new_counters: NewCounters) -> None:
@@ -75,7 +82,10 @@ def test_a_cache_that_lost_the_script_gets_it_again(
 
 
 def test_a_hanging_cache_delays_one_request_and_one_thread_tries_again(
-    new_counters: NewCounters, cache: Breakable, client: redis.Redis
+    new_counters: NewCounters,
+    cache: Breakable,
+    client: redis.Redis,
+    probing_threads: Callable[[], int],
 ) -> None:
     counters = new_counters()
     counters.hit("a", 60)
@@ -95,7 +105,7 @@ def test_a_hanging_cache_delays_one_request_and_one_thread_tries_again(
 
 
 def test_a_cache_that_dies_repeatedly_is_used_again_each_time(
-    new_counters: NewCounters, cache: Breakable
+    new_counters: NewCounters, cache: Breakable, probing_threads: Callable[[], int]
 ) -> None:
     counters = new_counters()
     for _ in range(2):
