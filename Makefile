@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up psql test unit fast check lint fix coverage durations bench bench-outage \
-	screenshots steps-sql image containers chaos planted-bugs storms kustomize audit sbom venv deps version clean
+	screenshots steps-sql client image containers chaos planted-bugs storms kustomize audit sbom venv deps version clean
 
 # All tests run in parallel lanes. Tests chosen with ARGS run in one process, with one set of servers.
 PYTEST := .venv/bin/python -m pytest
@@ -64,6 +64,9 @@ bench-outage: venv ## measure what an outage of the database costs (ARGS="--brok
 
 steps-sql: venv ## write docs/steps.sql: the SQL of the steps, as PostgreSQL gets it
 	@STEPS_SQL=write .venv/bin/python -m pytest --quiet tests/integration/ledger/test_steps_sql.py
+
+client: venv ## build the wheel and the sdist of the Python client into .reports/client
+	@cd client && exec ../.venv/bin/python -m hatchling build -d ../.reports/client
 
 # On a machine without an image registry: a command that makes the images named by its arguments.
 # It gets no digests, since what it makes has others.

@@ -43,8 +43,8 @@ _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|[^\s\\%])*)(?:\s+|
 _NOT_DURABLE = ("off", "local")
 KEPT_AT_MOST: Final = 100
 """The most statements that a session keeps, in case that one is built again at each use."""
-PLANS_KEPT_S: Final = 10.0
-"""Statements that the server keeps are planned again after this time."""
+KEPT_S: Final = 10.0
+"""The server keeps statements, and their plans, for so long."""
 TIMELINE: Final = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
 """The server's timeline as a number. It shows a promotion at once, but the control file only after
 the next checkpoint. A server in recovery has no such name."""
@@ -117,7 +117,8 @@ class Session(connection):
         """Statements that are sent with the next one, since nobody reads what they return."""
         self.answers = 1
         """How many statements the server now answers at once."""
-        self._planned_at_s = time.monotonic()
+        self._kept_since_s = time.monotonic()
+        self._forgets = False
 
     @property
     def keeps_statements(self) -> bool:
@@ -166,6 +167,12 @@ class Session(connection):
     def begin(self) -> None:
         """Begin a transaction with the next statement."""
         self.begins = self._level is not None
+        # A kept plan does not see a table grow, and PostgreSQL compares its cost with those of
+        # plans that it made when the statement was new: so it begins with each of them again.
+        if self.calls and time.monotonic() - self._kept_since_s >= KEPT_S:
+            self.calls.clear()
+            self._forgets = True
+            self._kept_since_s = time.monotonic()
 
     @property
     def is_begun(self) -> bool:
@@ -205,17 +212,11 @@ class Session(connection):
         """Return what the next statement needs before it, on its way to the server."""
         if not self.is_idle:
             return ""
+        forgetting, self._forgets = "DEALLOCATE ALL; " if self._forgets else "", False
         if self.begins:
             # In this order: no level can be set after another statement.
-            return f"BEGIN ISOLATION LEVEL {self._level}; {self._forgetting()}{self.prelude}"
-        return _READ_COMMITTED + self.prelude if self.prelude else self._forgetting()
-
-    def _forgetting(self) -> str:
-        # A kept plan stays as it is while a table grows, until the server has new statistics of it.
-        if not self.calls or time.monotonic() - self._planned_at_s < PLANS_KEPT_S:
-            return ""
-        self._planned_at_s = time.monotonic()
-        return "DISCARD PLANS; "
+            return f"BEGIN ISOLATION LEVEL {self._level}; {forgetting}{self.prelude}"
+        return _READ_COMMITTED + self.prelude if self.prelude else forgetting
 
     def is_left_by(self, error: BaseException) -> bool:
         """Whether the session is of no use after an error, so that it has to count as lost."""

@@ -165,23 +165,24 @@ def test_a_plan_that_no_longer_fits_costs_one_try(single: Engine, change: str) -
         assert run(connection, QUERY) == ["EXECUTE kept_1"]  # a new session
 
 
-def test_plans_are_made_again_after_a_while(
+def test_statements_are_kept_again_after_a_while(
     single: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with transaction(single) as connection:
         run(connection, QUERY)
-    monkeypatch.setattr(session, "PLANS_KEPT_S", 0.0)
+    monkeypatch.setattr(session, "KEPT_S", 0.0)
     with transaction(single) as connection:
-        (sent,) = run(connection, QUERY)
-    assert sent == "BEGIN ISOLATION LEVEL READ COMMITTED; DISCARD PLANS; EXECUTE kept_1"
+        assert run(connection, QUERY) == ["EXECUTE kept_2"]
+        (kept,) = connection.execute(KNOWN).all()
+    assert kept[0].startswith("BEGIN ISOLATION LEVEL READ COMMITTED; DEALLOCATE ALL; PREPARE")
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_plans_are_made_again_at_every_level(
+def test_statements_are_kept_again_at_every_level(
     single: Engine, monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
     with transaction(single) as connection:
         run(connection, QUERY)
-    monkeypatch.setattr(session, "PLANS_KEPT_S", 0.0)
+    monkeypatch.setattr(session, "KEPT_S", 0.0)
     with single.connect().execution_options(isolation_level=level) as connection:
         assert connection.scalar(text("SHOW transaction_isolation")) == level.lower()

@@ -14,7 +14,7 @@ DOCUMENTS = sorted(
     [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").glob("*.md"),
-        *(ROOT / folder / "README.md" for folder in ("deploy", "k8s", "web")),
+        *(ROOT / folder / "README.md" for folder in ("client", "deploy", "k8s", "web")),
     ]
 )
 
