@@ -15,7 +15,6 @@ from sqlalchemy import ARRAY, Connection, Text, Uuid, bindparam, cast, exists, f
 from ledger.funds.on_the_way import brings_money, gives_back
 from ledger.postgres import schema
 from ledger.postgres.bulk_rows import array_literal
-from ledger.postgres.dialect import PREPARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,7 @@ class Prospects:
 
 def read_wallets(connection: Connection, wallet_ids: Collection[UUID]) -> dict[UUID, Any]:
     """Return the rows of those of the wallets that exist, by id."""
-    argument = {"ids": array_literal(wallet_ids)}
-    rows = connection.execute(_WALLETS, argument, execution_options=PREPARED)
+    rows = connection.execute(_WALLETS, {"ids": array_literal(wallet_ids)})
     return {row.id: row for row in rows}
 
 

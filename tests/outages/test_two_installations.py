@@ -181,4 +181,4 @@ def foreign_entries(broker: Broker) -> list[int]:
     assert isinstance(broker, RabbitBroker)
     with broker.connect() as connection:
         channel = connection.channel()
-        return [channel.queue_delete(queue) for queue in ("intake", "money.advance")]
+        return [channel.queue_delete(queue) or 0 for queue in ("intake", "money.advance")]

@@ -20,12 +20,11 @@ from sqlalchemy import (
     update,
 )
 
-from ledger.acceptance import accept
 from ledger.errors import Disposition, Poisoned, Unreachable, disposition
 from ledger.ids import new_id
 from ledger.movements import MovementPart
 from ledger.postgres import schema, session
-from ledger.postgres.database import autocommit, build_engine, session_of, transaction
+from ledger.postgres.database import build_engine, session_of, transaction
 from ledger.postgres.dialect import PREPARED
 from ledger.states import STEPS
 from testing.bank import Bank
@@ -118,22 +117,6 @@ def test_the_steps_keep_their_statements(single: Engine) -> None:
     assert after == before
     assert bank.look(destination).balance == 30
     bank.audit()
-
-
-def test_acceptance_keeps_its_statements_whatever_the_size_of_a_group(single: Engine) -> None:
-    bank = Bank(single)
-    source, destination = bank.wallet(1_000), bank.wallet()
-    for size in (1, 2, 3):
-        requests = [
-            bank.request(source, destination, 600 * number) for number in range(1, size + 1)
-        ]
-        with autocommit(single) as connection:
-            assert len(accept(connection, requests)) == size
-    with transaction(single) as connection:
-        known = [(row.statement, row.uses) for row in connection.execute(KNOWN)]
-    # The wallet's first money came as a transfer, too.
-    assert [uses for statement, uses in known if "INSERT INTO transfers" in statement] == [4]
-    assert [uses for statement, uses in known if "has_transit" in statement] == [4]
 
 
 def test_a_statement_that_fails_is_kept_all_the_same(single: Engine) -> None:
