@@ -169,7 +169,8 @@ class Session(connection):
         self.begins = self._level is not None
         # A kept plan does not see a table grow, and PostgreSQL compares its cost with those of
         # plans that it made when the statement was new: so it begins with each of them again.
-        if self.calls and time.monotonic() - self._kept_since_s >= KEPT_S:
+        is_old = self._forgets or time.monotonic() - self._kept_since_s >= KEPT_S
+        if self.begins and self.calls and is_old:
             self.calls.clear()
             self._forgets = True
             self._kept_since_s = time.monotonic()
@@ -212,11 +213,11 @@ class Session(connection):
         """Return what the next statement needs before it, on its way to the server."""
         if not self.is_idle:
             return ""
-        forgetting, self._forgets = "DEALLOCATE ALL; " if self._forgets else "", False
         if self.begins:
+            forgetting, self._forgets = "DEALLOCATE ALL; " if self._forgets else "", False
             # In this order: no level can be set after another statement.
             return f"BEGIN ISOLATION LEVEL {self._level}; {forgetting}{self.prelude}"
-        return _READ_COMMITTED + self.prelude if self.prelude else forgetting
+        return _READ_COMMITTED + self.prelude if self.prelude else ""
 
     def is_left_by(self, error: BaseException) -> bool:
         """Whether the session is of no use after an error, so that it has to count as lost."""

@@ -24,7 +24,7 @@ from ledger.errors import Disposition, Poisoned, Unreachable, disposition
 from ledger.ids import new_id
 from ledger.movements import MovementPart
 from ledger.postgres import schema, session
-from ledger.postgres.database import build_engine, session_of, transaction
+from ledger.postgres.database import autocommit, build_engine, session_of, transaction
 from ledger.postgres.dialect import PREPARED
 from ledger.states import STEPS
 from testing.bank import Bank
@@ -169,3 +169,17 @@ def test_statements_are_kept_again_at_every_level(
     monkeypatch.setattr(session, "KEPT_S", 0.0)
     with single.connect().execution_options(isolation_level=level) as connection:
         assert connection.scalar(text("SHOW transaction_isolation")) == level.lower()
+
+
+def test_what_runs_in_no_transaction_is_sent_alone(
+    single: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with transaction(single) as connection:
+        run(connection, QUERY)
+    monkeypatch.setattr(session, "KEPT_S", 0.0)
+    with autocommit(single) as connection:
+        assert connection.scalar(QUERY) == "SELECT current_query()"
+        (kept,) = run(connection, QUERY)
+        assert str(kept).startswith("EXECUTE kept_")
+    with transaction(single) as connection:
+        assert run(connection, QUERY) != [kept]  # that one is forgotten by now
